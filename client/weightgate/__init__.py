@@ -13,7 +13,7 @@ ledger. ::
 
 ``weightgate.Classifier`` is a scikit-learn classifier, and ``weightgate.Regressor`` a soft sensor
 with the interface of a scikit-learn regressor; ``weightgate.read_hours`` cuts a log into windows
-with laboratory values for it. They need the extra ``client``.
+with laboratory values for it. The estimators need ``weightgate[client]``.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -1,8 +1,9 @@
 """Scikit-learn classifier that starts from a plant's selected model, or from scratch.
 
-With a home, ``X`` is records, as for ``Plant.predict``: ``load`` uses a stored model unchanged, and
-``fit`` fine-tunes it as the plant does. Without a home, ``X`` is features ``[n, d]``, and ``fit``
-trains the plant's local-only model: the baseline that delivered weights have to beat.
+With a plant's home folder, ``X`` is records, in the forms that ``Plant.predict`` takes: ``load``
+uses a stored model unchanged, and ``fit`` fine-tunes it as the plant does. Without a home, ``X`` is
+features ``[n, d]``, and ``fit`` trains the local-only model: the best that a plant can train on its
+own labels alone, which is the baseline that delivered weights have to beat.
 """
 
 from typing import Any, Self
@@ -29,7 +30,7 @@ from wg_core.errors import ConfigError, DataError
 class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sklearn has no types
     """Scikit-learn classifier on a plant's records, or on features.
 
-    With a home, training starts from the plant's selected model; otherwise from scratch.
+    With a home folder, training starts from the plant's selected model; otherwise from scratch.
 
     Args:
         home: A plant's home folder; None: features instead of records, and no stored model.
@@ -101,9 +102,10 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sklea
         return self
 
     def predict_proba(self, X: ArrayLike | Records) -> NDArray[np.float64]:
-        """Return probabilities of ``classes_``, ``[n, K]``, as ``wg-client predict`` states them.
+        """Return probabilities of ``classes_``, ``[n, K]``, as ``wg-client predict`` prints them.
 
-        No probability is above what so many labels can support (``fitting.sure_calls``).
+        They are capped at the largest probability that the number of labels with which the model
+        was trained can support (``fitting.sure_calls``).
         """
         logits, count = self.decision_scores(X), self.label_count_
         return cap_probabilities(logits, supported_probability(count) if count else 1.0)

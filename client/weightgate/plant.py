@@ -1,4 +1,4 @@
-"""Python interface to a plant's home."""
+"""Python interface to a plant's home folder: its budget, models and predictions."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ An image is uint8 ``[h, w]`` or ``[h, w, 3]``, a window floating ``[channels, sa
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Plant:
-    """A plant's home: its budget, models, predictions and release preview.
+    """Plant, opened by its home folder: its budget, models, predictions and release preview.
 
     Attributes:
         home: Home folder.
@@ -115,18 +115,24 @@ class Plant:
         return self.home.report
 
     def acceptance(self, package: str | None = None) -> AcceptanceResults:
-        """Return errors of a package's models on the acceptance set, see ``predict``."""
+        """Return the errors of a package's models on the acceptance set.
+
+        Argument and errors as for ``predict``.
+        """
         manifest, _ = self.chosen_model(package, None)
         return evaluate_package(self.home, plants.open_plant_data(self.home), manifest)
 
     def acceptance_curve(self, package: str | None = None) -> NotebookPage:
-        """Draw a model's false accepts and rejects by threshold; arguments as for ``predict``."""
+        """Draw false accepts and rejects of a package's kept model by its threshold.
+
+        Argument and errors as for ``predict``.
+        """
         return NotebookPage(picture=draw_acceptance_curve(self.acceptance(package)))
 
     def wrong_calls(
         self, *, package: str | None = None, model: str | None = None
     ) -> list[dict[str, str | float | None]]:
-        """List the acceptance records whose label a model predicts wrongly.
+        """List the records of the acceptance set whose label a model predicts wrongly.
 
         Arguments and errors as for ``predict``.
 
@@ -200,7 +206,7 @@ class Plant:
         return predictions
 
     def chosen_model(self, package: str | None, model: str | None) -> tuple[ModelsManifest, str]:
-        """Return a package's models and the selected one's name; arguments as for ``predict``."""
+        """Return a package's models and the chosen one's name; arguments as for ``predict``."""
         return adoption.find_model(self.home, package, model)
 
     def read(self, X: Records, modality: str | None = None) -> list[SiteData]:

@@ -73,7 +73,7 @@ class Regressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # sklearn
         return np.stack([estimates.lower, estimates.upper], axis=1)
 
     def outside(self, X: ArrayLike) -> NDArray[np.bool_]:
-        """Flag rows unlike all training data, ``[n]``, whose predictions are not to be trusted."""
+        """Return a mask ``[n]`` of rows unlike all training data: do not trust their values."""
         return self.sensor_.estimate(self._features(X)).unlike
 
     def _features(self, X: Any) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""``wg-client models threshold``, and text output of acceptance-set results."""
+"""``wg-client models threshold``, and text about a model's errors on the acceptance set."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ NO_ACCEPTANCE_SET = text(
 
 
 def error_count_text(errors: ErrorCount | None) -> Text:
-    """Format a count of errors and its upper bound."""
+    """Format a count of errors and the upper bound on the error rate; None is "not known"."""
     if errors is None:
         return text("not known")
     return text(
@@ -116,7 +116,7 @@ def acceptance_lines(results: AcceptanceResults) -> Iterator[str]:
 
 
 def missing_record_lines(counts: ThresholdCounts) -> Iterator[str]:
-    """Yield lines on the additional records that would show an error rate of at most 1 %."""
+    """Yield lines on how many more records could show that error rates are at most 1 %."""
     if counts.false_accepts is None or counts.false_rejects is None:
         yield text('it is not known which labels are good: name them in client.yaml ("data.good")')
         return

@@ -92,7 +92,7 @@ def shadow(home: ClientHome, package: str, name: str, by: str, as_json: bool) ->
 
 
 def change_lines(changes: Iterable[AdoptionChange]) -> Iterator[str]:
-    """Yield a line for every change of the model in use: time, kind, author, reason."""
+    """Yield lines for every change of the model in use: time, kind, model, person, reason."""
     for change in changes:
         yield f"{_format_time(change.when)}  {change.what:11} {change.subject or '-'}"
         yield text(
@@ -101,7 +101,7 @@ def change_lines(changes: Iterable[AdoptionChange]) -> Iterator[str]:
 
 
 def next_adoption_step(home: ClientHome, manifest: ModelsManifest) -> str:
-    """Return the line on the command that follows the application of a package."""
+    """Return a line that names the command to run after a package was applied."""
     from wg_client.models import adoption
 
     shadow = adoption.read_history(home).latest_change.shadow
@@ -113,7 +113,11 @@ def next_adoption_step(home: ClientHome, manifest: ModelsManifest) -> str:
 def chosen_model(
     home: ClientHome, package: str | None, name: str | None
 ) -> tuple[ModelsManifest, str]:
-    """Return the package and model that a command's arguments name; see ``adoption.find_model``."""
+    """Return the package and the name of the model that a command's arguments select.
+
+    Raises:
+        ConfigError: There is no such model, or the first package is still being applied.
+    """
     from wg_client.models import adoption, store
     from wg_core.fleet.inbox import Inbox
 

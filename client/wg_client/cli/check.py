@@ -99,7 +99,7 @@ def _preview_lines(preview: ReleasePreview, home: ClientHome) -> Iterator[str]:
 
 
 def release_contents_lines(contents: ReleaseContents) -> Iterator[str]:
-    """Describe the contents of one release."""
+    """Yield lines on the contents of one release: shapes, noise and size, and what never leaves."""
     yield text("what would leave, once:")
     for block in contents.blocks:
         yield text(
@@ -138,7 +138,7 @@ def _public_data_lines(preview: ReleasePreview) -> Iterator[str]:
 
 
 def wrap_to_columns(lines: Iterator[str], *, columns: int = 80) -> Iterator[str]:
-    """Wrap lines to 80 columns; commands and paths are not broken."""
+    """Translate lines of text and wrap them; a line with the next command is not wrapped."""
     for sentence in lines:
         line = current_language()(sentence)
         if sentence.startswith("next:"):

@@ -51,7 +51,7 @@ def confirm_hash(refusal: Text = _NOT_STORED) -> None:
     """Ask the owner to confirm the hash that was shown.
 
     Raises:
-        RefusedError: The owner does not; the message is ``refusal``.
+        RefusedError: The owner does not confirm it; ``refusal`` is the message.
     """
     question = text("Is this the hash that you received from the server's operator?")
     if not click.confirm(current_language()(question), default=False):

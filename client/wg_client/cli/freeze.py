@@ -1,4 +1,4 @@
-"""``wg-client freeze``, and the description of a data set and its problems, also for ``init``."""
+"""``wg-client freeze``, and text about a data set and its problems, which ``init`` uses, too."""
 
 from __future__ import annotations
 
@@ -97,11 +97,12 @@ def freezing_progress(
     *,
     immediate: bool = True,
 ) -> Iterator[Callable[[str, int, int], None]]:
-    """Show a progress bar over stages of equal shares.
+    """Show a progress bar whose stages have equal shares, and yield the function that advances it.
+
+    The function takes the name of a stage, the number of records done, and their total.
 
     Args:
-        immediate: Draw the bar now rather than when the first stage begins; False if a question is
-            asked in between.
+        immediate: Draw the bar now; False: when the first stage begins, after a question.
     """
     share = 100 // len(stages)
     with ExitStack() as stack:
@@ -122,7 +123,7 @@ def freezing_progress(
 def print_refusal(
     inspection: Inspection, set_aside: bool, allow_empty: bool, source: Path, as_json: bool
 ) -> int:
-    """Print all reasons why a data set cannot be frozen; return the exit code, or 0."""
+    """Print all reasons why a data set cannot be frozen; return the exit code, 0 if it can be."""
     from wg_client.release.home_freeze import freeze_refusal
 
     refusal = freeze_refusal(
@@ -161,7 +162,7 @@ def print_refusal(
 
 
 def reading_document(inspection: Inspection) -> dict[str, Any]:
-    """Build the JSON document on what was recognised and read, without the unusable records."""
+    """Build the JSON document on a data set's layout and its usable records."""
     data = inspection.data
     counts = {name: int((data.labels == at).sum()) for at, name in enumerate(data.label_names)}
     return {
@@ -174,7 +175,7 @@ def reading_document(inspection: Inspection) -> dict[str, Any]:
 
 
 def reading_line(inspection: Inspection) -> Text:
-    """Describe what was recognised and read, without the unusable records, as a line of text."""
+    """Describe a data set's layout and its usable records as a line of text."""
     document = reading_document(inspection)
     counts: list[str] = [
         f"{escape_unprintable(name)} {count}" for name, count in document["classes"].items()
@@ -216,7 +217,7 @@ def _encoder_failures(frozen: FreezeResult) -> tuple[str, ...]:
 
 
 def encoder_failure_line(count: int) -> str:
-    """Return the sentence on records on which the encoder failed, for the plant only."""
+    """Return a sentence on how many records the encoder failed on; only the plant reads it."""
     return text(
         "the encoder failed on {count} records, whose features are set to zero; nobody "
         "outside learns this. If there are many, ask the operator for another encoder",
@@ -237,11 +238,8 @@ def acceptance_counts(result: FreezeResult) -> dict[str, int]:
 
 def frozen_lines(result: FreezeResult) -> list[str]:
     """Describe a snapshot, and the records that are not in it, as lines of text."""
-    listing, manifest, failures = (
-        result.listing,
-        result.snapshot.manifest,
-        _encoder_failures(result),
-    )
+    listing, manifest = result.listing, result.snapshot.manifest
+    failures = _encoder_failures(result)
     return [
         *list_some_items(_LEFT_OUT, listing.set_aside),
         *list_some_items(_COUNTS_ONCE, listing.duplicates),
@@ -273,7 +271,7 @@ def frozen_lines(result: FreezeResult) -> list[str]:
 
 
 def _machine_lines(frozen: FreezeResult) -> Iterator[str]:
-    """Yield a line on whether a plant's machine gets machine statistics, or why it gets none."""
+    """Yield a line that machine statistics can be released, or why not; none without a sheet."""
     if frozen.snapshot.manifest.machine is not UNSET:
         yield text("machine statistics: of the machine that the data sheet states")
     elif frozen.unread_machine_reason:
@@ -282,9 +280,9 @@ def _machine_lines(frozen: FreezeResult) -> Iterator[str]:
 
 
 def list_some_items(line_template: str, items: tuple[Any, ...]) -> list[str]:
-    """Return lines of text on the first few ``items``, each with its name and a reason.
+    """Return a line of text for each of the first items, with the item's name and a reason.
 
-    Of many items, those with one reason share a line.
+    If there are many items, those with the same reason share a line.
     """
     if line_template != _COUNTS_ONCE and len(items) > _UNGROUPED:
         by_reason: dict[str, list[Any]] = {}
@@ -322,7 +320,7 @@ def _name_lines(failures: tuple[str, ...]) -> list[str]:
 
 
 def _limit_lines(lines: Sequence[str], count: int) -> list[str]:
-    """Return lines of text, with a last line on the number of omitted ones."""
+    """Return the lines, followed by one on the number of omitted ones if ``count`` is larger."""
     omission = text("  {count} more; --json names all", count=count - len(lines))
     return [*lines, omission] if count > len(lines) else [*lines]
 

@@ -1,4 +1,4 @@
-"""``wg-client init`` and ``join``: make a home, and enrol it now, later or again."""
+"""``wg-client init`` and ``join``: make a home; enrol it with a server at once, later or again."""
 
 from __future__ import annotations
 
@@ -250,7 +250,10 @@ def _freeze_again(home: ClientHome) -> FreezeResult:
 
 
 def _ask_recording_unit(data: Path, reading: ReadingConfig, *, interactive: bool) -> str | None:
-    """Return the privacy unit after asking about recordings; None and a hint without a terminal."""
+    """Ask whether each recording is one privacy unit; return its ``--unit-column``, or None.
+
+    Without a terminal a hint is printed instead, and None returned.
+    """
     from wg_client.data.recordings import find_recording_unit, unnamed_recording_hint
 
     if not (unit := find_recording_unit(data, reading)):
@@ -267,7 +270,7 @@ def _ask_recording_unit(data: Path, reading: ReadingConfig, *, interactive: bool
 
 
 def _print_parts_hint(data: Path, reading: ReadingConfig, modality: str) -> None:
-    """Print that several records of one part count as several, if nothing names parts."""
+    """Print a hint that records of one part count separately, unless the data set names parts."""
     from wg_client.data.recordings import unnamed_part_hint
 
     if hint := unnamed_part_hint(data, reading, modality):
@@ -275,7 +278,11 @@ def _print_parts_hint(data: Path, reading: ReadingConfig, modality: str) -> None
 
 
 def _acceptance_setting(option: str | None) -> str | float | None:
-    """Return a share of the records, or the absolute path of a folder."""
+    """Parse ``--acceptance``: a share of the records, or a folder, returned as absolute path.
+
+    Raises:
+        UsageError: The option is neither a number nor an existing path.
+    """
     if option is None:
         return None
     try:

@@ -115,7 +115,7 @@ def show_models(home: ClientHome, package: str | None, as_json: bool) -> None:
 
 
 def _origin_sentence(entry: ModelEntry) -> str:
-    """Describe the candidate that a model was fine-tuned from, and how the server made it."""
+    """Describe the candidate that a model came from, and how the server made it; or empty."""
     from wg_client.methods import registry
 
     if not entry.origin:
@@ -269,7 +269,16 @@ def export_models(
 
 @dataclass(frozen=True, slots=True)
 class PrivateExport:
-    """Order of ``models export --private``: epsilon, approver, format, file, windows' shape."""
+    """Order of ``wg-client models export --private``.
+
+    Attributes:
+        epsilon: Privacy cost of the head to train, a decimal string.
+        approver: Person who approves the cost, if the policy requires one.
+        file_format: Format of the file.
+        out_path: File to write; the release lies beside it, with ``.wgs`` added to its name.
+        window_shape: Channels and samples of the windows that an ONNX file takes; None: those of
+            the configured sensor logs.
+    """
 
     epsilon: str
     approver: str | None

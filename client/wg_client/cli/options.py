@@ -33,7 +33,7 @@ COMMAND_LINE_WARNING = (
 
 
 def _open_home(_: click.Context, __: click.Parameter, root: Path) -> ClientHome:
-    """Open the home in the language of its settings; wrong settings are reported later."""
+    """Return the home, and switch to the language of its settings; errors are reported later."""
     home = ClientHome(root)
     with contextlib.suppress(WgError):
         language.use_configured_language(configuration.load(home).language, load_plant_language)
@@ -83,7 +83,7 @@ KIND_TITLES = {
     MACHINE_STATISTICS: text("machine"),
     GRADIENTS: text("private head"),
 }
-"""Names of the kinds of releases, for people."""
+"""Printed names of the kinds of statistics that a release may contain."""
 statistics_option = click.option(
     "--of",
     "statistics",
@@ -101,10 +101,10 @@ allow_empty_option = click.option(
 
 
 def join_options(command: Callable[..., Any], *, is_needed: bool = True) -> Callable[..., Any]:
-    """Add ``--join`` and ``--join-file`` to a command, which receives ``token``.
+    """Add ``--join`` and ``--join-file`` to a command, which gets the token's text as ``token``.
 
     Args:
-        is_needed: Refuse a call without either; otherwise its token is None.
+        is_needed: Refuse a call without either option; if False, ``token`` is then None.
     """
 
     @click.option(
@@ -127,11 +127,11 @@ def join_options(command: Callable[..., Any], *, is_needed: bool = True) -> Call
 
 
 token_options = functools.partial(join_options, is_needed=False)
-"""Same options for a command in which the token is optional."""
+"""Decorator that adds ``--join`` and ``--join-file`` to a command that works without a token."""
 
 
 def read_token(join: str | None, join_file: Path | None) -> str:
-    """Read the token's text from standard input, a file or, with a warning, the command line.
+    """Read a join token's text from standard input, a file or, with a warning, the command line.
 
     Every user of a machine can read every command line (``ps``), and shells keep a history. A join
     token is a one-time right to enrol as this site, so it should be in neither.
@@ -156,7 +156,7 @@ def read_token(join: str | None, join_file: Path | None) -> str:
 
 
 def _decode_token_text(token: bytes) -> str:
-    """Decode a token, also from UTF-16 or UTF-8 with a byte order mark, as Windows writes it."""
+    """Decode a token's bytes: ASCII, or UTF-16 or UTF-8 with the byte order mark of Windows."""
     if token.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return token.decode("utf-16", "replace")
     return token.removeprefix(codecs.BOM_UTF8).decode("ascii", "replace")

@@ -1,4 +1,4 @@
-"""Predictions of ``wg-client predict``, collected so that a damaged file stops no other."""
+"""Predictions of ``wg-client predict``; a damaged file is listed, and the others are predicted."""
 
 from __future__ import annotations
 
@@ -40,13 +40,14 @@ _SURE_RECORDS = template(
 )
 _VERDICTS_LIMIT = 256 << 20
 _FORMULA = re.compile(r"""(^|[;\t\r\n])(?='*"*[=+\-@\t\r＝＋－＠])""")
-"""Place before a formula's sign, where a spreadsheet may begin a cell: it may split a line at
-semicolons or tabs. Signs after apostrophes count, so that no two texts are escaped alike."""
+"""Pattern of the place before a formula's first sign, wherever a spreadsheet may begin a cell: it
+may split lines at semicolons or tabs. A sign after apostrophes matches as well, so that no two
+texts have the same escaped form."""
 
 
 @dataclass(slots=True)
 class _PathPredictions:
-    """Predictions for one of the paths given to ``wg-client predict``."""
+    """Predictions for the records of one path, and its unreadable records with reasons."""
 
     path: Path
     rows: list[Prediction] = field(default_factory=list)
@@ -118,7 +119,7 @@ class PredictionRun:
         self._path_predictions.append(path_result)
 
     def _predict_batch(self, part: SiteData) -> list[Prediction]:
-        """Predict some records, and collect what the shadow model would have changed."""
+        """Predict some records, and note those to which the shadow model gives another label."""
         inputs = self._predictor.compute_inputs(part)
         rows = self._predictor.predict(part, inputs)
         if self._shadow is not None:
@@ -135,10 +136,11 @@ class PredictionRun:
         )
 
     def watch_folder(self, folder: Path, out: Path, *, pause: float) -> Iterator[str]:
-        """Predict files as they arrive in a folder, and append a row for each to a table.
+        """Predict files as they arrive in a folder; append their rows to a table, and yield them.
 
-        A regular file is read once its size has not changed for a pause; links, and files that are
-        in the table already, are skipped. A file that cannot be read gets the verdict ``look``.
+        A regular file is read when its size has not changed for ``pause`` seconds; links, and files
+        that are in the table already, are skipped. A file that cannot be read gets the verdict
+        ``look``. The loop ends only when the process is stopped.
 
         Raises:
             DataError: ``folder`` is not a folder.
@@ -195,7 +197,7 @@ class PredictionRun:
         }
 
     def shadow_lines(self, *, limit: int = 20) -> Iterator[str]:
-        """Describe the records to which the shadow gives another label; empty without a shadow."""
+        """Yield lines on records that the shadow model labels otherwise; none without a shadow."""
         if self._shadow is None:
             return
         yield text(
@@ -216,7 +218,7 @@ class PredictionRun:
             yield text("  {count} more; --json names all", count=len(self._differences) - limit)
 
     def lines(self) -> Iterator[str]:
-        """Yield the predictions and problems as lines of text."""
+        """Yield a line of text for each prediction; a legend and the notes are printed before."""
         for path_result in self._path_predictions:
             if path_result.rows:
                 cli.print_progress(
@@ -233,7 +235,7 @@ class PredictionRun:
                 yield "\t".join(cells).rstrip()
 
     def notes(self) -> Iterator[Text]:
-        """Yield notes on the model's verdicts: the pass rule, and the share of wrong sure calls."""
+        """Yield notes on the model's verdicts: rule for passing, and bound on wrong sure calls."""
         from wg_client.models.calls import KNOWS_ONE_CLASS
 
         if self._verdict_rule.knows_one_class:
@@ -290,7 +292,7 @@ def _file_cell(path: Path) -> str:
 
 
 def _recorded_names(out: Path) -> set[str]:
-    """Return the cells of file names that an earlier ``predict --watch`` has put in the table."""
+    """Return the file-name cells of a table that ``predict --watch`` wrote; empty: no table."""
     if not out.exists():
         return set()
     data = atomic.read_bytes(out, limit=_VERDICTS_LIMIT).decode("utf-8-sig", "replace")

@@ -59,7 +59,20 @@ _CLICK_OPTIONS = (
 
 
 class ReadingOptions(TypedDict):
-    """Values of the options for reading files, by parameter name."""
+    """Values of the options for reading files, by parameter name; None: not given.
+
+    Attributes:
+        bits: Number of a grey pixel's 16 bits that are used, a decimal string.
+        encoding: Text encoding of tables and logs.
+        window: Length of a window of a sensor log, seconds; None: records are single files.
+        hop: Time from window to window, seconds.
+        rate: Samples per second.
+        time_column: Column of time stamps.
+        channels: Names of the channels, separated by commas.
+        text_column: Column of texts.
+        label_column: Column of labels.
+        intervals: Table of labelled intervals, within the folder of logs.
+    """
 
     bits: str
     encoding: str

@@ -128,11 +128,11 @@ class EstimatedLog(NamedTuple):
     Attributes:
         windows: Windows of the log, with laboratory values.
         sensor: The soft sensor.
-        compute_inputs: Function to its inputs from windows.
+        compute_inputs: Function that computes the soft sensor's inputs from windows.
         estimates: Estimates for the windows.
-        shift: Drift of the signals, if it is known.
-        document: Further output as a document.
-        lines: Further output as sentences.
+        shift: Result of the drift test of the signals; None: too few windows.
+        document: Further fields of the JSON output.
+        lines: Further lines of the text output.
     """
 
     windows: LaboratoryWindows
@@ -166,7 +166,12 @@ def _train_local_sensor(files: LogFiles, target: str, time: str, samples: int) -
 def _use_delivered_sensor(
     files: LogFiles, target: str, time: str, source: tuple[Path, Path | None], quantity: str | None
 ) -> EstimatedLog:
-    """Use a delivered soft sensor, evaluated on laboratory values if there are any."""
+    """Use a delivered soft sensor, evaluated on laboratory values if there are any.
+
+    Args:
+        source: The plant's home folder, and the package file; None: select a stored package.
+        quantity: Name of the quantity that the soft sensor estimates; None: found by ``target``.
+    """
     import torch
 
     from wg_client.data.laboratory import read_laboratory_windows

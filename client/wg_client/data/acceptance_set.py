@@ -2,8 +2,8 @@
 
 ``data.acceptance`` in ``client.yaml`` names a folder of them, or a share of the data set that
 ``freeze`` reserves. They are encoded, and fixed by their hash in the snapshot. A record whose
-content or privacy unit was in a release or in training before never judges: a share leaves it in
-the data set, and one in a folder is left out and listed.
+content or privacy unit was released or trained on before never evaluates a model: where a share is
+reserved, the record stays in the data set; in a folder, it is left out and listed.
 
 *Guarantee.* Whether a unit is reserved depends only on its own keyed digest and history, and on
 public settings, never on the number of records of a class: adding or removing one record moves no
@@ -60,7 +60,7 @@ class AcceptanceSet:
 
     @property
     def independent_rows(self) -> NDArray[np.intp]:
-        """Return the row of one random record per privacy unit; bounds assume independence."""
+        """Rows of one record per privacy unit, since error bounds assume independent records."""
         order = np.lexsort((self.records.contents[:, 0], self.records.contents[:, 1]))
         firsts = np.unique(self.records.units[order], axis=0, return_index=True)[1]
         return np.sort(order[firsts])
@@ -75,7 +75,7 @@ class AcceptanceSet:
 
 
 def decode_acceptance_set(data: bytes, subject: str) -> AcceptanceSet:
-    """Decode the acceptance set from a snapshot's bytes.
+    """Decode the acceptance set from a snapshot's bytes; ``subject`` names them in errors.
 
     Raises:
         VerificationError: The bytes are not an acceptance set.
@@ -84,10 +84,8 @@ def decode_acceptance_set(data: bytes, subject: str) -> AcceptanceSet:
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
             records = FrozenRecords(**{name: file[name] for name in FrozenRecords.__slots__})
             features, listing = file["features"], file["listing"].tobytes()
-            no_failures = np.zeros(len(features), dtype=bool)
-            failures = (
-                file["failures"] if "failures" in file.files else no_failures
-            )  # 0.1.0 wrote none
+            no_failures = np.zeros(len(features), dtype=bool)  # 0.1.0 wrote none
+            failures = file["failures"] if "failures" in file.files else no_failures
     except (ValueError, KeyError, OSError, EOFError) as error:
         raise VerificationError(f"{subject}: damaged: {error}") from error
     return AcceptanceSet(
@@ -165,10 +163,10 @@ _UNLABELLED = "not in the acceptance set: it has no label"
 def _reserved_mask(
     config: ClientConfig, records: FrozenRecords, share: float, met_digests: frozenset[bytes]
 ) -> NDArray[np.bool_]:
-    """Return a mask of the reserved records, ``[n]``; each unit's digest and history decide.
+    """Return a mask ``[n]`` of the records to reserve, by each unit's digest and history alone.
 
     Raises:
-        DataError: All of them were released or trained on.
+        DataError: All records of the share were released or trained on before.
     """
     aside = _unit_fractions(records) < share
     aside &= (records.labels >= 0) | (config.data.unit_column is not None)

@@ -32,7 +32,7 @@ class DatasetSurvey:
     """Contents of a data set, before its records are read.
 
     Attributes:
-        data: Records that can be used as far as names and tables tell.
+        data: Records that are usable, judged by file names and tables alone.
         layout: Layout that was recognised, as a noun phrase.
         problems: Records that cannot be used, each with its reason.
         unsupported_files: Files of no supported kind; predictions ignore them.
@@ -46,7 +46,7 @@ class DatasetSurvey:
     hints: tuple[str, ...] = ()
 
 
-DEFAULT_READING = ReadingConfig()  # Default settings: files are read as they are
+DEFAULT_READING = ReadingConfig()  # Settings by which files are read as they are
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +68,7 @@ class SurveyOptions:
     reading: ReadingConfig = DEFAULT_READING
 
 
-ANY_RECORDS = SurveyOptions()  # Whatever labels and records a data set has
+ANY_RECORDS = SurveyOptions()  # Options that accept any labels and records
 
 
 def configured_modality(name: str, reading: ReadingConfig) -> Modality:
@@ -79,7 +79,7 @@ def configured_modality(name: str, reading: ReadingConfig) -> Modality:
 
 
 def with_reading_config(data: SiteData, reading: ReadingConfig) -> SiteData:
-    """Return a survey's records with their files read by the plant's settings."""
+    """Return the data with files to be read by the plant's settings; arrays stay unchanged."""
     if not isinstance(data.records, StoredRecords) or not data.records.paths:
         return data
     return replace(
@@ -93,7 +93,7 @@ def normalise_name(name: str) -> str:
 
 
 def describe_empty_dataset(path: Path, strays: Sequence[Problem]) -> str:
-    """Describe an empty data set: supported file names, and what was found instead."""
+    """Return a message on an empty data set: supported file names, and the first other file."""
     suffixes = ", ".join(
         sorted({suffix for kind in registry.MODALITIES.values() for suffix in kind.suffixes})
     )
@@ -125,7 +125,7 @@ def records_from_files(
 
 
 def accompanying_files(paths: Sequence[Path]) -> set[Path]:
-    """Return files that are not records but accompany records of another modality (a read-me)."""
+    """Return the files, such as a read-me, that only accompany records of another modality."""
     kinds = {path: registry.modality_of_file(path.name) for path in paths}
     if all(kind is None or kind.may_accompany_records for kind in kinds.values()):
         return set()
@@ -154,7 +154,7 @@ def check_modality(expected: str, record_modality: str, path: str | Path) -> Non
 
 
 def describe_wrong_modality(expected: str, record_modality: str) -> str:
-    """Describe records of another modality than the encoder's."""
+    """Return a message on records of another modality than the encoder's."""
     title = modality_of(record_modality).title
     return (
         f"holds {title}, but this home's encoder, which came from the server, is for"
@@ -163,18 +163,18 @@ def describe_wrong_modality(expected: str, record_modality: str) -> str:
 
 
 def label_positions(names: Sequence[str]) -> dict[str, int]:
-    """Return the position of each label in the domain, by its name in Unicode NFC."""
+    """Return the index of each label in the label domain, by its name in Unicode NFC."""
     return {normalise_name(name): index for index, name in enumerate(names)}
 
 
 def list_names(names: Sequence[str]) -> str:
-    """Format names for a message, at most twenty."""
+    """Quote names for a message, at most twenty, with commas between them."""
     shown_names = ", ".join(repr(name) for name in list(names)[:20])
     return shown_names + (", ..." if len(names) > 20 else "")
 
 
 def explain_undeclared(label: str, domain: Sequence[str]) -> str:
-    """Describe a label outside the declared domain."""
+    """Return a message on a label outside the declared label domain."""
     shown_label = repr(label if len(label) <= _NAMES_SHOWN else f"{label[:_NAMES_SHOWN]}...")
     return f"label {shown_label} is not declared; declared are {list_names(domain)} (init --labels)"
 

@@ -61,7 +61,7 @@ _SEGMENTATION_FOLDERS = frozenset(
 )
 _MASK_FOLDERS = frozenset(("mask", "masks", "ground_truth", "groundtruth"))
 _ARCHIVE_FOLDERS = frozenset(("__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information"))
-"""Folders that programs leave behind."""
+"""Folders that archive programs and operating systems leave behind."""
 _PROGRAM_FILES = frozenset(("thumbs.db", "ehthumbs.db", "desktop.ini"))
 """Hidden files of Windows; on other systems hidden names begin with a dot."""
 CONVERSION_ADVICE = {
@@ -94,7 +94,7 @@ class CollectedFiles:
         problems: Files and rows that are set aside, with reasons.
         unsupported_files: Files that are not records of the modality, with reasons.
         layout: Name of the layout in which the files lie.
-        remarks: Sentences for a person on how the files are read; they refuse nothing.
+        remarks: Sentences for a person on how the files are read; nothing is refused for them.
     """
 
     paths: list[Path] = field(default_factory=list)
@@ -206,7 +206,9 @@ def survey_collected_files(
 
 
 def window_columns(path: Path) -> tuple[str, ...] | None:
-    """Return the column names of a folder's first window file; None if it holds no such file.
+    """Return the column names of a folder's first CSV window.
+
+    None if the path is no folder, a record in it is no window, or no window is a CSV file.
 
     Raises:
         DataError: The file is not text or not CSV.
@@ -254,7 +256,7 @@ def printable_name(name: str) -> str:
 
 
 def _check_classes(path: Path, names: Sequence[str]) -> None:
-    """Refuse folders that are not classes, or names that may mean the same class."""
+    """Raise ``DataError`` if folders are not classes, or two names may mean the same class."""
     plain = {name: normalise_name(name).casefold() for name in names}
     words = {_folder_stem(name) for name in names}
     if words and words <= _SPLIT_FOLDERS | _SEGMENTATION_FOLDERS:
@@ -296,7 +298,7 @@ def _check_classes(path: Path, names: Sequence[str]) -> None:
 
 
 def _folder_stem(name: str) -> str:
-    """Return a folder's name in lower case and without digits at its end, to match with parts."""
+    """Return a folder's name in lower case, without a number at its end: ``train`` of Train_2."""
     return normalise_name(name).casefold().rstrip("0123456789_- ")
 
 
@@ -312,7 +314,7 @@ def _check_no_split_inside(path: Path, folders: Sequence[Path]) -> None:
 
 
 def _mask_folders(entries: Sequence[Path], labels: Sequence[str] | None) -> list[Path]:
-    """Return mask folders beside class folders: each file in them is named after a record."""
+    """Return mask folders beside class folders: each file in one is named after a record."""
     folders = [entry for entry in entries if entry.is_dir() and not entry.is_symlink()]
     masks = [entry for entry in folders if normalise_name(entry.name).casefold() in _MASK_FOLDERS]
     if labels is not None or not masks:
@@ -350,7 +352,7 @@ def _anomaly_split_folders(entries: Sequence[Path], labels: Sequence[str] | None
 
 
 def _is_left_by_program(root: Path, entry: Path, sorted_files: CollectedFiles) -> bool:
-    """Return whether a program left an entry in the data folder, and list it as no record if so."""
+    """Return whether a program left this folder behind; if so, list it as an unsupported file."""
     if entry.name in _ARCHIVE_FOLDERS:
         name = str(entry.relative_to(root))
         sorted_files.unsupported_files.append(
@@ -361,7 +363,7 @@ def _is_left_by_program(root: Path, entry: Path, sorted_files: CollectedFiles) -
 
 
 def _add_file(root: Path, entry: Path, label: int, sorted_files: CollectedFiles) -> None:
-    """Add one file to the records, to the problems, or to the files that are no records."""
+    """Add one file to the records, to the problems, or to the unsupported files."""
     name = str(entry.relative_to(root))
     try:
         name.encode("utf-8")
@@ -385,10 +387,9 @@ def _add_file(root: Path, entry: Path, label: int, sorted_files: CollectedFiles)
 
 
 def _move_tables_aside(root: Path, sorted_files: CollectedFiles, modality: str | None) -> None:
-    """Move texts beside other records, and CSV files beside images, to the files without records.
+    """Move texts beside other records, and tables beside images, to the unsupported files.
 
-    If the modality is known, files of other modalities say nothing about the others: texts are set
-    aside by their names alone.
+    If a modality is required, each file is judged by its own name, whatever the other files are.
     """
     texts = accompanying_files(sorted_files.paths) if modality is None else set[Path]()
     if modality not in (None, Texts.name):

@@ -40,11 +40,11 @@ class Inspection:
 
     Attributes:
         data: The usable records.
-        digests: SHA-256 of each record's content, in their order.
-        shapes: int64 ``[n, 2]``: first two sides of each record; 0 for a missing second side.
+        digests: SHA-256 of each usable record's content.
+        shapes: First two dimensions of each record, int64 ``[n, 2]``; 0 for a missing one.
         problems: All records that cannot be used, each with its reason.
         layout: Layout that was recognised, as a noun phrase.
-        duplicates: Files whose content another file already counts for.
+        duplicates: Records with the same content as another one, which counts for them.
         hints: Remarks for a person; nothing is refused because of them.
     """
 
@@ -83,7 +83,7 @@ def inspect_records(
 
     Args:
         has_units: The unit column names the privacy units; otherwise each content is one unit.
-        progress: Receives the progress.
+        progress: Called with the stage ``read``, the number of records read, and their total.
     """
     data = survey.data
     problems = [*survey.problems, *survey.unsupported_files]
@@ -139,9 +139,9 @@ def decode_row(data: SiteData, row: int) -> Record:
 
 
 def decode_in_batches(data: SiteData) -> Iterator[tuple[SiteData, tuple[Problem, ...]]]:
-    """Yield decoded records with their problems, ``RECORDS_AT_ONCE`` at a time.
+    """Yield decoded records, with the problems of those that cannot be decoded, part by part.
 
-    A damaged file does not stop the iteration, and only one part is in memory at a time.
+    A part has at most ``RECORDS_AT_ONCE`` records, and only one part is in memory at a time.
     """
     for start in range(0, len(data), RECORDS_AT_ONCE):
         decodable: list[int] = []
@@ -164,7 +164,10 @@ def _resolve_duplicates(
     problems: list[Problem],
     duplicates: list[Duplicate],
 ) -> None:
-    """Choose the record that counts among those with the same content in one privacy unit."""
+    """Choose which of the rows with the same content in one privacy unit counts.
+
+    It is added to ``counts``, and the others to ``duplicates``; or all of them to ``problems``.
+    """
     if len(rows) == 1:
         counts.append(rows[0])
         return

@@ -5,9 +5,9 @@ Rows from start (inclusive) to end (exclusive) have the label. The table may hav
 no time column, they are seconds from its first row.
 
 Intervals of one log should not overlap; overlaps are listed as problems. If the table names the
-privacy units, each interval is read as if it were the only one: a line changes no other unit's
-windows, and rows outside all intervals belong to no unit. Otherwise rows in two intervals are not
-used.
+privacy units, each interval is read as if it were the only one, so that a line of the table changes
+only the windows of its own unit, and rows outside all intervals belong to no unit. Otherwise rows
+in two intervals are not used.
 """
 
 from collections.abc import Iterator, Sequence
@@ -36,7 +36,16 @@ INTERVALS_LIMIT = 16 << 20  # Largest table of intervals, in bytes
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelInterval:
-    """One row of the table of intervals."""
+    """Row of the table of intervals.
+
+    Attributes:
+        start: First moment of the interval, seconds on the log's clock.
+        end: Moment after the last, seconds.
+        label: Label of the rows in the interval; empty: no label.
+        file: Name of the log; None: any log.
+        unit: Privacy unit of the rows; None: no column names it.
+        line: Number of the line in the table.
+    """
 
     start: float
     end: float
@@ -49,7 +58,11 @@ class LabelInterval:
 def intervals_of_log(
     file: Path, name: str, intervals: Sequence[LabelInterval]
 ) -> list[LabelInterval]:
-    """Return the intervals of one log."""
+    """Return the intervals that apply to one log: they name it, or no log.
+
+    Args:
+        name: Path of the log within the folder of logs.
+    """
     names = (None, name, file.name, file.stem)
     return [interval for interval in intervals if interval.file in names]
 
@@ -107,7 +120,11 @@ def interval_rows(
 def read_intervals(
     root: Path, log: SensorLogConfig, unit_column: str | None, encoding: str, *, lenient: bool
 ) -> list[LabelInterval]:
-    """Read the table of intervals; an empty list if there is no table.
+    """Read the table of intervals; without a table the list is empty.
+
+    Args:
+        root: Folder of the logs and of the table.
+        lenient: The table may be missing even if the configuration names one.
 
     Raises:
         DataError: The table cannot be read; the message has file, line and column.
@@ -134,9 +151,10 @@ def read_intervals(
 
 
 def _numbered_lines(table: Path, data: bytes, encoding: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield the nonempty lines of a table, with their numbers.
+    """Yield the number and the cells of each line of a table that is not empty.
 
-    A line that cannot be read is an error, so it does not change how others are read.
+    Raises:
+        DataError: A line cannot be read; it must not change how others are read.
     """
     text, found_encoding = tables.decode_table(data, str(table), encoding)
     delimiter = tables.guess_delimiter(text.partition("\n")[0])

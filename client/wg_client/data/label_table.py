@@ -67,7 +67,7 @@ def survey_table(path: Path, options: dataset.SurveyOptions) -> dataset.DatasetS
 
 
 def explain_wrong_table(table: Path, unit_column: str | None, reading: ReadingConfig) -> str:
-    """Explain why a file is no table of records, given its first line; empty if it is one."""
+    """Explain why a file's first line is not the header of a label table; empty if it is one."""
     try:
         with table.open("rb") as stream:
             header = stream.read(_HEADER_LIMIT).partition(b"\n")[0]

@@ -65,8 +65,8 @@ def read_laboratory_windows(
         log: Log of signals, one row per time step.
         laboratory: Table of values, one row per sample; None: there are no values.
         target: Column of values.
-        time: Column of times, which both files have.
-        samples: Rows of a window, at least 2.
+        time: Column of times, in both files.
+        samples: Number of rows of a window, at least 2.
 
     Raises:
         DataError: A file cannot be read, times do not increase, the log has the target as a
@@ -140,7 +140,10 @@ def _read_values(
 def _complete_windows(
     signals: SensorLog, clock: NDArray[np.float64], samples: int
 ) -> tuple[NDArray[np.bool_], float]:
-    """Return a mask, by end row, of the windows without gaps, and the median time step."""
+    """Return a mask ``[rows + 1]`` of windows without gaps, and the median time step in seconds.
+
+    A window is at the index of the row after its last one.
+    """
     steps = np.diff(clock)
     step = float(np.median(steps))
     bad_rows = ~np.isfinite(signals.values).all(axis=1)

@@ -1,4 +1,4 @@
-"""Reader of long sensor logs, which groups the rows of each privacy unit."""
+"""Reader of long sensor logs that sorts their rows by privacy unit, and of windows in them."""
 
 import threading
 from collections import OrderedDict
@@ -26,14 +26,15 @@ RATE_TOLERANCE = 0.05  # Largest relative difference from the declared rate
 
 
 class LogReader:
-    """Reader of windows from sensor logs, which keeps the last logs in memory.
+    """Reader of sensor logs and of windows in them, which keeps the last logs in memory.
 
-    The rows of a privacy unit follow each other in the logs that it returns.
+    In the logs that it returns, the rows of each privacy unit are consecutive.
 
     Args:
         reading: Settings by which files are read.
-        unit_column: Name of the privacy unit.
-        intervals: Lines of the table of intervals.
+        unit_column: Column of the privacy unit, or a member of ``UNITS_WITHOUT_COLUMN``; None: each
+            window is a unit.
+        intervals: Rows of the table of intervals.
     """
 
     def __init__(
@@ -59,7 +60,11 @@ class LogReader:
     def read(
         self, path: Path, *, text_columns: Sequence[str] = (), lenient: bool = False
     ) -> SensorLog:
-        """Read a sensor log with its channels; ``texts`` are columns of labels.
+        """Read a sensor log: configured channels, times, and text columns, with that of the unit.
+
+        Args:
+            text_columns: Further text columns, such as that of the label.
+            lenient: Text columns may be missing.
 
         Raises:
             DataError: The log cannot be read, or declares another rate.
@@ -88,7 +93,7 @@ class LogReader:
         return sensor_log
 
     def _sort_by_unit(self, sensor_log: SensorLog) -> SensorLog:
-        """Return a log with the rows of each unit after each other, in their order in the file."""
+        """Return a log in which the rows of each unit are consecutive, in the file's order."""
         key: NDArray[np.float64] | NDArray[np.int64] | None = None
         if self.units_in_table:
             key = sensor_log.times
@@ -139,7 +144,10 @@ class LogReader:
 def open_logs(
     path: Path, reading: ReadingConfig, unit_column: str | None, *, lenient: bool = False
 ) -> LogReader:
-    """Return a reader of the logs at a path; with ``lenient``, the table may be missing.
+    """Return a reader of the logs at a path, with the table of intervals.
+
+    Args:
+        lenient: The table may be missing.
 
     Raises:
         DataError: The table of intervals cannot be read, or there is none although it names units.
@@ -162,8 +170,8 @@ def log_path_of_window(path: Path, name: str) -> Path:
 def time_run_indices(sensor_log: SensorLog, log: SensorLogConfig) -> NDArray[np.int64]:
     """Return the index of each row's run, ``[n]``: no gap in a run is longer than a window.
 
-    A run is a range of time: rows in it belong to it in whatever order the file has them, so a run
-    more or less changes no other. A row without a time is in no run (-1).
+    A run is a range of time, whatever the order of its rows in the file, so that adding or removing
+    one run changes no other. A row without a time is in no run (-1).
     """
     if sensor_log.times is None:
         return np.zeros(len(sensor_log), dtype=np.int64)
@@ -176,7 +184,7 @@ def time_run_indices(sensor_log: SensorLog, log: SensorLogConfig) -> NDArray[np.
 
 
 def measure_rate(sensor_log: SensorLog) -> float | None:
-    """Return the usual rate of a log's time stamps; None if it has too few."""
+    """Return the rate of a log's median time step, Hz; 0: times do not rise; None: too few."""
     if sensor_log.times is None:
         return None
     steps = np.diff(sensor_log.times)
@@ -188,5 +196,5 @@ def measure_rate(sensor_log: SensorLog) -> float | None:
 
 
 def describe_rate(rate: float, log: SensorLogConfig) -> str:
-    """Describe a rate that differs from the declared one."""
+    """Return a message on a rate, in Hz, that differs from the configured one."""
     return f"{rate:.6g} samples a second, data.reading.log.rate says {log.rate:.6g}"

@@ -1,4 +1,4 @@
-"""Rows of each privacy unit of a sensor log, and the stretches in them without a gap."""
+"""Rows of each privacy unit of a sensor log, and stretches: runs of such rows without a gap."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -118,7 +118,11 @@ class LogBreaks:
 def find_breaks(
     sensor_log: SensorLog, log: SensorLogConfig, codes: Sequence[NDArray[np.int64]]
 ) -> LogBreaks:
-    """Return where stretches end: at gaps, and where a code (of the label) changes."""
+    """Find usable rows, and rows that begin a stretch: after a gap, or where a code changes.
+
+    Args:
+        codes: Columns of codes ``[n]``, of the label and of the interval.
+    """
     # Deviation of a time step from the expected step, in samples, beyond which it is a gap.
     step_tolerance = 0.5
     is_usable: NDArray[np.bool_] = np.asarray(np.isfinite(sensor_log.values).all(axis=1))
@@ -135,7 +139,7 @@ def find_breaks(
 
 
 def find_stretches(breaks: LogBreaks, part: UnitRows) -> Iterator[tuple[int, int]]:
-    """Yield first and last row (exclusive) of each stretch of a unit's rows."""
+    """Yield first row and row after the last of each usable stretch within a unit's rows."""
     if part.stop <= part.start:
         return
     later = np.flatnonzero(breaks.is_start[part.start + 1 : part.stop]) + part.start + 1

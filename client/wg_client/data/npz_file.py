@@ -72,7 +72,7 @@ def survey_npz(path: Path, options: dataset.SurveyOptions) -> dataset.DatasetSur
 
 
 def _picture_hints(path: Path, file: LabelledArrays) -> Iterator[str]:
-    """Yield hints about arrays that may be pictures."""
+    """Yield a hint if an array of floats is read as images."""
     if file.from_floats:
         yield text("{path}: x is read as pictures that were saved as floats", path=path.name)
 
@@ -90,7 +90,12 @@ def _add_record_problems(
 def _npz_labels(
     y: NDArray[np.int64] | None, classes: tuple[str, ...], domain: tuple[str, ...], n: int
 ) -> tuple[NDArray[np.int64], dict[int, str]]:
-    """Return labels as indices into the domain, and the problem of each wrong row."""
+    """Return labels as indices into the label domain, and the problem of each wrong row.
+
+    Args:
+        y: Labels as indices into ``classes``, ``[n]``; None: no labels.
+        classes: Names of the classes in the file.
+    """
     if y is None:
         return np.full(n, UNLABELLED, dtype=np.int64), {}
     wrong = (y < UNLABELLED) | (y >= len(classes))

@@ -1,8 +1,8 @@
-"""Opened plant: its configuration and the snapshot that its models are trained on.
+"""A plant's configuration, and the records and features that its models are trained on.
 
-Everything comes from the snapshot (``snapshot``), never from the data folder, except raw records
-for networks alongside the encoder: these are read from their files, and each is checked against its
-content digest.
+Labels and features come from the snapshot (``wg_core.snapshot``), never from the data folder. Only
+raw records, which networks beside the encoder need, are read from their files; each of them is
+checked against its content digest.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def load_encoder_package(home: ClientHome) -> bytes:
 
 
 def open_plant_data(home: ClientHome, package_key: str = "") -> PlantData:
-    """Read configuration, snapshot and encoder package; ``package_key`` as in ``PlantData``.
+    """Read a home's configuration, snapshot and encoder; ``package_key`` as in ``PlantData``.
 
     Raises:
         ConfigError: The home is not initialised, ``client.yaml`` is wrong, or there is no snapshot
@@ -175,7 +175,7 @@ def caching_encoder_loader() -> Callable[[bytes], Encoder]:
 
 
 def load_pinned_encoder(home: ClientHome, sha256: str) -> Encoder:
-    """Load the encoder of a plant's home, unless the models were made for another encoder.
+    """Load the encoder of a plant's home, and check that it is the one that models were made for.
 
     Args:
         sha256: Id of the encoder that the models were made for, hex.
@@ -196,12 +196,7 @@ class StoredRecords(Sequence[Record]):
     """Records of a snapshot, each read from its file and checked on access."""
 
     def __init__(
-        self,
-        listing: Listing,
-        records: FrozenRecords,
-        name: str,
-        secret: bytes,
-        config: DataConfig,
+        self, listing: Listing, records: FrozenRecords, name: str, secret: bytes, config: DataConfig
     ) -> None:
         reading = config.reading
         self._root = Path(listing.path)

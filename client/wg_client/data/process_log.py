@@ -1,4 +1,4 @@
-"""Logs of a declared process unit: its instruments in order, and the length of windows."""
+"""Check that sensor logs match the process unit on a data sheet: channels, rate and windows."""
 
 import re
 

@@ -1,7 +1,7 @@
-"""Recordings of a data set, where its files or arrays name them.
+"""Recordings of a data set, which should be its privacy units, and hints if they are not.
 
 Records of one recording are alike. If a recording is not one unit, cross-validation trains on
-neighbours of the records that it tests on: accuracies and sure calls are then too optimistic.
+neighbours of the records that it tests on: accuracies are too high, and too many calls are sure.
 """
 
 import zipfile
@@ -55,7 +55,7 @@ def _recording_unit_of_logs(path: Path, reading: ReadingConfig) -> str:
 
 
 def unnamed_part_hint(path: Path, reading: ReadingConfig, modality: str) -> Text | None:
-    """Return a hint that no column names each record's part; None for texts and recordings."""
+    """Return a hint that no column names the part of each record; None: texts, or recordings."""
     if modality not in (Images.name, Windows.name) or reading.log is not None:
         return None
     if find_recording_unit(path, reading):

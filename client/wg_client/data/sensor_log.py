@@ -6,8 +6,8 @@ A WAV file declares its rate; its channels are called 1, 2, and so on. A logger'
 missing value (an empty cell, ``NaN``, ``---``) are gaps.
 
 A log may hold rows of several privacy units, and one row must not change how others are read. So
-each line is read by itself: in UTF-8 or else CP932, and an open quote ends with it. A row that
-cannot be read can be a gap (``LogColumns.allow_gaps``).
+each line is read by itself: in UTF-8 or else CP932, and no quotation extends beyond its line. A row
+that cannot be read can count as a gap (``LogColumns.allow_gaps``).
 
 Not guaranteed: that times are right. They are compared with the rate that the plant declared.
 """
@@ -69,11 +69,11 @@ class LogColumns:
 
 
 class LogTooLarge(DataError):
-    """A sensor log is larger than a limit."""
+    """A sensor log has more bytes or numbers than a limit."""
 
 
 class _MissingColumn(DataError):
-    """A sensor log has no such column, or none of numbers."""
+    """A sensor log lacks a requested column, or has no column of numbers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -84,12 +84,12 @@ class SensorLog:
         channels: Names of its C channels.
         values: float32 ``[n, C]``; NaN where the logger had no value.
         times: Seconds, float64 ``[n]``, or None.
-        texts: For each text column the codes of its n values, and the values by code.
+        texts: For each text column the code of each row, ``[n]``, and the text of each code.
         rate: Sampling rate in Hz, if the file declares it.
         damage_message: Number of rows that cannot be read, and the first of them; empty: there are
             none.
-        row_places: Place in these arrays of each row of the file, ``[n]``; None: they have its
-            order.
+        row_places: Index in these arrays of each row of the file, ``[n]``; None: both have the
+            same order.
     """
 
     channels: tuple[str, ...]
@@ -173,7 +173,14 @@ def _open_regular(path: Path) -> Iterator[io.BufferedReader]:
 
 @dataclass(frozen=True, slots=True)
 class _ColumnPositions:
-    """Positions of the requested columns in a sensor log's header."""
+    """Positions of the requested columns in a sensor log's header.
+
+    Attributes:
+        channels: Names of the channels.
+        values: Position of each channel's column.
+        time: Position of the column of times; None: there is none.
+        texts: Name and position of each text column.
+    """
 
     channels: tuple[str, ...]
     values: tuple[int, ...]
@@ -257,7 +264,7 @@ def _split_cells(line: str | DataError, delimiter: str, width: int) -> list[str]
     """Return the cells of one line; none for an empty line.
 
     Raises:
-        DataError: The line is no row with this number of cells.
+        DataError: The line cannot be read, or has another number of cells than ``width``.
     """
     if isinstance(line, DataError):
         raise line
@@ -314,7 +321,7 @@ def _read_rows(path: Path, lines: Iterator[str | DataError], request: LogColumns
 
 
 class _ColumnValues:
-    """Requested columns of a sensor log, which are read row by row."""
+    """Collector of the requested columns of a sensor log, to which rows are added one by one."""
 
     def __init__(self, delimiter: str, names: Sequence[str], places: _ColumnPositions) -> None:
         self._delimiter, self._names, self._places = delimiter, names, places
@@ -397,11 +404,8 @@ def _read_wav(path: Path, request: LogColumns) -> SensorLog:
     with _open_regular(path) as stream:
         try:
             with wave.open(stream, "rb") as file:
-                channels, width, frames = (
-                    file.getnchannels(),
-                    file.getsampwidth(),
-                    file.getnframes(),
-                )
+                channels, width = file.getnchannels(), file.getsampwidth()
+                frames = file.getnframes()
                 if frames * channels > VALUES_LIMIT:
                     raise LogTooLarge(f"{path}: {frames} samples of {channels} channels; split it")
                 data, rate = file.readframes(frames), float(file.getframerate())
@@ -422,7 +426,7 @@ def _read_wav(path: Path, request: LogColumns) -> SensorLog:
 
 
 def _decode_samples(raw: NDArray[np.uint8], width: int) -> Floats:
-    """Return samples in -1 to 1 from little-endian bytes ``[n, C, width]``."""
+    """Decode samples of ``width`` little-endian bytes each, ``[n, C, width]``, to -1 to 1."""
     if width == 1:
         return np.asarray((raw[..., 0].astype(np.float32) - 128) / 128, dtype=np.float32)
     integers = np.zeros(raw.shape[:2], dtype=np.int64)

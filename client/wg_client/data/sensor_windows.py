@@ -7,10 +7,10 @@
     DIR/CLASS/**/*.csv                  the folder is the label, unless a column or table gives it
 
 The rows of each privacy unit are read as if the log had no others: rows of other units between
-them neither part nor join them. They are divided into *stretches*: runs of rows with one label,
-without a gap in time, a missing value or a row that cannot be read. Windows start at the beginning
-of a stretch and then at every hop, and lie entirely within it; remaining rows are not used. Labels
-by interval: ``intervals``.
+them neither separate nor connect them. They are divided into *stretches*: runs of rows with one
+label, without a gap in time, a missing value or a row that cannot be read. Windows start at the
+beginning of a stretch and then at every hop, and lie entirely within it; remaining rows are not
+used. Labels by interval: ``intervals``.
 
 The windows and the names of units depend only on the rows of their unit and on
 ``SensorLogConfig``, which is fixed: the rate is compared with the time stamps of each stretch,
@@ -73,6 +73,11 @@ class _WindowCutter:
         root: Folder of the logs.
         logs: Reader of the logs.
         lenient: True for predictions, where a column of labels may be missing.
+        paths: Log of each window.
+        starts: First row of each window in its log.
+        labels: Label of each window; empty: none.
+        units: Privacy unit of each window.
+        problems: Logs, lines and windows that cannot be used.
         short_stretches: Number of stretches shorter than a window.
         outside_rows: Number of rows outside all intervals, if the table names the units.
         reset_clocks: Names of logs whose times go back within a run, if runs are the units.
@@ -103,12 +108,15 @@ def list_logs(path: Path, table: str | None) -> list[Path]:
 
 
 def is_sensor_log(path: Path) -> bool:
-    """Return whether a file's suffix is one of a sensor log."""
+    """Return whether a path is a file with the suffix of a sensor log."""
     return path.suffix.lower() in SUFFIXES and path.is_file()
 
 
 def survey_logs(path: Path, options: SurveyOptions, *, lenient: bool = False) -> DatasetSurvey:
-    """Survey sensor logs; with ``lenient``, for predictions, label column or table may be missing.
+    """Survey the windows of sensor logs.
+
+    Args:
+        lenient: True for predictions: label column and table of intervals may be missing.
 
     Raises:
         DataError: There is no log, a log is too large, the table of intervals cannot be read, or
@@ -210,7 +218,7 @@ def _build_survey(
 
 
 def _log_hints(cut: _WindowCutter) -> Iterator[str]:
-    """Yield remarks on the logs for a person."""
+    """Yield hints for a person: short stretches, rows without a unit, wrong clocks and rates."""
     if cut.short_stretches:
         yield text(
             "{count} stretches between gaps and changes of label are shorter than a window of"
@@ -303,7 +311,7 @@ def _cut_log(cut: _WindowCutter, file: Path) -> None:
 def _add_log_problems(
     cut: _WindowCutter, name: str, sensor_log: SensorLog, units: LogUnits
 ) -> None:
-    """Add to ``cut`` what a person should correct in a log."""
+    """Note a log's damage, overlapping intervals, wrong rate and reset clock in ``cut``."""
     logs = cut.logs
     faults = [sensor_log.damage_message] if sensor_log.damage_message else []
     faults += [f"{logs.log.intervals}: {overlap}" for overlap in units.overlap_messages]
@@ -336,7 +344,7 @@ def _stretch_problem(
 
 
 def _folder_label(root: Path, file: Path, log: SensorLogConfig) -> str:
-    """Return the log's class folder as its label, if no column or table gives labels."""
+    """Return a log's class folder as its label; empty if a column or table gives the labels."""
     if log.label is not None or log.intervals is not None:
         return ""
     top, *inner = file.relative_to(root).parts
@@ -345,7 +353,17 @@ def _folder_label(root: Path, file: Path, log: SensorLogConfig) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CuttingOptions:
-    """Command-line options for cutting sensor logs, see ``SensorLogConfig``; None: not given."""
+    """Command-line options for cutting sensor logs; None: not given.
+
+    Attributes:
+        window_seconds: Length of a window.
+        hop_seconds: Time from window to window.
+        rate: Samples per second.
+        channels: Names of the channels, in order.
+        time_column: Column of times.
+        label_column: Column of labels.
+        intervals: Path of the table of intervals within the folder of logs.
+    """
 
     window_seconds: float
     hop_seconds: float | None
@@ -359,7 +377,7 @@ class CuttingOptions:
 def propose_log_config(
     path: Path, options: CuttingOptions, *, unit_column: str | None, encoding: str
 ) -> SensorLogConfig:
-    """Propose the cutting rule that ``init`` writes down, from options and the first log.
+    """Return the rule for cutting windows that ``init`` stores, from options and the first log.
 
     If no rate is given, it is taken from the first log's times once, and is public from then on.
 

@@ -42,12 +42,12 @@ class SiteData:
 
     @property
     def occurring_labels(self) -> tuple[str, ...]:
-        """Labels that occur among the records. Private: only the domain is public."""
+        """Labels that occur among the records; unlike the label domain they are private."""
         indices = np.unique(self.labels[self.labels >= 0])
         return tuple(self.label_names[index] for index in indices)
 
     def select_rows(self, rows: Sequence[int]) -> SiteData:
-        """Return some of the records, in the order given."""
+        """Return the data of the given rows only, in the order given."""
         files = self.records
         return replace(
             self,

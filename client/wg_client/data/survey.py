@@ -5,16 +5,16 @@ Layouts of a folder::
     DIR/CLASS/**/image.png           label = name of the first folder; "_unlabelled" has none
     DIR/CLASS/**/window.csv          the same layout for another modality
     DIR/records.csv + files          columns file, label and, if named, the unit column; a file of
-                                     this name with other columns, beside class folders, is a stray
+                                     this name with other columns, beside class folders, is ignored
     DIR/image.png                    no labels at all
 
 Other layouts: one ``.npz`` file (``npz_file``), long sensor logs (``sensor_windows``), and tables
 with one record per row (``cell_table``), also as a folder's ``records.csv``.
 
 ``survey_dataset`` lists *all* records that cannot be used, each with its reason, for ``wg-client
-freeze``. ``load_dataset`` raises on the first of them, for data that are only predicted. The result
-for a file depends only on that file and on public settings: adding or removing one file changes
-nothing about the others.
+freeze``. ``load_dataset`` raises on the first of them, for records that are only predicted. The
+result for a file depends only on that file and on public settings: adding or removing one file
+changes nothing about the others.
 
 Not guaranteed: that a file can be decoded; see ``inspection``.
 """

@@ -6,7 +6,7 @@ from wg_client.fitting.linear_head import Floats, Ints
 
 
 def assign_columns(scores: Floats) -> Ints:
-    """Assign each row of ``[r, c]``, r at most c, its own column, for the largest total score."""
+    """Assign each row of scores ``[r, c]``, r at most c, a distinct column: the sum is largest."""
     columns = np.asarray(scores.argmax(axis=1))
     if len(np.unique(columns)) == len(columns):  # each row has its best column
         return columns
@@ -16,7 +16,7 @@ def assign_columns(scores: Floats) -> Ints:
 
 
 def assign_likeliest_rows(logits: Floats, labels: Ints, class_count: int) -> Ints:
-    """Assign each of K classes the likeliest of R rows of logits, ``[K]``, each row at most once.
+    """Return the likeliest of a head's R rows for each of K classes, ``[K]``, all distinct.
 
     A softmax's denominator is the same for all orders of rows, so the likeliest assignment is a
     linear assignment on sums of logits. Classes without records take the first free rows.

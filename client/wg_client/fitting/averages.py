@@ -1,6 +1,6 @@
 """Averages of fitted heads that err on different records, evaluated out of fold.
 
-Such an average is better than its best member, and nothing has to be selected by a handful of
+Such an average can be better than its best member, and no member has to be selected by a handful of
 labels. The logits of each member are at their best temperature, and their mean is a logarithmic
 opinion pool (Heskes 1998, NIPS 10). The average is again a linear head.
 
@@ -43,10 +43,9 @@ def average_models(
     judged_members = [member.out_of_fold for member in members if member.out_of_fold is not None]
     if len(judged_members) < len(members):
         return None
-    logits = np.array([member.logits for member in judged_members])  # [members, repeats, m, K]
-    inner = np.array(
-        [member.inner_logits for member in judged_members]
-    )  # [members, repeats, folds, m, K]
+    # [members, repeats, m, K] and [members, repeats, folds, m, K]
+    logits = np.array([member.logits for member in judged_members])
+    inner = np.array([member.inner_logits for member in judged_members])
     labels, weights = judged_members[0].labels, None
     if shares is not None:
         for repeat, fold in enumerate(folds.assignment):
@@ -68,6 +67,10 @@ def average_models(
 
 
 def _member_weights(shares: Floats, losses: Sequence[Floats]) -> Floats:
-    """Return the weights ``[members]`` of averaged heads: prior shares, less for a higher loss."""
+    """Return the weights ``[members]`` of averaged heads, which sum to 1; see the module.
+
+    Args:
+        losses: Out-of-fold log loss of each member on each record, nats.
+    """
     weights = shares * np.exp([-LOSS_WEIGHT * float(loss.mean()) for loss in losses])
     return np.asarray(weights / weights.sum())

@@ -25,11 +25,11 @@ _AT_ONCE = 256  # Records
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FamilyNetworkHead:
-    """A family's network at a plant: its head, on F features that the plant standardises.
+    """Head of a family's network, with the network's F features of a plant's records.
 
     Attributes:
-        head: The network's head.
-        features: Features of all of the plant's records, ``[n, F]``.
+        head: The network's head, on features that the plant standardises.
+        features: Features of all of the plant's records, ``[n, F]``, not standardised.
     """
 
     head: FamilyHead
@@ -44,13 +44,13 @@ class FamilyNetworkHead:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LogitFeatureMap:
-    """Affine map of local features, with the logits of heads appended.
+    """Affine map of local features, with the logits of family heads appended.
 
     Attributes:
         scaling: Map of the first columns; None: identity.
-        column_count: Number of these columns.
-        heads: Stacked heads, on all columns.
-        logit_factor: Factor on each of their logits.
+        column_count: Number of columns that ``scaling`` maps.
+        heads: Family heads, stacked as one head on all columns.
+        logit_factor: Factor on each logit of ``heads``.
     """
 
     scaling: LocalFeatureMap | None
@@ -88,13 +88,16 @@ def append_family_logits(
     released_width: int,
     network: FamilyNetworkHead | None = None,
 ) -> tuple[TrunkFeatures, LinearHead]:
-    """Return the features of a family head at a plant, and the head on them.
+    """Append a family head's logits to a plant's features; return these, and the head on them.
+
+    The head returned outputs the appended logits, or the mean of both heads' logits.
 
     Args:
         local_features: Local features of all of the plant's records, ``[n, D]``.
         layout: Layout of the encoder's local features.
+        trunk: Features of the same records to which the logits are appended.
         released_width: Number of features that are released; they come first.
-        network: The family's network, whose features come after all others.
+        network: Head of the family's network, whose features come after all others.
     """
     shared_features = local_features[:, : layout.scaled + sum(layout.blocks)]
     columns, heads = local_features, [LinearHead(*family.adapt_to_site(shared_features, layout))]
@@ -118,12 +121,12 @@ def append_family_logits(
 
 
 def _logits_by_rows(head: LinearHead, columns: Features) -> Floats:
-    """Return a head's logits of all records; a few records at a time are converted to float64."""
+    """Return a head's logits of all records, of which few at a time are converted to float64."""
     starts = range(0, max(len(columns), 1), _AT_ONCE)
     parts = (columns[start : start + _AT_ONCE, :].astype(np.float64) for start in starts)
     return np.concatenate([head.logits(part) for part in parts])
 
 
 def _root_variance(features: NDArray[np.floating]) -> float:
-    """Return the root of the features' total variance; positive."""
+    """Return the root of the sum of all features' variances, plus a tiny positive number."""
     return float(np.sqrt(features.var(axis=0, dtype=np.float64).sum())) + block_scale.TINY

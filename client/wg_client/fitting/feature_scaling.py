@@ -22,8 +22,8 @@ from wg_common.inference.discriminants import principal_components
 
 SCALING_RECORDS = 2000  # Most records, evenly spread, from which directions are computed
 BLOCK_DIRECTIONS = 256  # Most directions of a block
-_LOUDER = 4.0  # Ratio of a block's root total variance to that of the released features
-_CHUNK = 256
+_LOUDER = 4.0  # Root total variance of a scaled block, relative to that of the released features
+_CHUNK = 256  # Records that are scaled at a time
 
 
 @dataclass(frozen=True, slots=True, eq=False)

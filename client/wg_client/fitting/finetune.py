@@ -16,20 +16,20 @@ from dataclasses import replace
 import numpy as np
 
 from wg_client.fitting.fitted import FittedModel, select_and_fit
-from wg_client.fitting.folds import Configurations, Folds
-from wg_client.fitting.learners import LEARNERS_AROUND_BASE, Learner, RowIndex, fit_learners
+from wg_client.fitting.folds import Configurations, Folds, RowIndex
+from wg_client.fitting.learners import LEARNERS_AROUND_BASE, Learner, fit_learners
 from wg_client.fitting.leave_class_out import BaseHead, LearnerEvaluation, evaluate_logits
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead
 from wg_common.inference.discriminants import centre_over_classes
 
 
 def constant_base_head(head: LinearHead) -> BaseHead:
-    """Return a function that gives the same base head for all training records."""
+    """Return a base head function that returns one head, whatever the training records."""
     return lambda features, labels: head
 
 
 def normalise_base_logits(base: BaseHead) -> BaseHead:
-    """Centre a base head's logits and scale them to unit RMS on the training records."""
+    """Return a base head function whose logits are centred and have unit RMS in training."""
 
     def fit_scaled(features: Floats, labels: Ints) -> LinearHead:
         head = base(features, labels)
@@ -46,8 +46,8 @@ def fit_finetuned(
     """Fine-tune a head on the plant's records.
 
     Args:
-        delivered_head: Base head over K classes; ``constant_base_head`` makes one from a delivered
-            head.
+        delivered_head: Function from training records to the base head over K classes;
+            ``constant_base_head`` makes one from a delivered head.
         features: Features of labelled records, float64 ``[n, d]``, n at least 1.
         labels: Labels of the records, ``[n]``.
         folds: From ``folds.stratified_folds``.

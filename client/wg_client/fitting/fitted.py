@@ -1,4 +1,4 @@
-"""Fitted heads with out-of-fold predictions: the result of every method."""
+"""Fitted heads with their out-of-fold predictions, which every method at a plant returns."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from wg_client.fitting.linear_head import Floats, Ints, LinearHead, log_loss
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class OutOfFoldPredictions:
-    """Out-of-fold logits: no label of a record took part in its model or in the model's selection.
+    """Logits of records by models that were trained, and selected, without the record's label.
 
     Attributes:
         logits: ``[repeats, m, K]`` of the m evaluated records.
@@ -38,10 +38,10 @@ class OutOfFoldPredictions:
     def without_fold(
         self, repeat: int, fold: int, in_training: NDArray[np.bool_]
     ) -> OutOfFoldPredictions:
-        """Return the predictions by which a selection may be made without one fold.
+        """Return the inner logits, as predictions by which to select a model without one fold.
 
         Args:
-            in_training: Mask of the records in other folds, ``[m]``.
+            in_training: Mask of the evaluated records in other folds, ``[m]``.
         """
         inner = self.inner_logits[repeat, fold, in_training][None]
         return OutOfFoldPredictions(
@@ -49,7 +49,7 @@ class OutOfFoldPredictions:
         )
 
     def full_training_gain(self, assignment: Ints) -> float:
-        """Estimate the accuracy gained by training on one more fold, from fits with one fold less.
+        """Estimate the accuracy gained by one more fold of training data: outer against inner fits.
 
         Args:
             assignment: Fold of each record in each repeat, ``[repeats, m]``.
@@ -107,7 +107,7 @@ class FittedModel:
         return np.zeros(0) if self.out_of_fold is None else self.out_of_fold.correct_share
 
 
-# (training rows, configuration) -> the head
+# (training rows, index of the configuration) -> the head fitted on these rows
 ConfigurationFitter = Callable[[RowIndex | slice, int], LinearHead]
 
 

@@ -1,4 +1,4 @@
-"""Nested cross-validation: a record's label takes no part in selections that it is evaluated by.
+"""Nested cross-validation: no record is evaluated by a model that its label helped to select.
 
 To evaluate the records of fold a, a configuration and its temperature are selected with models that
 were trained neither on fold a nor on the records they predict. One model without folds a and b
@@ -146,7 +146,7 @@ def _assign_groups_to_folds(
 
 
 def _evaluable_units(labels: Ints, units: RowIndex) -> NDArray[np.bool_]:
-    """Return a mask of units ``[u]`` all of whose classes occur in ``LEAST_UNITS`` such units.
+    """Return a mask ``[u]`` of units to evaluate: all their classes are in ``LEAST_UNITS`` of them.
 
     Args:
         labels: Labels of the records, ``[n]``.
@@ -178,9 +178,9 @@ class Configurations:
     """Configurations of a model, among which cross-validation selects.
 
     Attributes:
-        predict_all: Fits all configurations on some rows and predicts others.
-        predict_one: Fits one configuration.
-        prior_penalties: Penalty of each configuration, nats, ``[configurations]``.
+        predict_all: Function that fits all configurations on some rows and predicts other rows.
+        predict_one: Function that does so for one configuration.
+        prior_penalties: Penalty of each configuration in selection, nats, ``[configurations]``.
     """
 
     predict_all: ConfigurationsPredictor
@@ -189,7 +189,7 @@ class Configurations:
 
 
 def single_configuration(predict: Callable[[RowIndex, RowIndex], Floats]) -> Configurations:
-    """Return ``Configurations`` with only one member, which predicts by ``predict``."""
+    """Return ``Configurations`` with one member: ``predict`` maps training and held-out rows."""
     return Configurations(
         lambda train, held_out: [predict(train, held_out)],
         lambda train, held_out, choice: predict(train, held_out),
@@ -288,7 +288,12 @@ _NO_CORRECTION = np.zeros((1, 1)), np.zeros(1)
 def _inner_fit_logits(
     predict: ConfigurationsPredictor, fold: Ints, folds: Folds, configurations: int
 ) -> Floats:
-    """Return logits ``[folds, configurations, m, K]`` of fits without that fold and record."""
+    """Return logits ``[folds, configurations, m, K]`` of fits without the fold and the record.
+
+    Args:
+        fold: Fold of each evaluated record, ``[m]``.
+        configurations: Number of configurations.
+    """
     table: Floats | None = None
     for fold_a, fold_b in combinations(range(folds.count), 2):
         in_training = (fold != fold_a) & (fold != fold_b)
@@ -309,7 +314,14 @@ def _inner_fit_logits(
 def _select_configuration(
     logits: Floats, labels: Ints, prior: Floats, unseen: Floats, records: int
 ) -> tuple[int, float]:
-    """Return the index of the configuration with the least loss, and the factor on its logits."""
+    """Return the index of the configuration with the least loss, and its inverse temperature.
+
+    Args:
+        logits: Logits of each configuration, ``[configurations, n, K]``.
+        prior: Penalty of each configuration, nats.
+        unseen: Expected loss of each configuration on classes without records, nats per record.
+        records: Number of records by which mean losses are multiplied.
+    """
     factors = [best_temperature(candidate_logits, labels) for candidate_logits in logits]
     losses = [
         records * float(log_loss(candidate_logits * factor, labels).mean())
@@ -322,7 +334,7 @@ def _select_configuration(
 def select_temperatures(
     logits: Floats, inner_logits: Floats, labels: Ints, folds: Folds
 ) -> tuple[Floats, Floats, float]:
-    """Scale each fold's logits by the temperature that is best on the other folds.
+    """Divide each fold's logits by the temperature that is best on the other folds.
 
     Args:
         logits: Out-of-fold logits, as in ``NestedSelection``.
@@ -330,7 +342,7 @@ def select_temperatures(
         labels: Labels of the evaluated records, ``[m]``.
 
     Returns:
-        Both arrays with factors applied, and the factor for the final model.
+        Both arrays of scaled logits, and the inverse temperature of the final model.
     """
     logits, inner_logits = logits.copy(), inner_logits.copy()
     final = best_temperature(np.concatenate(logits), np.tile(labels, len(logits)))

@@ -1,7 +1,7 @@
 """Columns of several arrays side by side, without a copy of them.
 
-Local features of thousands of records are hundreds of megabytes, and lie in a file; what a trunk
-that is fitted at the plant adds lies in memory.
+Local features of thousands of records are hundreds of megabytes, mapped from a file; the features
+of a trunk that is fitted at the plant are in memory.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ class JoinedColumns:
     """Arrays of n rows that are read as one array ``[n, D]``.
 
     Attributes:
-        arrays: Arrays of as many rows, at least one, each with a column at least.
+        arrays: At least one array; all have n rows, and at least one column.
     """
 
     arrays: Sequence[NDArray[np.floating] | JoinedColumns]
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Number of rows, and number of columns of all arrays together."""
+        """Number n of rows, and number D of columns of all arrays together."""
         return len(self.arrays[0]), sum(part.shape[1] for part in self.arrays)
 
     def __len__(self) -> int:

@@ -10,13 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from wg_client.fitting.folds import RowIndex
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead, fit_ridge, fit_standardisation
 from wg_client.fitting.logistic import fit_logistic_regressions
 from wg_common.inference.discriminants import fit_ldas
-
-RowIndex = NDArray[np.intp]
 
 LDA = "lda"
 LOGISTIC = "logistic"
@@ -30,7 +28,7 @@ class Learner:
     Attributes:
         kind: ``LDA``, ``LOGISTIC`` or ``RIDGE``.
         strength: Shrinkage (LDA), C (logistic) or penalty (ridge).
-        prior_penalty: Evidence in nats that it must show beyond the default.
+        prior_penalty: Penalty in selection, nats: evidence to show beyond the default learner.
         base_scale: Factor s on the logits of the base head; 0 without a base head.
     """
 
@@ -72,7 +70,7 @@ LEARNERS_AROUND_BASE = (
 def fit_learners(
     learners: Sequence[Learner], features: Floats, labels: Ints, base_logits: Floats | None = None
 ) -> tuple[list[LinearHead], RowIndex]:
-    """Fit the learners' own heads, which are added to the logits of a base head.
+    """Fit each learner's head, whose logits are to be added to those of a base head.
 
     Args:
         features: Features of the records, ``[n, d]``, n at least 1.
@@ -80,7 +78,7 @@ def fit_learners(
         base_logits: Logits of the base head, ``[n, K]``; None is zero.
 
     Returns:
-        Each part as a head on these features over the classes that occur, and these classes.
+        One head per learner, on ``features`` over the classes that occur; and these classes.
     """
     scaled_features = fit_standardisation(features)
     rows, inverse = np.unique(labels, return_inverse=True)

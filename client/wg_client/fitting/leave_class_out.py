@@ -29,7 +29,7 @@ _SMALL, _FEW = 500, 4
 BaseHead = Callable[[Floats, Ints], LinearHead]
 """(features, labels) of training records -> the base head over all K classes for fine-tuning.
 
-Without any record: the head as delivered.
+For zero records it returns the head as delivered.
 """
 Mask = NDArray[np.bool_]
 
@@ -52,7 +52,7 @@ class LeaveClassOutResult:
 
 
 def evaluate_logits(logits: Floats, labels: Ints) -> LeaveClassOutResult:
-    """Evaluate logits ``[n, K]`` of models that were trained without the record's class."""
+    """Evaluate logits ``[n, K]``, each by a model trained without any record of that class."""
     losses, right = log_loss(logits, labels), logits.argmax(axis=1) == labels
     return LeaveClassOutResult(mean_by_class(losses, labels), mean_by_class(right, labels))
 
@@ -64,12 +64,9 @@ def mean_by_class(values: NDArray[np.generic], labels: Ints) -> Floats:
 
 def held_out_classes(labels: Ints, limit: int = _MOST_CLASSES) -> Ints:
     """Return the classes that are left out in turn, spread evenly over those with records."""
-    tried_classes = np.unique(labels)
-    return tried_classes[
-        np.linspace(0, len(tried_classes) - 1, min(limit, len(tried_classes)))
-        .round()
-        .astype(np.intp)
-    ]
+    classes = np.unique(labels)
+    places = np.linspace(0, len(classes) - 1, min(limit, len(classes))).round()
+    return classes[places.astype(np.intp)]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,7 +94,13 @@ class _HeldOutPredictions:
     is_largest_absent: Mask
 
     def losses(self, in_training: Mask, unseen_mass: float, classes: int) -> Floats:
-        """Return the mean log loss of the mixture at each bias, ``[len(_BIASES)]``."""
+        """Return the mean log loss at each bias, nats, ``[len(_BIASES)]``.
+
+        Args:
+            in_training: Mask of the evaluated records to use.
+            unseen_mass: Weight of the records of the class left out; the others have the rest.
+            classes: Number K of classes.
+        """
         total = np.zeros(len(_BIASES))
         for of_held_out, share in ((True, unseen_mass), (False, 1 - unseen_mass)):
             rows = in_training[self.record_indices] & (self.held_out_mask == of_held_out)
@@ -112,13 +115,9 @@ class _HeldOutPredictions:
         )
 
     def recall(self, bias: float) -> float:
-        """Return a learner's recall of the class left out."""
-        return float(
-            np.mean(
-                self.is_largest_absent[self.held_out_mask]
-                & (self.seen_margin[self.held_out_mask] + bias > 0)
-            )
-        )
+        """Return a learner's recall of the class left out, at one bias."""
+        is_right = self.is_largest_absent & (self.seen_margin + bias > 0)
+        return float(is_right[self.held_out_mask].mean())
 
     def _mixture_losses(
         self, rows: Mask, of_held_out: bool, classes: int, biases: Floats = _BIASES
@@ -135,12 +134,7 @@ class LearnerEvaluation:
     """Leave-class-out fits of each learner around a base head, each made once."""
 
     def __init__(
-        self,
-        base: BaseHead,
-        features: Floats,
-        labels: Ints,
-        folds: Folds,
-        unseen_mass: float,
+        self, base: BaseHead, features: Floats, labels: Ints, folds: Folds, unseen_mass: float
     ) -> None:
         """Fit each learner around a base head, once without each class.
 
@@ -149,11 +143,8 @@ class LearnerEvaluation:
             labels: Labels of the records, ``[n]``.
             unseen_mass: Expected share of future records of classes without records.
         """
-        self._base, self._unseen_mass, self._evaluated_count = (
-            base,
-            unseen_mass,
-            len(folds.evaluated_rows),
-        )
+        self._base, self._unseen_mass = base, unseen_mass
+        self._evaluated_count = len(folds.evaluated_rows)
         x, y = features[folds.evaluated_rows], labels[folds.evaluated_rows]
         self._classes = len(base(x, y).bias)
         self._unseen = np.setdiff1d(np.arange(self._classes), labels)
@@ -166,7 +157,11 @@ class LearnerEvaluation:
         ]
 
     def __call__(self, in_training: Mask) -> tuple[Floats, Floats]:
-        """Return each learner's best bias for classes without records, and the log loss."""
+        """Return logits to add, ``[learners, K]``: each learner's best bias; and its log loss.
+
+        Args:
+            in_training: Mask of the evaluated records to use.
+        """
         bias, losses = self._select_biases(self._losses(in_training))
         class_bias = np.zeros((len(bias), self._classes))
         class_bias[:, self._unseen] = bias[:, None]
@@ -176,32 +171,27 @@ class LearnerEvaluation:
         """Evaluate a learner on each class left out, with the bias selected on the others."""
         by_class = self._losses(np.ones(self._evaluated_count, dtype=bool))
         losses, recalls = [], []
-        for index, class_number in enumerate(self._held_out_predictions):
+        for index, by_learner in enumerate(self._held_out_predictions):
             remaining = np.delete(by_class, index, axis=0) if len(by_class) > 1 else by_class
             bias = float(self._select_biases(remaining)[0][learner])
-            losses.append(class_number[learner].held_out_loss(bias, self._classes))
-            recalls.append(class_number[learner].recall(bias))
+            losses.append(by_learner[learner].held_out_loss(bias, self._classes))
+            recalls.append(by_learner[learner].recall(bias))
         return LeaveClassOutResult(np.array(losses), np.array(recalls))
 
     def _losses(self, in_training: Mask) -> Floats:
-        """Return losses ``[classes left out, learners, biases]``."""
+        """Return mean log losses, nats, ``[classes left out, learners, biases]``."""
+        mass, classes = self._unseen_mass, self._classes
         return np.array(
             [
-                [
-                    answer.losses(in_training, self._unseen_mass, self._classes)
-                    for answer in class_number
-                ]
-                for class_number in self._held_out_predictions
+                [predictions.losses(in_training, mass, classes) for predictions in by_learner]
+                for by_learner in self._held_out_predictions
             ]
         )
 
     def _predict_held_out(
-        self,
-        features: Floats,
-        labels: Ints,
-        splits: Sequence[tuple[int, Mask, Mask]],
+        self, features: Floats, labels: Ints, splits: Sequence[tuple[int, Mask, Mask]]
     ) -> list[_HeldOutPredictions]:
-        """Fit and evaluate each learner with one class left out."""
+        """Fit each learner without one class, and predict; ``splits`` are its folds."""
         by_learner: list[list[tuple[NDArray[np.generic], ...]]] = [[] for _ in LEARNERS_AROUND_BASE]
         for label, train, test in splits:
             if not train.any() or not test.any():
@@ -238,7 +228,7 @@ class LearnerEvaluation:
 def _class_out_splits(
     labels: Ints, folds: Folds, limit: int, count: int
 ) -> Iterator[Iterator[tuple[int, Mask, Mask]]]:
-    """Yield class left out, training mask and evaluation mask, for each class and fold.
+    """Yield for each class left out its folds: the class, training mask and evaluation mask.
 
     With one fold all records of the class are evaluated, since none was used for training.
     """

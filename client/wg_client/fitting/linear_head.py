@@ -1,4 +1,4 @@
-"""Linear heads on frozen features, and closed forms that fit them. Pure functions.
+"""Linear heads on frozen features, ridge regression, and log losses. Pure functions.
 
 A fit covers only classes that occur; ``extend_to_classes`` extends its head to the declared label
 domain.
@@ -45,7 +45,7 @@ class LinearHead:
         return LinearHead(self.weight * factor, self.bias * factor)
 
     def pad_features(self, dimension: int) -> LinearHead:
-        """Return the same head on more features ``[n, dimension]``; those added are ignored."""
+        """Return the same head on ``dimension`` features; those added have weight zero."""
         padding = dimension - self.weight.shape[1]
         return LinearHead(np.pad(self.weight, ((0, 0), (0, padding))), self.bias)
 
@@ -70,7 +70,7 @@ class FeatureStandardisation:
 
     Attributes:
         mean: float64 ``[d]``.
-        scale: Root of the mean variance.
+        scale: Root of the features' mean variance.
     """
 
     mean: Floats
@@ -110,7 +110,7 @@ def fit_ridge(features: Floats, labels: Ints, classes: int, penalty: float) -> L
 
 
 def extend_to_classes(head: LinearHead, rows: NDArray[np.intp], classes: int) -> LinearHead:
-    """Return the head with rows for all ``classes``; those outside ``rows`` are never predicted."""
+    """Extend a head to all classes; its rows are those of ``rows``; no other is ever predicted."""
     weight = np.zeros((classes, head.weight.shape[1]))
     bias = np.full(classes, ABSENT_CLASS_BIAS)
     weight[rows] = head.weight
@@ -130,7 +130,7 @@ def log_loss(logits: Floats, labels: Ints) -> Floats:
 
 
 def best_temperature(logits: Floats, labels: Ints) -> float:
-    """Return the factor on the logits with the smallest log loss, on a coarse logarithmic grid.
+    """Return the factor on logits (1 / temperature) with the least log loss, on a coarse grid.
 
     One average record with every label at equal weight is added to the records: a handful of
     correct predictions does not show that a model is never wrong (Platt 1999, section 2.2).
@@ -148,7 +148,7 @@ def best_temperature(logits: Floats, labels: Ints) -> float:
 
 
 def robust_log_loss(true_probabilities: Floats, classes: int) -> Floats:
-    """Return the log loss of probabilities of the true class, mixed with 5 % uniform."""
+    """Return the log loss, nats, of the true class's probabilities, mixed with 5 % uniform."""
     return np.asarray(-np.log(0.95 * true_probabilities + 0.05 / classes))
 
 

@@ -44,9 +44,9 @@ def fit_local_only(
         classes: Size K of the declared label domain.
         folds: From ``folds.stratified_folds``; if they are not usable, only discriminants are
             averaged, since no temperature can be selected for the other learners.
-        blocks: Sizes of the blocks of features, the last features of all, that two learners use one
-            by one and the third together; empty: all learners use all features.
-        trunk_blocks: Number of blocks of each trunk; empty: there is one trunk.
+        blocks: Sizes of the blocks, which are the last columns of ``features``: two learners are
+            fitted on each block, the third on all; empty: all learners use all features.
+        trunk_blocks: Number of blocks of each of the encoder's trunks; empty: there is one trunk.
     """
     sizes = np.array(tuple(blocks) or (features.shape[1],))
     ends = features.shape[1] - sizes.sum() + np.cumsum(sizes)
@@ -91,10 +91,10 @@ def fit_local_only(
 
 
 def _fit_in_span(learner: Learner, x: Floats, labels: Ints) -> tuple[LinearHead, RowIndex]:
-    """Fit a learner in the directions in which the records vary.
+    """Fit a learner in the directions in which records vary; return head and classes that occur.
 
-    Its strength is relative to the variance per direction: directions without variance must not
-    count, since their number would change the penalty.
+    A learner's strength is relative to the variance per direction: directions without variance must
+    not count, since their number would change the penalty.
     """
     mean = x.mean(axis=0)
     values, vectors = principal_components(x - mean, min(x.shape))

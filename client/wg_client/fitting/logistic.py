@@ -28,7 +28,7 @@ from wg_client.fitting.linear_head import Floats, Ints, LinearHead
 LOSS_TOLERANCE = 1e-7
 """Largest suboptimality of a fit, relative to its loss, or in nats if the loss is below one."""
 _BIAS = np.sqrt(10.0)
-"""Constant feature of the bias; its square is the factor by which the bias is penalised less."""
+"""Constant appended to the features as a bias; the bias is penalised less by its square."""
 _FORCING = 0.3
 """Relative residual, in the preconditioner's norm, at which conjugate gradients stop."""
 _CONJUGATE_STEPS = 100  # Most steps of conjugate gradients
@@ -74,7 +74,7 @@ def fit_logistic_regressions(
 
 
 def _rotate_to_principal(rows: Floats) -> tuple[Floats, Floats]:
-    """Return coordinates ``[n, r]`` of rows ``[n, D]``, and the principal directions ``[r, D]``."""
+    """Return coordinates ``[n, r]`` of rows in principal directions, and the directions ``[r, D]``."""
     n, d = rows.shape
     if n < d:  # from products of rows: five times faster than a singular value decomposition
         squares, left_vectors = np.linalg.eigh(rows @ rows.T)
@@ -116,13 +116,13 @@ class _RegressionBatch:
         )
 
     def forward(self, x: Floats) -> Floats:
-        """Return the unknowns' contribution to the logits, ``[K, b, n]``."""
+        """Return the logits ``[K, b, n]`` of unknowns x ``[K, b, r]``, without the offsets."""
         k, b, r = x.shape
         flat = (x * np.sqrt(self.strengths)[:, None]).reshape(k * b, r) @ self.coordinates.T
         return flat.reshape(k, b, -1)
 
     def backward(self, v: Floats) -> Floats:
-        """Return the product of the transposed design with logits, the transpose of ``forward``."""
+        """Apply the transpose of ``forward`` to v ``[K, b, n]``; return ``[K, b, r]``."""
         k, b, n = v.shape
         flat = v.reshape(k * b, n) @ self.coordinates
         return flat.reshape(k, b, -1) * np.sqrt(self.strengths)[:, None]
@@ -142,7 +142,7 @@ class _RegressionBatch:
         return self.backward(chances - self.one_hot_labels) + x
 
     def newton_direction(self, chances: Floats, gradient: Floats) -> Floats:
-        """Return a direction ``[K, b, r]`` that solves Newton's equations to ``_FORCING``."""
+        """Return a Newton direction ``[K, b, r]``, with relative residual ``_FORCING``."""
         spread = np.mean(chances * (1 - chances), axis=2)  # [K, b]
         curvature = (self.strengths * spread)[:, :, None] * self.squared_singular_values + 1
         direction = np.zeros_like(gradient)
@@ -170,7 +170,7 @@ class _RegressionBatch:
 
 
 def _minimise_batch(problem: _RegressionBatch, *, steps: int = 200) -> Floats:
-    """Return the minimisers, ``[K, b, r]``; converged fits leave the batch."""
+    """Return the minimisers, ``[K, b, r]``; converged fits are taken out of the batch."""
     fits = len(problem.strengths)
     minimisers = np.zeros((len(problem.one_hot_labels), fits, len(problem.squared_singular_values)))
     unfinished_fits = np.arange(fits)

@@ -34,7 +34,10 @@ def required_standard_errors(units: int, alternatives: int) -> float:
 
 
 def clustered_standard_error(values: Floats, groups: Ints) -> float:
-    """Return the clustered standard error of the mean of values ``[m]``; inf with one group."""
+    """Return the standard error of the mean of values ``[m]``, with groups ``[m]`` as clusters.
+
+    It is infinite if there is only one group.
+    """
     deviations = np.bincount(groups, weights=values - values.mean())
     count = int((np.bincount(groups) > 0).sum())
     if count < 2:

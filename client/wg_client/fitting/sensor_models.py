@@ -1,4 +1,4 @@
-"""Local-only soft sensors: regression of a value per window, trained on windows that have a value.
+"""Local-only soft sensors: regressions of a laboratory value on the features of a window.
 
 The features of a window are lagged signals: per channel the means of equal parts in order, the
 change from first to last part, and the standard deviation. A ridge regression and, with enough
@@ -49,7 +49,7 @@ WINDOW_PARTS = 6
 _FOLDS = 5
 _LEAST_TREE_VALUES = 40  # Fewest values with which trees are fitted
 DOUBT_RECORDINGS = 20.0
-"""Recordings at which the squared errors of correction and local-only count twice."""
+"""Number of recordings at which squared errors of corrected and local-only models count double."""
 _ADDED_ZERO_RESIDUALS = 2.0  # Residuals of zero in each mean, which shrink it
 _RIDGE_PENALTIES = np.geomspace(0.1, 1e5, 13)
 _LEAST_ERROR = 1e-6  # Least squared error, relative to the variance of the values
@@ -79,27 +79,27 @@ def lagged_signal_tensor(windows: Tensor) -> Tensor:
 
 
 class SensorModel(ABC):
-    """Interface of a soft sensor: from features, and what was delivered, to values ``[n]``."""
+    """Interface of a soft sensor: values ``[n]`` from features and delivered predictions."""
 
     @abstractmethod
     def __call__(self, features: Tensor, delivered_values: Tensor) -> Tensor:
         """Predict values of features ``[n, F]``, given the delivered predictions ``[n]``."""
 
     def predict(self, features: Floats, delivered_values: Floats) -> Floats:
-        """Return the values predicted from features, as NumPy arrays."""
+        """Predict values ``[n]`` as ``__call__`` does, from and to NumPy arrays."""
         arrays = features, delivered_values
         return np.asarray(self(*(torch.from_numpy(array) for array in arrays)).numpy())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ValueRegression(SensorModel):
-    """A soft sensor on features, which ignores what was delivered.
+    """Soft sensor on features alone: ridge regression, averaged with boosted trees if useful.
 
     Attributes:
         ridge_weights: Weights of the ridge regression, ``[F]``.
         ridge_offset: Constant of the ridge regression.
-        trees: Boosted trees; None: too few values, or no share.
-        tree_share: Weight of trees in the average.
+        trees: Boosted trees; None: there are too few values, or ``tree_share`` is 0.
+        tree_share: Weight of the trees in the average.
         half_width: Half of the width of an interval.
         out_of_fold: Predictions from fits without the value's recording, ``[n]``.
     """
@@ -112,7 +112,7 @@ class ValueRegression(SensorModel):
     out_of_fold: Floats
 
     def __call__(self, features: Tensor, delivered_values: Tensor) -> Tensor:
-        """Predict values ``[n]`` by regression, averaged with trees if any; see ``Model``."""
+        """Predict values ``[n]`` from features ``[n, F]``; the delivered ones are ignored."""
         del delivered_values
         values = features @ self.ridge_weights + self.ridge_offset
         if self.trees is None:
@@ -121,7 +121,7 @@ class ValueRegression(SensorModel):
 
 
 class BoostedTrees:
-    """Boosted trees as flat arrays of nodes, in which a leaf is its own child."""
+    """Boosted regression trees as flat tensors of nodes, in which a leaf is its own child."""
 
     def __init__(self, regressor: HistGradientBoostingRegressor) -> None:
         nodes = [predictor.nodes for (predictor,) in regressor._predictors]
@@ -234,12 +234,12 @@ class RegressionQuality(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AveragedSensor(SensorModel):
-    """Weighted average that a plant with values keeps where a soft sensor was delivered.
+    """Average of a delivered soft sensor with models of the plant's values; see the module.
 
     Attributes:
-        shift: Shrunken mean residual of the delivered soft sensor.
-        residual_model: Model of its residuals.
-        local_model: Model of the values.
+        shift: Shrunken mean residual of the delivered soft sensor, unit of the values.
+        residual_model: Model of the delivered soft sensor's residuals.
+        local_model: Local-only model of the values.
         shares: Weights of the shifted, the corrected and the local-only predictions, ``[3]``.
         half_width: Half of the width of an interval.
         out_of_fold: Predictions from fits without the value's recording, ``[n]``.
@@ -253,7 +253,7 @@ class AveragedSensor(SensorModel):
     out_of_fold: Floats
 
     def __call__(self, features: Tensor, delivered_values: Tensor) -> Tensor:
-        """Predict values ``[n]`` by the weighted average; arguments as for ``Model``."""
+        """Predict values ``[n]`` by the average; arguments as for ``SensorModel``."""
         corrected_values = delivered_values + self.residual_model(features, delivered_values)
         local_values = self.local_model(features, delivered_values)
         parts = [delivered_values + self.shift, corrected_values, local_values]
@@ -265,8 +265,7 @@ def average_with_delivered(
 ) -> AveragedSensor:
     """Average a delivered soft sensor with models of a plant's values ``[n]``.
 
-    Raises:
-        DataError: As of ``fit_value_regression``.
+    Arguments and errors as for ``fit_value_regression``; ``delivered_values`` are its predictions.
     """
     residuals = values - delivered_values
     local = fit_value_regression(features, values, recording_ids)
@@ -275,9 +274,8 @@ def average_with_delivered(
     )
     rows = np.unique(recording_ids, return_inverse=True)[1]
     sums, counts = np.bincount(rows, residuals), np.bincount(rows)
-    shifts = (sums.sum() - sums) / (
-        counts.sum() - counts + _ADDED_ZERO_RESIDUALS
-    )  # Without each recording
+    # Mean residuals without each recording
+    shifts = (sums.sum() - sums) / (counts.sum() - counts + _ADDED_ZERO_RESIDUALS)
     shifted_values = delivered_values + shifts[rows]
     corrected_values = delivered_values + correction.out_of_fold
     parts = np.stack([shifted_values, corrected_values, local.out_of_fold])

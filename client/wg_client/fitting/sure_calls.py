@@ -1,9 +1,9 @@
 """Sure calls: predictions above a probability threshold, and an upper limit of probabilities.
 
-At most ``WRONG_SHARE`` of the sure calls are wrong, with a confidence of ``CONFIDENCE``; with so
-few labels that one wrong call would exceed this bound, the bound is what n labels with one wrong
-call show. Probabilities are limited to 1 - 1 / (n + 2), the estimate after n correct calls
-(Laplace's rule of succession).
+At most ``WRONG_SHARE`` of the sure calls are wrong, with a confidence of ``CONFIDENCE``. With so
+few labels that one wrong call would exceed this bound, the bound is the one that n labels with one
+wrong call support. Probabilities are limited to 1 - 1 / (n + 2), the estimate after n correct
+calls (Laplace's rule of succession).
 """
 
 import numpy as np
@@ -13,12 +13,12 @@ from wg_client.fitting.linear_head import Floats, Ints
 
 WRONG_SHARE = 0.1  # Largest share of sure calls that may be wrong
 CONFIDENCE = 0.9  # Confidence of that bound, for records like these
-WRONG_LIMIT = 1 / 3  # Largest bound with which calls are classed as sure or unsure
+WRONG_LIMIT = 1 / 3  # Largest bound on wrong sure calls with which any call is marked as sure
 UNREACHABLE_THRESHOLD = 2.0  # Threshold that no probability reaches: no call is sure
 
 
 def bounded_error_share(labels: int) -> float:
-    """Return the share of wrong sure calls that ``labels`` out-of-fold calls can bound."""
+    """Return the bound on the share of wrong sure calls that so many labels can support."""
     if labels < 2:
         return 1.0
     return max(WRONG_SHARE, float(betaincinv(2, labels - 1, CONFIDENCE)))
@@ -70,8 +70,7 @@ def sure_call_threshold(
     unseen = unseen_mass * len(labels) / (1 - unseen_mass)  # in records
     bounds = betaincinv(errors + unseen + 1, counts - errors, CONFIDENCE)
     descending = best[order]
-    ends = np.append(
-        descending[1:] < descending[:-1], True
-    )  # equal probabilities are told apart by none
+    # No threshold separates equal probabilities.
+    ends = np.append(descending[1:] < descending[:-1], True)
     good = np.flatnonzero((bounds <= wrong_share) & ends)
     return float(descending[good[-1]]) if len(good) else UNREACHABLE_THRESHOLD

@@ -54,7 +54,7 @@ def encoder_features(
     block_sizes: Sequence[int],
     trunk_block_counts: Sequence[int] = (),
 ) -> TrunkFeatures:
-    """Return the encoder's features of the plant's records, as input of heads."""
+    """Scale a plant's local features, as input of heads; arguments as ``fit_feature_scaling``."""
     scaling = fit_feature_scaling(local_features, released_width, scaled_width, block_sizes)
     if scaling is None:
         return TrunkFeatures(
@@ -106,7 +106,7 @@ class NetworkFeatureMap:
 def append_network_features(
     encoder: TrunkFeatures, network_features: NDArray[np.floating]
 ) -> TrunkFeatures:
-    """Return features that join the encoder's and a network's ``[n, F]``, of the same records."""
+    """Append a network's features ``[n, F]`` of the same records to those of the encoder."""
     scaling = NetworkFeatureMap(
         encoder.scaling, encoder.local_feature_count, network_features.shape[1]
     )

@@ -10,7 +10,7 @@ if TYPE_CHECKING:  # torch: seconds to import, only when needed
     from wg_common.nets.encoder.package import EncoderDescription
 
 EncoderConfirmation = Callable[["EncoderDescription"], None]
-"""Callback before an encoder is stored; raises if the owner refuses it."""
+"""Function that asks the owner before an encoder is stored; raises if the owner refuses."""
 
 
 def try_encoder(package: bytes) -> Encoder:

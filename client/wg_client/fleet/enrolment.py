@@ -8,7 +8,7 @@ another one (``encoder_pin``).
 
 The plant's ledger exists before enrolment: the request contains its first entry, so the server
 knows how the log began. If the ledger replaces another one, the request contains the whole old
-ledger, so the server can check that all of its spend was inherited; it has no released number.
+ledger, which holds no released numbers: the server checks that all of its spend was inherited.
 
 Keys and ledger are on disk before the request is sent. A plant that was interrupted at any moment
 repeats the request with the same keys, and the server answers again until the token expires.
@@ -50,7 +50,7 @@ class Enrolment:
         site: The site's name.
         ledger_origin: Origin of the plant's ledger.
         reply: The server's answer; certificate, CA and encoder are already in the home.
-        encoder: The public encoder package.
+        encoder: The public encoder package, as bytes.
     """
 
     site: str
@@ -70,15 +70,15 @@ def enrol(
 ) -> Enrolment:
     """Enrol this home with a join token, and store certificate, CA and encoder in it.
 
-    Afterwards the ledger knows the server as its witness.
+    Afterwards the server is registered in the ledger as a witness.
 
     Args:
-        home: The home; missing keys and a missing ledger are made.
-        ledger: The plant's ledger, if it is not the home's own.
+        home: The home, in which missing keys and a missing ledger are made.
+        ledger: File of the plant's ledger; None: that of the home.
         predecessor: The ledger that a new one replaces after a compromise.
         replaced_home: File of the replaced ledger; None: the copy kept beside the plant's ledger.
-        confirm: Callback with the encoder package before anything received is written; raises if
-            the owner refuses it.
+        confirm: Called with the encoder package before anything received is written; raises if the
+            owner refuses the encoder.
 
     Raises:
         DecodeError: The token or the reply is damaged.
@@ -176,7 +176,11 @@ def _read_token(text: str) -> JoinToken:
 def open_ledger(
     home: ClientHome, ledger: Path | None, site: str, predecessor: Predecessor | None
 ) -> Ledger:
-    """Return the ledger that enrols: a given one, that of the home, or a new one in the home."""
+    """Open the ledger to enrol: a given file, that of the home, or a new one in the home.
+
+    Raises:
+        VerificationError: The home's ledger has entries and is of another site or key.
+    """
     key = signing.load(home.ledger_key)
     if ledger is not None:
         return Ledger.open(ledger, key)

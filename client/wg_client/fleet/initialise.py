@@ -52,13 +52,17 @@ class DataChoice:
     """Choice of a data set by the plant; see ``config.DataConfig``.
 
     Attributes:
+        path: The data set.
+        labels: Declared label domain; None: the labels found in the data set.
+        unit_column: Column or array that names the privacy unit; None: each record is a unit.
+        name: Public name of the data set; None: that of the site.
         set_aside: Exclude records that cannot be used.
         allow_empty: Accept a data set without records; requires declared labels.
-        budget_home: The home whose budget it draws on; None: the new home has its own.
+        budget_home: Home of which the budget and ledger are shared; None: the new home's own.
         reading: Settings for reading files.
         data_sheet: Public data sheet of the machine that the records come from; None: no data
             sheet.
-        acceptance: Acceptance set.
+        acceptance: Share of the records to reserve as acceptance set, or its folder; None: no set.
     """
 
     path: Path
@@ -110,7 +114,7 @@ def _check_sheet(sheet: DataSheet | None, records: str) -> None:
 
 
 def check_token(token: str, encoder: str | None) -> JoinToken:
-    """Read a join token, before records are read.
+    """Decode a join token, and check that it names the encoder that the owner wants.
 
     Args:
         encoder: Hash of the encoder that the owner wants, or its beginning; None: the token's.
@@ -144,7 +148,7 @@ def initialise(
         encoder: Hash of the encoder that the owner wants, or its beginning; None: the token's.
         confirm: Asks the owner before the encoder is stored; None: nobody is asked.
         inspection: Result of ``inspect_data``; None: call it now.
-        progress: Receives the progress of reading and encoding.
+        progress: Called with stage, records done and total, while they are read and encoded.
 
     Raises:
         ConfigError: The home is initialised already; or an option is wrong, or was another before.
@@ -189,7 +193,7 @@ def initialise(
 
 @dataclass(frozen=True, slots=True)
 class _ServerlessSite:
-    """Site without a server: its name, with id and bytes of the built-in encoder."""
+    """Site without a server: its name, and id (hex) and bytes of the built-in encoder package."""
 
     site: str
     encoder: str
@@ -282,7 +286,7 @@ def _read_interrupted_config(
 
 
 def check_disk_space(home: ClientHome, records: int) -> None:
-    """Refuse a disk that is certainly too full, before the one-time token is spent on it.
+    """Refuse a disk that is certainly too full for so many records, before the token is spent.
 
     Raises:
         StorageError: The disk is too full, or the folder cannot be made.
@@ -314,7 +318,7 @@ def _check_encoder(
 def join_shared_budget(
     home: ClientHome, choice: DataChoice, privacy: PrivacyConfig, site: str
 ) -> bool:
-    """Let a new home draw on the budget that ``choice`` names; return whether it does.
+    """Let a new home share the budget of ``choice.budget_home``, if any; return whether it does.
 
     Raises:
         ConfigError: The budget cannot be shared; see ``sharing``.
@@ -331,7 +335,7 @@ def join_shared_budget(
 
 
 def server_from_reply(reply: EnrolmentReply) -> PinnedServer:
-    """Return the pinned server of an enrolment reply."""
+    """Return the server to pin, as an enrolment reply states it: address, name and keys."""
     return PinnedServer(
         fleet_url=reply.fleet_url,
         name=reply.server_name,

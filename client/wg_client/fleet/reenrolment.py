@@ -7,13 +7,11 @@ keys, and the server answers again (``enrolment``).
 
 *Changes.* ``enrol_again`` renews TLS and node keys, the certificate and the server's pins.
 Statistics key, ledger and ledger key stay: earlier releases stay valid.
-``replace_compromised_ledger`` renews all keys and the
-ledger: a new log under a new origin, whose first entry holds the old log's last checkpoint and all
-    of its spend. Data set, policy, the secret of the data commitment and the encoder stay, unless
-    the owner names another encoder. The old log is kept as ``ledger-ORIGIN.sqlite`` for auditors. A
-    home that shares the ledger of another home (``sharing``) can only use ``enrol_again``: its
-    server receives
-the ledger in its current state.
+``replace_compromised_ledger`` renews all keys and the ledger: a new log under a new origin, whose
+first entry holds the old log's last checkpoint and all of its spend. Data set, policy, the secret
+of the data commitment and the encoder stay, unless the owner names another encoder. The old log is
+kept as ``ledger-ORIGIN.sqlite`` for auditors. A home that shares the ledger of another home
+(``sharing``) can only use ``enrol_again``: its server receives the ledger in its current state.
 """
 
 import dataclasses
@@ -37,7 +35,7 @@ from wg_core.wire import canonical, protocol, signing
 
 log = logging.getLogger(__name__)
 
-PackageCheck = Callable[[bytes], None]
+PackageCheck = Callable[[bytes], None]  # Called with an encoder package; raises to refuse it
 
 
 def enrol_again(home: ClientHome, token: str, *, encoder: str | None = None) -> ClientConfig:
@@ -131,7 +129,7 @@ def _enrol_in_stage(
     encoder: str | None,
     enrol: Callable[[ClientHome, ClientConfig, PackageCheck], Enrolment],
 ) -> ClientConfig:
-    """Enrol in a separate folder, unless an earlier call did, and move new files into the home."""
+    """Enrol in a separate folder, unless an earlier call did; move its files into the home."""
     config = configuration.load(home)
     stage = ClientHome(home.root / "successor")
     with locks.lock_node(home), locks.lock_release(home):
@@ -180,7 +178,7 @@ def _keep_old_ledger(home: ClientHome) -> None:
 
 
 def _set_aside_releases(home: ClientHome, stage: ClientHome) -> None:
-    """Set aside stored release files, whose proofs bear signatures of the old witness or ledger.
+    """Set aside stored release files if the witness or ledger that signed their proofs changed.
 
     They are made again on demand; the released bytes themselves are on the ledger.
     """
@@ -201,7 +199,7 @@ def _set_aside_releases(home: ClientHome, stage: ClientHome) -> None:
 def _check_token(
     home: ClientHome, config: ClientConfig, token: str, encoder: str | None
 ) -> PackageCheck:
-    """Check a token before it is spent; return a check of the delivered encoder."""
+    """Check a token before it is spent; return a function that tests the delivered encoder."""
     join_token = protocol.decode_token(token.strip())
     if join_token.site != config.site:
         raise ConfigError(
@@ -219,7 +217,7 @@ def _check_token(
 
 
 def _is_successor(stage: ClientHome, predecessor: Predecessor) -> bool:
-    """Return whether a folder holds a ledger that succeeds the home's ledger as it is now."""
+    """Return whether a folder's ledger names ``predecessor`` as the ledger that it replaces."""
     if not database.holds_ledger(stage.root / shared_budget.LEDGER_FILE):
         return False
     with Ledger.open(stage.ledger) as ledger:
@@ -228,7 +226,7 @@ def _is_successor(stage: ClientHome, predecessor: Predecessor) -> bool:
 
 
 def _make_empty_folder(stage: ClientHome) -> None:
-    """Make an empty folder for new files, without remains of an earlier attempt."""
+    """Delete a folder with the remains of an earlier attempt, and make it anew, empty."""
     with reraise_os_errors(ConfigError, f"{stage.root}: cannot be made"):
         shutil.rmtree(stage.root)
     stage.create_private_folder()

@@ -8,7 +8,7 @@ interrupted command is finished by running it again:
 3. the ledger gets its ROTATION entry, signed by both keys;
 4. the new key replaces the old one;
 5. the server receives the new key, checks both signatures, and cosigns under the new key;
-6. covered files with proofs under the old key are set aside; they are made again on demand, from
+6. release files with proofs under the old key are set aside; they are made again on demand, from
    the same released bytes.
 
 A home that shares another home's ledger changes no key: it only informs its own server of the
@@ -91,7 +91,7 @@ def rotate_key(
 def _announce_shared_key(
     home: ClientHome, config: ClientConfig, budget: SharedBudget
 ) -> KeyRotationResult:
-    """Tell this home's server the new key of a ledger that is shared with another home."""
+    """Announce the new key of a ledger shared with another home to this home's server."""
     with (
         locks.lock_release(home),
         link.ServerLink.open(home, config.server.fleet_url) as connection,
@@ -110,7 +110,7 @@ def _announce_shared_key(
 
 
 def _announce_key(ledger: Ledger, connection: link.ServerLink, witness: str) -> int:
-    """Send the server the ledger's new key, and store the server's cosignature."""
+    """Send the server the ledger's new key, and store its cosignature; return the entry's index."""
     seq = ledger.rotation_seq
     if seq is None:
         raise VerificationError(f"{ledger.path}: holds no rotation")
