@@ -101,7 +101,7 @@ class Plant:
 
     @property
     def budget(self) -> Spend:
-        """Return the privacy cap and the cost of each release; raises as ``budget.read_spend``."""
+        """Return the privacy cap and the cost of each release; errors as ``budget.read_spend``."""
         return read_spend(self.home, self.config)
 
     @property

@@ -431,7 +431,7 @@ def explain_no_record(entry: Path) -> str:
 
 
 def list_files_below(folder: Path) -> list[Path]:
-    """List files below a folder at any depth, without hidden files; folder links are skipped."""
+    """List files below a folder at any depth, without hidden ones; folder links are listed, too."""
     files: list[Path] = []
     for entry in list_folder(folder):
         if entry.is_dir() and not entry.is_symlink():

@@ -71,7 +71,7 @@ class Inspection:
         )
 
     def read(self, row: int) -> tuple[Record, bytes]:
-        """Return one record and the SHA-256 of its content; raises as ``decode_row``."""
+        """Return one record and the SHA-256 of its content; errors as for ``decode_row``."""
         record = decode_row(self.data, row)
         return record, content_digest(record)
 

@@ -151,7 +151,7 @@ def read_intervals(
 
 
 def _numbered_lines(table: Path, data: bytes, encoding: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield the number and the cells of each line of a table that is not empty.
+    """Yield the number and the cells of each nonempty line of a table.
 
     Raises:
         DataError: A line cannot be read; it must not change how others are read.

@@ -83,7 +83,7 @@ class SensorLog:
     Attributes:
         channels: Names of its C channels.
         values: float32 ``[n, C]``; NaN where the logger had no value.
-        times: Seconds, float64 ``[n]``, or None.
+        times: Time of each row, seconds, float64 ``[n]``; None: there is no column of times.
         texts: For each text column the code of each row, ``[n]``, and the text of each code.
         rate: Sampling rate in Hz, if the file declares it.
         damage_message: Number of rows that cannot be read, and the first of them; empty: there are
@@ -134,7 +134,7 @@ def parse_time(text: str) -> float:
     differences matter.
 
     Raises:
-        ValueError: The text is neither.
+        ValueError: The text is not a time.
     """
     text = text.strip()
     if len(text) > 64:

@@ -336,7 +336,7 @@ def _stretch_problem(
     if sensor_log.times is None:
         return ""
     times = sensor_log.times[slice(*stretch)]
-    # Logs round or jitter their times in different ways: only if both rates are wrong, it is.
+    # Logs round or jitter their times in different ways: the rate is wrong only if both are.
     rates = [1 / float(average(np.diff(times))) for average in (np.median, np.mean)]
     if min(abs(rate - log.rate) for rate in rates) <= RATE_TOLERANCE * log.rate:
         return ""

@@ -228,9 +228,9 @@ def cross_validate_nested(
 ) -> NestedSelection:
     """Select a configuration by out-of-fold log loss plus a prior, and evaluate the selection.
 
-    With a handful of records, differences between configurations are mostly noise: their penalty
-    is the evidence in nats that one must show beyond the default. The logits of each configuration
-    get one temperature, so that learners with and without calibrated logits compare.
+    With a handful of records, differences between configurations are mostly noise: a penalty is the
+    evidence, in nats, that a configuration must show beyond the default one. The logits of each get
+    one temperature, so that learners with and without calibrated logits compare.
 
     Args:
         labels: Labels of all labelled records, ``[n]``.

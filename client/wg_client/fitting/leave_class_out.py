@@ -131,7 +131,7 @@ class _HeldOutPredictions:
 
 
 class LearnerEvaluation:
-    """Leave-class-out fits of each learner around a base head, each made once."""
+    """Fits of each learner around a base head without one class, made once, and their quality."""
 
     def __init__(
         self, base: BaseHead, features: Floats, labels: Ints, folds: Folds, unseen_mass: float

@@ -74,7 +74,7 @@ def fit_logistic_regressions(
 
 
 def _rotate_to_principal(rows: Floats) -> tuple[Floats, Floats]:
-    """Return coordinates ``[n, r]`` of rows in principal directions, and the directions ``[r, D]``."""
+    """Return coordinates ``[n, r]`` of rows in principal directions, and these as ``[r, D]``."""
     n, d = rows.shape
     if n < d:  # from products of rows: five times faster than a singular value decomposition
         squares, left_vectors = np.linalg.eigh(rows @ rows.T)
@@ -92,11 +92,11 @@ class _RegressionBatch:
     Classes come first: sums over them are then sums of long vectors.
 
     Attributes:
-        coordinates: Z, ``[n, r]``.
+        coordinates: Records in rotated coordinates, Z above, ``[n, r]``.
         squared_singular_values: Squared singular values, ``[r]``.
-        one_hot_labels: Labels, ``[K, 1, n]``.
-        strengths: C, ``[b]``.
-        offsets: ``[K, b, n]``.
+        one_hot_labels: Labels as 0 and 1, ``[K, 1, n]``.
+        strengths: C of each fit, ``[b]``.
+        offsets: Logits of each fit's offset, ``[K, b, n]``.
     """
 
     coordinates: Floats

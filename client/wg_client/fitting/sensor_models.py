@@ -265,7 +265,7 @@ def average_with_delivered(
 ) -> AveragedSensor:
     """Average a delivered soft sensor with models of a plant's values ``[n]``.
 
-    Arguments and errors as for ``fit_value_regression``; ``delivered_values`` are its predictions.
+    Arguments and errors as for ``fit_value_regression``, and the delivered predictions ``[n]``.
     """
     residuals = values - delivered_values
     local = fit_value_regression(features, values, recording_ids)
@@ -300,7 +300,7 @@ def untrained_ridge() -> Pipeline:
 
 
 def untrained_trees() -> HistGradientBoostingRegressor:
-    """Return untrained boosted trees."""
+    """Return untrained boosted regression trees."""
     return HistGradientBoostingRegressor(
         max_iter=100, learning_rate=0.1, min_samples_leaf=8, l2_regularization=1.0, random_state=0
     )

@@ -13,7 +13,7 @@ from wg_client.fitting.linear_head import Floats, Ints
 
 WRONG_SHARE = 0.1  # Largest share of sure calls that may be wrong
 CONFIDENCE = 0.9  # Confidence of that bound, for records like these
-WRONG_LIMIT = 1 / 3  # Largest bound on wrong sure calls with which any call is marked as sure
+WRONG_LIMIT = 1 / 3  # Largest bound on wrong sure calls; above it none is sure
 UNREACHABLE_THRESHOLD = 2.0  # Threshold that no probability reaches: no call is sure
 
 

@@ -54,7 +54,7 @@ def encoder_features(
     block_sizes: Sequence[int],
     trunk_block_counts: Sequence[int] = (),
 ) -> TrunkFeatures:
-    """Scale a plant's local features, as input of heads; arguments as ``fit_feature_scaling``."""
+    """Scale local features for use by heads; arguments as for ``fit_feature_scaling``."""
     scaling = fit_feature_scaling(local_features, released_width, scaled_width, block_sizes)
     if scaling is None:
         return TrunkFeatures(

@@ -17,7 +17,7 @@ def try_encoder(package: bytes) -> Encoder:
     """Load a delivered encoder package, after running each of its files in a separate process.
 
     Raises:
-        DecodeError, VerificationError, ConfigError: As of ``module.load_encoder`` and
+        DecodeError, VerificationError, ConfigError: As for ``module.load_encoder`` and
             ``trial.try_trunk_file``.
     """
     from wg_common.nets.encoder import module, trial

@@ -151,7 +151,7 @@ def initialise(
         progress: Called with stage, records done and total, while they are read and encoded.
 
     Raises:
-        ConfigError: The home is initialised already; or an option is wrong, or was another before.
+        ConfigError: The home is initialised; or an option is wrong, or another than before.
         UsageError: ``encoder`` is not a hash.
         DataError: The data set cannot be used.
         DecodeError, PeerError, VerificationError: Enrolment failed; see ``enrolment``.
