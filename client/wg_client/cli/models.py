@@ -269,16 +269,7 @@ def export_models(
 
 @dataclass(frozen=True, slots=True)
 class PrivateExport:
-    """Order of ``wg-client models export --private``.
-
-    Attributes:
-        epsilon: Privacy cost of the head to train, a decimal string.
-        approver: Person who approves the cost, if the policy requires one.
-        file_format: Format of the file.
-        out_path: File to write; the release lies beside it, with ``.wgs`` added to its name.
-        window_shape: Channels and samples of the windows that an ONNX file takes; None: those of
-            the configured sensor logs.
-    """
+    """Order of ``models export --private``: cost, approver, format, file, (channels, samples)."""
 
     epsilon: str
     approver: str | None

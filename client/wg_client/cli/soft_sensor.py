@@ -168,9 +168,7 @@ def _use_delivered_sensor(
 ) -> EstimatedLog:
     """Use a delivered soft sensor, evaluated on laboratory values if there are any.
 
-    Args:
-        source: The plant's home folder, and the package file; None: select a stored package.
-        quantity: Name of the quantity that the soft sensor estimates; None: found by ``target``.
+    ``source`` is the plant's home folder, and a package file; None: a package in the home.
     """
     import torch
 
