@@ -1,10 +1,10 @@
-"""Privacy cost of a verified history: epsilon of each lineage by two independent code bases.
+"""Privacy cost of a verified log: epsilon of each budget, computed by two independent programs.
 
-Both convert the auditor's own sums (``composition``). ``primary`` is dp-accounting's privacy loss
-distribution (``privacy.accounting``), ``independent`` is closed-form Gaussian DP
-(``composition.gaussian_epsilon``). They must agree, and the primary figure must not exceed the cap.
-Since composed epsilon only grows, a cap that holds at the end held after every charge. The epsilons
-that charges state are checked by a vectorised evaluation of the closed form.
+Both start from the sums of mu^2 that the auditor composed (``composition``). ``primary`` comes from
+dp-accounting's privacy loss distribution (``privacy.accounting``), ``independent`` from the closed
+form of Gaussian DP (``composition.gaussian_epsilon``). They must agree, and the primary epsilon
+must not exceed the cap. Composed epsilon only grows, so a cap that holds at the end held after
+every charge. The epsilons that charges state are checked against the closed form, all in one array.
 """
 
 from dataclasses import dataclass, field
@@ -20,23 +20,23 @@ from wg_core.privacy import accounting
 from wg_core.privacy.events import MU_SQUARED_UNIT, PrivacyEvent
 
 ALONE_LOW, ALONE_HIGH = 1e-6, 1e-3
-"""Relative tolerances of a charge's stated epsilon below and above its computed cost."""
+"""Relative amounts by which a charge's stated epsilon may be below and above its computed cost."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineageAccount:
-    """Budget of one lineage at the end of the history.
+    """Budget of one lineage (data sets that share it) after the last entry of the log.
 
     Attributes:
         lineage: Lineage ID.
         datasets: Data sets that share the budget.
         charges: Number of charges.
         burned: Number of charges without a release.
-        mu_squared: Sum of mu^2 of Gaussian charges.
-        delta: Delta of the cap and of all epsilons here.
+        mu_squared: Sum of mu^2 over the charges.
+        delta: Delta of the cap, at which all epsilons of this account are computed.
         cap_epsilon: Epsilon of the cap.
-        primary: Composed epsilon by dp-accounting.
-        independent: Composed epsilon by independent code.
+        primary: Composed epsilon of all charges, by dp-accounting.
+        independent: Composed epsilon of all charges, by closed-form Gaussian DP.
     """
 
     lineage: str
@@ -51,10 +51,10 @@ class LineageAccount:
 
 
 def lineage_accounts(log: Composition) -> list[LineageAccount]:
-    """Convert every budget to epsilon, and compare it with its cap.
+    """Compute each budget's composed epsilon by both programs, and check it against the cap.
 
     Raises:
-        VerificationError: A cap is exceeded, or the two code bases disagree.
+        VerificationError: A cap is exceeded, or the two programs disagree.
     """
     result = []
     for budget in log.budgets:
@@ -82,7 +82,7 @@ def lineage_accounts(log: Composition) -> list[LineageAccount]:
 
 @dataclass(slots=True)
 class SingleChargeFigures:
-    """Epsilon and delta that charges state for themselves alone, collected one by one."""
+    """Epsilon and delta that each charge states for its own release, collected charge by charge."""
 
     figures: StatedFigures = field(default_factory=StatedFigures)
 
@@ -95,7 +95,8 @@ class SingleChargeFigures:
         """Check a charge against its blocks, and record its stated cost.
 
         Raises:
-            VerificationError: The charge contradicts its blocks (``rederive.check_charge``).
+            VerificationError: The charge contradicts its blocks (``rederive.check_charge``), or
+                states an epsilon or a delta that is not positive.
         """
         rederive.check_charge(charge)
         seq = charge.head.seq
@@ -106,10 +107,10 @@ class SingleChargeFigures:
 
 
 def check_single_charges(figures_alone: SingleChargeFigures) -> None:
-    """Compare the stated epsilon of each single charge with the cost of its event.
+    """Check the epsilon that each charge states for its own release against the release's mu^2.
 
     Raises:
-        VerificationError: A charge states less or more than its cost.
+        VerificationError: A charge states a lower or a higher epsilon than its mu^2 implies.
     """
     columns = _figure_columns(figures_alone.figures)
     if columns is None:
@@ -130,7 +131,7 @@ def check_single_charges(figures_alone: SingleChargeFigures) -> None:
 
 
 def closest_to_cap(accounts: list[LineageAccount]) -> LineageAccount | None:
-    """Return the budget lineage's account whose epsilon is closest to its cap."""
+    """Return the account with the largest ratio of epsilon to cap; None without any account."""
     return max(accounts, key=lambda account: account.primary / account.cap_epsilon, default=None)
 
 
@@ -154,7 +155,7 @@ _FigureColumns = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
 def _figure_columns(figures: StatedFigures) -> _FigureColumns | None:
-    """Return stated figures as arrays: index, mu^2, delta and epsilon; None if there are none."""
+    """Return arrays of entry indices, mu^2 (units of 2^-40), delta and epsilon; None if empty."""
     if not len(figures.seq):
         return None
     return (
@@ -166,10 +167,10 @@ def _figure_columns(figures: StatedFigures) -> _FigureColumns | None:
 
 
 def check_stated_epsilons(figures: StatedFigures) -> None:
-    """Compare the stated epsilons of charges with the costs of their events.
+    """Check the composed epsilons that charges state for their budget before and after the charge.
 
     Raises:
-        VerificationError: A stated epsilon differs from the cost of the events.
+        VerificationError: A stated epsilon is not that of the stated sum of mu^2.
     """
     relative_tolerance = 1e-4
     columns = _figure_columns(figures)

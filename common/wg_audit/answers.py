@@ -1,8 +1,8 @@
-"""Answers of the dossier from a verified log and its files, each with its evidence.
+"""Answers to the questions of the dossier, each with its evidence in a verified log or its files.
 
-An answer is *computed* from entries, *compared* with files or keys from other sources, or *stated*
-on the log by the site before the release. A key or a witness that only the log itself vouches for
-gives no answer.
+The evidence has one of three strengths: *computed* from entries, *compared* with files or keys from
+other sources, or *stated* on the log by the site before the release. A question about keys or
+witnesses stays open if only the log itself states their keys.
 """
 
 import math
@@ -25,7 +25,7 @@ from wg_core.ledger.entries import Charge, Dataset
 
 @dataclass(frozen=True, slots=True)
 class AnswerWithEvidence:
-    """Answer to a question of the dossier (``says``), and where its evidence is."""
+    """Answer to a question of the dossier: a sentence (``says``), and its evidence (``where``)."""
 
     says: str
     where: str
@@ -33,7 +33,7 @@ class AnswerWithEvidence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogRecords:
-    """Verified log, and its charges and data sets, oldest first."""
+    """Verification result of a log, with its CHARGE and DATASET entries, oldest first."""
 
     finding: VerificationResult
     charges: Sequence[Charge]
@@ -41,7 +41,7 @@ class LogRecords:
 
 
 def read_log_records(path: Path, result: VerificationResult) -> LogRecords:
-    """Read the entries of a verified log.
+    """Read the charges and data sets of a verified log.
 
     Args:
         path: Path of a client's home, a ledger file or an export.
@@ -81,7 +81,7 @@ def _compared_with(names: str) -> str:
 def _distinct_texts(
     records: LogRecords, text_of_charge: Callable[[Charge], str]
 ) -> Iterator[AnswerWithEvidence]:
-    """Yield each distinct sentence of the charges once."""
+    """Yield an answer for each distinct sentence about charges, with the entries that state it."""
     places: dict[str, list[int]] = {}
     for charge in records.charges:
         places.setdefault(text_of_charge(charge), []).append(charge.head.seq)
@@ -93,7 +93,7 @@ def _distinct_texts(
 def _stated_sentences(
     field: Callable[[Charge], str],
 ) -> Callable[[LogRecords], Iterator[AnswerWithEvidence]]:
-    """Return the dossier's answer that one field of the charges states."""
+    """Return an answer function that quotes one field of the charges."""
     return lambda records: _distinct_texts(
         records, lambda charge: translatable_sentence(field(charge))
     )
@@ -103,7 +103,10 @@ def _stated_sentences(
 
 
 def _spent_budgets(records: LogRecords) -> Iterator[tuple[LineageAccount, list[int]]]:
-    """Yield each budget with some spend, and the indices of its ledger entries."""
+    """Yield each account with some spend, and the indices of the entries that charged it.
+
+    Entry 0 is included if the budget inherits charges from a previous log.
+    """
     state = records.finding.history.state
     for account in records.finding.accounts:
         if account.primary > 0:
@@ -134,9 +137,9 @@ def answer_composed_epsilon(records: LogRecords) -> Iterator[AnswerWithEvidence]
 
 
 def answer_guess_success_rate(records: LogRecords) -> Iterator[AnswerWithEvidence]:
-    """Yield the dossier's answer: the best test's success rate at guessing one unit's membership.
+    """Yield the dossier's answer: a bound on the success rate of guessing one unit's membership.
 
-    It follows from (ε, δ), for two equally likely neighbouring data sets.
+    The bound follows from (ε, δ) if membership and non-membership are equally likely.
     """
     for account, indices in _spent_budgets(records):
         inverse = math.exp(-account.primary)
@@ -153,7 +156,7 @@ def answer_guess_success_rate(records: LogRecords) -> Iterator[AnswerWithEvidenc
 
 
 def answer_budget_caps(records: LogRecords) -> Iterator[AnswerWithEvidence]:
-    """Yield the dossier's answer: the cap of each budget, and the rule of its renewal."""
+    """Yield the dossier's answer: the cap of each budget, and the rule for renewing a spent one."""
     places: dict[str, list[int]] = {}
     for entry in records.datasets:
         sentence = text(
@@ -168,11 +171,11 @@ def answer_budget_caps(records: LogRecords) -> Iterator[AnswerWithEvidence]:
 
 
 answer_privacy_variant = _stated_sentences(lambda charge: charge.guarantee.variant)
-"""The variant of differential privacy."""
+"""Answer function: the variant of differential privacy."""
 
 
 def answer_privacy_unit(records: LogRecords) -> Iterator[AnswerWithEvidence]:
-    """Yield the dossier's answer: the unit that is protected."""
+    """Yield the dossier's answer: the privacy unit, and the neighbouring relation."""
     return _distinct_texts(
         records,
         lambda charge: text(
@@ -184,11 +187,11 @@ def answer_privacy_unit(records: LogRecords) -> Iterator[AnswerWithEvidence]:
 
 
 answer_contribution_rule = _stated_sentences(lambda charge: charge.guarantee.records_per_unit)
-"""The rule by which records of a unit count."""
+"""Answer function: the rule by which several records of one privacy unit count."""
 
 
 def answer_noise_mechanism(records: LogRecords) -> Iterator[AnswerWithEvidence]:
-    """Yield the dossier's answer: the noise mechanism, and the accountant of its cost."""
+    """Yield the dossier's answer: the noise mechanism, and the accountant that priced it."""
     return _distinct_texts(
         records,
         lambda charge: text(
@@ -200,7 +203,7 @@ def answer_noise_mechanism(records: LogRecords) -> Iterator[AnswerWithEvidence]:
 
 
 def answer_rederived_charges(records: LogRecords) -> Iterator[AnswerWithEvidence]:
-    """Yield the dossier's answer: the charges whose cost follows from their own blocks."""
+    """Yield the dossier's answer: the number of charges whose cost the auditor derived again."""
     if records.charges:
         yield AnswerWithEvidence(
             text(
@@ -224,7 +227,7 @@ def answer_subsampling(records: LogRecords) -> Iterator[AnswerWithEvidence]:
 
 
 def answer_matched_files(records: LogRecords) -> Iterator[AnswerWithEvidence]:
-    """Yield the dossier's answer: the received files that match their charges."""
+    """Yield the dossier's answer: the number of received files that match their charges."""
     files = records.finding.received
     if files:
         yield AnswerWithEvidence(
@@ -239,7 +242,7 @@ def answer_matched_files(records: LogRecords) -> Iterator[AnswerWithEvidence]:
 
 
 def answer_program_and_digest(records: LogRecords) -> Iterator[AnswerWithEvidence]:
-    """Yield the dossier's answer: the program and its code digest."""
+    """Yield the dossier's answer: the program that released, and the digest of its code."""
     return _distinct_texts(
         records,
         lambda charge: text(
@@ -251,7 +254,7 @@ def answer_program_and_digest(records: LogRecords) -> Iterator[AnswerWithEvidenc
 
 
 answer_randomness_source = _stated_sentences(lambda charge: charge.implementation.randomness)
-"""The source of the noise's randomness."""
+"""Answer function: the source of the noise's randomness."""
 
 
 def answer_count_noise(records: LogRecords) -> Iterator[AnswerWithEvidence]:
@@ -272,7 +275,7 @@ def answer_count_noise(records: LogRecords) -> Iterator[AnswerWithEvidence]:
 
 
 def answer_human_decisions(records: LogRecords) -> Iterator[AnswerWithEvidence]:
-    """Yield the dossier's answer: the requests that people decided."""
+    """Yield the dossier's answer: the numbers of requests that people approved and denied."""
     decision_list = list(records.finding.history.state.decisions.values())
     if decision_list:
         yield AnswerWithEvidence(
@@ -287,7 +290,7 @@ def answer_human_decisions(records: LogRecords) -> Iterator[AnswerWithEvidence]:
 
 
 def answer_chain_and_signatures(records: LogRecords) -> Iterator[AnswerWithEvidence]:
-    """Yield the dossier's answer: chain and signatures, by a ledger key from another source."""
+    """Yield the dossier's answer: entries and checkpoints under a key from another source."""
     history, source = records.finding.history, records.finding.verdict.ledger_key.source
     if source != LOGS_WORD:
         yield AnswerWithEvidence(
@@ -339,15 +342,15 @@ def answer_recipients_and_purposes(records: LogRecords) -> Iterator[AnswerWithEv
 answer_floating_point_defence = _stated_sentences(
     lambda charge: charge.implementation.floating_point
 )
-"""The defence against floating-point attacks."""
+"""Answer function: the defence against floating-point attacks."""
 
 
 answer_timing_defence = _stated_sentences(lambda charge: charge.implementation.timing)
-"""The defence against timing attacks."""
+"""Answer function: the defence against timing attacks."""
 
 
 def answer_unprotected_data(records: LogRecords) -> Iterator[AnswerWithEvidence]:
-    """Yield the dossier's answer: the data that is not protected."""
+    """Yield the dossier's answer: the quantities that count as public and are not protected."""
     return _distinct_texts(
         records,
         lambda charge: text(
@@ -368,7 +371,7 @@ def answer_log_completeness(records: LogRecords) -> Iterator[AnswerWithEvidence]
 
 
 def answer_released_numbers(records: LogRecords) -> Iterator[AnswerWithEvidence]:
-    """Yield the dossier's answer: the numbers in a release."""
+    """Yield the dossier's answer: the blocks of numbers in a release, clip radius and encoder."""
     return _distinct_texts(
         records,
         lambda charge: text(
@@ -383,7 +386,7 @@ def answer_released_numbers(records: LogRecords) -> Iterator[AnswerWithEvidence]
 
 
 def answer_dataset_versions(records: LogRecords) -> Iterator[AnswerWithEvidence]:
-    """Yield the dossier's answer: the data sets and their versions."""
+    """Yield the dossier's answer: the names of the data sets, and the number of their versions."""
     if records.datasets:
         names = list(dict.fromkeys(entry.name for entry in records.datasets))
         yield AnswerWithEvidence(
@@ -416,7 +419,7 @@ def answer_release_counts(records: LogRecords) -> Iterator[AnswerWithEvidence]:
 
 
 def answer_replaced_logs_and_keys(records: LogRecords) -> Iterator[AnswerWithEvidence]:
-    """Yield the dossier's answer: the replaced logs and keys."""
+    """Yield the dossier's answer: the log that this log replaces, and the changes of its key."""
     finding = records.finding
     if finding.succession.predecessor:
         sentence = text(

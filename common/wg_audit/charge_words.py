@@ -1,7 +1,7 @@
-"""Texts in charges of this program, as translatable sentences.
+"""Texts that this program writes in charges, and their translation for display.
 
-A charge is evidence: the page quotes its texts unchanged from the log. Other sentences of the page
-that mention them use the reader's language. Texts of another program are not translated.
+A charge is evidence, so the auditor's page quotes its texts unchanged. The page's own sentences
+mention them in the reader's language. A text that another program wrote is not translated.
 """
 
 import functools
@@ -55,16 +55,16 @@ _KNOWN_TEXTS = {
     "library": ("opendp", "dp-accounting", "numpy"),
     "post_processing": ("any; costs nothing (post-processing)",),
 }
-"""Texts that a charge may state, by field; other texts are not known to describe any protection."""
+"""Texts that this program writes in charges, by field; any other text is reported as a problem."""
 
 
 def is_known_text(field: str, text: str) -> bool:
-    """Return True if a text of a charge is one that this program writes."""
+    """Return True if this program writes such a text in a field of a charge."""
     return any(_template_pattern(shape).fullmatch(text) for shape in _KNOWN_TEXTS[field])
 
 
 def translatable_sentence(*words: str) -> str:
-    """Turn texts of a charge into a translatable sentence; several texts are listed."""
+    """Return texts of a charge as one translatable list; unknown texts stay as they are."""
     return list_names([_translate(sentence) for sentence in words])
 
 
@@ -80,7 +80,7 @@ def _translate(words: str) -> str:
 
 @functools.cache
 def _template_pattern(shape: str) -> re.Pattern[str]:
-    """Compile a text template with at most one value into a regular expression."""
+    """Compile a text template into a regular expression, with a named group for each value."""
     return re.compile(
         re.sub(r"\\{(\w+)\\}", r"(?P<\1>[0-9A-Za-z.+!-]+|not installed)", re.escape(shape))
     )

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from wg_audit.verification import VerificationResult
 
 PLANTS_GROUP = "weightgate.audited_plants"
-"""Group of entry points that create plants for the empirical audit; the client has one."""
+"""Entry-point group of plant factories for the empirical audit; the client registers one."""
 
 _PATH_TYPE = click.Path(path_type=Path)
 _FOLDER_TYPE = click.Path(path_type=Path, file_okay=False)
@@ -80,7 +80,7 @@ def verify(
 
 
 def _print_verdict(finding: VerificationResult, document: dict[str, Any]) -> None:
-    """Print the verdict on a log, with a line for each comparison."""
+    """Print the verdict on a log, with a line for each comparison, budget and remark."""
     verdict = finding.verdict
     origin = escape_unprintable(document["origin"])
     print_line(
@@ -128,7 +128,7 @@ def _print_verdict(finding: VerificationResult, document: dict[str, Any]) -> Non
 
 
 def _write_report(path: Path, finding: VerificationResult, out: Path) -> list[Any]:
-    """Write the auditor's HTML page, and return its dossier for JSON output."""
+    """Write the auditor's HTML page to ``out``, and return its forms for JSON output."""
     from wg_audit import answers, dossier
     from wg_audit.report import render_auditor_page
     from wg_core import atomic

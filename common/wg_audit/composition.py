@@ -1,10 +1,10 @@
 """The auditor's own composition of budgets, computed entry by entry.
 
-It follows docs/ledger-format.md ("How budgets add up"), and shares no code with the fold that
-writes a log and refuses entries (``wg_core.ledger.state``). It reads only the fields of entries
-that the sum needs, computes a charge's cost from its mechanism, and merges budgets that have
-anything in common. It refuses no entry: ``history.verify_log`` checks the order of entries, and an
-error there shows as a different sum here.
+It follows docs/ledger-format.md ("How budgets add up"), and shares no code with the program that
+writes a log and refuses wrong entries (``wg_core.ledger.state``). It reads only the fields that the
+sums need, computes the cost of each charge from its mechanism, and merges budgets that share a
+name, a commitment or a lineage. It refuses no entry: ``history.verify_log`` checks the order of
+entries, and an error in that check shows as a different sum here.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class _HeaderFields(msgspec.Struct):
 
 
 class _EntryFields(msgspec.Struct):
-    """Fields of a ledger entry, of any kind, that the sum of budgets needs."""
+    """Fields that the sums of budgets need, from a ledger entry of any kind."""
 
     head: _HeaderFields
     predecessor: _PredecessorFields | None = None
@@ -89,17 +89,17 @@ _ENTRY_DECODER = typed.json_decoder(_EntryFields)
 
 @dataclass(slots=True)
 class BudgetSpend:
-    """Spend of one budget, as the auditor adds it up.
+    """Spend of one budget, computed by the auditor; dictionaries with None are ordered sets.
 
     Attributes:
-        lineages: Lineage IDs of the budget in entries, the newest last.
+        lineages: Lineage IDs under which entries name the budget, the newest last.
         names: Names of its data sets, oldest first.
-        commitments: Commitments of its data sets.
-        caps: (epsilon, delta) of the stated caps, as decimal strings.
+        commitments: Commitments of its data sets, hex.
+        caps: (epsilon, delta) of each cap that entries state, as decimal strings.
         units: Privacy units of its charges, oldest first.
         charges: Number of charges, including inherited ones.
         mu_squared: Sum of mu^2 of all charges, in units of 2^-40.
-        inherited_units: Part of that sum that the first entry inherits from the previous log.
+        inherited_units: Part of ``mu_squared`` that the first entry inherits from the previous log.
         open: Indices of charges without a release.
     """
 
@@ -115,17 +115,17 @@ class BudgetSpend:
 
     @property
     def lineage(self) -> str:
-        """Lineage ID of the budget in the newest entry."""
+        """Lineage ID in the newest entry that names the budget; empty if there is none."""
         return next(reversed(self.lineages), "")
 
     @property
     def cap(self) -> tuple[float, float]:
-        """Smallest stated epsilon and smallest stated delta of the caps."""
+        """Smallest epsilon and smallest delta among the stated caps."""
         epsilons, deltas = zip(*self.caps, strict=True)
         return min(map(numbers.parse_decimal, epsilons)), min(map(numbers.parse_decimal, deltas))
 
     def keys(self) -> list[str]:
-        """Return all by which an entry can name this budget."""
+        """Return the names, commitments and lineage IDs by which entries refer to this budget."""
         return [
             *(f"name {name}" for name in self.names),
             *(f"commitment {commitment}" for commitment in self.commitments),
@@ -133,7 +133,7 @@ class BudgetSpend:
         ]
 
     def merge(self, budget: BudgetSpend) -> None:
-        """Merge another budget into this one, with all of its spend."""
+        """Add another budget's spend, names, commitments, lineages and caps to this budget."""
         # The lineages of this budget stay the newest.
         self.lineages = budget.lineages | self.lineages
         self.names |= budget.names
@@ -148,7 +148,7 @@ class BudgetSpend:
 
 @dataclass(slots=True)
 class Composition:
-    """Budgets of a log, as the auditor computes them entry by entry, each found by an index."""
+    """Budgets of a log, which the auditor computes entry by entry."""
 
     _budgets: dict[int, BudgetSpend] = field(default_factory=dict)  # By number, in their order
     _numbers: dict[str, int] = field(default_factory=dict)  # By name, commitment or lineage
@@ -157,12 +157,12 @@ class Composition:
 
     @property
     def budgets(self) -> list[BudgetSpend]:
-        """Budgets in the order of their first entries."""
+        """Budgets in the order of their first entries, after all merges."""
         return list(self._budgets.values())
 
     @classmethod
     def compose(cls, entries: Iterable[bytes]) -> Composition:
-        """Return the budgets of a log after all of the given entries."""
+        """Compose the budgets of a log from the canonical bytes of all its entries, in order."""
         composition = cls()
         for data in entries:
             composition.add_entry(data)
@@ -201,7 +201,7 @@ class Composition:
             self._budgets[number].open.discard(entry.charge)
 
     def matching_budgets(self, bound: BudgetSpend) -> list[BudgetSpend]:
-        """Return the budgets that share a name, a commitment or a lineage with ``bound``."""
+        """Return the log's budgets that share a name, commitment or lineage with a given one."""
         return [self._budgets[number] for number in self._matching_numbers(bound)]
 
     def _matching_numbers(self, bound: BudgetSpend) -> list[int]:
@@ -209,11 +209,11 @@ class Composition:
         return sorted({self._find(self._numbers[key]) for key in keys if key in self._numbers})
 
     def _find(self, number: int) -> int:
-        """Return the number of the budget that a budget was merged into, or its own number."""
+        """Return the number of the budget that now contains budget ``number``, after merges."""
         target = number
         while target in self._targets:
             target = self._targets[target]
-        while number != target:  # so that a chain of merges is followed once
+        while number != target:  # shorten the chain of merges for later calls
             self._targets[number], number = target, self._targets[number]
         return target
 
@@ -231,7 +231,7 @@ class Composition:
     def _budget(
         self, names: Iterable[str], commitments: Iterable[str], lineages: Iterable[str]
     ) -> BudgetSpend:
-        """Return the budget that shares a given name, commitment or lineage, merging several."""
+        """Return the budget that shares a name, commitment or lineage; merge several or add one."""
         words = BudgetSpend(dict.fromkeys(lineages), dict.fromkeys(names), set(commitments))
         first, *others = self._matching_numbers(words) or [len(self._budgets) + len(self._targets)]
         target = self._budgets.setdefault(first, BudgetSpend())
@@ -248,7 +248,7 @@ class Composition:
 
 
 def decode_entry_fields(data: bytes) -> _EntryFields:
-    """Decode the entry fields that a sum of budgets needs; ``DecodeError`` if malformed."""
+    """Decode the fields of an entry that the sums need; ``DecodeError`` if it is malformed."""
     try:
         return _ENTRY_DECODER.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
@@ -278,12 +278,12 @@ def charge_mu_squared(charge: _EntryFields) -> int:
 
 @dataclass(frozen=True, slots=True)
 class UnloggedCost:
-    """Cost of charges that came without their log, as mu^2 in units of 2^-40.
+    """Cost of charges whose log is not available, as mu^2 in units of 2^-40.
 
     Attributes:
-        sum: Sum over the charges.
-        largest: Largest sum that a charge states for its budget.
-        caps: (epsilon, delta) of the stated caps.
+        sum: Sum of the mu^2 of these charges.
+        largest: Largest sum of mu^2 that one of them states for its budget after the charge.
+        caps: (epsilon, delta) of the cap that each charge states.
     """
 
     sum: int
@@ -292,7 +292,7 @@ class UnloggedCost:
 
 
 def sum_unlogged_charges(charges: Iterable[bytes]) -> UnloggedCost:
-    """Add up CHARGE entries whose log is not available.
+    """Add up CHARGE entries, in canonical bytes, whose log is not available.
 
     Raises:
         DecodeError: An entry is not a charge with the state of its budget.
@@ -311,10 +311,10 @@ def sum_unlogged_charges(charges: Iterable[bytes]) -> UnloggedCost:
 
 
 def gaussian_epsilon(mu_squared: int, delta: float) -> float:
-    """Return epsilon at ``delta`` of Gaussian releases with a given sum of mu^2.
+    """Return the composed epsilon of Gaussian releases with a given sum of mu^2, rounded up.
 
-    The equation ``delta = gaussian_delta(mu, epsilon)`` is solved by bisection, and the result
-    rounded up. It is zero for no spend, and infinite above ``_USELESS_EPSILON``.
+    The equation ``delta = gaussian_delta(mu, epsilon)`` is solved by bisection. The result is 0
+    without any spend, and infinite above ``_USELESS_EPSILON``.
 
     Args:
         mu_squared: Sum of mu^2, in units of 2^-40.
@@ -338,12 +338,12 @@ def gaussian_epsilon(mu_squared: int, delta: float) -> float:
     return high
 
 
-_USELESS_EPSILON = 1e6  # Epsilon without any protection, still within the range of doubles
+_USELESS_EPSILON = 1e6  # Largest finite result, far beyond any protection
 _RELATIVE_PRECISION = 1e-12
 
 
 def gaussian_delta(mu: np.ndarray, epsilon: np.ndarray) -> np.ndarray:
-    """Return delta of mu-Gaussian differential privacy at epsilon, elementwise; zero for mu = 0.
+    """Return the delta of mu-Gaussian differential privacy at epsilon, elementwise; 0 for mu = 0.
 
     References: Balle and Wang 2018, Theorem 8; Dong, Roth and Su 2022, Corollary 1.
     """

@@ -1,11 +1,11 @@
-"""Dossier: the forms of NIST SP 800-226 and ISO/IEC 27559, answered from a verified log.
+"""Dossier: questions of NIST SP 800-226 and ISO/IEC 27559, answered from a verified log.
 
 - NIST SP 800-226, Guidelines for Evaluating Differential Privacy Guarantees (March 2025): the
   blocks of its pyramid from the top, each with its chapter.
 - ISO/IEC 27559:2022, Privacy enhancing data de-identification framework: the subclauses of clauses
   6 to 9.
 
-A line without evidence stays empty.
+A question without evidence in the log stays unanswered.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -18,7 +18,7 @@ from wg_common.language import template, text
 
 @dataclass(frozen=True, slots=True)
 class FormQuestion:
-    """Question of a standard's form with its answers; none without evidence."""
+    """Question of a standard (``topic``), with its answers; no answers without evidence."""
 
     topic: str
     evidence: tuple[AnswerWithEvidence, ...]
@@ -26,7 +26,7 @@ class FormQuestion:
 
 @dataclass(frozen=True, slots=True)
 class FormSection:
-    """Block or clause of a standard's form: its number, name and questions."""
+    """Chapter of NIST SP 800-226 or clause of ISO/IEC 27559: number, name and its questions."""
 
     number: str
     name: str
@@ -35,7 +35,7 @@ class FormSection:
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """Form of one standard, with all of its sections in order."""
+    """Questions of one standard with their answers, by section, in the standard's order."""
 
     name: str
     sections: tuple[FormSection, ...]
@@ -47,7 +47,7 @@ _SectionRow = tuple[str, str, tuple[_QuestionRow, ...]]
 
 
 def answer_forms(records: LogRecords) -> tuple[Form, ...]:
-    """Fill in the forms of NIST SP 800-226 and ISO/IEC 27559 from what the logs show."""
+    """Answer the questions of NIST SP 800-226 and ISO/IEC 27559 from a verified log."""
     return tuple(_fill_in_form(name, sections, records) for name, sections in _FORMS)
 
 

@@ -1,4 +1,4 @@
-"""Command-line options for evidence from sources other than the log.
+"""Command-line options of ``wg-audit verify`` for evidence from sources other than the log.
 
 Large modules are imported only when a command runs.
 """
@@ -22,7 +22,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class EvidenceOptions(TypedDict):
-    """Values of the evidence options, by parameter name."""
+    """Values of the evidence options, by parameter name; ``--help`` describes each."""
 
     ledger_key: str | None
     witness_keys: tuple[str, ...]
@@ -103,18 +103,18 @@ _EVIDENCE_OPTIONS = (
 
 
 def evidence_options(command: Command) -> Command:
-    """Add all evidence options to a command, which passes them to ``verify_with_evidence``."""
+    """Decorate a command with all evidence options, for ``verify_with_evidence``."""
     for option in reversed(_EVIDENCE_OPTIONS):
         command = option(command)
     return command
 
 
 def verify_with_evidence(path: Path, options: EvidenceOptions) -> VerificationResult:
-    """Verify a log with the evidence that the options name.
+    """Verify the log at ``path`` with the evidence that the options name.
 
     Raises:
         UsageError: The value of an option is invalid.
-        WgError: An error of ``verification.audit_log`` occurs.
+        WgError: As in ``verification.audit_log``.
     """
     from wg_audit import verification
 

@@ -1,13 +1,12 @@
-"""Detection of forks: contradictory signed heads or copies of one log, and their other charges.
+"""Detection of forks: contradictory signed heads (checkpoints) or copies of one log.
 
-A copied home charges twice from one budget, and each copy's log is valid by itself. The server
-cosigns one copy, and keeps the signed heads and files of the other, which it refuses. A file proves
-that a charge is in the tree of a signed head, so only the holder of the log's key can have made it.
+If a plant's home is copied, both copies charge the same budget, and each copy's log is valid by
+itself. The server cosigns one copy; it refuses the other, but keeps its signed heads and files. A
+file contains a proof that its charge is in the tree of a signed head, so only the holder of the
+log's key can have made it. The auditor may also have the other copy's log.
 
-An auditor may have the other copy's log, too.
-
-*Not guaranteed:* that charges of other histories are found if the server received no file of them,
-and their log was not given.
+*Not guaranteed:* that charges of the other history are found, if the server received no file for
+them and that copy of the log was not given.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -30,7 +29,7 @@ from wg_core.wire import bundle, container, protocol
 
 @dataclass(frozen=True, slots=True)
 class CheckpointPair:
-    """Two signed heads of one log, contradictory according to a server."""
+    """Two signed heads of one log that contradict each other according to a server."""
 
     earlier: OutsideCheckpoint
     later: OutsideCheckpoint
@@ -42,9 +41,9 @@ class Fork:
 
     Attributes:
         origin: Origin of the log.
-        checkpoints: (size, root in hex) of signed heads in contradiction.
-        charges: CHARGE entries that are missing from the given log, by leaf hash.
-        copy_spend: Largest sum of mu^2 of another copy of the log, in units of 2^-40.
+        checkpoints: (number of entries, Merkle root in hex) of the contradictory signed heads.
+        charges: CHARGE entries that are missing from the given log, canonical bytes by leaf hash.
+        copy_spend: Largest sum of mu^2 among the other copies of the log, in units of 2^-40.
     """
 
     origin: str
@@ -55,13 +54,13 @@ class Fork:
 
 @dataclass(frozen=True, slots=True)
 class ForkFindings:
-    """Forks found in the files and heads that a server refused, and in copies of logs.
+    """Forks found in the heads and files that a server refused, and among copies of logs.
 
     Attributes:
         by_origin: Forks by the origin of their log.
-        late_files: Refused files that are on a given log, and were only late; or whose log is not
-            given.
-        shorter_copies: Origin and size of each copy that has only the beginning of another one.
+        late_files: Refused files that are no evidence of a fork: their entries are on the given
+            log, so that they only arrived late, or their log was not given.
+        shorter_copies: (origin, number of entries) of each copy that is a prefix of another one.
     """
 
     by_origin: dict[str, Fork]
@@ -69,7 +68,7 @@ class ForkFindings:
     shorter_copies: list[tuple[str, int]] = field(default_factory=list)
 
     def remarks(self) -> Iterator[str]:
-        """Yield a remark on each shorter copy."""
+        """Yield a sentence on each copy that is a prefix of another one."""
         for origin, size in self.shorter_copies:
             yield text(
                 "an older copy of log {log} was given, too: its {size} entries are the first of"
@@ -79,22 +78,22 @@ class ForkFindings:
             )
 
     def fork(self, origin: str) -> Fork:
-        """Return the fork of a log, which is empty at first."""
+        """Return the fork of the log with this origin; an empty one is added if there is none."""
         return self.by_origin.setdefault(origin, Fork(origin))
 
     def add_copy(
         self, log: VerifiedLog, copy: VerifiedLog, charge: Callable[[int], Charge], spend: int
     ) -> None:
-        """Compare a further copy of a log with the copy in use.
+        """Compare a further copy of a log with the audited one, and record a fork or a prefix.
 
         Args:
-            log: Copy in use.
+            log: Audited copy.
             copy: Further copy with the same origin.
             charge: Function from an index to the CHARGE entry of ``copy``.
             spend: Sum of mu^2 of the budgets of ``copy``, in units of 2^-40.
 
         Raises:
-            VerificationError: The further copy is longer, or of another key.
+            VerificationError: The further copy extends the audited one, or has another first key.
         """
         origin, state, copy_state = log.state.origin, log.state, copy.state
         if state.keys[0] != copy_state.keys[0]:
@@ -119,16 +118,16 @@ class ForkFindings:
 def find_forks(
     logs: Mapping[str, VerifiedLog], pairs: Iterable[CheckpointPair], refused_files: Iterable[Path]
 ) -> ForkFindings:
-    """Find forks: compare heads and files that a server refused with the given logs.
+    """Find forks by comparing the heads and files that a server refused with the given logs.
 
     Args:
-        logs: Verified logs by origin. For other logs, the server's claims are accepted.
-        pairs: Heads that contradict each other.
-        refused_files: Covered files (``.wgs``) that the server refused.
+        logs: Verified logs by origin. For a log that is not here, the server's claim is accepted.
+        pairs: Pairs of heads that contradict each other according to the server.
+        refused_files: Release files with inclusion proofs (``.wgs``) that the server refused.
 
     Raises:
         ConfigError: A file cannot be read.
-        DecodeError: A file is not a covered file.
+        DecodeError: A file is not a release file with proofs.
         VerificationError: A head is not signed by its log, or lacks an entry of its file.
     """
     findings = ForkFindings({}, [])
@@ -153,7 +152,7 @@ def find_forks(
 def _classify_refused_file(
     findings: ForkFindings, path: Path, logs: Mapping[str, VerifiedLog]
 ) -> None:
-    """Record a refused file as evidence of another history, or as only late."""
+    """Add a refused file to ``findings``: to a fork, or to the late files."""
     data = atomic.read_bytes(path, limit=protocol.STATISTICS_LIMIT)
     if container.stated_kind(data) == bundle.STATEMENT_KIND:
         statement = bundle.decode_statement(data)
@@ -172,7 +171,7 @@ def _classify_refused_file(
         place.verify(entry)
         log, leaf = logs.get(head.origin), merkle.leaf_hash(entry)
         if log is None or log.state.leaves[place.index : place.index + 1] == [leaf]:
-            continue  # without its log, a file is no evidence of another history
+            continue  # the entry is on the given log, or no log is given to compare it with
         on_log = False
         fork = findings.fork(head.origin)
         fork.checkpoints.add((head.size, head.root.hex()))
@@ -183,7 +182,7 @@ def _classify_refused_file(
 
 
 def extends_head(log: VerifiedLog | None, head: Checkpoint) -> bool:
-    """Return True if a log is given, and is the head's log, and extends it."""
+    """Return True if ``log`` is given, has the head's origin, and extends the head."""
     return (
         log is not None
         and log.state.origin == head.origin
@@ -195,7 +194,7 @@ def extends_head(log: VerifiedLog | None, head: Checkpoint) -> bool:
 def _check_log_signature(
     head: Checkpoint, note: Note, logs: Mapping[str, VerifiedLog], source: str
 ) -> None:
-    """Check that a signed head has a signature by its log's key, if the log is given."""
+    """Check that a key of the log signed the head, if the log is given."""
     log = logs.get(head.origin)
     if log is None:
         return
@@ -207,7 +206,7 @@ def _check_log_signature(
 
 
 def read_pair(earlier_note: Path, later_note: Path) -> CheckpointPair:
-    """Read two contradictory checkpoints of a log, as ``wg-server export`` writes them.
+    """Read a pair of contradictory checkpoints of a log, as written by ``wg-server export``.
 
     Raises:
         ConfigError: A file cannot be read.

@@ -1,9 +1,9 @@
-"""Freshness of a log's copy: checkpoints from other sources, and the age of cosignatures.
+"""Freshness of a copy of a log: checkpoints from other sources, and the age of cosignatures.
 
-A log that was rolled back, or an old export, is valid by itself: all its signatures verify. Only
-evidence from outside shows that the log has more entries. The log must extend every checkpoint that
-the auditor got from another source. A witness's newest cosignature shows until when the witness had
-seen no other continuation of the log.
+A rolled-back log or an old export is valid by itself: all its signatures verify. Only evidence from
+another source shows that the log has more entries. So the log must extend every checkpoint that the
+auditor got from another source. The time of a witness's newest cosignature shows until when the
+witness had seen no other continuation of the log.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ from wg_core.wire.protocol import NOTE_LIMIT
 
 @dataclass(frozen=True, slots=True)
 class OutsideCheckpoint:
-    """Checkpoint from another source than the log: its source, head and note."""
+    """Checkpoint from another source than the log: source, decoded head, and signed note."""
 
     source: str
     head: Checkpoint
@@ -34,7 +34,7 @@ class OutsideCheckpoint:
 
 @dataclass(frozen=True, slots=True)
 class CheckpointInLog:
-    """Outside checkpoint that the log extends: its source and size."""
+    """Checkpoint from another source that the log extends: source, and number of its entries."""
 
     source: str
     size: int
@@ -42,14 +42,14 @@ class CheckpointInLog:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Freshness:
-    """Freshness of a log's copy: its newest cosignature, and outside checkpoints in it.
+    """Age of the newest cosignature on a log, and the outside checkpoints that the log extends.
 
     Attributes:
         checked: Unix time of the verification in seconds, by the auditor's clock.
-        newest: Newest time at which a quorum of known witnesses had cosigned; None if no witness is
-            known by key.
+        newest: Unix time in seconds up to which a quorum of known witnesses had cosigned; None if
+            no key of a witness is known.
         max_age: Largest age that the auditor accepts in seconds; None for no limit.
-        extends: Outside checkpoints that the log extends.
+        extends: Checkpoints from other sources that the log extends.
     """
 
     checked: int
@@ -59,16 +59,16 @@ class Freshness:
 
     @property
     def age(self) -> int | None:
-        """Seconds since the log's newest cosignature, or None."""
+        """Seconds from the newest cosignature to the verification; None if no witness is known."""
         return None if self.newest is None else self.checked - self.newest
 
 
 def read_checkpoint(path: Path, source: str = "") -> OutsideCheckpoint:
-    """Read a checkpoint file from ``wg-server export`` or a witness.
+    """Read a file with a signed checkpoint, from ``wg-server export`` or a witness.
 
     Args:
         path: Path of the file.
-        source: Name of the source for messages; by default the file's name.
+        source: Name of the source in messages; by default the file's name.
 
     Raises:
         ConfigError: The file cannot be read.
@@ -78,7 +78,7 @@ def read_checkpoint(path: Path, source: str = "") -> OutsideCheckpoint:
 
 
 def decode_checkpoint(data: bytes, source: str) -> OutsideCheckpoint:
-    """Decode a checkpoint; ``DecodeError`` if the bytes are not a checkpoint."""
+    """Decode a signed checkpoint; ``DecodeError`` if the bytes are none."""
     head, note = checkpoints.decode(data, subject=source)
     return OutsideCheckpoint(source, head, note)
 
@@ -90,7 +90,7 @@ def assess_freshness(
     current_time: int,
     max_age: int | None,
 ) -> Freshness:
-    """Compare a log with outside checkpoints, and its newest cosignatures with a clock.
+    """Check that a log extends checkpoints from other sources, and the age of its cosignatures.
 
     Args:
         history: The verified log.
@@ -141,7 +141,7 @@ def assess_freshness(
 def _check_extends(
     history: VerifiedLog, outside_checkpoint: OutsideCheckpoint
 ) -> list[tuple[TrustedWitness, int]]:
-    """Check that the log extends a checkpoint; return known witnesses' cosignatures on it."""
+    """Check that the log extends a checkpoint; return (witness, Unix time) of its cosignatures."""
     state, head, source = history.state, outside_checkpoint.head, outside_checkpoint.source
     if head.size > state.size:
         raise VerificationError(

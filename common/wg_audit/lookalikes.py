@@ -1,8 +1,9 @@
-"""Detection of names that look alike, of data sets or sites.
+"""Detection of names of data sets or sites that look alike.
 
-Names are compared by skeletons, as Unicode TS 39 compares identifiers. The standard library removes
-compatibility forms (NFKC), case, accents and zero-width characters; a small table maps letters that
-look like Latin letters, or like each other in Japanese.
+Two names look alike if they have the same skeleton, as for identifiers in Unicode TS 39. Normal
+forms of the standard library remove compatibility forms (NFKC), case, accents and zero-width
+characters; a small table maps letters that look like a Latin letter, or like each other in
+Japanese, to one letter.
 
 *Not guaranteed:* detection of different words with the same meaning.
 """
@@ -63,7 +64,7 @@ _KANA_MARKS = "\u3099\u309a"  # Combining marks in Unicode that distinguish kana
 
 
 def lookalike_skeleton(name: str) -> str:
-    """Return the skeleton of a name, which is equal for names that look alike."""
+    """Return the skeleton of a name; names that look alike have equal skeletons."""
     caseless = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
     letters = (
         letter
@@ -77,7 +78,7 @@ def lookalike_skeleton(name: str) -> str:
 
 
 def lookalike_groups(names: Iterable[str]) -> list[tuple[str, ...]]:
-    """Return sorted groups of different names that look alike.
+    """Return the groups of different names that look alike; groups and names are sorted.
 
     Args:
         names: Names in any order; repeats are allowed.
@@ -89,5 +90,5 @@ def lookalike_groups(names: Iterable[str]) -> list[tuple[str, ...]]:
 
 
 def append_escaped_form(name: str) -> str:
-    """Append the escaped form of a non-ASCII name, which tells it from lookalikes."""
+    """Append the Unicode escapes of a non-ASCII name, so that it differs from its lookalikes."""
     return name if name.isascii() else f"{name} ({ascii(name)[1:-1]})"

@@ -23,14 +23,14 @@ from wg_core.ledger.sources import LogSource
 
 @dataclass(frozen=True, slots=True)
 class ReadLog:
-    """Verified log with its texts, stated costs and budgets.
+    """Verified log, with what an audit computed from its entries.
 
     Attributes:
-        history: The verified history.
-        single_charges: Stated costs of its single charges.
-        texts: Texts in its entries.
-        charge: Function from an index to the CHARGE entry.
-        composition: Budgets by the auditor's own composition.
+        history: The verified log.
+        single_charges: Epsilon and delta that each charge states for its own release.
+        texts: Free texts and class names in its entries.
+        charge: Function that returns the CHARGE entry with a given entry index.
+        composition: Budgets that the auditor composed from the entries.
     """
 
     history: VerifiedLog
@@ -41,7 +41,7 @@ class ReadLog:
 
 
 def read_log(source: LogSource, anchors: TrustAnchors) -> ReadLog:
-    """Read and verify a log, and collect its texts and stated costs."""
+    """Verify a log, collect its texts and stated costs, and compose its budgets."""
     alone_figures, words = SingleChargeFigures(), StatedTexts()
 
     def collect(entry: Entry) -> None:
@@ -55,7 +55,7 @@ def read_log(source: LogSource, anchors: TrustAnchors) -> ReadLog:
 
 
 def _charges(source: LogSource) -> Callable[[int], Charge]:
-    """Return a function from an index to the CHARGE entry, decoded on first use."""
+    """Return a function from an entry index to the CHARGE entry; its first call decodes all."""
     charges: dict[int, Charge] = {}
 
     def charge(seq: int) -> Charge:
@@ -77,9 +77,10 @@ def read_further_log(
     folder: ServerFolder | None,
     audited_origin: str,
 ) -> ReadLog:
-    """Read and verify another log of the site by its own key and the same witnesses.
+    """Read and verify a further log of the site, by its own key and the same witnesses.
 
-    A second copy of the log being audited needs no cosignature: a witness refuses it.
+    A second copy of the audited log needs no cosignatures, since witnesses refuse to sign a fork.
+    Opened files are closed by ``stack``.
     """
     source = stack.enter_context(closing(sources.open_source(path)))
     _, origin = sources.read_site_and_origin(source)
@@ -91,7 +92,7 @@ def read_further_log(
 
 
 def choose_copy(copies: Iterable[ReadLog], heads: Iterable[Checkpoint]) -> ReadLog:
-    """Return the longest copy of a log, if possible one that extends an inherited head."""
+    """Return the longest copy of a log, preferably of those that extend an inherited head."""
     heads = list(heads)
     return max(
         copies,

@@ -1,9 +1,9 @@
-"""Comparison of files that a server received with the charges that paid for them.
+"""Comparison of release files that a server received with the charges that paid for them.
 
-The manifest is decoded into the auditor's own types, not those of the client, and ``rederive``
-computes its implications. A file is refused if no given log covers it, or if it has less noise, a
-larger sensitivity or another purpose than its charge. A release counts once, however many copies of
-its file there are.
+A file's manifest is decoded into the auditor's own types, not the client's, and ``rederive``
+computes the sensitivity and cost that it implies. A file is refused if no given log has a RELEASE
+entry for it, or if its noise, sensitivity, purpose or another field differs from its charge. A
+release counts once, however many copies of its file there are.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -32,7 +32,7 @@ _SCHEMA_VERSION = 1
 _FILE_VERSION = 1
 MANIFEST_LIMIT = 4 << 20  # Largest manifest, in bytes
 _SCHEMA_FEATURES = {rederive.CLASS_MECHANISM: "", rederive.MACHINE_MECHANISM: "machine"}
-"""Name of the features in a schema by the charge's mechanism; empty for an encoder's features."""
+"""Value of a schema's ``features`` for each mechanism; empty for the encoder's features."""
 STATISTICS_SUFFIX = ".wgs"  # Suffix of files that are compared
 _Manifest = TypeVar("_Manifest", bound=msgspec.Struct)
 _DECODING_ERRORS = (
@@ -45,7 +45,7 @@ _DECODING_ERRORS = (
 
 @dataclass(frozen=True, slots=True)
 class ReceivedFile:
-    """Statistics file that the server received, with its log's origin and RELEASE index."""
+    """Release file that the server received: name, hash, origin of its log, and RELEASE index."""
 
     file: str
     sha256: str
@@ -55,7 +55,7 @@ class ReceivedFile:
 
 @dataclass(frozen=True, slots=True)
 class GivenLog:
-    """Verified log for comparison with files: its CHARGE entries by index, and its texts."""
+    """Verified log to compare files with: its history, CHARGE entries by index, and texts."""
 
     history: VerifiedLog
     charge: Callable[[int], Charge]
@@ -67,9 +67,9 @@ class FileComparison:
     """Result of comparing received files with logs.
 
     Attributes:
-        received: Compared file of each release, by origin of the log and index of the release.
-        elsewhere: Charges in files of logs that were not given, by origin and index.
-        entries_elsewhere: Indices of the entries in such files, by origin.
+        received: Compared files, by (origin of the log, index of the RELEASE entry).
+        elsewhere: Charges in files of logs that were not given, by origin and by entry index.
+        entries_elsewhere: Indices of all entries in such files, by origin.
     """
 
     received: dict[tuple[str, int], ReceivedFile] = field(default_factory=dict)
@@ -92,7 +92,7 @@ class _SchemaFields(msgspec.Struct, forbid_unknown_fields=True):
 
     @property
     def layout(self) -> ReleaseLayout:
-        """Release layout that a file's schema implies."""
+        """Blocks, grid and dimension of the release that the schema describes."""
         classes = len(self.labels)
         return ReleaseLayout(
             blocks=(
@@ -120,7 +120,7 @@ class _ReleaseFields(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class ManifestFields(_ReleaseFields, kw_only=True):
-    """Fields of a received file's manifest; those not compared are checked by grammar."""
+    """Manifest of a received file; fields that no charge has are only checked for their grammar."""
 
     schema: _SchemaFields
     integers_sha256: str
@@ -146,7 +146,7 @@ class _HeadManifestFields(_ReleaseFields, kw_only=True):
 
 
 def list_statistics(folder: Path) -> tuple[list[Path], list[Path]]:
-    """List the statistics files in a folder, and the folder's other files."""
+    """Return the sorted paths of a folder's ``.wgs`` files, and of everything else in it."""
     files: list[Path] = []
     unread: list[Path] = []
     for path in sorted(folder.iterdir()):
@@ -157,17 +157,18 @@ def list_statistics(folder: Path) -> tuple[list[Path], list[Path]]:
 def match_files(
     logs: Sequence[GivenLog], paths: Iterable[Path], missing_logs: Collection[str]
 ) -> FileComparison:
-    """Match each received file with the RELEASE entry that covers it, and with its charge.
+    """Compare each received file with its RELEASE entry and its charge.
 
     Args:
         logs: Verified logs of the site.
-        paths: Covered files (``.wgs``).
+        paths: Received files (``.wgs``): releases, or public statements.
         missing_logs: Origins of known logs of the site that were not given.
 
     Raises:
         ConfigError: A file cannot be read, or is not a regular file.
-        DecodeError: A file is not a covered file.
-        VerificationError: A file is not covered by exactly one release, or differs from its charge.
+        DecodeError: A file is not a release with proofs or a statement.
+        VerificationError: A file has no RELEASE entry or several, or differs from its charge; or a
+            public statement is not on its log.
     """
     logs_given = _GivenLogs(missing_logs)
     for log in logs:
@@ -192,12 +193,12 @@ def match_files(
 
 @dataclass(frozen=True, slots=True)
 class _GivenLogs:
-    """Verified logs with which received files are compared.
+    """Verified logs to compare received files with.
 
     Attributes:
-        not_given: Origins of logs of the site that are known and were not given.
-        by_hash: Charges by the hash of their release's bytes, each with its log.
-        leaves: Entries of each log by its origin.
+        not_given: Origins of the site's known logs that were not given.
+        by_hash: States of charges, each with its log, by the SHA-256 of their release.
+        leaves: Leaf hashes of each log's entries, by origin.
     """
 
     not_given: Collection[str]
@@ -247,7 +248,7 @@ def _match_file(
 def _match_statement(
     data: bytes, leaves: Mapping[str, Sequence[bytes]], not_given: Collection[str]
 ) -> None:
-    """Check that a received public statement is an entry of its log; it has no charge."""
+    """Check that a received public statement is an entry of its log, unless that log is missing."""
     entry = bundle.decode_statement(data).entry
     statement = entries.decode(entry, subject="statement entry")
     origin, seq = statement.head.origin, statement.head.seq
@@ -264,7 +265,7 @@ def _match_statement(
 def _is_of_missing_log(
     comparison: FileComparison, covered_file: StatisticsBundle, not_given: Collection[str]
 ) -> bool:
-    """Return True for a file of a known log that was not given, after recording the file."""
+    """Record a file whose log is known but was not given; return False for any other file."""
     charge = entries.decode(covered_file.charge_entry, subject="charge entry")
     origin = charge.head.origin
     if origin not in not_given or not isinstance(charge, Charge):
@@ -279,7 +280,7 @@ def _is_of_missing_log(
 def _explain_missing_entry(
     covered_file: StatisticsBundle, leaves: Mapping[str, Sequence[bytes]]
 ) -> str:
-    """Explain a file whose entry lies beyond a given log's end, or differs there."""
+    """Return the reason why a file's RELEASE entry is not on the given log, or an empty string."""
     head = entries.decode(covered_file.release_entry, subject="release entry").head
     known_leaves = leaves.get(head.origin)
     if known_leaves is None:
@@ -339,7 +340,7 @@ def _check_statistics(payload: bytes, charge: Charge, site: str) -> ManifestFiel
 
 
 def _check_private_head(payload: bytes, charge: Charge, site: str) -> None:
-    """Compare a privately trained and exported head with its charge."""
+    """Compare a file with a privately trained head with its charge."""
     sections = container.decode(
         payload,
         kind=protocol.HEAD_KIND,
@@ -371,7 +372,7 @@ def _common_rows(
     blocks: tuple[BlockShare, ...],
     sensitivity: str,
 ) -> tuple[tuple[str, object, object], ...]:
-    """Return comparison rows (name, charge's value, file's value) for both kinds of files."""
+    """Return the rows (name, charge's value, file's value) that all kinds of files share."""
     mechanism, schema = charge.mechanism, manifest.schema
     return (
         ("sigma", rederive.parse_sigma(mechanism.sigma), rederive.parse_sigma(manifest.sigma)),
@@ -397,11 +398,11 @@ def _common_rows(
 
 
 def _check_machine(manifest: ManifestFields, statements: Sequence[PublicStatement]) -> None:
-    """Compare class names and data sheet of machine statistics with the public statements.
+    """Compare class names and data sheet of machine statistics with earlier public statements.
 
-    A charge for machine statistics names neither. Class names must equal the newest statement's.
-    The data sheet may come from an older statement: an interrupted release is completed with the
-    data sheet that its numbers were computed with.
+    A charge for machine statistics has neither. The class names must be those of the newest
+    statement. The data sheet may be that of an older one, because an interrupted release is
+    completed with the data sheet from which its numbers were computed.
     """
     if not statements:
         raise VerificationError("no public statement to its recipient names classes and machine")
@@ -429,7 +430,7 @@ def _excerpt(value: object) -> str:
 
 
 def read_manifest(data: bytes) -> ManifestFields:
-    """Read a received file's manifest, which must be canonical."""
+    """Decode a received file's manifest; ``DecodeError`` if it is not canonical."""
     return _decode_canonical(data, ManifestFields)
 
 

@@ -1,4 +1,4 @@
-"""Independent derivation of a charge's figures from its blocks, and from the file that it paid for.
+"""Independent derivation of the figures of a charge, from its blocks or from its release file.
 
 The formulas come from the tables in the docstring of ``privacy.schema`` and from docs/privacy
 pages. No code of ``privacy.schema``, ``mechanism``, ``calibration`` or ``ledger.charging`` is used,
@@ -27,7 +27,7 @@ UNIT_RULE_TEXTS: dict[str, str] = {
     "record": "each record is a unit",
     "weight": "the m records of a unit weigh 1/m each",
 }
-"""Text of a charge for each unit rule of the schema."""
+"""Text by which a charge states each unit rule of the schema."""
 
 _SIGMA_MINIMUM = 64.0  # Grid units; see docs/privacy-argument.md
 
@@ -45,13 +45,13 @@ _HEX_FLOAT = re.compile(r"0x1(\.[0-9a-f]{1,13})?p[+-][0-9]{1,4}", re.ASCII)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseLayout:
-    """Layout of a release, from a charge or from a file's schema.
+    """Numbers of a release that determine its sensitivity, from a charge or a file's schema.
 
     Attributes:
-        blocks: Blocks with name, number of entries and weight: counts, sums and moments, or
-            gradients.
+        blocks: Name, number of entries and weight of each block: either counts, sums and moments,
+            or gradients alone.
         labels: Number of labels.
-        bits: log2 of S.
+        bits: log2 of S, the number of grid units in the clip radius.
         dimension: Number of features.
     """
 
@@ -62,13 +62,13 @@ class ReleaseLayout:
 
 
 def sensitivity_squared(layout: ReleaseLayout) -> int:
-    """Return the squared add-or-remove sensitivity of a joint release or a training.
+    """Return the squared add-or-remove sensitivity of a release, in squared grid units.
 
-    It is in squared grid units.
+    The release is one of statistics, or a privately trained head.
 
     Raises:
-        VerificationError: The blocks do not fit a release or a training of this dimension and
-            number of labels.
+        VerificationError: The lengths or weights of the blocks do not fit this dimension and number
+            of labels.
     """
     names = tuple(block.name for block in layout.blocks)
     if names == ("gradients",):
@@ -100,8 +100,7 @@ def training_steps(layout: ReleaseLayout) -> int:
     """Return the number of noisy gradient sums in a private training.
 
     Raises:
-        VerificationError: The block's length is no multiple of a step for this dimension and number
-            of labels.
+        VerificationError: The length of the block is no multiple of the length of one step.
     """
     block, per_step = layout.blocks[0], layout.labels * (layout.dimension + 1)
     if not (per_step and block.length and block.weight) or block.length % per_step:
@@ -118,11 +117,12 @@ def _gradient_sensitivity(layout: ReleaseLayout) -> int:
 
 
 def check_charge(charge: Charge) -> None:
-    """Check sensitivity, sigma, mu^2 and rho of a charge against its own blocks.
+    """Check that the sensitivity, mu^2 and rho in a charge follow from its blocks and sigma.
+
+    Neighbouring relation, privacy unit and mechanism must also be known to the auditor.
 
     Raises:
-        VerificationError: The charge states a value that its blocks do not imply; the message names
-            the entry.
+        VerificationError: A value is unknown, or does not follow; the message names the entry.
     """
     try:
         if charge.guarantee.adjacency != "add-remove":
@@ -142,7 +142,7 @@ def check_charge(charge: Charge) -> None:
 
 
 def stated_layout(charge: Charge) -> ReleaseLayout:
-    """Return the release layout that a charge states.
+    """Return blocks, labels, grid bits and dimension as stated in a charge.
 
     Raises:
         VerificationError: The unit rule is unknown.
@@ -169,7 +169,7 @@ def parse_number(text: str, subject: str) -> float:
 
 
 def parse_sigma(text: str) -> float:
-    """Parse a standard deviation in the form of ``float.hex`` or as a decimal number.
+    """Parse a noise standard deviation, a hexadecimal (``float.hex``) or decimal number.
 
     Raises:
         VerificationError: The text is not a positive number.
@@ -181,7 +181,7 @@ def parse_sigma(text: str) -> float:
 
 
 def rounded_mu_squared(sensitivity_squared: int, noise: float, *, fraction_bits: int = 40) -> int:
-    """Return ``ceil(2^fraction_bits sensitivity^2 / sigma^2)``, computed exactly."""
+    """Return mu^2 as the exact integer ``ceil(2^fraction_bits sensitivity^2 / sigma^2)``."""
     top, bottom = noise.as_integer_ratio()
     return -(-(sensitivity_squared * bottom**2 << fraction_bits) // top**2)
 

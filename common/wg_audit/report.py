@@ -18,12 +18,12 @@ from wg_core.ledger.entries import Charge
 from wg_core.ledger.lineage import ChargeState
 from wg_core.ledger.price import parse_sigma
 
-DETAILS_LIMIT = 200  # Number of newest charges with all fields
+DETAILS_LIMIT = 200  # Number of newest charges, decisions and reuses that are shown in full
 
 
 @dataclass(frozen=True, slots=True)
 class ChargeRow:
-    """Charge as the auditor's page shows it."""
+    """Charge with the figures that the auditor's page shows; ``release`` is an entry index."""
 
     charge: Charge
     release: int | None
@@ -67,7 +67,7 @@ def _noise_multiplier(charge: Charge) -> str:
 
 
 def _capitalize_first(sentence: str) -> str:
-    """Capitalize a sentence that begins with a word; a symbol such as ε stays as it is."""
+    """Capitalize a sentence's first letter if it is ASCII; a symbol such as ε stays as it is."""
     return sentence[:1].upper() + sentence[1:] if sentence[:1].isascii() else sentence
 
 

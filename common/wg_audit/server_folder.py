@@ -1,6 +1,6 @@
-"""Folder that a server exports for auditors, from the viewpoint of one log's audit.
+"""Folder that a server exported for auditors, as evidence in the audit of one log.
 
-Its keys, checkpoints and history of logs are claims of the server, and the verdict says so.
+Its keys, checkpoints and list of logs are only claims of the server, and the verdict says so.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ class ServerFolder:
 
     Attributes:
         path: Path of the folder.
-        record: Record of the server.
-        site: Record of the log's site.
-        log: Record of the log.
+        record: Record that the server exported about itself and all sites.
+        site: Part of the record on the site of the audited log.
+        log: Part of the record on the audited log.
     """
 
     path: Path
@@ -39,7 +39,7 @@ class ServerFolder:
 
     @property
     def witness(self) -> TrustedWitness:
-        """Server as a witness, by its earliest key in the hand-overs to the present key."""
+        """Server as a witness, by the oldest key from which hand-overs lead to its present key."""
         before = {x.now: x.before for x in self.record.handovers if x.use == WITNESS_USE}
         key = self.record.witness_key
         while key in before:
@@ -52,7 +52,7 @@ class ServerFolder:
         return self.site.logs[: self.site.logs.index(self.log) + 1]
 
     def add_server_keys(self, anchors: TrustAnchors) -> TrustAnchors:
-        """Add the keys in the server's record to the given anchors."""
+        """Return the given anchors with the keys and hand-overs in the server's record added."""
         witnesses = anchors.witnesses
         if all(witness.name != self.witness.name for witness in witnesses):
             witnesses = (*witnesses, self.witness)
@@ -65,11 +65,11 @@ class ServerFolder:
         )
 
     def check_keys(self, history: VerifiedLog) -> None:
-        """Compare the keys of the verified log with those of the server's record.
+        """Check that the keys of the verified log agree with the server's record.
 
         Raises:
-            VerificationError: The log is signed by another key, or the server's key as a witness
-                does not follow from the given key of that name.
+            VerificationError: The log never had the recorded key, or no hand-overs lead from the
+                given key of the server as a witness to the recorded one.
         """
         keys = [period.public_key.hex() for period in history.state.keys]
         if self.log.key and self.log.key not in keys:
@@ -86,7 +86,7 @@ class ServerFolder:
                 )
 
     def checkpoints(self) -> list[OutsideCheckpoint]:
-        """Return the newest checkpoints of the audited log that the server has.
+        """Read the newest checkpoints of the audited log, from the record and from a file.
 
         Raises:
             DecodeError: A file is not a checkpoint.
@@ -101,7 +101,7 @@ class ServerFolder:
         return [x for x in histories if x.head.origin == self.log.origin]
 
     def read_site_evidence(self) -> SiteEvidence:
-        """Read the server's evidence about the site, and list unknown files in its folder."""
+        """Read the server's evidence about the site, and list the files that are not understood."""
         folder = self.path / self.site.site
         files, other_files = received.list_statistics(folder) if folder.is_dir() else ([], [])
         logs = [x for x in other_files if x.suffix == auditor_record.LOG_SUFFIX and x.is_file()]
@@ -133,15 +133,15 @@ class ServerFolder:
 
 @dataclass(frozen=True, slots=True)
 class SiteEvidence:
-    """Server's evidence about one site, by kind.
+    """Server's evidence about one site, by kind of file.
 
     Attributes:
-        files: Files that the server received.
-        logs: Earlier logs that the site showed to the server.
-        unread: Files of unknown kinds.
+        files: Paths of release files that the server received.
+        logs: Paths of earlier logs that the site showed to the server.
+        unread: Paths of files and folders of unknown kinds.
         memberships: Proofs that releases of the site are in the pools of its packages.
-        pairs: Heads of one log that contradict each other.
-        refused_files: Files of a log that did not extend the cosigned log.
+        pairs: Pairs of checkpoints of one log that contradict each other.
+        refused_files: Paths of release files of a log that did not extend the cosigned log.
     """
 
     files: list[Path] = field(default_factory=list)
@@ -153,10 +153,10 @@ class SiteEvidence:
 
 
 def _read_forks(folder: Path) -> tuple[list[CheckpointPair], list[Path], list[Path]]:
-    """Read a site's contradictory heads, refused files, and paths of all other files.
+    """Return a site's contradictory checkpoints, and paths of refused and of all other files.
 
     Raises:
-        DecodeError: A file with a head is not a checkpoint.
+        DecodeError: A file of a pair is not a checkpoint.
     """
     refused_files, notes = received.list_statistics(folder)
     earlier_suffix, later_suffix = auditor_record.EARLIER_SUFFIX, auditor_record.LATER_SUFFIX
@@ -170,12 +170,12 @@ def _read_forks(folder: Path) -> tuple[list[CheckpointPair], list[Path], list[Pa
 
 
 def _display_name(name: str) -> Text:
-    """Return a file's display name, which names the server as its source."""
+    """Return a file's name for display, with the server as its source."""
     return text("the server's {file}", file=name)
 
 
 def open_server_folder(path: Path, site: str, origin: str) -> ServerFolder:
-    """Read the server's record, and find a log in it.
+    """Read the record in a folder that a server exported, and find the audited log in it.
 
     Raises:
         ConfigError: The path is not an exported folder.

@@ -1,7 +1,7 @@
-"""Total privacy cost over all known logs of a site, and the open questions about this sum.
+"""Total privacy cost over all known logs of a site, and what this sum leaves open.
 
-A cap limits each budget of one log. One person's records may be in several budgets, in two logs, or
-in two histories of one log, so the headline is the sum over all of them.
+A cap limits one budget of one log. But the records of one person may be charged to several budgets,
+logs, or contradictory histories of a log, so the headline of the verdict is the sum over all.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ _NAMES_SHOWN = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TotalSpend:
-    """Total privacy spend of a site: the sum over budgets, logs and histories.
+    """Total privacy spend of a site: the sum over budgets, logs and contradictory histories.
 
     Attributes:
-        epsilon: Composed epsilon at ``delta``, in closed form.
+        epsilon: Composed epsilon at ``delta``, by the closed form of Gaussian DP.
         delta: Smallest delta among the caps of the budgets.
         cap_epsilon: Smallest epsilon among the caps of the budgets.
         budgets: Number of budgets with some spend.
         logs: Number of logs in the sum besides the verified log.
-        at_least: True if a log or a history may have further, unknown charges.
+        at_least: True if ``epsilon`` is a lower bound: a log or history may have unknown charges.
     """
 
     epsilon: float
@@ -40,7 +40,7 @@ class TotalSpend:
     at_least: bool
 
     def describe(self) -> Text:
-        """Return the total spend with its cap as a sentence."""
+        """Return the total spend and its cap as text."""
         figures = {"epsilon": self.epsilon, "cap": self.cap_epsilon, "delta": self.delta}
         if self.at_least:
             return text("at least epsilon {epsilon:.4f} of {cap:g} at delta {delta:g}", **figures)
@@ -49,12 +49,12 @@ class TotalSpend:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForkedLog:
-    """Log with two contradictory histories.
+    """Log with two contradictory histories, as a verdict shows it.
 
     Attributes:
         origin: Origin of its checkpoints.
-        heads: Contradictory signed heads, each as number of entries and root.
-        charges: Number of charges in files that are missing from the given log.
+        heads: Contradictory signed heads, each as text: number of entries and start of the root.
+        charges: Number of charges that are known from files or copies, but not on the given log.
     """
 
     origin: str
@@ -64,14 +64,15 @@ class ForkedLog:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownBudgets:
-    """Budgets of the verified log, and of the site's other logs.
+    """Budgets of the verified log and of the site's other logs, composed by the auditor.
 
     Attributes:
         log: Budgets of the verified log.
-        history: History of the verified log.
-        earlier_logs: Budgets of earlier logs whose spend the verified log inherits.
-        outside_logs: Budgets of other logs of the site, whose spend it does not inherit.
-        unlogged_charges: CHARGE entries in files of other logs that were not given, by origin.
+        history: The verified log itself.
+        earlier_logs: Budgets of each earlier log whose spend the verified log inherits.
+        outside_logs: Budgets of each other log of the site, whose spend it does not inherit.
+        unlogged_charges: CHARGE entries (canonical bytes) in files of logs that were not given and
+            are not inherited, by origin.
     """
 
     log: Composition
@@ -88,9 +89,9 @@ class SiteSpend:
     Attributes:
         total: Sum over everything known; None without any budget.
         forks: Logs with two contradictory histories.
-        units: Names and privacy units of budgets with charges for more than one kind of unit.
-        look_alikes: Groups of similar names of data sets or sites with separate budgets.
-        other_sums: Sentences on budgets whose sum in the log differs from that of its entries.
+        units: (data set names, privacy units) of each budget whose charges protect several units.
+        look_alikes: Groups of names that look alike, of data sets with separate budgets, or sites.
+        other_sums: Sentences on budgets for which the log or its first entry states a wrong sum.
     """
 
     total: TotalSpend | None
@@ -100,7 +101,7 @@ class SiteSpend:
     other_sums: tuple[str, ...] = ()
 
     def problems(self) -> Iterator[tuple[Text, Text]]:
-        """Yield each problem in the sums: the word for the verdict, and a sentence."""
+        """Yield (word for the verdict, sentence) for each problem that the sums show."""
         for fork in self.forks:
             yield (
                 text("two histories"),
@@ -127,7 +128,7 @@ class SiteSpend:
             yield text("other sums"), text("other sums: {what}", what=sentence)
 
     def open_questions(self) -> Iterator[Text]:
-        """Yield the questions about the site's spend that the log cannot answer."""
+        """Yield sentences on questions about the site's spend that no log can answer."""
         if self.total is not None and self.total.budgets > 1:
             yield text(
                 "whether {count} budgets concern different people or parts: if not, they cost "
@@ -150,9 +151,9 @@ def sum_site_spend(
     """Add up a site's known privacy spend over budgets, logs and histories.
 
     Args:
-        known_budgets: Budgets of the log and of the site's other logs.
+        known_budgets: Budgets of the verified log and of the site's other logs.
         forks: Contradictory histories of logs.
-        sites: Names of sites in the evidence.
+        sites: Names of all sites in the evidence, to be searched for names that look alike.
     """
     budgets = [
         budget
@@ -181,7 +182,7 @@ def sum_site_spend(
 
 
 def _lookalike_datasets(budgets: Sequence[BudgetSpend]) -> Iterator[tuple[str, ...]]:
-    """Yield groups of similar names of data sets that have separate budgets."""
+    """Yield groups of data set names that look alike and have separate budgets."""
     payers: dict[str, int] = {}
     for index, budget in enumerate(budgets):
         payers |= dict.fromkeys(budget.names, index)
@@ -193,10 +194,10 @@ def _lookalike_datasets(budgets: Sequence[BudgetSpend]) -> Iterator[tuple[str, .
 def _budgets_of_mixed_units(
     budgets: Sequence[BudgetSpend], earlier_logs: Sequence[Composition]
 ) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
-    """Yield each budget whose charges, also on earlier logs, protect different privacy units.
+    """Yield each budget whose charges protect different privacy units.
 
     Yields:
-        The names of its data sets, and the columns that name the units.
+        The names of its data sets, and the privacy units of its charges, also on earlier logs.
     """
     for budget in budgets:
         parts = [budget, *(part for log in earlier_logs for part in log.matching_budgets(budget))]
@@ -206,7 +207,7 @@ def _budgets_of_mixed_units(
 
 
 def _incomplete_inheritances(known_budgets: KnownBudgets) -> Iterator[Text]:
-    """Yield a sentence for each budget that inherited less than the earlier log's sum."""
+    """Yield a sentence for each budget that inherits less than it spent on an earlier log."""
     for before in known_budgets.earlier_logs:
         for part in before.budgets:
             if part.mu_squared and not known_budgets.log.matching_budgets(part):
@@ -231,7 +232,7 @@ def _incomplete_inheritances(known_budgets: KnownBudgets) -> Iterator[Text]:
 def _total_spend(
     budgets: Sequence[BudgetSpend], known_budgets: KnownBudgets, forks: Sequence[Fork]
 ) -> TotalSpend | None:
-    """Return the sum of all budgets, and of charges that appear in received files only."""
+    """Return the sum of all budgets and of charges known from files alone; None without a cap."""
     caps = [budget.cap for budget in budgets if budget.caps]
     budget_units = sum(budget.mu_squared for budget in budgets)
     shown_parts = [

@@ -1,9 +1,9 @@
-"""Checks on the texts in charges and statements.
+"""Checks on the free texts and class names in charges and public statements.
 
-A charge that names a fixed seed as its source of noise, or declares every pixel public, gives no
-protection, even if its arithmetic is right. So a text that is not in ``charge_words`` is a problem
-of the verdict. Class names are the plant's choice, and could leak information about its records, so
-each change of class names is a remark.
+A charge that names a fixed seed as its source of randomness, or declares every pixel public, gives
+no protection, even if its arithmetic is right. So a text that this program never writes
+(``charge_words``) makes the verdict fail. Class names are chosen by the plant, and could leak
+information about its records, so each change of class names is reported as a remark.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,10 +22,10 @@ class NameChange:
     """Change of a data set's class names on its log.
 
     Attributes:
-        seq: Index of the entry.
+        seq: Index of the entry with the new class names.
         dataset: Name of the data set.
-        new_names: Added names.
-        lost_names: Removed names.
+        new_names: Class names that were added.
+        lost_names: Class names that were removed.
     """
 
     seq: int
@@ -46,7 +46,7 @@ class NameChange:
 
 @dataclass(slots=True)
 class StatedTexts:
-    """Texts in a log's charges and statements, collected one by one.
+    """Free texts and class names in a log's charges and statements, collected entry by entry.
 
     Attributes:
         unknown: Index of the first entry with each unknown text, by (field, text).
@@ -59,7 +59,7 @@ class StatedTexts:
     _statements: dict[tuple[str, str], list[PublicStatement]] = field(default_factory=dict)
 
     def add(self, entry: Entry) -> None:
-        """Record the texts of one log entry."""
+        """Record unknown texts, class names and statements of the log's next entry."""
         if isinstance(entry, Charge):
             for place, words in _free_texts(entry):
                 if not charge_words.is_known_text(place, words):
@@ -84,7 +84,7 @@ class StatedTexts:
         self._labels[dataset] = labels
 
     def problems(self) -> Iterator[Text]:
-        """Yield a sentence for each unknown text of the log, with its first entry."""
+        """Yield a sentence on each unknown text, with the first entry that states it."""
         for (place, words), seq in self.unknown.items():
             yield text(
                 "unknown words: entry {seq} states {field} {words}, which this program does not"
@@ -95,7 +95,7 @@ class StatedTexts:
             )
 
     def remarks(self) -> Iterator[Text]:
-        """Yield sentences on changes of class names, and the number of changes not listed."""
+        """Yield a sentence on each change of class names, and one that counts those left out."""
         for change in self.changes[:CHANGES_SHOWN]:
             yield change.describe()
         if len(self.changes) > CHANGES_SHOWN:

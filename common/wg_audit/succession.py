@@ -1,10 +1,11 @@
 """Earlier logs of the site, and the check that the verified log inherits all of their spend.
 
 A new log starts with an empty budget unless its first entry names the previous log and inherits its
-spend. Two kinds of evidence show this. One is the complete previous log: its last checkpoint came
-from the server or a witness, and its spend equals the inherited spend. The other is the server's
-list of all enrolled logs, since a log itself cannot show that there was no other. A log known only
-by files, a checkpoint or a name counts as not given, with the number of its unknown entries.
+spend. Whether it inherits all spend takes two kinds of evidence. One is the complete previous log:
+its spend must equal the inherited spend, and its last checkpoint must come from the server or a
+witness. The other is the server's list of all logs with which the site enrolled, because a log
+itself cannot show that there was no other. A log that is known only by files, a checkpoint or its
+name counts as not given, with the number of its unknown entries.
 """
 
 import itertools
@@ -28,7 +29,7 @@ NOT_CHECKED = "not checked"
 
 @dataclass(frozen=True, slots=True)
 class LogNotGiven:
-    """Known log of the site that was not given, with the number of its unknown entries."""
+    """Known log of the site that was not given: origin, and number of its unknown entries."""
 
     origin: str
     entries: int
@@ -36,15 +37,15 @@ class LogNotGiven:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OtherLogsFindings:
-    """Site's other logs as far as known, and whether their spending is inherited.
+    """Findings on the site's other logs, and on the inheritance of their spend.
 
     Attributes:
         status: ``first``, ``names its predecessor``, ``budget unknown`` or ``not checked``.
-        predecessor: Origin of the log that the first entry names; empty if there is none.
-        reason: Reason why that log was replaced, in the site's words.
-        checked: Origins of earlier logs whose complete spend was inherited.
-        open_ended: Origins of given earlier logs without outside evidence of their end.
-        not_given: Earlier logs that were not given.
+        predecessor: Origin of the previous log that the first entry names; empty if there is none.
+        reason: Reason for the replacement of the previous log, in the site's words.
+        checked: Origins of earlier logs whose complete spend is known to be inherited.
+        open_ended: Origins of given earlier logs whose end no outside evidence confirms.
+        not_given: Known earlier logs that were not given.
         unnamed: Origins of logs of this site whose spend is not inherited.
         listed: True if the server's list of the site's logs is available.
     """
@@ -66,14 +67,14 @@ class OtherLogsFindings:
 
 @dataclass(frozen=True, slots=True)
 class _PredecessorLink:
-    """Predecessor that a log's first entry names, with its history if it was given."""
+    """Previous log: as the next log's first entry names it, and its history if it was given."""
 
     named: Predecessor
     log: VerifiedLog | None
 
 
 def named_heads(logs: Iterable[VerifiedLog]) -> list[Checkpoint]:
-    """Return the heads of the logs that first entries name."""
+    """Return the checkpoints of previous logs that the first entries of some logs inherit from."""
     genesis_entries = [log.state.genesis for log in logs]
     return [
         _predecessor_checkpoint(_PredecessorLink(x.predecessor, None))
@@ -98,10 +99,10 @@ def compare_other_logs(
         records: The server's records of the site's logs up to this log, oldest first; None if
             unknown.
         outside: Checkpoints of other logs of the site.
-        comparison: Result of comparing files, including files of logs that were not given.
+        comparison: Result of comparing received files, also of logs that were not given.
 
     Raises:
-        VerificationError: The inherited spend differs from the previous log's spend.
+        VerificationError: The inherited spend contradicts an earlier log, a checkpoint or a file.
     """
     chain = _predecessor_chain(history, other_logs)
     complete = not chain or list(chain.values())[-1].log is not None
@@ -138,9 +139,9 @@ class _OtherLogsEvidence:
     """Evidence from the server and witnesses on the site's other logs.
 
     Attributes:
-        sizes: Largest known number of entries, by origin.
-        ended: Origins of earlier logs with outside evidence of their end.
-        unnamed: Origins of checkpoints of logs that no first entry names.
+        sizes: Largest known number of entries of each log, by origin.
+        ended: Origins of earlier logs whose last checkpoint the server or a witness confirms.
+        unnamed: Origins of logs with a checkpoint from outside that no first entry names.
     """
 
     sizes: dict[str, int]
@@ -154,10 +155,11 @@ def _collect_evidence(
     records: Sequence[LogRecord],
     outside: Sequence[OutsideCheckpoint],
 ) -> _OtherLogsEvidence:
-    """Compare each log that entries name with the server's records and checkpoints.
+    """Compare each previous log with the server's records and with outside checkpoints.
 
     Raises:
-        VerificationError: A log has another content or key, or was inherited before its end.
+        VerificationError: A log has another content or key, or had further entries when its spend
+            was inherited.
     """
     checkpoints = _OtherLogsEvidence(
         {origin: _predecessor_checkpoint(link).size for origin, link in chain.items()}
@@ -200,10 +202,10 @@ def _succession_status(
 def _predecessor_chain(
     history: VerifiedLog, earlier: Mapping[str, VerifiedLog]
 ) -> dict[str, _PredecessorLink]:
-    """Return a log's chain of predecessors by origin, the newest first.
+    """Return the previous logs of ``history`` by origin, newest first, up to the first unknown one.
 
     Raises:
-        VerificationError: The spend of a given log is not inherited correctly.
+        VerificationError: A log comes before itself, or its spend is not inherited correctly.
     """
     links: dict[str, _PredecessorLink] = {}
     log: VerifiedLog | None = history
@@ -225,9 +227,9 @@ def _predecessor_chain(
 def _uninherited_origins(
     records: Sequence[LogRecord], chain: Mapping[str, _PredecessorLink], *, is_whole: bool
 ) -> list[str]:
-    """Return the origins of earlier logs in the server's records that no later log inherits.
+    """Return the origins of logs in the server's records whose spend no later log inherits.
 
-    For logs before the oldest given log, the server's record of their succession is accepted.
+    For logs before the oldest one in ``chain``, the server's statement on their succession counts.
     """
     origins = [record.origin for record in records]
     oldest = min((origins.index(x) for x in chain if x in origins), default=len(records))
@@ -252,7 +254,7 @@ def _check_predecessor_key(link: _PredecessorLink, record: LogRecord) -> None:
 
 
 def _check_inherits_up_to(link: _PredecessorLink, checkpoint: Checkpoint, source: str) -> None:
-    """Check that a log's first entry inherits the previous log up to a checkpoint."""
+    """Check that a first entry inherits the previous log at least up to an outside checkpoint."""
     older = link.named
     head = _predecessor_checkpoint(link)
     if head.size < checkpoint.size:
@@ -270,7 +272,7 @@ def _check_inherits_up_to(link: _PredecessorLink, checkpoint: Checkpoint, source
 
 
 def _check_inherited_spend(predecessor: Predecessor, charges: Collection[Charge]) -> None:
-    """Check that a log inherits at least the spend that charges in files state."""
+    """Check that the inherited spend includes the given charges of the previous log."""
     for charge in charges:
         spend = next((x for x in predecessor.spends if _covers_charge(x, charge)), None)
         state = charge.state

@@ -1,9 +1,9 @@
-"""Verdict on a log: its keys, witnesses, freshness and predecessors, and all omitted checks.
+"""Verdict on a log: its keys, witnesses, freshness and earlier logs, and all omitted checks.
 
 The value of a verification depends on the evidence. The verdict names the source of each piece of
-evidence: *given* by the auditor, *the server's word* (from its exported folder), or *the log's own
-word*, which proves nothing. It lists everything that was not checked; if a possible check was
-omitted, the log is at most partly verified.
+evidence: *given* by the auditor, *the server's word* (from the folder that it exported), or *the
+log's own word*, which proves nothing. It lists everything that was not checked; if a possible check
+was omitted, the log is at most partly verified.
 """
 
 from collections.abc import Iterator
@@ -46,15 +46,15 @@ _EXIT_CODES: dict[str, ExitCode] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileCounts:
-    """Numbers of releases, and of received files that were compared with charges.
+    """Numbers of releases and of received files, with findings on files and texts.
 
     Attributes:
-        released: Number of releases on all given logs; each was charged.
-        compared: Number of releases whose file was compared with its charge.
-        elsewhere: Number of releases in files of logs that were not given.
+        released: Number of charged releases on all given logs.
+        compared: Number of releases whose received file was compared with its charge.
+        elsewhere: Number of releases known only from files of logs that were not given.
         unread: Names of files in the evidence that were not read.
         memberships: Proven memberships of the site's releases in the pools of its packages.
-        unknown_words: Problems with texts of charges that this program does not know.
+        unknown_words: Sentences on texts in charges that this program does not know.
     """
 
     released: int
@@ -66,7 +66,7 @@ class FileCounts:
 
     @property
     def missing(self) -> int:
-        """Number of releases whose file is missing."""
+        """Number of releases whose received file was not available."""
         return self.released - self.compared
 
 
@@ -75,10 +75,10 @@ class OutsideFindings:
     """Results of comparing a log with outside evidence.
 
     Attributes:
-        fresh: Freshness of this copy.
-        succession: Knowledge of earlier logs.
-        files: Releases and the comparison of their files.
-        spend: The auditor's own sums.
+        fresh: Freshness of this copy of the log.
+        succession: Findings on the site's other logs.
+        files: Numbers of releases and of compared files.
+        spend: The auditor's own sums of the site's spend.
     """
 
     fresh: Freshness
@@ -89,14 +89,14 @@ class OutsideFindings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerKey:
-    """Public key of the audited log, and its trust anchor.
+    """Current public key of the audited log, and the source of the key that vouches for it.
 
     Attributes:
         key_id: Key ID of the log's current key, hex.
         public_key: Current public key, hex.
         algorithms: Signature algorithms under which every checkpoint was verified.
-        source: Source of the anchor key.
-        rotations: Number of rotations from the anchor key to the current key, each signed by both.
+        source: Source of the trust anchor: the auditor, the server, or the log itself.
+        rotations: Number of key rotations from the trust anchor to the current key.
     """
 
     key_id: str
@@ -108,17 +108,18 @@ class LedgerKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WitnessView:
-    """Witness of the audited log, and the extent of its cosignatures.
+    """Witness of the audited log, and how much of the log it has cosigned.
 
     Attributes:
-        name: Key name.
+        name: Name in its current key.
         key_id: Key ID of its cosignatures, hex.
         public_key: Public key, hex.
         algorithms: Signature algorithms under which its cosignatures were verified.
-        source: Source of the anchor key.
-        handovers: Number of hand-overs from the anchor key, each signed by the previous key.
-        size: Number of entries that it has cosigned.
-        time: Unix time of its newest cosignature by its clock in seconds; zero without any.
+        source: Source of the trust anchor: the auditor, the server, or the log itself.
+        handovers: Number of hand-overs from the trust anchor to the current key, each signed by the
+            previous key.
+        size: Number of the log's first entries that its newest cosignature covers.
+        time: Unix time of its newest cosignature in seconds, by its own clock; 0 without any.
     """
 
     name: str
@@ -137,20 +138,20 @@ class Verdict:
 
     Attributes:
         word: ``verified``; ``holds by itself`` if no key came from another source; ``partly
-            verified`` if another possible check was omitted; or a name of the problem.
+            verified`` if another possible check was omitted; or a short name of the first problem.
         ledger_key: Key of the log.
-        witnesses: Witnesses known by key, or else witnesses that the log names.
-        cosigned_by: Number of known witnesses that have cosigned.
-        needed: Required number of witnesses.
-        cosigned_to: Number of entries that the required witnesses have cosigned.
-        entries: Number of entries.
-        freshness: Freshness of this copy.
-        succession: Knowledge of earlier logs.
+        witnesses: Witnesses known by key; if there are none, those that the log itself names.
+        cosigned_by: Number of witnesses known by key that have cosigned.
+        needed: Number of known witnesses that must have cosigned (the quorum).
+        cosigned_to: Number of the log's first entries that a quorum has cosigned.
+        entries: Number of entries of the log.
+        freshness: Freshness of this copy of the log.
+        succession: Findings on the site's other logs.
         released: Number of charged releases on all given logs.
         received: Number of releases whose received file was compared with its charge.
-        missing: Number of releases whose file is missing.
+        missing: Number of releases whose received file was not available.
         memberships: Proven memberships of the site's releases in the pools of its packages.
-        total: Sum over budgets, logs and histories; None without any budget.
+        total: Site's spend, summed over budgets, logs and histories; None without any budget.
         forks: Logs with two contradictory histories.
         problems: Reasons why the log is not verified.
         not_checked: Omitted checks.
@@ -180,7 +181,7 @@ class Verdict:
         return _EXIT_CODES.get(self.word, ExitCode.VERIFICATION)
 
     def headline(self) -> str:
-        """Summarise the comparisons in one line: releases, files, and the source of each key."""
+        """Summarise total spend, numbers of releases and files, and sources of keys in one line."""
         words = list(dict.fromkeys(x.source for x in self.witnesses))
         return text(
             "{sum}; releases charged {released}, files compared {compared}, files missing"
@@ -194,7 +195,7 @@ class Verdict:
         )
 
     def figures(self) -> dict[str, Any]:
-        """Return the verdict's headline figures for JSON output."""
+        """Return the figures of the headline for JSON output."""
         return {
             "total": canonical.to_builtins(self.total),
             "releases_charged": self.released,
@@ -205,7 +206,7 @@ class Verdict:
         }
 
     def lines(self) -> list[tuple[str, str]]:
-        """Return the lines of the verdict for display, each as a name and a sentence."""
+        """Return the rows of the verdict for display, each as (label, sentence)."""
         rows: list[tuple[str, str]] = [
             (text("ledger key"), self._key_text()),
             (text("witnesses"), self._witnesses_text()),
@@ -300,8 +301,8 @@ def build_verdict(
     Args:
         history: The verified log.
         outside: Results of comparing the log with outside evidence.
-        anchors: Keys that the auditor gave.
-        folder: The server's folder, if it was given.
+        anchors: Keys that the auditor gave, without those of the server's folder.
+        folder: Folder that the server exported, if it was given.
     """
     fresh, succession, files = outside.fresh, outside.succession, outside.files
     problems = list(outside.spend.problems())
@@ -345,7 +346,7 @@ def build_verdict(
 
 
 def _uncompared_proofs(files: FileCounts) -> Iterator[str]:
-    """Yield the available proofs that were not compared; no result rests on them."""
+    """Yield sentences on proofs that were available but not checked, and that no result needs."""
     if files.memberships:
         yield text(
             "whether packages were made from these releases: only the server states the "
@@ -443,7 +444,7 @@ def _witness_views(history: VerifiedLog, evidence: TrustAnchors) -> Iterator[Wit
 
 
 def _omitted_checks(history: VerifiedLog, outside: OutsideFindings) -> Iterator[str]:
-    """Yield the comparisons with outside evidence that were possible but omitted."""
+    """Yield sentences on checks that further evidence would have made possible."""
     anchors, fresh, succession = history.anchors, outside.fresh, outside.succession
     files = outside.files
     yield from outside.spend.open_questions()

@@ -1,4 +1,4 @@
-"""Verification of a log, from its path and outside evidence to a verdict."""
+"""Verification of a log: reads the log and outside evidence, checks both, and gives a verdict."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ _KEY_USE_NAMES = {
     handovers.WITNESS_USE: text("cosignatures"),
 }
 
-LARGEST_USUAL_DELTA = 1e-4  # Largest delta without a remark
+LARGEST_USUAL_DELTA = 1e-4  # Delta above which the result has a remark
 
 
 @dataclass(frozen=True, slots=True)
 class ChargeWithoutRelease:
-    """Charge on a verified log that has no release."""
+    """Charge without a release on a verified log: entry index, request and data set."""
 
     seq: int
     request_id: str
@@ -60,14 +60,14 @@ class VerificationResult:
     """Result of verifying a log: its history, its cost, and the verdict.
 
     Attributes:
-        history: The verified history.
-        accounts: Budgets of all lineages.
+        history: The verified log.
+        accounts: Composed cost and cap of each lineage's budget.
         burned: Charges without a release.
-        received: The server's files that were matched with their charges.
-        largest_delta: Largest delta of a budget, or of a single charge.
-        fresh: Freshness of this copy.
-        succession: Knowledge of earlier logs.
-        words: Texts in charges and statements of each log, and changes of class names.
+        received: Received files that agree with their charges.
+        largest_delta: Largest delta of any budget or single charge.
+        fresh: Freshness of this copy of the log.
+        succession: Findings on the site's other logs.
+        words: Free texts and changes of class names in each given log.
         forks: Contradictory histories and older copies of logs.
         verdict: Verdict with all comparisons and omitted checks.
     """
@@ -85,12 +85,12 @@ class VerificationResult:
 
     @property
     def is_verified(self) -> bool:
-        """True if the log is valid and no possible comparison was omitted."""
+        """True if the log is valid and no possible check was omitted."""
         return self.verdict.exit_code == ExitCode.OK
 
     @property
     def remarks(self) -> list[str]:
-        """Remarks on valid parts of the log that deserve attention."""
+        """Sentences on facts that are no problem but deserve attention."""
         return list(self._remarks())
 
     def _remarks(self) -> Iterator[str]:
@@ -210,7 +210,7 @@ class VerificationResult:
         }
 
     def _decisions(self) -> str:
-        """Count the requests that people decided, and the charges without a decision."""
+        """Return a sentence that counts people's decisions, and charges made by policy alone."""
         state = self.history.state
         decisions = list(state.decisions.values())
         approvals = sum(decision.approved for decision in decisions)
@@ -231,17 +231,17 @@ class VerificationResult:
 
 
 class OutsideEvidence(TypedDict, total=False):
-    """Outside evidence of an auditor, apart from keys.
+    """Evidence from other sources than the log, apart from keys.
 
     Attributes:
         statistics: Files that the server received (``.wgs``), or folders of such files. Each must
-            be covered by exactly one RELEASE entry, and match its charge.
-        previous: Earlier logs of the site, whose spend must have been inherited, and which the same
-            witnesses must have cosigned; or other copies of the log.
-        checkpoints: Checkpoints from other sources. The log must extend each of its checkpoints; a
-            checkpoint of another log must belong to a log that this log replaced.
-        server: Folder from ``wg-server export``, with keys, checkpoints, received files and earlier
-            logs of the site as the server claims them.
+            have exactly one RELEASE entry, and agree with its charge.
+        previous: Earlier logs of the site, cosigned by the same witnesses, whose spend the log must
+            inherit; or other copies of the log.
+        checkpoints: Files with checkpoints from other sources. The log must extend those of its own
+            origin; others must be of logs that it replaced.
+        server: Folder from ``wg-server export``: keys, checkpoints, received files and earlier logs
+            of the site, as the server claims them.
         max_age: Largest age of the newest cosignature in seconds.
         current_time: Unix time in seconds; by default from this machine's clock.
     """
@@ -257,17 +257,17 @@ class OutsideEvidence(TypedDict, total=False):
 def audit_log(
     path: Path, anchors: TrustAnchors = NO_ANCHORS, **evidence_options: Unpack[OutsideEvidence]
 ) -> VerificationResult:
-    """Verify a client's home, a ledger file or an export.
+    """Verify the log of a plant with all given evidence.
 
     Args:
-        path: Path of the home or file.
-        anchors: Keys from other sources.
-        evidence_options: Further outside evidence.
+        path: Path of the plant's home, its ledger file or an export of the ledger.
+        anchors: Keys from other sources than the log.
+        evidence_options: Further evidence from other sources.
 
     Raises:
         ConfigError: A path cannot be read.
         DecodeError: The path is not a log.
-        VerificationError: The named entry, signature or proof is invalid.
+        VerificationError: An entry, signature, file or proof is invalid; the message names it.
     """
     with ExitStack() as stack:
         evidence = _read_evidence(stack, path, anchors, evidence_options)
@@ -310,9 +310,13 @@ def audit_log(
 
 @dataclass(frozen=True, slots=True)
 class _Evidence:
-    """Verified logs of a site, the server's folder, and the comparison of received files.
+    """Evidence that was read: verified logs of a site, the server's folder, and compared files.
 
     Attributes:
+        log: The audited log.
+        earlier: Other given logs of the site, by origin.
+        folder: Folder that the server exported, if given.
+        comparison: Comparison of the received files with the logs.
         unread: Names of files in the evidence that were not read.
         memberships: Proven memberships of the site's releases in the pools of its packages.
         forks: Contradictory histories of logs.
@@ -328,14 +332,14 @@ class _Evidence:
 
     @property
     def logs(self) -> list[ReadLog]:
-        """Given logs of the site, the audited one included."""
+        """All given logs of the site, the audited log first."""
         return [self.log, *self.earlier.values()]
 
 
 def _read_evidence(
     stack: ExitStack, path: Path, anchors: TrustAnchors, evidence_options: OutsideEvidence
 ) -> _Evidence:
-    """Read and verify every given log, and compare the received files with them."""
+    """Verify every given log, find forks, and compare received files with the logs."""
     source = stack.enter_context(closing(sources.open_source(path)))
     site, origin = sources.read_site_and_origin(source)
     server = evidence_options.get("server")
@@ -375,7 +379,7 @@ def _read_evidence(
 
 
 def _site_spend(evidence: _Evidence, succession: OtherLogsFindings) -> SiteSpend:
-    """Return a site's spend over budgets, logs and histories; inherited spend counts once."""
+    """Sum a site's spend over budgets, logs and histories, counting inherited spend once."""
     log, folder, outside = evidence.log, evidence.folder, succession.unnamed
     sites = [x.history.state.site for x in evidence.logs]
     sites += [x.site for x in folder.record.sites] if folder else []
@@ -397,7 +401,7 @@ def _site_spend(evidence: _Evidence, succession: OtherLogsFindings) -> SiteSpend
 def _compare_from_outside(
     evidence: _Evidence, evidence_options: OutsideEvidence
 ) -> tuple[Freshness, OtherLogsFindings]:
-    """Compare a log with outside checkpoints, a clock, and the site's other logs."""
+    """Compare a log with outside checkpoints, the current time, and the site's other logs."""
     history, folder = evidence.log.history, evidence.folder
     outside = [freshness.read_checkpoint(note) for note in evidence_options.get("checkpoints", ())]
     if folder is not None:
@@ -422,7 +426,7 @@ def _compare_from_outside(
 def _split_statistics_files(
     statistics: Iterable[Path], contents: SiteEvidence
 ) -> tuple[list[Path], list[str]]:
-    """Return the received files to compare, and the names of other files in the folders."""
+    """Return the paths of received files to compare, and the names of files to leave unread."""
     files, unread = list(contents.files), list(contents.unread)
     for path in statistics:
         if path.is_dir():

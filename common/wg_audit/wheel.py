@@ -15,7 +15,7 @@ _WHEEL_PACKAGES = frozenset(
 
 
 def wheel_code_digest(path: Path) -> CodeDigest:
-    """Return the digest of the code that a wheel would install.
+    """Return the digest of the core's code that a wheel would install.
 
     Raises:
         ConfigError: The file cannot be read.

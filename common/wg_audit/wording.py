@@ -1,4 +1,4 @@
-"""Formats of times and lists of names in a verdict."""
+"""Formatting of durations, times and lists of names in a verdict."""
 
 import time
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ NAMES_SHOWN = 5  # Largest number of names in one line
 
 
 def format_duration(seconds: int) -> Text:
-    """Format a time span for a person to read."""
+    """Format a duration in seconds as days, hours, minutes or seconds."""
     if seconds < 0:
         return text("-{span}", span=format_duration(-seconds))
     if seconds >= _DAY:
@@ -24,7 +24,7 @@ def format_duration(seconds: int) -> Text:
 
 
 def list_first_names(names: Sequence[str]) -> Text:
-    """Join the first few names of a list, and the number of further names."""
+    """Join the first ``NAMES_SHOWN`` names of a list, and the number of further names."""
     shown_names, hidden_count = list_names(names[:NAMES_SHOWN]), len(names) - NAMES_SHOWN
     return (
         text("{names} and {count} more", names=shown_names, count=hidden_count)
@@ -34,7 +34,7 @@ def list_first_names(names: Sequence[str]) -> Text:
 
 
 def format_utc(seconds: int) -> str:
-    """Format a Unix time in UTC; a time beyond the calendar stays a number of seconds."""
+    """Format a Unix time as UTC date and minute; an unrepresentable time stays in seconds."""
     try:
         return time.strftime("%Y-%m-%d %H:%M", time.gmtime(seconds))
     except (ValueError, OverflowError, OSError):

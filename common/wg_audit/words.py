@@ -9,7 +9,7 @@ from wg_common.language import text
 
 
 def report_lines(report: AuditReport) -> Iterator[str]:
-    """Yield the empirical audit's findings as lines for display."""
+    """Yield one line for each check of the empirical audit, its bounds, and the conclusion."""
     for check in report.checks:
         values = {"name": text(check.name), "detail": check.detail}
         yield (

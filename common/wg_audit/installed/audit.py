@@ -1,21 +1,22 @@
-"""Empirical audit: simulated records as files, through freeze, encoder, charge and release.
+"""Empirical audit of the installed release code, on simulated plants from files to release.
 
-The audit's plants run the installed code on records whose features the audit chooses. It tests
-properties rather than known bugs, and they are of two kinds.
+The audit's plants run the installed code on records whose features the audit chooses. The audit
+tests properties of two kinds rather than known bugs.
 
 *Certain* properties (``probes``, ``conduct``), which a correct program never violates. The integers
-that reach the sampler equal those of ``reference``, which shares no code with the client, and the
-sampler's answers leave unchanged, however large. This is tested for class and machine statistics, 0
-to thousands of records, vectors of all lengths, units of 1 to 1000 records, contents that differ in
-one bit, similar classes, and all layouts. Another process sees the charge before the release. A
-repeated question, after any failure, costs nothing, and pays for no other guarantee. A budget is
-used up over several versions of the data, including interrupted charges, and afterwards nothing
-makes the plant pay more, not even a new ledger. Every field of every file, every ledger entry and
-every refusal is the same for plants with the same declarations and other records, or none. Ledgers
-verify with their files. The plant's encoder reads each record alone, in batches of all sizes.
+that the plant passes to its noise sampler equal those of ``reference``, which shares no code with
+the client, and the sampler's outputs are released unchanged, however large. This is tested for
+class and machine statistics, 0 to thousands of records, vectors of all lengths, units of 1 to 1000
+records, contents that differ in one bit, similar class names, and all file layouts. Another process
+sees the charge on disk before the release. A repeated question costs nothing, after any failure,
+and its charge pays for no other guarantee. A budget is used up over several versions of the data,
+including interrupted releases; afterwards nothing makes the plant release more, not even a new
+ledger. Every field of every file, every ledger entry and every refusal is the same for plants with
+the same declarations and other records, or none. Ledgers verify with their files. The plant's
+encoder gives a record the same features in batches of all sizes.
 
-*Statistical* properties (``noise``, with a probability of false alarm; ``canaries``). The noise
-that plants add is compared with the charge; this includes copies of one plant, which differ only in
+*Statistical* properties (``noise`` and ``canaries``), with a small probability of false alarm. The
+noise that plants add is compared with its charge, also in copies of one plant that differ only in
 the operating system's randomness. Canaries give a lower bound on epsilon.
 
 Any part that cannot be tested counts as failed: an error of the program under test, a block that
@@ -42,9 +43,8 @@ from wg_audit.installed.canaries import EpsilonBounds
 from wg_audit.installed.plant import CheckResult, PlantFactory
 from wg_common.language import template, text
 
-_STRINGS_MINIMUM = (
-    10  # Number of random hex strings that share a digit at some position once in 10^9
-)
+_STRINGS_MINIMUM = 10
+"""Number of random hex strings that all have the same digit at a given position once in 10^9."""
 CANARIES_CHECK = template("canaries show no more than is charged")
 
 
@@ -53,13 +53,14 @@ class AuditReport:
     """Findings of the empirical audit of the installed release code.
 
     Attributes:
-        epsilon: Claimed epsilon that the canaries test.
-        delta: Claimed delta.
+        epsilon: Claimed epsilon of the releases with canaries.
+        delta: Claimed delta of these releases.
         seed: Seed of the simulated records.
-        questions: Number of questions to plants.
+        questions: Number of questions that plants answered.
         checks: Results of the checks.
-        bounds: Bounds from canaries; None if some plant did not answer.
-        narrower: Relative shrinkage of the noise that the audit detects with 99 % probability.
+        bounds: Lower bounds on epsilon from canaries; None if the code under test raised an error.
+        narrower: Smallest relative shrinkage of the noise that the audit detects with 99 %
+            probability.
     """
 
     epsilon: float
@@ -121,7 +122,7 @@ def audit_installed_code(
 
 
 def behaviour_checks(bench: AuditBench) -> list[CheckResult]:
-    """Return the checks of a plant's behaviour, which pass whatever noise it draws."""
+    """Return the results of the certain checks, which correct code passes whatever its noise."""
     if not bench.centred:
         bench.wrong[benches.CENTRES_CHECK].append("all are at the origin")
     bench.wrong[benches.FRESHNESS_CHECK] += _repetitions(bench.values)
@@ -149,7 +150,7 @@ def behaviour_checks(bench: AuditBench) -> list[CheckResult]:
 
 
 def _check_result(name: str, wrong: Sequence[str], right: str) -> CheckResult:
-    """Return a check's result: passed without errors, else with the first errors listed."""
+    """Return a check's result: passed with detail ``right``, or failed with its first errors."""
     return CheckResult(name=name, passed=not wrong, detail="; ".join(wrong[:3]) or right)
 
 

@@ -1,4 +1,4 @@
-"""Test bench of the audit: it sets up plants, asks them, and checks each answer by all rules.
+"""Test bench of the empirical audit: sets up plants, asks them, and checks each answer.
 
 Any part that cannot be tested counts as failed: an error of the program under test, a block that
 draws no noise, a centre that never leaves the origin.
@@ -38,7 +38,7 @@ from wg_core.errors import VerificationError
 from wg_core.site.config import PrivacyConfig
 
 CANARY_EPSILON = float(PrivacyConfig().max_request_epsilon)
-"""Claimed epsilon that canaries test: the largest that a plant's default policy allows."""
+"""Claimed epsilon of releases with canaries: the largest that a plant's default policy allows."""
 QUESTION_DELTA = float(PrivacyConfig().cap_delta)
 
 ANSWERS_CHECK = template("every question is answered")
@@ -61,13 +61,13 @@ _QUESTION_EPSILONS = (4.0, 0.5, 1.0, 8.0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditSize:
-    """Extent of the empirical audit; canaries take most time, and give most noise.
+    """Extent of the empirical audit; releases with canaries take most of the time.
 
     Attributes:
         canaries: Number of canaries, each with its own label and its own feature.
-        snapshots: Number of data sets with a random half of the canaries.
-        dimensions: Numbers of features that are all tested.
-        larger: Number of random larger numbers of features that are tested.
+        snapshots: Number of data sets, each with a random half of the canaries.
+        dimensions: Numbers of features, each of which is tested.
+        larger: Number of plants with a random, larger number of features.
     """
 
     canaries: int = 128
@@ -77,7 +77,7 @@ class AuditSize:
 
 
 class AuditBench:
-    """Test bench of the audit: plants' answers, and the errors found in them by check."""
+    """Test bench of the audit, which collects the noise of plants, and errors by check."""
 
     def __init__(
         self,
@@ -97,20 +97,20 @@ class AuditBench:
         self.wrong: defaultdict[str, list[str]] = defaultdict(list)
         self.values: defaultdict[str, list[str]] = defaultdict(list)
         self.noise: defaultdict[tuple[int, int], list[ReleaseNoise]] = defaultdict(list)
-        """Noise of releases by (number of classes, number of features)."""
+        """Noise of releases, by (number of classes, number of features)."""
         self.scores: tuple[list[Floats], list[Floats]] = [], []
-        """Scores of canaries in the data, and of canaries not in the data."""
+        """Scores of canaries in the released data, and of canaries not in it."""
 
     @contextmanager
     def record_errors(self) -> Iterator[None]:
-        """Record any exception of the program under test as an error."""
+        """Catch any exception of the program under test, and record it as an error."""
         try:
             yield
         except Exception as error:  # noqa: BLE001 - any exception counts as a failure
             self.wrong[ANSWERS_CHECK].append(f"{type(error).__name__}: {error}"[:200])
 
     def freeze(self, plant: AuditedPlant, records: Sequence[ImageRecord]) -> list[ImageRecord]:
-        """Freeze a plant's records; return those outside the acceptance set."""
+        """Freeze a plant's records; return those that are not in the acceptance set."""
         frozen = plant.freeze(records)
         self._is_new_snapshot = True
         self.values["salt"].append(frozen.salt)
@@ -131,16 +131,16 @@ class AuditBench:
         number: int,
         script: Sampler | None = None,
     ) -> list[DecodedRelease]:
-        """Freeze a plant's records; release with the audit's noise, then with the plant's.
+        """Freeze a plant's records, and release statistics with the audit's and with its own noise.
 
-        If a machine is declared, machine statistics are released too.
+        If the plant declares a machine, machine statistics are released likewise.
 
         Args:
             plant: Plant under test.
             setup: Configuration of the plant.
             records: Records of the data set.
-            number: Number of the first question.
-            script: Sampler that chooses the noise; None for ``near_noise``.
+            number: Number of the first question; the second one has the next number.
+            script: Sampler that adds the audit's noise; None for ``near_noise``.
         """
         main_records = self.freeze(plant, records)
         files = []
@@ -162,7 +162,7 @@ class AuditBench:
         question: Question,
         script: Sampler,
     ) -> DecodedRelease:
-        """Make a plant release with noise from the audit; compare the result to the last bit."""
+        """Make a plant release with the audit's noise; compare each integer with the reference."""
         watch = RecordingSampler(script, plant.home, question.request_id)
         file = self.ask(plant, question, watch)
         self._compare_with_reference(question, file)
@@ -190,14 +190,14 @@ class AuditBench:
         records: Sequence[ImageRecord],
         question: Question,
     ) -> DecodedRelease:
-        """Make a plant release with its installed sampler, and record the added noise."""
+        """Make a plant release with its own sampler, and record the noise that it added."""
         file = self.ask(plant, question, None)
         self._compare_with_reference(question, file)
         self.record_noise(file, ReferenceStatistics(setup, records, file).statistics())
         return file
 
     def _compare_with_reference(self, question: Question, file: DecodedRelease) -> None:
-        """Compare a plant's release with the question that it answers."""
+        """Check that a release has the id, epsilon, delta and statistics of the question."""
         manifest = file.manifest
         if (
             manifest.request_id != question.request_id
@@ -228,12 +228,12 @@ class AuditBench:
         return file
 
     def count_answer(self) -> None:
-        """Count one more question that a plant answered."""
+        """Count one more answered question, and report the number."""
         self.questions += 1
         self._on_question(self.questions)
 
     def verify(self, plant: AuditedPlant, files: Sequence[DecodedRelease]) -> None:
-        """Verify the plant's ledger together with its released files."""
+        """Verify a plant's ledger with its released files; record a failure as an error."""
         with tempfile.TemporaryDirectory(prefix="wg-audit-") as folder:
             paths = [Path(folder) / f"{number}.wgs" for number in range(len(files))]
             for path, file in zip(paths, files, strict=True):
@@ -255,12 +255,12 @@ class AuditBench:
 
 
 def near_noise(exact_statistics: Integers, sigma: float) -> Integers:
-    """Add noise of at most 6 grid units, which keeps the centre close to the records."""
+    """Add a noise of -6 to 6 grid units, with which the release's centre stays near the records."""
     return exact_statistics + np.arange(len(exact_statistics)) % 13 - 6
 
 
 def far_noise(exact_statistics: Integers, sigma: float) -> Integers:
-    """Add noise of up to 30 standard deviations with all residues, to detect truncation."""
+    """Add a noise of up to 30 standard deviations with all remainders, to detect truncation."""
     places = np.arange(len(exact_statistics))
     return np.asarray(
         exact_statistics + np.rint(5 * sigma * (places % 13 - 6)).astype(np.int64) + places
@@ -268,8 +268,8 @@ def far_noise(exact_statistics: Integers, sigma: float) -> Integers:
 
 
 def make_question(number: int, epsilon: float | None = None, *, machine: bool = False) -> Question:
-    """Build a question to a plant, with a unique id and a unique epsilon."""
-    # A repeated guarantee would return stored bytes, so each epsilon is slightly below the claim.
+    """Build a question to a plant; each ``number`` has its own request id and epsilon."""
+    # A plant answers a repeated guarantee by a stored file, so each epsilon is slightly different.
     request_epsilon = (
         _QUESTION_EPSILONS[number % len(_QUESTION_EPSILONS)] if epsilon is None else epsilon
     )
@@ -282,10 +282,10 @@ def make_question(number: int, epsilon: float | None = None, *, machine: bool = 
 
 
 def class_names(count: int) -> tuple[str, ...]:
-    """Return class names for an audited plant, in reverse alphabetical order."""
+    """Return ``count`` class names for an audited plant, in reverse alphabetical order."""
     return tuple(f"class-{count - number:03}" for number in range(count))
 
 
 def describe_setup(setup: PlantSetup) -> str:
-    """Describe an audited plant's configuration in an error message."""
+    """Describe an audited plant's configuration for an error message."""
     return f"{setup.unit_rule} rule, {len(setup.labels)} classes, {setup.dimension} features"

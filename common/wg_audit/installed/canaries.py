@@ -1,11 +1,11 @@
 """Canary audit: a lower bound on epsilon from records that are in a data set with probability 1/2.
 
-A score is the inner product of a release with a canary's contribution, in units of the stated
-noise. If a release is mu-GDP as charged, the scores of canaries in and not in the data are at most
-as distinguishable as N(mu, 1) and N(0, 1) (Dong, Roth and Su 2022). Each canary lies far beyond the
-clip radius, alone in its class and along its own axis. So it attains the sensitivity up to
-rounding, and canaries are orthogonal, so that one release tests many (Steinke, Nasr and Jagielski
-2023).
+The score of a canary (such a record) is the inner product of a release with the canary's
+contribution, in standard deviations of the stated noise. If a release is mu-GDP as charged, the
+scores of canaries in and not in the data are at most as distinguishable as N(mu, 1) and N(0, 1)
+(Dong, Roth and Su 2022). Each canary lies far beyond the clip radius along its own axis, and alone
+in its class. So it attains the sensitivity up to rounding, and canaries are orthogonal, so that one
+release tests many (Steinke, Nasr and Jagielski 2023).
 """
 
 import math
@@ -19,12 +19,12 @@ from wg_core.privacy import calibration
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpsilonBounds:
-    """Lower bounds on epsilon, measured by canary records in a random half of data sets.
+    """Lower bounds on epsilon, measured by canaries in a random half of data sets.
 
     Attributes:
-        canaries: Number of scores, of members and non-members.
-        mu_claimed: mu of the claim.
-        mu_measured: Difference of the two groups' means over their pooled standard deviation.
+        canaries: Number of scores, of canaries in the data (members) and not in it.
+        mu_claimed: Gaussian DP parameter mu of the claimed epsilon and delta.
+        mu_measured: Difference of the two groups' mean scores over their standard deviation.
         clopper_pearson: Lower bound on epsilon at 95 % confidence, from error counts at a threshold
             selected on the other half of the scores, without assumptions on their distribution.
         parametric: Lower bound on epsilon at 99.999 % confidence, for normal scores.
@@ -68,7 +68,7 @@ def epsilon_bounds(
 
 
 def clopper_pearson_mu(members: Floats, non_members: Floats, confidence: float) -> float:
-    """Return a lower confidence bound on mu from a threshold test's error rates.
+    """Return a lower confidence bound on mu from the error rates of a threshold test.
 
     The threshold is selected on the first half of the scores and evaluated on the second half. With
     true error rates (alpha, beta), a mechanism is mu-GDP only if ``mu >= z(1 - alpha) - z(beta)``;
@@ -77,7 +77,7 @@ def clopper_pearson_mu(members: Floats, non_members: Floats, confidence: float) 
     Args:
         members: Scores of canaries in the data, as for ``epsilon_bounds``.
         non_members: Scores of canaries not in the data, as for ``epsilon_bounds``.
-        confidence: Confidence of the bound; the two rates share the error probability.
+        confidence: Confidence of the bound; each rate may fail with half of the remainder.
     """
     half, other_half = len(members) // 2, len(non_members) // 2
     risk = (1 - confidence) / 2
@@ -105,7 +105,7 @@ def _standardised_distance(members: Floats, non_members: Floats) -> float:
 
 
 def _upper_rate(events: int, trials: int, risk: float) -> float:
-    """Return the upper Clopper-Pearson bound on a rate."""
+    """Return the upper Clopper-Pearson bound on a rate, which fails with probability ``risk``."""
     from scipy.special import betaincinv
 
     return 1.0 if events == trials else float(betaincinv(events + 1, trials - events, 1 - risk))

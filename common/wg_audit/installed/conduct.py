@@ -1,6 +1,6 @@
-"""Probes of a plant's behaviour: guarantees, budgets, refusals, and failures during a release.
+"""Probes of a plant's guarantees, budget and refusals, and of failures during a release.
 
-Like the probes in ``probes``, they cannot raise a false alarm.
+They are called in ``probes``, and like all certain checks they never fail on a correct program.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -46,16 +46,16 @@ SMALL_DATASET = 60
 GUARANTEE_COUNT = 48
 INTERRUPTIONS: tuple[Interruption, ...] = get_args(Interruption)
 _UNRECORDED_STEPS: tuple[Interruption, ...] = ("charged", "sampled")
-"""Steps after which an interrupted release draws new noise."""
+"""Steps after which an interrupted release draws new noise: its noise was not stored yet."""
 _CAP, _PRICE = 2.0, 0.9
 """Epsilon of the budget in ``exhaust_budget``, and of each release from it."""
 _YEAR_SECONDS = int(timedelta(days=365).total_seconds())
 
 
 def try_guarantees(bench: AuditBench) -> None:
-    """Make one plant release at many epsilons and deltas, in several number formats.
+    """Ask one plant for releases at many epsilons and deltas, written in several number formats.
 
-    The bench records each release, and compares the charge and the noise with what was asked.
+    The bench compares each charge and its noise with the question.
     """
     records = bench.simulate_records(SMALL_DATASET, CONDUCT_SETUP)
     with bench.record_errors(), bench.fresh(CONDUCT_SETUP) as plant:
@@ -76,7 +76,7 @@ def try_guarantees(bench: AuditBench) -> None:
 
 
 def _guarantees(rng: np.random.Generator) -> Iterator[tuple[str, str]]:
-    """Yield pairs of epsilon and delta to request, in three number formats."""
+    """Yield ``GUARANTEE_COUNT`` pairs of epsilon and delta, as text in three number formats."""
     epsilons = 10 ** rng.permutation(np.linspace(-2.5, 0.99, GUARANTEE_COUNT))
     deltas = 10 ** rng.permutation(np.linspace(-12, -5.001, GUARANTEE_COUNT))
     for number, (epsilon, delta) in enumerate(zip(epsilons, deltas, strict=True)):
@@ -85,7 +85,10 @@ def _guarantees(rng: np.random.Generator) -> Iterator[tuple[str, str]]:
 
 
 def _ask_again(bench: AuditBench, plant: AuditedPlant, file: DecodedRelease) -> None:
-    """Repeat a plant's last question under its own id, other ids, and in another format."""
+    """Repeat a plant's last question; its answer must be the same file, without a new charge.
+
+    The question is repeated under its own and other ids, and with epsilon in another format.
+    """
     last, charge_count = file.manifest, len(ledger_charges(plant.home))
     for request_id, epsilon in (
         (last.request_id, last.epsilon),
@@ -109,7 +112,7 @@ def _ask_again(bench: AuditBench, plant: AuditedPlant, file: DecodedRelease) -> 
 
 
 def interrupt_releases(bench: AuditBench) -> None:
-    """Check that a release interrupted at any step, or not cosigned, is charged and made once."""
+    """Check that an interrupted release is charged once, and recorded noise is not drawn anew."""
     with bench.record_errors(), bench.fresh(CONDUCT_SETUP) as plant:
         bench.freeze(plant, bench.simulate_records(SMALL_DATASET, CONDUCT_SETUP))
         files = []
@@ -149,7 +152,7 @@ def _is_answered(
 
 
 def _ask_for_more(bench: AuditBench, plant: AuditedPlant, question: Question) -> None:
-    """Check that a charged request pays for no other guarantee or kind of statistics."""
+    """Check that the charge of a request pays for no other guarantee or kind of statistics."""
     for other_question in (
         replace(question, epsilon="9"),
         replace(question, epsilon="0.01"),
@@ -169,7 +172,7 @@ def _ask_for_more(bench: AuditBench, plant: AuditedPlant, question: Question) ->
 
 
 def exhaust_budget(bench: AuditBench) -> None:
-    """Use up a plant's budget, and check that no later event restores any part of it."""
+    """Use up a plant's budget, and check that no later event makes the plant release again."""
     setup = replace(CONDUCT_SETUP, cap=f"{_CAP:g}")
     mu = calibration.largest_mu(_PRICE, QUESTION_DELTA)
     payable = max(
@@ -203,7 +206,7 @@ def exhaust_budget(bench: AuditBench) -> None:
 def _later_events(
     plant: AuditedPlant, records: Sequence[ImageRecord], payable: int
 ) -> list[tuple[str, Callable[[], object]]]:
-    """List later events, such as a new ledger, at a plant whose budget is used up."""
+    """List (description, action) of events after which a used-up budget must stay used up."""
 
     def rename() -> None:
         plant.rename_dataset()
@@ -222,7 +225,7 @@ def _later_events(
 
 
 def crash_during_release(bench: AuditBench, plant: AuditedPlant, question: Question) -> None:
-    """Ask a plant for a release, and let the plant crash while noise is drawn."""
+    """Ask a plant for a release that crashes while it draws noise."""
 
     def stop(exact: Integers, sigma: float) -> Integers:
         raise SimulatedCrash
@@ -248,7 +251,7 @@ def _check_refused(bench: AuditBench, plant: AuditedPlant, question: Question, e
 
 
 def check_refusals(bench: AuditBench) -> None:
-    """Check that unanswerable questions cost nothing, and get refusals independent of records."""
+    """Check that refused questions are not charged, and that refusals do not depend on records."""
     answerable = make_question(0)
     questions = [
         replace(answerable, epsilon="10.5"),
@@ -273,7 +276,7 @@ def check_refusals(bench: AuditBench) -> None:
 
 
 def _refusal_text(bench: AuditBench, plant: AuditedPlant, question: Question) -> str:
-    """Return the text of a plant's refusal, without the path of its home."""
+    """Return the text of a plant's refusal without its home's path; empty if it does not refuse."""
     watch = RecordingSampler(near_noise, plant.home, question.request_id)
     bench.count_answer()
     try:

@@ -1,10 +1,9 @@
-"""Statistical tests of the noise: release minus reference, compared with the charged noise scale.
+"""Statistical tests of the noise (released minus exact integers) against the charged noise scale.
 
-The null distribution of each statistic is that for independent normal noise; a discrete Gaussian
-with a sigma of thousands of grid units matches it far beyond the p-values used here.
-``FALSE_ALARM_PROBABILITY`` bounds the probability that a correct program fails any of these checks:
-it is divided by the number of checks, and within each check by the number of its p-values
-(Bonferroni).
+The null hypothesis of each test is independent normal noise; a discrete Gaussian with a sigma of
+thousands of grid units matches it far beyond the p-values used here. A correct program fails any of
+these checks with probability at most ``FALSE_ALARM_PROBABILITY``, which is divided by the number of
+checks, and within each check by the number of its p-values (Bonferroni).
 """
 
 import itertools
@@ -21,23 +20,23 @@ from wg_common.language import template, text
 FALSE_ALARM_PROBABILITY = 1e-5
 MODULI = (2, 3, 4, 5, 7, 8, 10, 11, 13, 16, 64, 100, 1000)
 TAILS = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0)
-_DIVISOR_ENTRIES = 48  # Number of entries whose differences have a common divisor once in 10^14
+_DIVISOR_ENTRIES = 48  # Differences of so many entries have a common divisor once in 10^14
 _PRODUCTS_MINIMUM = 1000
 """Number of products above which their sum is nearly normal: at 7 sigma, p is half the normal p."""
-_COMPARED_ENTRIES = 64  # Number of entries for comparing releases of different layouts
+_COMPARED_ENTRIES = 64  # First entries of a block that are compared between all releases
 _CELL_ENTRIES_MINIMUM = 200  # Fewest expected entries per cell for the chi-squared approximation
 
 PValues = Iterator[tuple[float, int]]
-"""Pairs of the smallest of several p-values, and their number."""
+"""Pairs (smallest of several p-values, number of these p-values); number 0 for a certain test."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ReleaseNoise:
-    """Noise of one release: its difference from the exact reference statistics.
+    """Noise of one release: released integers minus the exact statistics of the reference.
 
     Attributes:
-        sigma: Stated standard deviation, grid units.
-        blocks: Position of each block.
+        sigma: Stated standard deviation of the noise, grid units.
+        blocks: Positions of each block in the arrays, by name.
         integers: Noise, int64 ``[L]``, grid units.
         outputs: Released integers, int64 ``[L]``, grid units.
     """
@@ -54,10 +53,10 @@ class ReleaseNoise:
 
 
 class NoisePool:
-    """Noise of all releases in an audit, in standard deviations.
+    """Noise of all releases in an audit, divided by its stated standard deviation.
 
     Args:
-        groups: Releases of one layout, by (number of classes, number of features).
+        groups: Noise of the releases by layout, which is (number of classes, number of features).
     """
 
     def __init__(self, groups: Mapping[tuple[int, int], Sequence[ReleaseNoise]]) -> None:
@@ -75,7 +74,7 @@ class NoisePool:
 
 
 def noise_checks(groups: Mapping[tuple[int, int], Sequence[ReleaseNoise]]) -> list[CheckResult]:
-    """Return the check results of the noise in releases, grouped by layout."""
+    """Test every property of the noise; ``groups`` has releases by layout as in ``NoisePool``."""
     pool = NoisePool(groups)
     return [
         _check_result(
@@ -86,10 +85,10 @@ def noise_checks(groups: Mapping[tuple[int, int], Sequence[ReleaseNoise]]) -> li
 
 
 def detectable_shrinkage(entries: int) -> float:
-    """Return the smallest relative shrinkage of the noise that is detected with 99 % probability.
+    """Return the smallest relative decrease of sigma that is detected with 99 % probability.
 
     Args:
-        entries: Number of entries with noise.
+        entries: Number of noisy integers in all releases.
     """
     power = 0.99
     from scipy.special import ndtri
@@ -111,7 +110,7 @@ def _check_result(name: str, values: Sequence[tuple[float, int]], alarm: float) 
 
 
 def _test_widths(pool: NoisePool) -> PValues:
-    """Test the noise's energy in blocks, entries, layouts, class counts, and in total."""
+    """Test sums of squares of the noise by entry, block, layout and class count, and in total."""
     by_classes: defaultdict[int, list[Floats]] = defaultdict(list)
     for (classes, _), row in pool.rows.items():
         by_classes[classes].append(row.ravel())
@@ -123,7 +122,7 @@ def _test_widths(pool: NoisePool) -> PValues:
 
 
 def _test_sums(pool: NoisePool) -> PValues:
-    """Test means and widths of noise summed over blocks and over whole releases."""
+    """Test mean and variance of the noise summed over blocks and over whole releases."""
     sums = [part.sum() / math.sqrt(part.size) for part in pool.parts]
     yield _normal_p_value(np.array(sums))
     yield _normal_p_value(pool.everything.sum() / math.sqrt(pool.everything.size))
@@ -137,7 +136,7 @@ def _test_sums(pool: NoisePool) -> PValues:
 
 
 def _test_between_releases(pool: NoisePool) -> PValues:
-    """Test products of two releases' noise, which are normal given the first release."""
+    """Test inner products of the noise of two releases, normal given one of them."""
     for row in pool.rows.values():
         products = row @ row.T / _noise_lengths(row)
         yield _normal_p_value(products[np.tril_indices(len(row), -1)])
@@ -156,7 +155,7 @@ def _test_between_releases(pool: NoisePool) -> PValues:
 
 
 def _test_between_entries(pool: NoisePool) -> PValues:
-    """Test the noise for equal entries and for correlation between entries."""
+    """Test for repeated values, and for correlation between entries of one or two releases."""
     yield _test_repeats(pool.releases), 1
     for row in pool.rows.values():
         length = row.shape[1]
@@ -170,14 +169,14 @@ def _test_between_entries(pool: NoisePool) -> PValues:
 
 
 def _test_distribution(pool: NoisePool) -> PValues:
-    """Test the noise's whole distribution, and its tails for truncation and outliers."""
+    """Test the distribution of all noise (Kolmogorov-Smirnov), and the numbers in its tails."""
     yield _kolmogorov_p_value(pool.everything), 1
     for width in TAILS:
         yield _test_tails(pool.everything, width), 1
 
 
 def _test_dependence(pool: NoisePool) -> PValues:
-    """Test the noise for dependence on the sign and size of the exact values."""
+    """Test whether the noise depends on the sign or the size of the exact values."""
     every_noise, every_size = [], []
     for release in pool.releases:
         noise, exact_values = (
@@ -201,7 +200,7 @@ def _test_dependence(pool: NoisePool) -> PValues:
 
 
 def _test_residues(pool: NoisePool) -> PValues:
-    """Test remainders and common divisors of noise and of released integers."""
+    """Test remainders of noise and released integers, and common divisors of noise differences."""
     for release in pool.releases:
         if release.integers.size >= _DIVISOR_ENTRIES:
             steps = release.integers - release.integers[0]
@@ -236,18 +235,17 @@ TESTS_BY_PROPERTY: dict[str, Callable[[NoisePool], PValues]] = {
     template("the noise is normal"): _test_distribution,
     template("no remainder of the noise is more frequent than others"): _test_residues,
 }
-"""Tests by property; a correct program fails any of them with probability at most
-``FALSE_ALARM_PROBABILITY``."""
+"""Test of each property of the noise, by the property as text for the report."""
 
 
 def _noise_lengths(row: Floats) -> Floats:
-    """Return the L2 length of each release's noise, or 1 for zero noise."""
+    """Return the L2 norm of each row (the noise of a release), or 1 for a zero row."""
     lengths = np.linalg.norm(row, axis=1)
     return np.where(lengths > 0, lengths, 1.0)
 
 
 def _normal_p_value(z: Floats) -> tuple[float, int]:
-    """Return the smallest two-sided p-value of normal values, and their number."""
+    """Return the smallest two-sided p-value of standard normal values, and their number."""
     return math.erfc(float(np.max(np.abs(z), initial=0)) / math.sqrt(2)), int(np.size(z))
 
 
@@ -266,7 +264,7 @@ def _upper_chi_squared_p_value(value: float, freedom: int) -> tuple[float, int]:
 
 
 def _test_repeats(releases: Sequence[ReleaseNoise]) -> float:
-    """Test the number of noise entries that are equal up to sign in a release (Poisson)."""
+    """Return the p-value of the number of equal noise magnitudes within releases (Poisson)."""
     from scipy.special import pdtrc
 
     expected, number = 0.0, 0
@@ -279,7 +277,7 @@ def _test_repeats(releases: Sequence[ReleaseNoise]) -> float:
 
 
 def _test_tails(values: Floats, width: float) -> float:
-    """Test the number of noise entries beyond ``width`` standard deviations (binomial)."""
+    """Return the p-value of the number of values beyond ``width`` deviations (binomial)."""
     from scipy.special import bdtr, bdtrc, ndtr
 
     number, rate = int((np.abs(values) > width).sum()), 2 * float(ndtr(-width))

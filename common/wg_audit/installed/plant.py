@@ -1,4 +1,4 @@
-"""Interface of audited plants: their setup, records, questions, and decoded releases."""
+"""Interface of plants to the empirical audit: setup, records, questions and decoded releases."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Sampler = Callable[[Integers, float], Integers]
 
 IMAGE_SIDE = 32  # Side of most images, in pixels
 MACHINE_FEATURE_COUNT = 32  # Number of machine features per record, as in ``privacy.schema``
-FIXED_TIME = 1_700_000_000  # Fixed Unix time of the audit, so that the clock reveals nothing
+FIXED_TIME = 1_700_000_000  # Unix time in seconds at which all audited plants start
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,15 +35,16 @@ class PlantSetup:
 
     Attributes:
         labels: Label domain of its records.
-        unit_rule: Unit rule, as in ``StatisticsSchema``.
+        unit_rule: Unit rule (how several records of one privacy unit count): ``record``, each
+            alone; ``weight``, as their average.
         dimension: Number of features, which the audit writes as float32 into the first bytes of an
-            image; 0 for the features of the plant's own encoder.
+            image; 0: the plant computes features with a real encoder.
         cap: Epsilon of its budget's cap, as a decimal string.
-        acceptance: Share of its privacy units in the acceptance set; None for no acceptance set.
+        acceptance: Share of its privacy units in the acceptance set, 0 to 1; None: no such set.
         layout: Layout of its records on disk: one ``.npz`` file, a folder per class, or one folder
             with a table, which also names units.
-        machine: True if it declares a machine; the machine features of a record are the
-            ``MACHINE_FEATURE_COUNT`` float32 after the features in its image.
+        machine: True if it declares a machine. The machine features of a record are then the
+            ``MACHINE_FEATURE_COUNT`` float32 values after the features in its image.
     """
 
     labels: tuple[str, ...]
@@ -57,13 +58,13 @@ class PlantSetup:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ImageRecord:
-    """Image record to be written to a file.
+    """Record that the audit writes to a plant's data set as an image file.
 
     Attributes:
-        pixels: Image, uint8 ``[h, w]`` or ``[h, w, 3]``; all of a data set have one shape.
-        label: Index into the plant's labels, or -1 for none; a record with a larger index must be
-            set aside.
-        unit: Privacy unit; ignored under the unit rule ``record``.
+        pixels: Image, uint8 ``[h, w]`` or ``[h, w, 3]``; all images of a data set have one shape.
+        label: Index into the plant's labels, or -1 for none. The plant must set a record with an
+            index outside of its labels aside.
+        unit: Name of its privacy unit; ignored under the unit rule ``record``.
     """
 
     pixels: NDArray[np.uint8]
@@ -77,10 +78,10 @@ class Question:
 
     Attributes:
         request_id: Id of the request, hex.
-        epsilon: Epsilon as a decimal string; 0 asks for a statement.
+        epsilon: Epsilon as a decimal string; 0 asks for a public statement.
         delta: Delta as a decimal string.
         machine: True for machine statistics, False for class statistics.
-        changes: Values by name for fields in which the query differs from the server's queries.
+        changes: New values of query fields, by name, for queries that the plant must refuse.
     """
 
     request_id: str
@@ -91,19 +92,19 @@ class Question:
 
 
 Interruption = Literal["charged", "sampled", "recorded", "cosigned", "refusing", "forging"]
-"""Failure during a release: the plant crashes right after a step, or its witness refuses or signs
-with a wrong key."""
+"""Failure during a release: the plant crashes right after the named step; or its witness refuses
+to sign (``refusing``) or signs with a wrong key (``forging``)."""
 
 
 class AuditedPlant(Protocol):
-    """Plant under audit, which runs the installed code on a fixed clock."""
+    """Plant that runs the installed release code for the audit, with a clock set by the audit."""
 
     @property
     def home(self) -> Path:
-        """Home folder of the plant, with the ledger."""
+        """Home folder of the plant, which contains its ledger."""
 
     def freeze(self, records: Sequence[ImageRecord]) -> FrozenSnapshot:
-        """Write records to files as the plant's data set, possibly empty, and freeze them."""
+        """Replace the plant's data set by files of these records, possibly none, and freeze it."""
 
     @property
     def setup(self) -> PlantSetup:
@@ -111,18 +112,19 @@ class AuditedPlant(Protocol):
 
     @property
     def body_sizes(self) -> list[int]:
-        """Sizes of the plant's requests to its witness, bytes."""
+        """Sizes of all requests that the plant sent to its witness, in bytes."""
 
     def release(
         self, question: Question, sampler: Sampler | None, trouble: Interruption | None = None
     ) -> bytes:
-        """Charge and release statistics of the frozen data set as a covered ``.wgs`` file.
+        """Charge and release statistics of the frozen data set; return a ``.wgs`` file's bytes.
 
-        At epsilon 0 nothing is charged, and the file is a covered statement.
+        The file proves that its entries are on the ledger. At epsilon 0 nothing is charged, and the
+        file is a public statement.
 
         Args:
             question: Request to answer.
-            sampler: Replacement of the installed sampler; None for no replacement.
+            sampler: Noise sampler to be used instead of the installed one; None: the installed one.
             trouble: Failure to cause; None for no failure.
 
         Raises:
@@ -131,25 +133,25 @@ class AuditedPlant(Protocol):
         """
 
     def rename_dataset(self) -> None:
-        """Rename the data set in the plant's settings."""
+        """Change the name of the data set in the plant's settings."""
 
     def advance_clock(self, seconds: int) -> None:
-        """Advance the plant's clock."""
+        """Advance the plant's clock by some seconds."""
 
     def replace_ledger(self) -> None:
-        """Replace the plant's ledger as after a theft of its key; spending is inherited."""
+        """Replace the plant's ledger and key as after a theft; the new one inherits all spend."""
 
     def copy_plant(self) -> AbstractContextManager[AuditedPlant]:
-        """Copy the plant in its present state, including keys, ledger and snapshot."""
+        """Open a temporary copy of the plant in its present state: keys, ledger and snapshot."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrozenSnapshot:
-    """Snapshot of an audited plant, as the plant describes it.
+    """Result of freezing an audited plant's records, as reported by the plant.
 
     Attributes:
-        salt: Salt of its commitment, hex.
-        acceptance_rows: Indices of the records in the acceptance set.
+        salt: Random salt in the commitment to the records, hex.
+        acceptance_rows: Indices of the records that the plant put into the acceptance set.
     """
 
     salt: str
@@ -157,7 +159,7 @@ class FrozenSnapshot:
 
 
 PlantFactory = Callable[[PlantSetup], AbstractContextManager[AuditedPlant]]
-"""Factory of plants with an empty ledger and new keys."""
+"""Function that opens a temporary plant with an empty ledger and new keys."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +167,7 @@ class CheckResult:
     """Result of one check of the empirical audit.
 
     Attributes:
-        name: Property that is checked.
+        name: Property that is checked, as a sentence.
         passed: True if the property holds.
         detail: Extent of the check, or the errors found.
     """
@@ -180,10 +182,10 @@ class DecodedRelease:
     """Release of an audited plant, decoded from its file.
 
     Attributes:
-        data: Bytes of the covered file.
+        data: Bytes of the ``.wgs`` file.
         manifest: Manifest of the release.
         charge: CHARGE entry that paid for the release.
-        entry: RELEASE entry that commits to its bytes.
+        entry: RELEASE entry with the hash of the release.
         integers: Released integers, int64 ``[L]``.
     """
 
@@ -204,7 +206,7 @@ class DecodedRelease:
         return self.manifest.schema.features == "machine"
 
     def blocks(self) -> dict[str, slice]:
-        """Return the release's nonempty blocks: a slice of its integers by block name."""
+        """Return the positions of the release's nonempty blocks in ``integers``, by block name."""
         layout = self.manifest.schema.blocks
         return {b.name: slice(b.offset, b.offset + b.size) for b in layout if b.size}
 
@@ -214,15 +216,15 @@ class SimulatedCrash(Exception):
 
 
 class RecordingSampler:
-    """Noise sampler that records inputs and outputs, and whether they were charged before.
+    """Noise sampler that records its inputs and outputs, and calls before the charge.
 
-    A release calls the sampler once for each of its parts; the second part depends on the answer to
-    the first (docs/centred-release.md).
+    A release calls the sampler once for each of its parts; the second part depends on the output
+    for the first (docs/centred-release.md).
 
     Args:
-        sampler: Sampler of the noise that the audit chooses.
-        home: Home folder of the plant, whose ledger is read from disk.
-        request_id: Id of the request that must have been charged.
+        sampler: Sampler that adds the noise.
+        home: Home folder of the plant, whose ledger is read from disk at each call.
+        request_id: Id of the request whose charge must be on the ledger at each call.
     """
 
     def __init__(self, sampler: Sampler, home: Path, request_id: str) -> None:
@@ -245,14 +247,14 @@ class RecordingSampler:
 
 
 def join_in_file_order(parts: Sequence[Integers], file: DecodedRelease) -> Integers:
-    """Join the parts that a release passed to the sampler, in the order of its file.
+    """Join the parts that a release passed to the sampler into the integers of its file.
 
     Args:
-        parts: Counts and total in one part; then the class sums, if the file has any.
+        parts: Counts and sum over all records in one part; then the class sums, if there are any.
         file: The released file.
 
     Returns:
-        Integers ``[L]``; empty if there are more or fewer parts than blocks of the file imply.
+        Integers ``[L]``; empty if the number of parts does not fit the blocks of the file.
     """
     if len(parts) != 1 + ("sums" in file.blocks()):
         return np.zeros(0, dtype=np.int64)
@@ -275,10 +277,10 @@ def ledger_charges(home: Path) -> list[Charge]:
 
 
 def read_release(data: bytes) -> DecodedRelease:
-    """Decode a covered release, without checking its signature and proofs.
+    """Decode a ``.wgs`` file with a release, without checking its signature and proofs.
 
     Raises:
-        DecodeError: The bytes are not a covered release.
+        DecodeError: The bytes are not such a file.
     """
     covered_file = bundle.decode_statistics(data)
     manifest, integers = statistics_file.read_unverified(covered_file.release)

@@ -1,8 +1,7 @@
-"""Probes of the audit: each asks plants certain questions, and records errors in their answers.
+"""Probes of the audit: each asks plants some questions, and records errors in their answers.
 
-The checks that apply to every answer are in ``bench``. A probe cannot raise a false alarm, because
-a correct program meets its conditions whatever noise it draws. The noise that plants draw is
-recorded for ``noise`` and ``canaries``.
+The checks that apply to every answer are in ``bench``. A correct program passes each probe whatever
+noise it draws. The noise that plants draw is recorded for the tests in ``noise`` and ``canaries``.
 """
 
 import functools
@@ -56,12 +55,12 @@ from wg_core.wire import bundle, canonical
 LARGE_DATASET = 12_000  # More than 8,192, the client's largest chunk of records
 _GROUP_COUNT = 7  # Number of groups of images, each twice as large as the previous group
 PICTURE_COUNT = 2**_GROUP_COUNT - 1  # More than 64, the client's largest batch for the encoder
-_RECORD_COUNTS = (0, *(2**k for k in range(9)))  # Numbers of records in data sets
+_RECORD_COUNTS = (0, *(2**k for k in range(9)))  # Sizes of data sets
 _LARGE_IMAGE_SHAPE = 4 * IMAGE_SIDE, 4 * IMAGE_SIDE  # Shape of large images, in pixels
 _FIXED_QUESTION_COUNT = 339  # Number of questions other than those about canaries and shapes
-_UNIT_COUNT = 18  # Number of units; the largest has 256 records
+_UNIT_COUNT = 18  # Number of privacy units in ``probe_unit_weights``; the largest has 256 records
 _CANARY_RELEASES = 4  # Number of releases of one snapshot with canaries
-_ENTRIES_MINIMUM = 100  # Entries of each shape that suffice to detect noise of half the width
+_ENTRIES_MINIMUM = 100  # Noisy integers that suffice to detect noise of half the width
 _FIRST_FREE_QUESTION = 10_000  # Number of the first question at epsilon 0
 
 _FRESH_FIELDS = (
@@ -73,11 +72,11 @@ _FRESH_FIELDS = (
     ".anchored_root",
     ".payload_sha256",
 )
-"""Fields with random values, with hashes of noise, or with hashes of entries that hold either."""
+"""Ends of the names of fields that are random, or hashes of something random."""
 
 
 def probe_snapshot_sizes(bench: AuditBench) -> None:
-    """Release snapshots of all sizes of one plant, including repeated records and large images."""
+    """Release data sets of many sizes at one plant, also with repeated records and large images."""
     classes = len(CONDUCT_SETUP.labels)
     records = made_up.add_copies(bench.simulate_records(SMALL_DATASET, CONDUCT_SETUP), classes)
     versions = [
@@ -100,7 +99,7 @@ def probe_snapshot_sizes(bench: AuditBench) -> None:
 
 
 def _odd_records(bench: AuditBench, setup: PlantSetup) -> list[list[ImageRecord]]:
-    """List unusual data sets for a plant: extreme vectors, a single class, no labels."""
+    """Return data sets with extreme feature vectors, with a single class, and without labels."""
     records = bench.simulate_records(SMALL_DATASET, setup)
     return [
         made_up.extreme_records(bench.rng, setup),
@@ -110,7 +109,7 @@ def _odd_records(bench: AuditBench, setup: PlantSetup) -> list[list[ImageRecord]
 
 
 def probe_unit_weights(bench: AuditBench) -> None:
-    """Check that units of 1 to 1000 records share their weight, whatever their names."""
+    """Check that each privacy unit of 1 to 1000 records counts once, whatever its name."""
     setup = replace(CONDUCT_SETUP, unit_rule="weight")
     units = bench.rng.permutation(made_up.doubling_units(_UNIT_COUNT)).tolist()
     records = bench.simulate_records(len(units), setup, units)
@@ -126,7 +125,7 @@ def probe_unit_weights(bench: AuditBench) -> None:
 
 
 def probe_file_layouts(bench: AuditBench) -> None:
-    """Make plants release from folders, tables, other image shapes, similar class names."""
+    """Release from class folders, tables, other image shapes, and with similar class names."""
     for setup, shape in (
         (replace(CONDUCT_SETUP, layout="folders"), (IMAGE_SIDE, IMAGE_SIDE)),
         (replace(CONDUCT_SETUP, layout="table"), (8, 100)),
@@ -147,7 +146,7 @@ def probe_file_layouts(bench: AuditBench) -> None:
 
 
 def probe_dimensions(bench: AuditBench) -> None:
-    """Release at plants with every number of features, and with various numbers of classes."""
+    """Release at plants with each tested number of features, and various numbers of classes."""
     larger = bench.rng.integers(
         bench.size.dimensions.stop, made_up.LARGEST_DIMENSION, bench.size.larger
     ).tolist()
@@ -172,17 +171,17 @@ def probe_dimensions(bench: AuditBench) -> None:
 
 
 def _tested_shapes(size: AuditSize) -> list[tuple[int, int]]:
-    """Return the plants' numbers of (classes, features) that are always tested."""
+    """Return (number of classes, number of features) of the plants for each tested dimension."""
     return [((2, 10, 2, 10, 1, 5)[d % 6], d) for d in size.dimensions]
 
 
 def _release_count(classes: int, dimension: int) -> int:
-    """Return the number of releases of a layout that give enough noise to test."""
+    """Return the number of releases with this layout that give enough noise to test."""
     return 1 + _ENTRIES_MINIMUM // (1 + classes + classes * dimension + dimension)
 
 
 def count_questions(size: AuditSize) -> int:
-    """Return the number of the audit's questions that a correct program answers."""
+    """Return the number of questions in an audit of this size, if the program is correct."""
     shapes = _tested_shapes(size)
     of_shapes = sum(1 + _release_count(*shape) for shape in shapes) + 2 * (
         size.larger + len(shapes)
@@ -191,10 +190,10 @@ def count_questions(size: AuditSize) -> int:
 
 
 def probe_declarations(bench: AuditBench) -> None:
-    """Compare all fields of files and ledgers of plants that differ only in their records.
+    """Compare all fields of files and ledgers between plants that differ only in their records.
 
-    Fields that differ, other than noise and fresh identifiers, are counted as wrong; so is a record
-    whose presence moves another one into the acceptance set.
+    A field that differs is an error unless it is noise or a random identifier. So is a record whose
+    presence moves another one into the acceptance set.
     """
     setup = replace(CONDUCT_SETUP, acceptance=0.25)
     classes = len(setup.labels)
@@ -229,7 +228,7 @@ def probe_declarations(bench: AuditBench) -> None:
 
 
 def probe_copies(bench: AuditBench) -> None:
-    """Compare copies of a plant that differ only in the operating system's randomness."""
+    """Record salts, ids and noise of plant copies that differ only in the system's randomness."""
     with bench.record_errors(), bench.fresh(CONDUCT_SETUP) as plant:
         records = bench.simulate_records(SMALL_DATASET, CONDUCT_SETUP)
         with plant.copy_plant() as twin:
@@ -255,7 +254,7 @@ def probe_copies(bench: AuditBench) -> None:
 def _run_twice(
     plant: AuditedPlant, work: Callable[[], bytes], *, fixed_entropy: bool = False
 ) -> Iterator[bytes]:
-    """Run work at a plant twice from the same state, and yield both results."""
+    """Run ``work`` twice from the same state of a plant's home, and yield both results."""
     with tempfile.TemporaryDirectory(prefix="wg-audit-") as folder:
         backup = Path(folder) / "home"
         shutil.copytree(plant.home, backup)
@@ -266,7 +265,7 @@ def _run_twice(
 
 
 def _release_without_sampler(plant: AuditedPlant) -> bytes:
-    """Ask for a release while OpenDP's samplers fail; return empty bytes if there is no answer."""
+    """Ask for a release while OpenDP's samplers fail; return its bytes, or none if it fails."""
     measurements = importlib.import_module("opendp.measurements")
 
     def fail(*words: object, **options: object) -> None:
@@ -282,7 +281,7 @@ def _release_without_sampler(plant: AuditedPlant) -> bytes:
 
 
 def probe_encoding_groups(bench: AuditBench) -> None:
-    """Check that the plant's encoder gives an image the same features in groups of all sizes."""
+    """Check that the plant's encoder computes the same features in batches of all sizes."""
     setup = PlantSetup(labels=class_names(3))
     pictures = made_up.stripe_images(bench.rng, PICTURE_COUNT, 3)
     groups = [pictures, *(pictures[2**k - 1 : 2 ** (k + 1) - 1] for k in range(_GROUP_COUNT))]
@@ -299,7 +298,7 @@ def probe_encoding_groups(bench: AuditBench) -> None:
 
 
 def score_canaries(bench: AuditBench) -> None:
-    """Return scores of canary records: those in released data, and those left out."""
+    """Record the scores of canaries that are in released data, and of those left out."""
     count = bench.size.canaries
     setup = PlantSetup(labels=class_names(count), dimension=count)
     birds = made_up.canary_records(count)
@@ -335,16 +334,16 @@ PROBES: tuple[Callable[[AuditBench], None], ...] = (
     probe_encoding_groups,
     score_canaries,
 )
-"""Probes in the order in which they run."""
+"""All probes, in the order in which they run."""
 
 
 def _declared_fields(
     bench: AuditBench, plant: AuditedPlant, setup: PlantSetup, records: Sequence[ImageRecord]
 ) -> list[dict[str, Any]]:
-    """Ask a plant for a statement, freeze, ask for releases and for the statement again.
+    """Ask a plant for a statement, freeze its records, release, and ask for a statement again.
 
     Returns:
-        Fields of every file and ledger entry, by name.
+        Fields of each file and each ledger entry, by name, and sizes of requests to the witness.
     """
     statement = _ask_statement(bench, plant, setup, 0)
     files = bench.release(plant, setup, records, 0, far_noise)
@@ -368,7 +367,7 @@ def _declared_fields(
 def _ask_statement(
     bench: AuditBench, plant: AuditedPlant, setup: PlantSetup, number: int
 ) -> dict[str, Any]:
-    """Ask a plant for its statement (epsilon 0), and check that nothing is charged."""
+    """Return the fields of a plant's public statement, after a check that nothing was charged."""
     question = replace(make_question(_FIRST_FREE_QUESTION + number), epsilon="0")
     watch = RecordingSampler(far_noise, plant.home, question.request_id)
     charge_count = len(ledger_charges(plant.home))
@@ -384,7 +383,7 @@ def _ask_statement(
 
 
 def _release_fields(file: DecodedRelease) -> dict[str, Any]:
-    """Return every field of a release, its charge and its ledger entry, by name."""
+    """Return the fields of a release's manifest, CHARGE and RELEASE entry, and its file size."""
     parts = {"manifest": file.manifest, "charge": file.charge, "release": file.entry}
     fields = {"size": len(file.data)}
     for kind, record in parts.items():
@@ -393,7 +392,7 @@ def _release_fields(file: DecodedRelease) -> dict[str, Any]:
 
 
 def _flat_fields(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """Yield the nested fields of a record, down to values and lists."""
+    """Yield (dotted name, value) of all fields in nested dictionaries; lists stay whole."""
     if isinstance(value, dict):
         for key, part in value.items():
             yield from _flat_fields(f"{name}.{key}", part)

@@ -1,8 +1,9 @@
-"""Copies of this process that run work and differ only in the system's randomness.
+"""Copies of this process that run a function and differ only in the system's randomness.
 
-Clocks are frozen, and process ids and memory, including random generators, are the same in each
-copy. An adversary could know everything that two copies share. On request, the randomness that
-Python draws from the system is fixed too; the randomness that libraries draw themselves is not.
+Clocks are frozen, and process ids and memory, including the state of random generators, are the
+same in each copy. An adversary could know all of this, so noise must still differ between copies.
+On request, the random bytes that Python draws from the system are fixed too; those that libraries
+draw themselves are not.
 """
 
 import multiprocessing
@@ -26,10 +27,11 @@ def run_in_copy(work: Callable[[], bytes], *, fixed_entropy: bool = False) -> by
 
     Args:
         work: Function to run.
-        fixed_entropy: True to replace Python's entropy from the system by a fixed stream.
+        fixed_entropy: True to replace the random bytes that Python draws from the system by a
+            fixed stream.
 
     Raises:
-        InternalError: The work failed, or the system cannot fork processes.
+        InternalError: The function failed, or the system cannot fork processes.
     """
     if "fork" not in multiprocessing.get_all_start_methods():
         raise InternalError("audit: this system makes no copies of processes; audit on Linux")

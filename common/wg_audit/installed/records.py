@@ -1,4 +1,4 @@
-"""Simulated records: images, and feature vectors of the audit's choice written as images."""
+"""Simulated records of the audit: feature vectors written into images, and pictures."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -18,17 +18,17 @@ from wg_audit.installed.plant import (
 ImageShape = tuple[int, int] | tuple[int, int, int]
 
 FEATURE_STEP = 2.0**-20
-"""Step of features, whose multiples are whole numbers in the reference."""
+"""All simulated features are multiples of this step, which the reference stores as integers."""
 
 LARGEST_DIMENSION = (IMAGE_SIDE * IMAGE_SIDE - 8) // 4
-"""Largest number of features that an image can hold."""
+"""Largest number of features that fit into an image, beside its unique number."""
 
-_DISTINCT_VECTORS = 64  # Number of distinct vectors in a crowd; the reference computes each once
+_DISTINCT_VECTORS = 64  # Distinct feature vectors of a data set; more records repeat them
 _EXTREME_LENGTHS = (
     *(0, 2.0**-18, 2.0**-12, 2.0**-6, 0.5, 0.99, 1.01, 1.5, 3, 10, 30, 100, 300, 1e3, 3e3, 1e4),
     *(1e5, 1e6, 1e8, 1e10, 1e14, 1e20, 1e25, 1e30, 1e36, 3e38),
 )
-"""Lengths of extreme vectors, in clip radii."""
+"""Lengths of the vectors in ``extreme_records``, in clip radii."""
 
 LOOKALIKE_CLASS_NAMES = (
     *("part A", "Part A", "PART A", "part a", "part \uff21", "part \u0410", "part \u00c5", "partA"),
@@ -36,9 +36,9 @@ LOOKALIKE_CLASS_NAMES = (
     *("\u00df", "ss", "\ufb01", "fi", "\u3042", "\u30a2", "\uff71"),
     *(f"{'0123456789' * 9}-{number}" for number in range(2)),
 )
-"""Names of classes that programs might confuse."""
+"""Different class names that a program might take for equal or for something else."""
 
-_SPREAD = 0.6  # Length of a crowd's mean, and of its vectors' deviations, in clip radii
+_SPREAD = 0.6  # Length of the mean of simulated vectors, and of deviations from it, clip radii
 
 
 def feature_image(
@@ -48,7 +48,7 @@ def feature_image(
     unit: str = "unit",
     shape: ImageShape = (IMAGE_SIDE, IMAGE_SIDE),
 ) -> ImageRecord:
-    """Build an image whose first bytes are float32 features; ``number`` makes it unique."""
+    """Build a record whose image starts with float32 features and a unique ``number``."""
     raw = np.asarray(features, dtype="<f4").tobytes() + number.to_bytes(8, "little")
     pixels = np.zeros(math.prod(shape), dtype=np.uint8)
     pixels[: len(raw)] = np.frombuffer(raw, dtype=np.uint8)
@@ -56,12 +56,12 @@ def feature_image(
 
 
 def read_features(pixels: NDArray[np.uint8], dimension: int, offset: int) -> NDArray[np.float32]:
-    """Read features from an image's bytes after ``offset`` others, float32 ``[dimension]``."""
+    """Read an image's features after the first ``offset`` ones, float32 ``[dimension]``."""
     return np.frombuffer(pixels.tobytes(), dtype="<f4", count=dimension, offset=4 * offset)
 
 
 def floats_per_image(setup: PlantSetup) -> int:
-    """Return the number of float32 values in each image of a plant."""
+    """Return the number of float32 features in each image of a plant, machine features included."""
     return setup.dimension + (MACHINE_FEATURE_COUNT if setup.machine else 0)
 
 
@@ -72,14 +72,14 @@ def simulate_records(
     units: Sequence[str] = (),
     shape: ImageShape = (IMAGE_SIDE, IMAGE_SIDE),
 ) -> list[ImageRecord]:
-    """Simulate records around one point away from the origin, a third of them beyond the clip.
+    """Simulate records around one point away from the origin, with features that test clipping.
 
-    Some records have no label, one distinct vector has a NaN and one an infinite feature, and the
-    last of three or more classes has no record. Except for the first label, label frequencies fall
-    with the index.
+    A third of the feature vectors are longer, mostly beyond the clip radius; one has a NaN and one
+    an infinite feature. A tenth of the records have no label, and the last of three or more classes
+    has no record. Label frequencies halve from class to class, except for the rare first class.
 
     Args:
-        rng: Source of the records.
+        rng: Generator of the random numbers.
         size: Number of records.
         setup: Configuration of the plant.
         units: Privacy unit of each record; empty for one unit per record.
@@ -108,11 +108,11 @@ def simulate_records(
 
 
 def add_copies(records: Sequence[ImageRecord], classes: int) -> list[ImageRecord]:
-    """Add copies of some records, with equal and with conflicting labels and units.
+    """Add copies of some records, with the same or with conflicting labels and units.
 
-    The copies have the same label, another label, no label, another unit and another label, or an
-    undeclared label. Further copies of one record, under another label, differ in one bit at
-    distances from the end that double.
+    Copies have the same label, another label, no label, or another label and unit. Two inverted
+    images have undeclared labels. Nearly equal copies of one image, under another label, differ in
+    one bit at 1, 2, 4, ... bytes from the end.
     """
     same_label, two_labels, no_label, two_units, changed_late, *_ = [
         record for record in records if record.label >= 0
@@ -143,7 +143,7 @@ def _flip_single_bits(pixels: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
 
 
 def extreme_records(rng: np.random.Generator, setup: PlantSetup) -> list[ImageRecord]:
-    """Build feature vectors of all float32 lengths, zero vectors, and invalid vectors."""
+    """Build records with feature vectors of extreme lengths, zero, NaN and infinite vectors."""
     columns, classes = floats_per_image(setup), len(setup.labels)
     halves = [_random_directions(rng, len(_EXTREME_LENGTHS), setup.dimension)]
     if setup.machine:
@@ -164,7 +164,7 @@ def extreme_records(rng: np.random.Generator, setup: PlantSetup) -> list[ImageRe
 
 
 def confusable_unit_names(count: int) -> list[str]:
-    """List names of privacy units that look alike, or differ in their last characters."""
+    """Return names of ``count`` privacy units that look alike, or differ in a last character."""
     look_alikes = ["part A", "Part A", "part a", "part \uff21", "part \u0410", "part A ", " part A"]
     look_alikes += ["part \u00c5", "part A\u030a", "part \u212b", "part\u00a0A", "part\u200b A"]
     return look_alikes + [
@@ -173,13 +173,13 @@ def confusable_unit_names(count: int) -> list[str]:
 
 
 def uneven_units() -> list[str]:
-    """List each record's privacy unit, where most units have 1 record and one has 1000."""
+    """Return each record's privacy unit; most units have 1 record, and one has 1000."""
     sizes = [*[1] * 300, 3, 5, 6, 7, 11, 13, 100, 1000]
     return [f"unit-{number}" for number, size in enumerate(sizes) for _ in range(size)]
 
 
 def doubling_units(count: int) -> list[str]:
-    """List each record's privacy unit, for units of 1, 1, 2, 2, 4, 4, ... records."""
+    """Return each record's privacy unit, for ``count`` units of 1, 1, 2, 2, 4, 4, ... records."""
     return [
         name
         for number, name in enumerate(confusable_unit_names(count))
@@ -188,7 +188,7 @@ def doubling_units(count: int) -> list[str]:
 
 
 def canary_records(count: int) -> list[ImageRecord]:
-    """Build canaries: vectors far beyond the clip, each alone in its class and axis."""
+    """Build canaries: vectors of four clip radii, each along its own axis and in its own class."""
     canary_length = 4.0
     return [
         feature_image(canary_length * row, n, n, f"canary-{n}")

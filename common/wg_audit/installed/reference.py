@@ -1,4 +1,4 @@
-"""Reference implementation of a data set's exact statistics: slow, in integers, independent.
+"""Slow, independent reference implementation of a data set's exact statistics, in integers.
 
 It follows the formulas in the docstrings of ``privacy.schema``, ``privacy.exact`` and
 ``privacy.centring``, and shares no code with them. Features are whole multiples of
@@ -21,17 +21,17 @@ from wg_audit.installed.plant import (
 )
 from wg_core.errors import VerificationError
 
-_TYPICAL_LENGTH = Fraction(4, 5)
-_LARGEST_LENGTH = Fraction(15, 16)
+_TYPICAL_LENGTH = Fraction(4, 5)  # Typical length of the mean feature vector, in clip radii
+_LARGEST_LENGTH = Fraction(15, 16)  # Largest allowed estimate of this length, in clip radii
 
 
 class ReferenceStatistics:
-    """Exact statistics that a plant's release must be based on.
+    """Exact statistics from which a plant's release must have been made.
 
     Args:
         setup: Configuration of the plant.
         records: Records of its data set outside the acceptance set.
-        file: The release, for its weights and for the first part that determines the centre.
+        file: The release: its weights, and its noisy counts and sums that determine the centre.
 
     Raises:
         VerificationError: The release has another layout.
@@ -99,13 +99,13 @@ class ReferenceStatistics:
         return np.concatenate([counts, sums.ravel(), schema.moment_weight * np.array(q)])
 
     def _on_grid(self, features: list[float]) -> list[int]:
-        """Clip features to the radius and round toward zero: S |x| / max(|x|_2, R)."""
+        """Clip features to radius R, and round S |x| / max(|x|_2, R) toward zero to grid units."""
         steps = [round(x / made_up.FEATURE_STEP) if math.isfinite(x) else 0 for x in features]
         longest = max(_sum_of_squares(steps), round(1 / made_up.FEATURE_STEP) ** 2)
         return [_with_sign_of(math.isqrt((self._grid * x) ** 2 // longest), x) for x in steps]
 
     def _units(self) -> Iterable[list[ImageRecord]]:
-        """Yield the records in the statistics, unit by unit."""
+        """Yield the records that count in the statistics, one list for each privacy unit."""
         contents: dict[str, dict[bytes, list[ImageRecord]]] = {}
         for record in self._records:
             if record.label < len(self._setup.labels):
@@ -138,14 +138,14 @@ class ReferenceStatistics:
 
 
 def _representative_record(copies: list[ImageRecord]) -> ImageRecord | None:
-    """Return the record that stands for copies of one content; None if labels conflict."""
+    """Return the record that counts among copies of one image; None if their labels conflict."""
     labelled = [record for record in copies if record.label >= 0]
     label_count = len({record.label for record in labelled})
     return (labelled or copies)[0] if label_count < 2 else None
 
 
 def _clip_to_radius(values: list[int], radius: int) -> list[int]:
-    """Clip a vector to ``radius``: each entry times radius over length, rounded toward zero."""
+    """Scale a vector longer than ``radius`` to that length, entries rounded toward zero."""
     squares = _sum_of_squares(values)
     if squares <= radius**2:
         return values
