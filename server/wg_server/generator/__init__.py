@@ -1,1 +1,1 @@
-"""Generator: training, evaluation and versions of the models behind weights packages."""
+"""Generator: training, evaluation and versions of the models from which packages are made."""

@@ -1,7 +1,7 @@
-"""Checks of a model card: a value, its lower bound, and whether the value reaches it.
+"""Checks of a model card: each compares a measured value with a lower bound.
 
-A card stores value and bound of its checks; whether a check passes is computed each time the card
-is read. The bounds are constants of ``evaluation`` and not part of a plan: a training cannot lower
+A card stores value and bound of its checks; whether a check passes is computed whenever the card is
+read. The bounds are constants of the program and not part of a plan, so a training cannot lower
 them.
 """
 
@@ -15,7 +15,7 @@ from wg_core.errors import DecodeError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CardCheck:
-    """Requirement on a figure of a model card, with the measured value.
+    """Check of one value on a model card against its lower bound.
 
     Attributes:
         name: Description of the requirement.
@@ -44,7 +44,7 @@ def read_checks(card: Mapping[str, Any]) -> Sequence[CardCheck]:
     """Read the checks from a model card.
 
     Raises:
-        DecodeError: The card has no checks, or one is damaged.
+        DecodeError: The card has no checks, or a check is damaged.
     """
     try:
         checks = [

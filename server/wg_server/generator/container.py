@@ -1,6 +1,6 @@
-"""Generator packages: safetensors files with a JSON document in the header.
+"""Files of generator packages: safetensors with a JSON document in the header.
 
-The document is canonical JSON under one key of the metadata.
+The document is canonical JSON, stored under one key of the header's metadata.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ Tensors = dict[str, Tensor]
 
 
 def pack_tensors(tensors: Mapping[str, Tensor], key: str, document: Mapping[str, Any]) -> bytes:
-    """Pack tensors and a JSON document as one file."""
+    """Return the bytes of a file with tensors, and a JSON document under ``key`` of its header."""
     return safetensors.torch.save(
         {name: value.detach().cpu().contiguous() for name, value in tensors.items()},
         metadata={key: canonical.encode(document).decode()},
@@ -30,11 +30,18 @@ def pack_tensors(tensors: Mapping[str, Tensor], key: str, document: Mapping[str,
 def unpack_tensors(
     data: bytes, key: str, *, form: str, version: int, limit: int
 ) -> tuple[Tensors, dict[str, Any]]:
-    """Return tensors and document of a file by ``pack_tensors``, checked for format and version.
+    """Return the tensors and the document of a file that ``pack_tensors`` made.
+
+    Args:
+        data: Bytes of the file.
+        key: Key of the document in the header; also the subject of error messages.
+        form: Required value of the document's ``format``.
+        version: Required value of the document's ``version``.
+        limit: Largest number of bytes.
 
     Raises:
-        DecodeError: The bytes are not such a file or too many, the format or version is another
-            one, or a number is not finite.
+        DecodeError: The bytes are too many or no such file, the format or version is another one,
+            or a tensor has a number that is not finite.
     """
     if len(data) > limit:
         raise DecodeError(f"{key}: {len(data)} bytes, at most {limit} are accepted")
@@ -54,7 +61,7 @@ def unpack_tensors(
 
 @contextlib.contextmanager
 def convert_decode_errors(key: str) -> Iterator[None]:
-    """Convert errors raised by inconsistent content into ``DecodeError``."""
+    """Convert errors that inconsistent content of a file raises into ``DecodeError``."""
     try:
         yield
     except (

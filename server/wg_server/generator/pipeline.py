@@ -1,10 +1,10 @@
 """Training pipeline of ``wg-server train``, from a zoo to a generator version.
 
-1. The zoo's tasks are read, their families are split, and priors are fitted on one part.
+1. The tasks of the zoo are read and split by family, and priors are fitted on one part.
 2. The priors are packed with the heads and networks of the operator's families, and evaluated on
 plants of the held-out families for the model card.
-3. If the encoder has reading maps, networks for machines are trained on simulated machines, one
-kind after the other, through these maps (``weights.machine_training``), packed, and evaluated.
+3. If the encoder has reading maps, networks for each kind of machine are trained on simulated
+machines and with the kind's map (``weights.machine_training``), evaluated, and packed.
 
 The packages are written at the end, as one new version (``versions``), without installing it.
 """
@@ -62,7 +62,7 @@ _HEAD_STEPS = 3  # Progress steps of heads and their card
 
 
 def count_training_steps(home: ServerHome, plan: GeneratorPlan) -> int:
-    """Return the number of progress steps: those for heads, and the training steps for machines."""
+    """Return the number of progress steps in ``train_generator``: for heads, and for machines."""
     return _HEAD_STEPS + len(encoders.unpack_encoder(home.read_encoder()).maps) * plan.machine_steps
 
 
@@ -78,7 +78,8 @@ def train_generator(
     The result also has ``version``, the id of the new version.
 
     Args:
-        progress: Called with the number of completed ``count_training_steps`` and a short text.
+        progress: Called with the number of completed steps, of ``count_training_steps`` in all, and
+            a short text.
         machine_counts: Numbers of simulated machines for training and evaluation.
 
     Raises:
@@ -89,7 +90,7 @@ def train_generator(
 
 
 def load_tasks(zoo: Store, encoder: str) -> list[ZooTask]:
-    """Load all zoo entries of one encoder.
+    """Load all zoo entries of one encoder (its SHA-256 in hex) as tasks.
 
     Raises:
         ConfigError: There are too few families to fit priors on.
@@ -111,7 +112,7 @@ def load_tasks(zoo: Store, encoder: str) -> list[ZooTask]:
 
 @dataclass(frozen=True, slots=True)
 class _Pipeline:
-    """Training of one generator: its settings, and the steps from zoo to model card."""
+    """Training of one generator from the zoo in a server's home."""
 
     home: ServerHome
     plan: GeneratorPlan
@@ -119,7 +120,7 @@ class _Pipeline:
     draws: SimulatedMachineCounts
 
     def run(self) -> dict[str, Any]:
-        """Train and write the generator; return its model card with the version's id."""
+        """Train and write the generator; return its model card, with the version's id added."""
         encoder = self.home.read_encoder()
         self.progress(0, "reading the zoo")
         tasks = load_tasks(Store(self.home.zoo), canonical.sha256_hex(encoder))
@@ -134,10 +135,12 @@ class _Pipeline:
         return {**version.card, "version": version.id}
 
     def _train_networks(self, maps: ReadingMaps) -> tuple[bytes | None, dict[str, Any]]:
-        """Train, evaluate and pack networks for machines, and soft sensors that pass their checks.
+        """Train and evaluate networks for machines and soft sensors, and pack them.
+
+        Soft sensors that fail a check of their card are left out of the package.
 
         Returns:
-            The package, or None if it would be empty, and the card.
+            The package, or None if it would be empty, and the model card.
         """
         generators, sensors, cards, sensor_cards = {}, {}, {}, {}
         for number, (kind, reading_map) in enumerate(maps.items()):
@@ -164,7 +167,7 @@ class _Pipeline:
     def _train_soft_sensor(
         self, kind: str, reading_map: ReadingMap, before: int
     ) -> tuple[SensorNetwork, dict[str, Any]]:
-        """Train and evaluate soft sensors of one kind of unit, see ``_train_machine_networks``."""
+        """Train and evaluate soft sensors for one kind of process unit; return network and card."""
         seed, draws = self.plan.seed, self.draws
         objective = SensorObjective(kind, reading_map, draws.validation, seed)
         state = training.train_module(
@@ -178,10 +181,12 @@ class _Pipeline:
     def _train_machine_networks(
         self, kind: str, reading_map: ReadingMap, before: int
     ) -> tuple[MachineKindGenerator, dict[str, Any]]:
-        """Train and evaluate networks for machines of one kind.
+        """Train and evaluate the networks for one kind of machine; return generator and model card.
 
         Args:
-            before: Number of progress steps completed before.
+            kind: Name of the kind of machine.
+            reading_map: Reading map of the kind.
+            before: Number of progress steps completed before this training.
         """
         seed, draws = self.plan.seed, self.draws.for_training_steps(self.plan.machine_steps)
 
@@ -202,7 +207,7 @@ class _Pipeline:
     def _fit_heads(
         self, tasks: Sequence[ZooTask], encoder_package: bytes
     ) -> tuple[dict[str, Any], bytes]:
-        """Fit priors on some families, and pack the heads; return model card and package."""
+        """Fit priors on some families, and evaluate them on the others; return card and package."""
         start, seed = time.monotonic(), self.plan.seed
         encoder = canonical.sha256_hex(encoder_package)
         architecture = find_modality(encoders.read_modality(encoder_package)).head
@@ -251,7 +256,7 @@ class _Pipeline:
     def _read_operator_families(
         self, tasks: Sequence[ZooTask], encoder: str
     ) -> tuple[OperatorFamilies | None, dict[str, dict[str, str]]]:
-        """Return the operator's families, or None, and the model card's figures on each."""
+        """Return the operator's families (None without any), and each one's model card figures."""
         zoo, dimension = Store(self.home.zoo), tasks[0].features.shape[1]
         own_entries = {e.family: e for e in own_families.family_entries(zoo, encoder)}
         read = {

@@ -1,4 +1,4 @@
-"""Plan of a generator, read strictly from YAML."""
+"""Plan of a generator: settings of its training and evaluation, read strictly from YAML."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +14,10 @@ class GeneratorPlan:
     """Settings of a generator's training and evaluation.
 
     Attributes:
-        seed: Seed of the held-out families and of the plants of the model card.
-        episodes: Number of simulated plants in each scenario of the card.
-        machine_steps: Training steps of networks for each machine kind that has a reading map; 0:
-            no such networks.
+        seed: Seed of all random choices, such as the held-out families.
+        episodes: Number of simulated plants in each scenario of the model card.
+        machine_steps: Training steps of the networks for each kind of machine that has a reading
+            map; 0: no networks are trained.
     """
 
     seed: int = 20240501
@@ -34,8 +34,8 @@ def read_plan(path: Path | None) -> GeneratorPlan:
     """Read a plan file, or a packaged plan (``default``, ``demo``, ``quick``).
 
     Raises:
-        ConfigError: The file is missing or not YAML, or a field is unknown or wrong; the message
-            names it.
+        ConfigError: The file is missing or not YAML, or a field, which the message names, is
+            unknown or out of its range.
     """
     text, source = zoo_plan.read_plan_text(path, "wg_server.generator", DEFAULT_PLAN)
     return settings.parse_yaml(text, GeneratorPlan, source)

@@ -1,8 +1,9 @@
 """Episodes: simulated plants, made from zoo tasks with the code of real releases.
 
-An episode draws a family, one of its sites, some of the site's classes, a few labels (or none),
-possibly classes that the site has never seen, and up to four releases of other sites (of the same
-family, and of another family with the same label names). Noise is drawn anew for each episode.
+For an episode, a family, one of its sites and some of the site's classes are drawn. The site has a
+few labels per class or none, and possibly no records of some classes. Up to four other sites
+release statistics, too: up to three of the same family, and one of another family under the same
+class names. Noise is drawn anew for each episode.
 """
 
 import functools
@@ -21,7 +22,7 @@ from wg_server.generator.prior.zoo_tasks import ZooTask
 DELTA = float(DEFAULT_DELTA)
 CLASS_LIMIT = 12
 HELD_OUT_RECORDS = 48
-MAX_SAME_FAMILY_SITES = 3  # Largest number of same-family sites with releases
+MAX_SAME_FAMILY_SITES = 3  # Largest number of other sites of the family that release
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,12 +30,13 @@ class EpisodeSettings:
     """Settings of simulated plants: labels, epsilon, and releases of other sites.
 
     Attributes:
-        epsilon: Epsilon of every release; infinite: without noise.
-        shots: Approximate number of labels per class at the site.
-        missing: Share of episodes in which the site lacks some classes.
-        unlabelled: Share of episodes in which the site has no labels.
-        same_family_shots: Approximate number of labels per class at a same-family site.
-        out_of_family: Probability of a release of another family under the same label names.
+        epsilon: Epsilon of every release; infinite: releases without noise.
+        shots: Approximate number of records per class at the plant.
+        missing: Probability that the plant has no records of some classes.
+        unlabelled: Probability that the plant has no labels.
+        same_family_shots: Approximate number of records per class at other sites of the family.
+        out_of_family: Probability that a site of another family releases under the plant's class
+            names.
     """
 
     epsilon: float = 4.0
@@ -50,12 +52,12 @@ class Episode:
     """One simulated plant, with its release and those of other sites.
 
     Attributes:
-        own: Features ``[n, d]`` and labels ``[n]`` (-1: unlabelled) of the plant's records.
-        queries: Features of held-out records, ``[q, d]``.
-        answers: Classes of the held-out records, ``[q]``.
-        release: Release of the plant.
-        others: Releases of the other sites.
-        labels: Class names.
+        own: Features ``[n, d]`` and class indices ``[n]`` (-1: no label) of the plant's records.
+        queries: Features of held-out records of the plant, ``[q, d]``.
+        answers: Class indices of the held-out records, ``[q]``.
+        release: Noisy statistics of the plant's records.
+        others: Noisy statistics that the other sites released.
+        labels: Class names of the plant.
         family: Family of the plant.
     """
 
@@ -68,7 +70,7 @@ class Episode:
     family: str
 
     def accuracy(self, head: tuple[NDArray[np.float64], NDArray[np.float64]]) -> float:
-        """Return the accuracy of a head on unscaled features, measured on held-out records."""
+        """Return the accuracy of a head (weights ``[K, d]``, bias ``[K]``) on held-out records."""
         weight, bias = head
         logits = self.queries @ weight.T + bias
         return float((logits.argmax(axis=1) == self.answers).mean())
@@ -86,7 +88,7 @@ class EpisodeSampler:
         self._radius = radius
 
     def draw_episode(self, rng: np.random.Generator, scenario: EpisodeSettings) -> Episode:
-        """Draw one simulated plant: a family, one of its sites, and the releases."""
+        """Draw one simulated plant with its records, its release, and those of other sites."""
         family = self._names[int(rng.integers(len(self._names)))]
         sites = self._families[family]
         order = rng.permutation(len(sites))
@@ -165,7 +167,7 @@ class EpisodeSampler:
 
 @functools.lru_cache(maxsize=256)
 def _noise_scale(encoder: str, dimension: int, radius: float, epsilon: float) -> float:
-    """Return the scale of a release's noise, which depends on labels only if there are none."""
+    """Return sigma of a release's noise in grid units; it does not depend on the class names."""
     schema: StatisticsSchema = default_schema(
         encoder=encoder, dimension=dimension, labels=("any",), clip_radius=radius
     )
@@ -187,7 +189,7 @@ def _drop_random_classes(classes: NDArray[np.int64], rng: np.random.Generator) -
 def _split_records(
     task: ZooTask, classes: NDArray[np.int64], rng: np.random.Generator
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Split the records of each class into halves: one for the plant, one held out."""
+    """Return the rows of the plant's and of the held-out records, half of each class."""
     support, query = [], []
     for label in classes:
         rows = rng.permutation(np.flatnonzero(task.y == label))
@@ -199,10 +201,10 @@ def _split_records(
 def _draw_shots(
     y: NDArray[np.int64], rows: NDArray[np.int64], shots: int, rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Return about ``shots`` records of each class; numbers vary between classes.
+    """Return the rows of about ``shots`` records of each class; numbers vary between classes.
 
-    Records of a smaller class are drawn with replacement: this simulates a plant that has the noise
-    of many records, but the sampling error of few.
+    A class with fewer records is drawn with replacement: this simulates a plant whose release has
+    the noise of many records, but the sampling error of few.
     """
     drawn_rows = [np.zeros(0, dtype=np.int64)]
     for label in np.unique(y[rows]):
@@ -219,7 +221,7 @@ def _target_records(
     rng: np.random.Generator,
     scenario: EpisodeSettings,
 ) -> tuple[NDArray[np.floating], NDArray[np.int64]]:
-    """Draw the plant's records with their labels; -1: no label."""
+    """Draw the plant's records: features ``[n, d]`` and class indices ``[n]``; -1: no label."""
     blind = rng.random() < scenario.unlabelled
     classes = indices
     if not blind and len(indices) > 2 and rng.random() < scenario.missing:

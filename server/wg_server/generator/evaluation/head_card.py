@@ -1,10 +1,10 @@
-"""Model card of the heads: the gain by other sites' releases for plants of held-out families.
+"""Model card of the heads: what plants of held-out families gain by other sites' releases.
 
 All methods are scored on the held-out records of the same simulated plants. ``completed`` is the
-head that a plant computes from the package: the posterior given other sites, updated with its exact
-records. ``alone`` omits the other sites. ``exchanged`` permutes the class names of the other sites,
-which measures the effect of a wrong condition. ``unnamed``, for texts only, is ``completed``
-without the prior from class names.
+head that a plant computes from its package: the posterior given other sites, updated with the
+plant's exact records. ``alone`` is the same without other sites. ``exchanged`` permutes the class
+names of the other sites, which measures the effect of wrong evidence. ``unnamed``, for texts only,
+is ``completed`` without the prior from class names.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,7 +30,7 @@ from wg_server.generator.prior.names import ClassPriors
 from wg_server.generator.prior.pooling import EvidencePool
 
 FEW_LABELS_SETTINGS = EpisodeSettings(shots=5)
-"""Plant with five labels per class, and releases of other sites of its family."""
+"""Plant with about five labels per class, and other sites of its family that release."""
 SCENARIOS: Mapping[str, EpisodeSettings] = {
     "few labels, sisters in memory, epsilon 4": FEW_LABELS_SETTINGS,
     "few labels, sisters in memory, epsilon 1": EpisodeSettings(epsilon=1.0, same_family_shots=100),
@@ -38,23 +38,23 @@ SCENARIOS: Mapping[str, EpisodeSettings] = {
     "no labels, epsilon 4": EpisodeSettings(unlabelled=1),
     "mixed": EpisodeSettings(missing=0.3, unlabelled=0.1, out_of_family=0.15),
 }
-"""Scenarios by their keys on stored cards; "sisters in memory" are other sites of the plant's
-family."""
+"""Scenarios that the checks use, by their keys on stored cards; there, "sisters in memory" means
+releases of other sites of the plant's family."""
 UNCHECKED_SCENARIOS: Mapping[str, EpisodeSettings] = {
     "classes never seen, epsilon 1": EpisodeSettings(epsilon=1.0, missing=1),
     "no labels, epsilon 1": EpisodeSettings(epsilon=1.0, unlabelled=1),
 }
-"""Further scenarios that the card shows, without a check."""
+"""Further scenarios that the card shows, and no check uses."""
 _ACCEPTED_LOSS = 0.01  # Largest accepted loss of accuracy by other sites in any scenario
 _MARGIN_ERRORS = 3
-"""Standard errors by which a figure must miss its bound for a check to fail. By chance alone, one
-of the ten figures does so in about one of a hundred homes."""
+"""A check fails if a figure is below its bound by more than this number of standard errors. By
+chance alone, this happens to one of the ten figures in about one of a hundred homes."""
 
 Head = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 def heads_by_method(fitted_priors: ClassPriors, episode: Episode) -> dict[str, Head]:
-    """Return the head by each method for one simulated plant, on unscaled features."""
+    """Return one simulated plant's head (weights ``[K, d]``, biases ``[K]``) by each method."""
     priors, labels = fitted_priors.priors, episode.labels
     pools = pooling.pools_of_releases(priors, episode.release, episode.others)
     name_prior = fitted_priors.class_prior(labels)
@@ -77,11 +77,13 @@ def heads_by_method(fitted_priors: ClassPriors, episode: Episode) -> dict[str, H
 def score_methods(
     fitted_priors: ClassPriors, plants: EpisodeSampler, *, episodes: int, seed: int
 ) -> dict[str, Any]:
-    """Return the figures of all methods in all scenarios, for a model card.
+    """Return the model card's table: accuracies of all methods in all scenarios.
 
     Args:
-        plants: Plants of families that the priors were not fitted on.
+        fitted_priors: Priors from which the heads are computed.
+        plants: Sampler of plants from families that the priors were not fitted on.
         episodes: Number of plants in each scenario.
+        seed: Seed of the plants.
     """
     table = {}
     for number, (name, scenario) in enumerate({**SCENARIOS, **UNCHECKED_SCENARIOS}.items()):
@@ -98,7 +100,7 @@ def score_methods(
 
 
 def card_checks(card: Mapping[str, Any]) -> list[CardCheck]:
-    """Return the checks of a model card: no scenario is significantly worse than allowed."""
+    """Return the checks that no scenario of a model card is significantly below its bound."""
     scenarios = [
         rows for name, rows in card["scenarios"].items() if name not in UNCHECKED_SCENARIOS
     ]

@@ -1,6 +1,7 @@
-"""Scores of several methods on the same simulated plants, for a model card.
+"""Accuracies of several methods on the same simulated plants, for a model card.
 
-Means are over families, standard errors are clustered by family, and differences are paired.
+Each family has equal weight in means, standard errors are clustered by family, and differences
+between methods are paired by plant.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,20 +18,20 @@ UNNAMED_HEAD = "unnamed"
 
 
 class MethodScores:
-    """Accuracies by method and plant, in one scenario."""
+    """Collected accuracies by method and plant, in one scenario."""
 
     def __init__(self) -> None:
         self._families: list[str] = []
         self._values: dict[str, list[float]] = {}
 
     def add_plant(self, family: str, accuracies: Mapping[str, float]) -> None:
-        """Add the accuracies of one plant; every plant has the same methods."""
+        """Add the accuracies of one plant by method; all plants must have the same methods."""
         self._families.append(family)
         for method, value in accuracies.items():
             self._values.setdefault(method, []).append(value)
 
     def table_rows(self) -> dict[str, dict[str, float]]:
-        """Return each method's accuracy, and the gain of ``completed`` over it, with errors."""
+        """Return, by method, its accuracy and the gain of ``completed`` over it, with errors."""
         table = {}
         for method, values in self._values.items():
             mean, error = cluster_mean(np.array(values), self._families)

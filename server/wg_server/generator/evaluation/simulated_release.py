@@ -1,6 +1,6 @@
-"""Simulated releases, only for tests and for training the generator, never for a real release.
+"""Simulated releases, for tests and for training and evaluating generators only.
 
-A seeded rounded Gaussian has the right distribution but no privacy: its generator can be replayed,
+They are not private: the noise is a rounded Gaussian from a seeded generator that can be replayed,
 and floating-point noise has gaps. Real releases come from ``mechanism.add_noise``.
 """
 
@@ -20,7 +20,7 @@ def simulate_release(
 
     Args:
         exact: Exact statistics, int64, any shape.
-        sigma: Standard deviation, grid units.
+        sigma: Standard deviation of the noise, grid units.
 
     Returns:
         Noisy statistics, int64, same shape.
@@ -36,13 +36,13 @@ def simulate_statistics(
     sigma: float,
     rng: np.random.Generator,
 ) -> NoisyStatistics:
-    """Simulate a complete release of records, part by part like a real one, *not private*.
+    """Simulate a complete release, counts first and then class sums; it is *not private*.
 
     Args:
         schema: Layout of the release, with unit rule ``record``.
-        features: Features [n, d], feature units.
-        labels: Class indices, integers [n]; -1: unlabelled.
-        sigma: Standard deviation, grid units; 0 for exact statistics.
+        features: Features of the records, ``[n, d]``.
+        labels: Class indices, integers ``[n]``; -1: no label.
+        sigma: Standard deviation of the noise, grid units; 0 for exact statistics.
     """
     noisy = mechanism.release_counts_then_sums(
         schema,

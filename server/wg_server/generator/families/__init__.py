@@ -1,1 +1,1 @@
-"""The operator's families: matching of plants by class names, heads, and likeness tests."""
+"""Operator's families: matching to plants by class names, heads, and likeness tests."""

@@ -1,13 +1,14 @@
 """Catalogue of the operator's families: heads on standardised features, offered by class names.
 
-A plant releases 64 features of a record, and learns on many more, which it keeps. The operator's
-own records need no noise and no release, so that heads can be fitted on *all* local features, under
-any number of simulated cameras (``wg_server.zoo.family_heads``). If the zoo has a network of the
-family, trained at simulated sites, the head comes with it (``wg_common.nets.family_network``).
+A plant releases 64 features of a record, but learns on many more, which never leave it. The
+operator's own records need neither noise nor release, so heads of a family are fitted on *all*
+local features, under any number of simulated cameras (``wg_server.zoo.family_heads``). If the zoo
+has a network of the family, trained at simulated sites, the head comes with this network
+(``wg_common.nets.family_network``).
 
-A plant whose class names match those of a family, in the same or other words, is offered this
-family. A plant whose class names match none is offered all families with enough classes, and its
-labels decide. Matching needs no release and proves nothing: the plant tests its own records for
+A plant whose class names match those of a family, in the same or in other words, is offered that
+family. A plant whose class names match no family is offered all families with enough classes, and
+its labels decide. Matching needs no release and proves nothing: the plant tests its own records for
 likeness to each family (``wg_common.inference.likeness``).
 """
 
@@ -32,9 +33,9 @@ from wg_core.errors import DecodeError
 from wg_server.generator.prior.names import same_class_log_ratio
 
 OFFERED_FAMILIES_LIMIT = 16
-"""Largest number of families offered to a plant; each has about one megabyte with its network."""
+"""Largest number of families offered to a plant; each takes about a megabyte with its network."""
 _MATCH_SHARE = 0.5
-"""Share of a plant's class names above which a family counts as matching."""
+"""Share of a plant's class names that must match for a family to be offered as matching."""
 _SAME_NAME_LOG_ODDS = 1e3
 """Log odds assigned to two equal names, so that they are matched first."""
 
@@ -46,11 +47,11 @@ class OperatorFamily:
     """Head and network of one of the operator's families, which has R classes.
 
     Attributes:
-        labels: Class names, R.
-        head: Head on local features.
-        likeness: Likeness test of a plant's records.
-        network: Network of the family, or None.
-        privacy: Guarantee for the records that the head was trained on.
+        labels: Names of the R classes.
+        head: Head on standardised local features.
+        likeness: Test of a plant's records for likeness to the family.
+        network: Network trained at simulated sites of the family, or None.
+        privacy: Privacy guarantee for the operator's records that the head was trained on.
     """
 
     labels: tuple[str, ...]
@@ -60,12 +61,12 @@ class OperatorFamily:
     privacy: PrivacyGuarantee = NO_PRIVACY
 
     def tensors(self) -> dict[str, NDArray[Any]]:
-        """Return all arrays of the family by name, without the class names."""
+        """Return all arrays of head, likeness test and network, by name."""
         network_tensors = family_network.pack_network(self.network)
         return self.head.tensors() | self.likeness.tensors() | network_tensors
 
     def candidate_tensors(self, rows: NDArray[np.integer[Any]]) -> Tensors:
-        """Return the tensors of a candidate whose classes are the family's ``rows``."""
+        """Return a candidate's tensors by name, for the family's classes ``rows`` in this order."""
         network = None if self.network is None else self.network.select_classes(rows)
         tensors = self.head.select_classes(rows).tensors() | self.likeness.tensors()
         return tensors | family_network.pack_half_precision(network)
@@ -77,14 +78,14 @@ class OperatorFamilies:
 
     Attributes:
         layout: Layout of local features, the same for all heads.
-        families: Families by name, in alphabetical order; at least one.
+        families: Families by name; at least one.
     """
 
     layout: FeatureLayout
     families: Mapping[str, OperatorFamily] = field(default_factory=dict)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return all arrays by name, for a package that stores names and layout elsewhere."""
+        """Return the arrays of all families, named by the family's number and the array's name."""
         return {
             f"{number}.{name}": value
             for number, family in enumerate(self.families.values())
@@ -134,15 +135,16 @@ def families_from_arrays(
 def family_candidates(
     operator: OperatorFamilies, labels: Sequence[str]
 ) -> Iterator[tuple[CandidateSource, Tensors, PrivacyGuarantee]]:
-    """Yield the candidates that a plant is offered, the best match first.
+    """Yield the families that a plant is offered as candidates, the best match first.
 
     Args:
-        operator: All families.
-        labels: The plant's class names, K.
+        operator: All families of the operator.
+        labels: Names of the plant's K classes.
 
     Yields:
-        Families that match most of the plant's names, with rows in the plant's order; if there are
-        none, all families of at least K classes, in their own order.
+        Source, tensors and privacy guarantee: of each family that matches more than half of the
+        names, with rows in the plant's order; or, if there is none, of all families with at least K
+        classes, with rows in the family's order.
     """
     large_enough = [f for f in operator.families.values() if len(f.labels) >= len(labels)]
     matches = [(_match_names(family.labels, labels), family) for family in large_enough]
@@ -159,7 +161,7 @@ def family_candidates(
 def _match_names(
     family_labels: Sequence[str], labels: Sequence[str]
 ) -> tuple[float, NDArray[np.intp]]:
-    """Return the share of K class names that match a family's names, and their rows, ``[K]``."""
+    """Return the share of K class names that match, and the family's row for each, ``[K]``."""
     ratio = same_class_log_ratio(labels, family_labels)
     likeness_share = np.where(ratio == 0, 0.0, expit(ratio))
     family_rows, rows = linear_sum_assignment(-np.minimum(ratio, _SAME_NAME_LOG_ODDS))

@@ -1,11 +1,10 @@
-"""Fit of the likeness test: whether a plant's records resemble a family of the operator.
+"""Fit of the test that tells whether a plant's records resemble a family of the operator.
 
-The test is a ridge regression between the family's simulated sites and all other tasks of the zoo
-(rendered ones and the operator's other families), on descriptions of sites
-(``wg_common.inference.likeness``). It is cross-validated in five folds over the simulated sites,
-and the threshold is set so that a share ``REFUSED_SHARE`` of the held-out sites is refused. The
-model card states this share, and the share of refused sites of families that were held out as a
-whole.
+The test is a ridge regression on descriptions of sites (``wg_common.inference.likeness``). It
+separates the family's simulated sites from all other tasks of the zoo: rendered ones, and the
+operator's other families. In a cross-validation with five folds over the simulated sites, the
+threshold is set so that a share ``REFUSED_SHARE`` of the held-out sites is refused. The model card
+states this share, and the share of refused sites of other families, each held out as a whole.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,7 +24,7 @@ from wg_common.inference.likeness import (
 
 Floats = NDArray[np.float64]
 Sites = Sequence[NDArray[np.floating]]
-"""Released features of the records of each site, ``[n, d]``."""
+"""Released features of the records of several sites, one array ``[n, d]`` per site."""
 
 _FOLDS = 5
 _SITES_PER_FAMILY = 60  # Approximate largest number of sites of another family
@@ -36,10 +35,10 @@ class FittedLikeness:
     """Likeness test, with its error rates at held-out sites.
 
     Attributes:
-        test: The test.
-        refused: Share of the family's own simulated sites that it refuses.
-        caught: Share of sites of the operator's other families, each held out in turn, that it
-            refuses; NaN if there are none.
+        test: The fitted test.
+        refused: Share of the family's own held-out simulated sites that the test refuses.
+        caught: Mean share of refused sites of the operator's other families, each held out in turn;
+            NaN if there are none.
     """
 
     test: LikenessTest
@@ -50,12 +49,13 @@ class FittedLikeness:
 def fit_likeness_test(
     family: str, own_sites: Mapping[str, Sites], rendered_sites: Sites
 ) -> FittedLikeness:
-    """Fit the test of one family.
+    """Fit the likeness test of one family.
 
     Args:
         family: Name of the family, a key of ``own_sites``.
         own_sites: Simulated sites of each of the operator's families, at least ten each.
-        rendered_sites: Sites of other tasks; at least one if there is no other family.
+        rendered_sites: Rendered tasks of the zoo, as sites; at least one if ``own_sites`` has only
+            one family.
     """
     family_sites = _describe_sites(own_sites[family])
     small_sites = _describe_sites(
@@ -76,7 +76,7 @@ def fit_likeness_test(
             small_sites[out] @ weight + bias,
         )
     weight, bias = _fit_ridge(family_sites, [*other_families.values()], scale)
-    # Weibull quantile (ranks over n + 1): a new site exceeds it with probability RATE.
+    # Weibull quantile (ranks over n + 1): a new site exceeds it with probability REFUSED_SHARE.
     limit, few_limit = (
         np.quantile(values, 1 - REFUSED_SHARE, method="weibull") for values in (scores, few_scores)
     )
@@ -99,7 +99,7 @@ def accept_all_test(dimension: int) -> LikenessTest:
 def _refused_share(
     family_sites: Floats, other_families: Mapping[str, Floats], scale: Floats, limit: float
 ) -> float:
-    """Return the mean share of refused sites of other families, each held out of the fit."""
+    """Return the mean share of refused sites over other families, each held out of the fit."""
     shares = []
     for name in filter(None, other_families):
         remaining = [sites for family, sites in other_families.items() if family != name]
@@ -115,7 +115,7 @@ def _describe_sites(sites: Sites) -> Floats:
 
 
 def _part_weights(rows: Floats) -> Floats:
-    """Return factors by which the three parts of a description get equal weight, ``[F]``."""
+    """Return factors on a description's numbers that give its three parts equal weight, ``[F]``."""
     columns = next(d for d in range(1, rows.shape[1]) if description_size(d) == rows.shape[1])
     parts = np.split(rows, [columns, 2 * columns], axis=1)
     return np.concatenate(

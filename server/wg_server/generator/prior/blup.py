@@ -1,10 +1,11 @@
 """BLUP of a plant's class means from the noisy statistics of several sites (T-BLUP).
 
-Best linear unbiased prediction (Henderson 1975, *Biometrics* 31(2); Robinson 1991, *Statistical
-Science* 6(1)). The model and its equations are in ``wg_common.inference.posterior``, because plants
-solve them too, with their exact records. This module has the variances, which are fitted on public
-tasks, and the server's side: the other sites are observed and eliminated, then the plant's own
-noisy release is added. A class that the plant has never seen is predicted from the other sites.
+BLUP is best linear unbiased prediction (Henderson 1975, *Biometrics* 31(2); Robinson 1991,
+*Statistical Science* 6(1)). The model and its equations are in ``wg_common.inference.posterior``,
+because plants solve them too, with their exact records. This module fits the variances of the model
+on public tasks, and has the server's part: the evidence of the other sites is added and their means
+are eliminated, then the plant's own noisy release is added. A class that the plant has never seen
+is predicted from the other sites.
 """
 
 from collections.abc import Sequence
@@ -21,21 +22,23 @@ Floats = NDArray[np.float64]
 
 SITE_RATIO = 0.15  # Ratio of the site-specific to the total variance of a class mean
 
-_EIGENVALUE_FLOOR = 0.25  # Smallest eigenvalue of T, relative to their mean
+_EIGENVALUE_FLOOR = 0.25  # Smallest eigenvalue of T, relative to the mean of its eigenvalues
 COVARIANCE_RIDGE = 2.0
 """Share of the mean variance added to within-class covariances before they are inverted."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ModelVariances:
-    """Variances of the mixed model of class means, fitted on public tasks of other families.
+    """Variances of the mixed model of class means, fitted on public tasks.
+
+    T is the covariance of class means about the mean of their task.
 
     Attributes:
         basis: Eigenvectors of T in columns, ``[d, d]``.
-        between: Eigenvalues of T, with small ones raised and the trace preserved, ``[d]``.
+        between: Eigenvalues of T, ``[d]``; small ones are raised, the trace is preserved.
         within: Within-class variance along each eigenvector, ``[d]``.
         site: Variance of sites' means along each eigenvector, ``[d]``.
-        whitener: Inverse of the ridged within-class covariance, ``[d, d]``.
+        whitener: Inverse of the within-class covariance after addition of a ridge, ``[d, d]``.
     """
 
     basis: Floats
@@ -46,17 +49,17 @@ class ModelVariances:
 
     @property
     def ratio(self) -> Floats:
-        """Variance of the site-specific part of a class mean along each eigenvector, ``[d]``."""
+        """Variance of a class mean between sites, along each eigenvector, ``[d]``."""
         return SITE_RATIO * self.between
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClassDeviationPrior:
-    """Prior of how a plant's class means deviate, from the class names alone.
+    """Prior of the deviations of K class means from their common mean, from class names alone.
 
     Attributes:
-        mean: Mean of class deviations along each eigenvector, ``[K, d]``.
-        between: Variance of class deviations about this mean along each eigenvector, ``[d]``.
+        mean: Prior mean of each class deviation along each eigenvector of T, ``[K, d]``.
+        between: Prior variance of a class deviation along each eigenvector, ``[d]``.
     """
 
     mean: Floats
@@ -66,11 +69,11 @@ class ClassDeviationPrior:
 def fit_variances(
     features: Sequence[NDArray[np.floating]], labels: Sequence[NDArray[np.int64]]
 ) -> ModelVariances:
-    """Fit the variances on public tasks.
+    """Fit the variances of the mixed model on public tasks.
 
     Args:
-        features: Features of each task, ``[n, d]``.
-        labels: Labels of each task, ``[n]``.
+        features: Features of the records of each task, ``[n, d]``.
+        labels: Class indices of the records of each task, ``[n]``.
     """
     within, between, centres = [], [], []
     for x, y in zip(features, labels, strict=True):
@@ -96,9 +99,10 @@ def fit_variances(
 
 
 def site_equations(priors: ModelVariances, site: SiteEvidence) -> tuple[Floats, Floats]:
-    """Return the equations that one site adds on class deviations, its own mean eliminated.
+    """Return what one site adds to the equations of the class deviations.
 
-    Sites are coupled only through the classes, so that each site has its own Schur complement.
+    Sites are coupled only through the class deviations. So the site's own mean can be eliminated,
+    which leaves a Schur complement that does not depend on other sites.
 
     Returns:
         A matrix for each direction, ``[d, K, K]``, and right-hand sides, ``[d, K]``.
@@ -118,12 +122,13 @@ def mixed_model_equations(
     right_sides: Floats,
     name_prior: ClassDeviationPrior | None = None,
 ) -> Posterior:
-    """Return the equations of a plant's mean and the class deviations, given other sites.
+    """Return the equations of a plant's mean and of the class deviations, given all other sites.
 
     Args:
-        matrices: Sum of the other sites' matrices, ``[d, K, K]``.
+        priors: Variances of the model.
+        matrices: Sum of the matrices from ``site_equations`` over other sites, ``[d, K, K]``.
         right_sides: Sum of their right-hand sides, ``[d, K]``.
-        name_prior: Prior from the class names; None: deviations with mean zero.
+        name_prior: Prior from class names; None: class deviations with prior mean 0.
     """
     d, classes = right_sides.shape
     name_prior = name_prior or ClassDeviationPrior(np.zeros((classes, d)), priors.between)
@@ -149,7 +154,7 @@ def posterior_from_sites(
     classes: int,
     name_prior: ClassDeviationPrior | None = None,
 ) -> Posterior:
-    """Return ``mixed_model_equations`` on K classes, summed over a few other sites."""
+    """Return a plant's equations on K classes, from the evidence of a few other sites."""
     d = len(priors.between)
     matrices, right = np.zeros((d, classes, classes)), np.zeros((d, classes))
     for site in other_sites:
@@ -163,7 +168,7 @@ def predict_class_means(
     sites: Sequence[SiteEvidence],
     name_prior: ClassDeviationPrior | None = None,
 ) -> PredictedMeans:
-    """Predict the first site's class means from the evidence of all sites."""
+    """Predict the class means of the first of ``sites`` from the evidence of all of them."""
     plant = sites[0]
     return posteriors.predict_class_means(
         posterior_from_sites(priors, sites[1:], len(plant.counts), name_prior), plant

@@ -1,16 +1,17 @@
-"""Influence of one site's release on another site's weights, and its bound.
+"""Bound on the influence of one site's release on the weights of other sites.
 
 The mixed model of ``wg_common.inference.posterior`` has one variance for differences of class means
-between sites, and one for their noise. A site whose classes lie elsewhere than those of all other
-sites, because its labels are exchanged or because it is hostile, deviates more. The additional
-variance of each pair of sites is estimated by the method of moments of random-effects meta-analysis
-(DerSimonian and Laird 1986, *Controlled Clinical Trials* 7(3)), with classes in place of studies.
-The variance of a site is the lower median over all other sites: a minority of them can neither make
-a normal site an outlier nor an outlier normal. It is added to the site's noise, so that a site
-counts less the more it disagrees, and its total influence, the product of the two, is bounded.
+between sites, and one for their noise. A site deviates more than these variances allow if its class
+means lie elsewhere than those of all other sites, because its labels are exchanged or because it is
+hostile. For each pair of sites, the excess variance is estimated by the method of moments of
+random-effects meta-analysis (DerSimonian and Laird 1986, *Controlled Clinical Trials* 7(3)), with
+classes in place of studies. The extra variance of a site is the lower median over its pairs: a
+minority of sites can neither make a normal site an outlier nor an outlier normal. It is added to
+the site's noise, so a site has the less weight the more it disagrees, and its influence (deviation
+times weight) is bounded.
 
-A site *agrees* on a class if a Bayes factor says that the site and the others mean one class by the
-name rather than two. The number of such sites is reported to plants.
+A site *agrees* on a class if a Bayes factor favours that the site and its peers mean the same class
+by the name. The number of such sites is reported to plants.
 
 The identity of a site has no effect. The computation is post-processing of releases, and costs no
 privacy.
@@ -28,8 +29,8 @@ from wg_server.generator.prior.blup import SITE_RATIO, ModelVariances
 Floats = NDArray[np.float64]
 
 DISAGREEMENT_ERRORS = 6.0
-"""Number of standard errors from which disagreement is not chance; doubled, as noise has
-directions."""
+"""Number of standard errors beyond which disagreement is not chance; twice the usual three,
+because noise differs between directions."""
 
 POSITIVE_EVIDENCE = 1.0
 """Natural logarithm of the Bayes factor from which evidence is called positive (Kass and Raftery
@@ -43,11 +44,11 @@ class PeerAgreement:
     """Agreement between the class means of a site and those of its peers.
 
     Attributes:
-        noise: Variance to be added to the noise on each entry of its means.
-        is_outlier: True if its classes differ from the peers' significantly, and by more than half
-            the mean squared distance of two classes; such a site is left out.
-        agreed_classes: Mask of the classes on which it agrees with its peers, ``[K]``; all False
-            for an outlier.
+        noise: Variance to be added to the noise on each entry of the site's class means.
+        is_outlier: True if the class means differ significantly from those of peers, and by more
+            than half the mean squared distance of two classes; such a site is left out.
+        agreed_classes: Mask of the classes on which the site agrees with its peers, ``[K]``; all
+            False for an outlier.
     """
 
     noise: float
@@ -58,11 +59,10 @@ class PeerAgreement:
 def compare_with_peers(
     priors: ModelVariances, site: SiteEvidence, peers: Sequence[SiteEvidence]
 ) -> PeerAgreement:
-    """Compare a site's class means with those of its peers.
+    """Compare a site's class means with those of its peers (other sites).
 
-    With each peer that has two classes in common, the variance between both sites beyond their
-    noise is estimated; the lower median of these variances counts. With fewer than two such peers
-    it is 0.
+    The site's extra variance is the lower median of its excess variances with each peer that has at
+    least two classes in common, or 0 if there are fewer than two such peers or it is negative.
     """
     pairs = [_excess_variance(priors, site, peer) for peer in peers]
     gaps = sorted(pair for pair in pairs if pair is not None)
@@ -77,13 +77,13 @@ def compare_with_peers(
 def log_bayes_factors(
     priors: ModelVariances, site: SiteEvidence, peers: Sequence[SiteEvidence], noise: float
 ) -> Floats:
-    """Return the log Bayes factors that a name means one class rather than two, ``[K]``.
+    """Return the log Bayes factors, ``[K]``, that site and peers mean the same class by a name.
 
-    Let x be the difference of the site's mean of a class from its peers' mean, both relative to the
-    means of their common classes, s the model's variance of x for a single class, and T the
-    variance of class deviations. The factor is ``log N(x; 0, s) - log N(x; 0, s + 2 T)``, summed
-    over the eigenvectors of T. Peers are weighted by precision, at most by the median precision, so
-    that a minority cannot dominate. The factor of a class without peers is 0.
+    Let x be the difference between the site's and the peers' mean of a class, both relative to the
+    means of their common classes; s the model's variance of x for the same class; and T the
+    variance of class deviations. The log factor is ``log N(x; 0, s) - log N(x; 0, s + 2 T)``,
+    summed over the eigenvectors of T. Peers are weighted by precision, at most by the median
+    precision, so that a minority cannot dominate. The log factor of a class without peers is 0.
 
     Args:
         noise: Additional variance of the site, as in ``PeerAgreement``.
@@ -117,7 +117,7 @@ def log_bayes_factors(
 
 
 def _common_classes(site_a: SiteEvidence, site_b: SiteEvidence) -> NDArray[np.bool_]:
-    """Return the mask of classes that two sites share, ``[K]``; all False for a single class."""
+    """Return the mask of classes that two sites share, ``[K]``; all False if there is only one."""
     both = (site_a.present > _PRESENCE_THRESHOLD) & (site_b.present > _PRESENCE_THRESHOLD)
     return np.asarray(both & (both.sum() > 1))
 
@@ -127,7 +127,8 @@ def _mean_differences(
 ) -> Floats:
     """Return the differences of two sites' class means along the eigenvectors, ``[K, d]``.
 
-    Their mean over the common classes is subtracted, which takes one of C degrees of freedom.
+    Their weighted mean over the C common classes (mask ``both``) is subtracted, and they are scaled
+    by sqrt(C / (C - 1)) for the lost degree of freedom. Differences of other classes are 0.
     """
     difference = (site.means - peer.means) @ priors.basis
     weight = np.where(
@@ -146,11 +147,11 @@ def _variance_by_direction(priors: ModelVariances, site: SiteEvidence) -> Floats
 def _excess_variance(
     priors: ModelVariances, site_a: SiteEvidence, site_b: SiteEvidence
 ) -> tuple[float, float] | None:
-    """Estimate how much more two sites' class means differ than the model expects (by moments).
+    """Estimate the variance between two sites' class means beyond the model's, by moments.
 
     Returns:
-        Sum over the d entries of the unbiased estimate, which may be negative, and its standard
-        error if the true value is 0. None if fewer than two classes are in common.
+        Unbiased estimate, summed over the d entries, which may be negative, and its standard error
+        if the true value is 0. None if the sites have fewer than two classes in common.
     """
     both = (site_a.present > _PRESENCE_THRESHOLD) & (site_b.present > _PRESENCE_THRESHOLD)
     if both.sum() < 2:

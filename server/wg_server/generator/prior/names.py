@@ -1,14 +1,14 @@
-"""Class names as information: name vectors, comparison of names, and predicted class means.
+"""Evidence from class names: vectors, comparison of names, and prediction of class means.
 
-Vectors come from the multilingual sentence encoder (``wg_common.nets.encoder.sentences``). Without
-the extra ``text`` there are no vectors: names are then compared letter by letter, and the log says
-so once.
+Name vectors come from the multilingual sentence encoder (``wg_common.nets.encoder.sentences``).
+Without the optional dependencies ``text`` there are no vectors: names then match only if they are
+equal after normalisation, and a log message says so once.
 
-If records are texts, a name lies in the same space as they do, and predicts the mean of its class:
-``NameRegression`` is a multiple of the name's own features plus a ridge regression of the residual,
-fitted on the zoo's families. Its reliability is the share of explained variance in held-out
-families, for classes whose names, and all similar names, were held out as well. The BLUP uses the
-prediction as prior mean (``blup.ClassDeviationPrior``).
+If records are texts, the vector of a name lies in the same space as those of the records, and
+predicts the mean of the class. ``NameRegression`` adds a multiple of the name's own features and a
+ridge regression of the residual, both fitted on families of the zoo. Its reliability is the share
+of explained variance in held-out families, for classes whose names, and all similar names, were
+held out too. The BLUP uses the prediction as prior mean (``blup.ClassDeviationPrior``).
 """
 
 import functools
@@ -33,20 +33,20 @@ Floats = NDArray[np.float64]
 _FOLDS = 5
 _PENALTIES = (3.0, 30.0, 300.0, 1e6)
 _SIMILAR_COSINE = 0.5  # Cosine above which two names may mean the same
-_MIN_NAMES = 20  # Smallest number of different names for a fit
+_MIN_NAMES = 20  # Smallest number of different class names to fit on
 _MIN_EXPLAINED_SHARE = 0.02  # Share of explained variance below which names are not used
 _MAX_EXPLAINED_SHARE = 0.9
 _SAME_MEANING_COSINE = 0.58, 0.24
 _OTHER_MEANING_COSINE = 0.34, 0.12
-"""Mean and standard deviation of the cosine between names of one class, in other words or another
-language, and between names of different classes (measured by a bench that no longer exists)."""
-_MAX_LOG_RATIO = 4.0  # Largest log likelihood ratio of two different names
+"""Mean and standard deviation of the cosine between two names of the same class, in other words or
+another language, and of different classes (measured by a bench that no longer exists)."""
+_MAX_LOG_RATIO = 4.0  # Largest magnitude of the log likelihood ratio of two different names
 _CAMEL_CASE_BOUNDARY = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _NON_LETTERS = re.compile(r"[\W\d_]+")
 _NON_DESCRIPTIVE_WORDS = frozenset(
     {"class", "label", "type", "kind", "category", "group", "code", "id", "no", "number", "defect"}
 )
-"""Words that alone do not describe a class."""
+"""Words that describe no class, even together."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,9 +54,9 @@ class NameRegression:
     """Linear map from the vectors of class names to class deviations.
 
     Attributes:
-        matrix: Map from name vectors, centred over the classes, to deviations along the priors'
-            eigenvectors, ``[512, d]``.
-        explained: Share of variance that it explains for unseen names, ``[d]``.
+        matrix: Map from name vectors, minus their mean over the classes, to class deviations along
+            the eigenvectors of the model's T, ``[512, d]``.
+        explained: Share of the variance that the map explains for unseen names, ``[d]``.
     """
 
     matrix: Floats
@@ -65,7 +65,7 @@ class NameRegression:
     def predict_prior(
         self, priors: ModelVariances, labels: Sequence[str]
     ) -> ClassDeviationPrior | None:
-        """Predict class deviations from class names; None if one is uninformative or repeated."""
+        """Return the prior of class deviations; None for repeated or non-descriptive names."""
         if not all(map(is_descriptive_name, labels)) or len(set(map(normalise_name, labels))) < len(
             labels
         ):
@@ -79,7 +79,7 @@ class NameRegression:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClassPriors:
-    """Priors of class means: variances, and the map from class names, fitted on the same tasks.
+    """Priors of class means, fitted on public tasks: variances, and the map from class names.
 
     Attributes:
         priors: Variances of the mixed model.
@@ -90,18 +90,18 @@ class ClassPriors:
     names: NameRegression | None = None
 
     def class_prior(self, labels: Sequence[str]) -> ClassDeviationPrior | None:
-        """Predict a plant's class deviations from its class names; None if names are of no use."""
+        """Return the prior of class deviations; None if these class names predict nothing."""
         return None if self.names is None else self.names.predict_prior(self.priors, labels)
 
 
 def normalise_name(name: str) -> str:
-    """Normalise a name to lower-case words: ``Pitted_Surface`` equals ``pittedSurface``."""
+    """Return a name's words in lower case; ``Pitted_Surface`` and ``pittedSurface`` are equal."""
     words = _CAMEL_CASE_BOUNDARY.sub(" ", unicodedata.normalize("NFKC", name))
     return " ".join(re.sub(r"[_\W]+", " ", words).casefold().split())
 
 
 def is_descriptive_name(name: str) -> bool:
-    """Return whether a name is more than a code such as ``class-3``, ``B`` or ``17``."""
+    """Return True if a name describes a class, unlike ``class-3``, ``B`` or ``17``."""
     words = set(_NON_LETTERS.sub(" ", normalise_name(name)).split()) - _NON_DESCRIPTIVE_WORDS
     return any(len(word) > 1 or not word.isascii() for word in words)
 
@@ -116,10 +116,10 @@ def name_vectors(names: Sequence[str]) -> Floats | None:
 
 
 def same_class_log_ratio(labels: Sequence[str], other_labels: Sequence[str]) -> Floats:
-    """Return the log likelihood ratios ``[K, R]`` that two names mean one class rather than two.
+    """Return the log likelihood ratios ``[K, R]`` that two names mean the same class.
 
-    The ratio is inf for equal names, and 0 if a name is uninformative or there are no vectors.
-    Vectors are computed only if one of ``labels`` has no equal name.
+    The ratio is inf for equal names, and otherwise 0 if one of them describes no class or there are
+    no vectors. Vectors are computed only if some descriptive name of ``labels`` has no equal name.
     """
     plain_one, plain_two = (
         np.array([normalise_name(name) for name in names]) for names in (labels, other_labels)
@@ -162,10 +162,15 @@ def _name_vector(name: str) -> Floats:
 def fit_name_regression(
     tasks: Sequence[ZooTask], priors: ModelVariances, projection: NDArray[np.floating]
 ) -> NameRegression | None:
-    """Fit the map on tasks of texts; None if names explain no variance of held-out classes.
+    """Fit the map from class names on tasks whose records are texts.
 
     Args:
+        tasks: Tasks to fit on.
+        priors: Variances of the mixed model.
         projection: Map from text vectors to released features, ``[512, d]``.
+
+    Returns:
+        The map; None if there are too few names, or they explain no variance of held-out classes.
     """
     rows, targets, names, part = [], [], [], []
     families = sorted({task.family for task in tasks})
@@ -203,7 +208,7 @@ def fit_name_regression(
 
 
 def _fit_name_map(x: Floats, y: Floats, direct: Floats, penalty: float) -> Floats:
-    """Fit the map from name vectors to class deviations: a direct map, and a ridge on the rest."""
+    """Fit the name map: a multiple of ``direct``, plus a ridge regression of the residual."""
     direct_fit = x @ direct
     share = float((direct_fit * y).sum() / max(float((direct_fit**2).sum()), 1e-12))
     system = x.T @ x + penalty * np.eye(x.shape[1])
@@ -213,9 +218,10 @@ def _fit_name_map(x: Floats, y: Floats, direct: Floats, penalty: float) -> Float
 def fit_public_priors(
     tasks: Sequence[ZooTask], projection: NDArray[np.floating] | None = None
 ) -> ClassPriors:
-    """Fit the priors of class means on some public tasks.
+    """Fit the priors of class means on public tasks.
 
     Args:
+        tasks: Tasks to fit on.
         projection: Map from text vectors to released features, ``[512, d]``, if records are texts.
     """
     priors = blup.fit_variances([t.features for t in tasks], [t.y for t in tasks])

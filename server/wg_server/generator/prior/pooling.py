@@ -1,13 +1,14 @@
-"""Pools: sums of other sites' evidence about classes, which sites can be added to and removed from.
+"""Pools: sums of sites' evidence about classes, to which sites can be added and removed exactly.
 
 In the mixed model of ``wg_common.inference.posterior`` sites are coupled only through the class
-deviations. Once a site's own mean is eliminated, it adds to the equations of every other site one
-matrix and one right-hand side per direction (the Schur complement of its row), and these are
-additive. A *kind* is the set of sites that released the same classes under one encoder; its
-``EvidencePool`` is their sum, and using it costs the same with ten sites as with ten thousand.
+deviations. Once a site's own mean is eliminated, the site adds to the equations of every other site
+one matrix and one right-hand side per direction (a Schur complement). The contributions of several
+sites add up. A *kind* is the set of all sites that released the same classes under one encoder. Its
+``EvidencePool`` is the sum of their contributions, so that its use costs the same with ten sites as
+with ten thousand.
 
 Sums are stored as 64-bit integers in units of ``2**-36`` of the largest contribution that the model
-allows one site, so that removing a site leaves exactly the sum of all others, in any order.
+allows one site, so that removing a site leaves exactly the sum of the others, in any order.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from wg_server.generator.prior.site_statistics import site_evidence
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
-SITES_LIMIT = 1 << 20  # Largest number of sites of a kind: sums stay below 2**63
+SITES_LIMIT = 1 << 20  # Largest number of sites in a pool, so that sums stay below 2**63
 CLASS_MEAN_LIMIT = 64.0  # Largest entry of a class mean; features are clipped far below
 
 _FIXED_POINT_UNIT = 2.0**-36
@@ -36,13 +37,13 @@ _FIXED_POINT_UNIT = 2.0**-36
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EvidencePool:
-    """Sum of what all sites with the same class names reveal about these classes.
+    """Sum of the contributions of several sites to the equations of K class deviations.
 
     Attributes:
         labels: Names of the K classes, sorted.
         sites: Number of sites in the sum.
-        precision: Upper triangles of the matrices, in units, ``[d, K (K + 1) / 2]``.
-        weighted: Right-hand sides, in units, ``[d, K]``.
+        precision: Upper triangles of the matrices, in fixed-point units, ``[d, K (K + 1) / 2]``.
+        weighted: Right-hand sides, in fixed-point units, ``[d, K]``.
     """
 
     labels: tuple[str, ...]
@@ -51,11 +52,11 @@ class EvidencePool:
     weighted: Integers
 
     def __add__(self, pool: EvidencePool) -> EvidencePool:
-        """Return the sum of two pools that have the same classes."""
+        """Return the sum of two pools; ``ValueError`` if they have different classes."""
         return self._combine(pool, 1)
 
     def __sub__(self, pool: EvidencePool) -> EvidencePool:
-        """Return the pool without sites that were added before."""
+        """Return this pool without the sites of ``pool``, which were added before."""
         return self._combine(pool, -1)
 
     def _combine(self, pool: EvidencePool, sign: int) -> EvidencePool:
@@ -82,10 +83,10 @@ class EvidencePool:
 
 @dataclass(frozen=True, slots=True)
 class PooledReleases:
-    """Pooled releases of other sites that share classes with a site.
+    """Pools with the releases of all other sites that share classes with a site.
 
     Attributes:
-        pools: Pools of the kinds that share classes, without the site's own release.
+        pools: Pools with a class of the site, without the site's own release.
         root: Merkle tree hash (RFC 6962, section 2.1) over the sorted ids of all releases in these
             pools, including the site's own if one has it; empty if there are no releases.
         releases: Number of these releases.
@@ -108,7 +109,7 @@ NO_POOLED_RELEASES = PooledReleases((), "", 0)
 
 
 def empty_pool(labels: Iterable[str], dimension: int) -> EvidencePool:
-    """Return a pool of evidence that contains no site."""
+    """Return a pool on these classes and ``dimension`` directions that contains no site."""
     names = tuple(sorted(labels))
     triangle = len(names) * (len(names) + 1) // 2
     zeros = np.zeros((dimension, triangle), np.int64), np.zeros((dimension, len(names)), np.int64)
@@ -121,8 +122,10 @@ def single_site_pool(
     """Return a pool with the evidence of a single site.
 
     Args:
-        labels: The K classes of the evidence, sorted.
-        site: Evidence on these classes; mean entries are clipped at ``CLASS_MEAN_LIMIT``.
+        priors: Variances of the mixed model.
+        labels: Names of the K classes of the evidence, sorted.
+        site: Evidence on these classes; entries of class means count as at most
+            ``CLASS_MEAN_LIMIT``.
     """
     precision, right_side = blup.site_equations(priors, site)
     rows, columns = np.triu_indices(len(labels))
@@ -139,11 +142,16 @@ def single_site_pool(
 def pools_of_releases(
     priors: ModelVariances, plant: NoisyStatistics | None, releases: Sequence[NoisyStatistics]
 ) -> list[EvidencePool]:
-    """Pool the releases of a few sites, each weighted by its agreement with all others.
+    """Pool the releases of a few sites by their class names.
+
+    Each release is compared with all others: outliers are left out, and a release that disagrees
+    has less weight (``influence``).
 
     Args:
-        plant: Release of the site that the pools are for; it is a peer, but is not pooled itself.
-        releases: Releases of any kinds; releases of another dimension are left out.
+        priors: Variances of the mixed model.
+        plant: Release of the plant that the pools are for; the others are compared with it, but it
+            is in no pool.
+        releases: Releases of other sites; those of another dimension are left out.
     """
     pools: dict[tuple[str, ...], EvidencePool] = {}
     d = len(priors.between)
@@ -173,14 +181,15 @@ def posterior_from_pools(
     labels: Sequence[str],
     name_prior: ClassDeviationPrior | None = None,
 ) -> Posterior:
-    """Return the equations of a plant's mean and the class deviations, given all pooled sites.
+    """Return the equations of a plant's mean and of its class deviations, given all pooled sites.
 
-    Classes of a pool that are not among ``labels`` are eliminated under their prior.
+    Classes of a pool that the plant does not have are eliminated under their prior.
 
     Args:
-        pools: Pools of any kinds, without the plant's own release.
-        labels: The plant's K classes.
-        name_prior: Prior from the class names, see ``blup.mixed_model_equations``.
+        priors: Variances of the mixed model.
+        pools: Pools on any classes, without the plant's own release.
+        labels: Names of the plant's K classes.
+        name_prior: Prior from class names; None: class deviations with prior mean 0.
     """
     d, size = len(priors.between), len(labels)
     matrices, right = np.zeros((d, size, size)), np.zeros((d, size))
@@ -199,7 +208,7 @@ def posterior_from_pools(
 def _eliminate_classes(
     priors: ModelVariances, pool: EvidencePool, drop: NDArray[np.bool_]
 ) -> tuple[Floats, Floats]:
-    """Return the equations of a pool after elimination of some of its classes."""
+    """Return matrices and right-hand sides of a pool without some classes (mask ``drop``)."""
     matrices, right = pool.equation_matrices(priors)
     if not drop.any():
         return matrices, right
@@ -212,7 +221,7 @@ def _eliminate_classes(
 
 
 def encode_pool(pool: EvidencePool) -> bytes:
-    """Encode a pool as bytes: little-endian 64-bit integers, precision first."""
+    """Encode the sums of a pool as little-endian 64-bit integers, ``precision`` first."""
     numbers = np.concatenate([pool.precision.ravel(), pool.weighted.ravel()])
     return numbers.astype("<i8").tobytes()
 
@@ -221,7 +230,7 @@ def decode_pool(data: bytes, labels: Iterable[str], dimension: int, sites: int) 
     """Decode a pool from the bytes of ``encode_pool``.
 
     Raises:
-        DecodeError: The data has another size.
+        DecodeError: The size of the data does not fit the numbers of classes and directions.
     """
     bare = empty_pool(labels, dimension)
     size = bare.precision.size + bare.weighted.size

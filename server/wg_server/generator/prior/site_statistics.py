@@ -1,9 +1,10 @@
-"""Class means with known noise variance, from one release of noisy counts and sums.
+"""Class means of a site and the variance of their noise, from one release of noisy statistics.
 
 Noisy counts say little about a class with few records (at epsilon 1 their standard deviation is
-about 40). A site's records per class are therefore inferred by empirical Bayes, from the counts and
-from the energy of the sum over all records, and the presence of a class is a posterior probability.
-A class mean is the public centre plus the mean deviation from it, so that the centre adds no noise.
+about 40). So the numbers of records per class are inferred by empirical Bayes, from the counts and
+from the squared length (energy) of the sum over all records, and the presence of each class is a
+posterior probability. A class mean is the public centre of the release plus the mean deviation from
+it, so that the centre adds no noise.
 
 The computation is deterministic post-processing, and costs no privacy.
 """
@@ -20,7 +21,7 @@ from wg_core.privacy.statistics import NoisyStatistics
 Floats = NDArray[np.float64]
 
 _TYPICAL_SQUARED_DEVIATION = 0.3
-"""Typical squared deviation of a class mean from the centre, in squared radii of the sums."""
+"""Typical squared distance of a class mean from the centre, in squared clip radii of the sums."""
 _COUNT_GRID = np.exp(np.linspace(0.0, np.log(3000.0), 60))
 """Grid of candidate numbers of records per class."""
 _PRESENT_LOG_ODDS = 2.0  # Prior log odds that a class is present
@@ -28,10 +29,11 @@ _COUNT_SPREAD = 0.6  # Relative spread of a site's class counts about their typi
 
 
 def site_evidence(statistics: NoisyStatistics, labels: Sequence[str]) -> SiteEvidence:
-    """Return the evidence of a release on some classes, matched by label name.
+    """Return what a release reveals about some classes.
 
     Args:
-        statistics: The release; its schema may have other labels, in another order.
+        statistics: The release; its classes may be others, or in another order.
+        labels: Names of the classes in the result; a class that is not in the release is absent.
     """
     schema = statistics.schema
     result = no_evidence(len(labels), schema.dimension)
@@ -70,9 +72,9 @@ def site_evidence(statistics: NoisyStatistics, labels: Sequence[str]) -> SiteEvi
 
 
 def _typical_count(statistics: NoisyStatistics) -> float:
-    """Estimate the typical number of records per class, as a posterior mean of its logarithm.
+    """Estimate the typical number of records per class, by the posterior mean of its logarithm.
 
-    The observations are the mean count, and the energy of the sum over all records.
+    It is observed through the mean count, and through the energy of the sum over all records.
     """
     counts = statistics.counts()
     if statistics.sigma == 0:
@@ -91,11 +93,12 @@ def _typical_count(statistics: NoisyStatistics) -> float:
 
 
 def _total_energy(statistics: NoisyStatistics) -> tuple[float, Floats, Floats, float]:
-    """Return the squared length of the sum of all records, which grows with their number.
+    """Return the squared length of the sum over all records, and its distribution by count.
 
     Returns:
-        The energy minus the expected energy of the noise; the variance of its noise and its
-        expected value for each grid count; and the relative spread of this value between sites.
+        Squared length minus the expected contribution of the noise; the variance of its noise, and
+        its expected value, for each number of records per class in ``_COUNT_GRID``; and the
+        relative deviation of true from expected values between sites.
     """
     schema, k = statistics.schema, len(statistics.schema.labels)
     total, std, size = statistics.moments(), statistics.moment_std, schema.dimension
@@ -113,9 +116,12 @@ def _unlabelled_count(statistics: NoisyStatistics) -> float:
 
 
 def _presence_probability(n: Floats, typical: float, statistics: NoisyStatistics) -> Floats:
-    """Return the posterior probability that each class has records, from count and energy.
+    """Return the posterior probability that the site has each class, from its count and sum.
 
-    A class that is present has about the typical number of records.
+    Args:
+        n: Inferred number of records of each class.
+        typical: Typical number of records of a present class.
+        statistics: The release.
     """
     counts, sums = statistics.counts(), statistics.sums()
     if statistics.sigma == 0:
@@ -133,7 +139,12 @@ def _presence_probability(n: Floats, typical: float, statistics: NoisyStatistics
 
 
 def _overall_mean(statistics: NoisyStatistics, total: float) -> tuple[Floats, float, float]:
-    """Return the mean of all records of a release, its noise variance, and their number."""
+    """Return the mean of all records, the variance of its noise per entry, and their number.
+
+    Args:
+        statistics: The release.
+        total: Inferred number of labelled records.
+    """
     schema = statistics.schema
     unlabelled_part = statistics.unlabelled_count()
     prior = max(total, 1.0) ** 2

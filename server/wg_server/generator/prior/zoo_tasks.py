@@ -1,4 +1,4 @@
-"""Tasks of the zoo for priors and model card, and the split into families."""
+"""Tasks of the zoo, on which priors are fitted and evaluated, and their split by family."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ class ZooTask:
         key: Name of the zoo entry.
         family: Name of the family.
         labels: Class names.
-        features: Released features, float32 ``[n, d]``.
-        y: Classes of the records, int64 ``[n]``.
+        features: Released features of the records, float32 ``[n, d]``.
+        y: Class indices of the records, int64 ``[n]``.
     """
 
     key: str
@@ -37,7 +37,7 @@ class ZooTask:
 def split_families(
     tasks: Sequence[ZooTask], rng: np.random.Generator
 ) -> tuple[list[str], list[str]]:
-    """Split the families: for the priors, and about a quarter, at least two, for the model card."""
+    """Return the families to fit priors on, and a quarter (at least two) for the model card."""
     names = sorted({task.family for task in tasks})
     order = [names[i] for i in rng.permutation(len(names))]
     part_size = max(2, len(names) // 4)
