@@ -32,12 +32,7 @@ def unpack_tensors(
 ) -> tuple[Tensors, dict[str, Any]]:
     """Return the tensors and the document of a file that ``pack_tensors`` made.
 
-    Args:
-        data: Bytes of the file.
-        key: Key of the document in the header; also the subject of error messages.
-        form: Required value of the document's ``format``.
-        version: Required value of the document's ``version``.
-        limit: Largest number of bytes.
+    The document must state the format ``form`` and this version.
 
     Raises:
         DecodeError: The bytes are too many or no such file, the format or version is another one,

@@ -2,18 +2,19 @@
 
 ::
 
-    generator/versions/ID/heads.safetensors     the generator
-    generator/versions/ID/sheets.safetensors    networks from data sheets, if the plan has them
-    generator/versions/ID/card.json             its model card; ID is the SHA-256 of this file
-    generator/installed.json                    the version in use, and the one before it
+    generator/versions/ID/heads.safetensors     package of the generator of heads
+    generator/versions/ID/sheets.safetensors    package of networks from data sheets, if trained
+    generator/versions/ID/card.json             model card; ID is the SHA-256 of this file
+    generator/installed.json                    ids of the installed version and the previous one
 
-A card names the SHA-256 of its packages, and the encoder and zoo that it was made for. It is
-written last: a folder without a card is the remainder of an interrupted training. Installing a
-version is one atomic write of ``installed.json``. Packages of a campaign are made with the version
-that was installed when it was queued, whatever is installed later.
+A card states the SHA-256 of its packages, and the encoder and the zoo that they were made for. It
+is written last: a folder without a card is left over from an interrupted training. Installing a
+version is one atomic write of ``installed.json``. The packages of a campaign are made with the
+version that was installed when the campaign was queued, whatever is installed later.
 
-A version whose card fails is installed only on the operator's decision. This does not protect
-against an operator who edits a card. The module needs neither torch nor the packages' content.
+A version whose card fails a check is installed only on the operator's decision. Nothing here
+protects against an operator who edits a card. The module imports no torch, and does not decode
+packages.
 """
 
 import hashlib
@@ -43,7 +44,7 @@ from wg_server.generator.checks import CardCheck, read_checks
 from wg_server.site.home import ServerHome
 
 CARD_LIMIT = 4 << 20
-SHORT_ID_LENGTH = 16  # Number of digits of an id in output and input
+SHORT_ID_LENGTH = 16  # Number of hex digits of an id in output
 _CARD_FILE = "card.json"
 _HEADS_FILE = "heads.safetensors"
 _SHEETS_FILE = "sheets.safetensors"
@@ -54,8 +55,8 @@ class InstalledVersions:
     """Record of the installed generator version and the previous one; an empty id means none.
 
     Attributes:
-        version: Id of the version for new campaigns.
-        before: Id of the previously installed version.
+        version: Id of the installed version, which new campaigns use.
+        before: Id of the version that was installed before it.
     """
 
     version: str = ""
@@ -63,13 +64,13 @@ class InstalledVersions:
 
 
 class _SheetsCard(msgspec.Struct, frozen=True):
-    """Figures that the model card of networks from data sheets must have."""
+    """Fields that the model card of networks from data sheets must have."""
 
     generator: str
 
 
 class _GeneratorCard(msgspec.Struct, frozen=True):
-    """Figures that every model card has."""
+    """Fields that the model card of a version must have."""
 
     generator: str
     encoder: str
@@ -83,10 +84,10 @@ class GeneratorVersion:
     """One version of the generator on disk, with its model card.
 
     Attributes:
-        id: SHA-256 of its card, hex.
-        folder: Folder of its files.
-        card: The model card.
-        summary: Fields of the card that the program relies on.
+        id: SHA-256 of the card's file, hex.
+        folder: Folder with the files of the version.
+        card: Whole model card, as JSON values.
+        summary: Fields of the card that the program needs, checked for their types.
     """
 
     id: str
@@ -96,7 +97,7 @@ class GeneratorVersion:
 
     @property
     def heads_path(self) -> Path:
-        """Path of the generator's package of heads."""
+        """Path of the package of the generator of heads."""
         return self.folder / _HEADS_FILE
 
     @property
@@ -110,7 +111,7 @@ class GeneratorVersion:
         return (self.summary.architecture, *([SPECTRUM_LINES] if self.summary.sheets else []))
 
     def failed_checks(self) -> list[CardCheck]:
-        """Return the failed checks of the version's model card, including those of networks.
+        """Return the failed checks of the model card, on heads and on networks.
 
         Raises:
             DecodeError: The card has no readable checks.
@@ -129,17 +130,17 @@ class GeneratorVersion:
 
     @property
     def is_usable(self) -> bool:
-        """True if the version's heads or its networks for machines pass all their checks."""
+        """True if the heads, or the networks for machines, pass all of their checks."""
         return not self.failed_heads() or self._networks_pass
 
     @property
     def uses_heads(self) -> bool:
-        """True if packages get the version's heads: they pass, or neither heads nor networks do."""
+        """True if packages get heads: these pass their checks, or neither heads nor networks do."""
         return not self.failed_heads() or not self._networks_pass
 
     @property
     def uses_networks(self) -> bool:
-        """True if packages get the version's networks: they pass all checks, or nothing does."""
+        """True if packages get networks: these pass their checks, or neither they nor heads do."""
         return self.summary.sheets is not None and (
             self._networks_pass or bool(self.failed_heads())
         )
@@ -172,8 +173,9 @@ def write_version(
     """Write a new version without installing it.
 
     Args:
-        card: The model card; its ``sheets_path`` is the card of networks from data sheets, if any.
-        heads: Package of the generator.
+        home: Home of the server.
+        card: Model card; its ``sheets`` is the card of networks from data sheets, if there are any.
+        heads: Package of the generator of heads.
         sheets: Package of networks from data sheets, or None.
 
     Raises:
@@ -197,7 +199,7 @@ def read_version(home: ServerHome, version_id: str) -> GeneratorVersion:
     Raises:
         ConfigError: There is no such version.
         DecodeError: The card cannot be read.
-        VerificationError: The card was changed.
+        VerificationError: The card was changed: its SHA-256 is not the id.
     """
     folder = home.generator_versions / version_id
     path = folder / _CARD_FILE
@@ -222,10 +224,10 @@ def list_versions(home: ServerHome) -> list[GeneratorVersion]:
 
 
 def find_version(home: ServerHome, prefix: str) -> GeneratorVersion:
-    """Return the version whose id starts with a prefix of at least eight digits.
+    """Return the version whose id starts with ``prefix``.
 
     Raises:
-        ConfigError: No version matches, or several do.
+        ConfigError: No version matches, several do, or the prefix has fewer than eight digits.
         DecodeError: The card cannot be read.
         VerificationError: The card was changed.
     """
@@ -240,7 +242,7 @@ def find_version(home: ServerHome, prefix: str) -> GeneratorVersion:
 
 
 def read_installed(home: ServerHome) -> InstalledVersions:
-    """Read the record of the installed versions.
+    """Read the ids of the installed and the previous version; empty if nothing was installed.
 
     Raises:
         ConfigError: ``installed.json`` cannot be read.
@@ -275,7 +277,7 @@ def installed_version(home: ServerHome) -> GeneratorVersion:
 
 
 def usable_version(home: ServerHome) -> GeneratorVersion:
-    """Return the installed version after verifying that new campaigns can use it.
+    """Return the installed version, after a check that new campaigns can use it.
 
     Raises:
         ConfigError: No version is installed, or it is for another encoder than the home's.
@@ -289,7 +291,7 @@ def usable_version(home: ServerHome) -> GeneratorVersion:
 
 
 def verified_version(home: ServerHome, version_id: str) -> GeneratorVersion:
-    """Return a version by its id after verifying its packages.
+    """Return a version by its full id, after a comparison of its packages with its card.
 
     Raises:
         ConfigError: There is no such version, or a package is missing.
@@ -302,7 +304,7 @@ def verified_version(home: ServerHome, version_id: str) -> GeneratorVersion:
 
 
 def install_version(home: ServerHome, version: GeneratorVersion) -> None:
-    """Install a version regardless of its model card's checks, and record the previous one.
+    """Install a version, whether or not its card passes, and record the previous one.
 
     Raises:
         ConfigError: The version is for another encoder than the home's, or a package is missing.
@@ -322,13 +324,14 @@ def install_version(home: ServerHome, version: GeneratorVersion) -> None:
 
 
 def prune_versions(home: ServerHome, needed_ids: Collection[str]) -> list[str]:
-    """Delete all versions except the installed one, the previous one, and those that campaigns use.
+    """Delete all versions except the installed one, the previous one, and the needed ones.
 
     Args:
-        needed_ids: Further ids to keep: those of open campaigns and of the newest training.
+        home: Home of the server.
+        needed_ids: Ids of further versions to keep: those of open campaigns and of a new training.
 
     Returns:
-        Ids of the deleted complete versions.
+        Ids of the deleted versions that had a card.
 
     Raises:
         StorageError: A version cannot be deleted.
@@ -347,7 +350,7 @@ def prune_versions(home: ServerHome, needed_ids: Collection[str]) -> list[str]:
 
 @contextmanager
 def lock_versions(home: ServerHome) -> Iterator[None]:
-    """Hold the lock under which versions are written, installed, deleted or copied."""
+    """Hold the lock for writing, installing, deleting or copying versions."""
     with reraise_os_errors(StorageError, f"{home.generator_versions}: cannot be written"):
         home.generator_versions.mkdir(parents=True, exist_ok=True)
     with locks.hold_lock(home.generator_versions / ".lock"):
@@ -375,7 +378,7 @@ def _complete_version_ids(home: ServerHome) -> list[str]:
 def _read_card(
     path: Path, identity: str, change_time: int
 ) -> tuple[Mapping[str, Any], _GeneratorCard]:
-    """Read a model card; the result is cached until the file changes."""
+    """Return a model card, whole and as checked fields; cached by the file's time of change."""
     data = atomic.read_bytes(path, limit=CARD_LIMIT)
     if canonical.sha256_hex(data) != identity:
         raise VerificationError(f"{path}: its SHA-256 is not the name of its folder")
@@ -387,7 +390,7 @@ def _read_card(
 
 
 def _file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a package; the result is cached until the file changes."""
+    """Return a file's SHA-256 in hex; cached by its time of change, size and inode."""
     with reraise_os_errors(ConfigError, f"{path}: cannot be read"):
         status = path.stat()
     return _file_sha256_cached(path, status.st_mtime_ns, status.st_size, status.st_ino)

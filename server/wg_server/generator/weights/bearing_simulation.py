@@ -1,15 +1,15 @@
 """Simulation of rolling element bearings: data sheets, hidden properties, and windows.
 
-Each passage of an element over a damaged place is an impact. Impacts come at a rate given by speed
-and geometry, except for the slip of elements; the load zone modulates them (damage of an inner ring
-turns with the shaft, damage of an element with the cage); ageing turns them from impacts into
-noise. The structure between bearing and sensor responds with its resonances (Randall and Antoni,
-MSSP 25, 2011; McFadden and Smith, *Model for the vibration produced by a single point defect*, JSV
-96, 1984). The windows also contain noise, some of it through the same structure, tones of shaft,
-gear and mains, and modulations unrelated to the bearing. A motor's magnetic forces act at twice the
-mains frequency, in pulses if iron saturates or a converter feeds the motor (Tsypkin, *Induction
-motor condition monitoring: vibration analysis technique*, IEEE IEMDC 2011): in half of the machines
-they excite the structure and modulate its noise, in windows of every condition.
+Whenever a rolling element passes a damaged place, an impact occurs. The rate of impacts follows
+from speed and geometry, apart from slip. The load zone modulates the impacts: a damage of the inner
+ring turns through it with the shaft, a damage of an element with the cage. Ageing turns impacts
+into bursts of noise. The structure between bearing and sensor responds with its resonances (Randall
+and Antoni, MSSP 25, 2011; McFadden and Smith, *Model for the vibration produced by a single point
+defect*, JSV 96, 1984). The windows also contain noise, partly filtered by the same structure, tones
+of shaft, gear and mains, and modulations unrelated to the bearing. In half of the machines, a
+motor's magnetic forces at twice the mains frequency excite the structure and modulate its noise, in
+windows of every condition; they come in pulses if iron saturates or a converter feeds the motor
+(Tsypkin, *Induction motor condition monitoring: vibration analysis technique*, IEEE IEMDC 2011).
 
 Not simulated: changing speed, several damages, cage damage, damaged gears.
 """
@@ -40,19 +40,20 @@ class SimulatedBearings:
     """Batch of m simulated bearings.
 
     Attributes:
-        figures: Declared figures, ``[m, 7]``: the fields of a data sheet in its order.
+        figures: Declared figures, ``[m, 7]``, in the order of the data sheet: speed (1/min),
+            sampling rate (Hz), elements, their diameter, pitch diameter, contact angle, load.
         hidden_figures: Hidden properties, scaled to order 1, ``[m, HIDDEN_FIGURES]``.
-        rates: True line frequencies in cycles per window, ``[m, 5]``, in the order of
+        rates: True frequencies of the lines in cycles per window, ``[m, 5]``, in the order of
             ``bearing.line_frequencies``.
         response: Complex frequency response of the structure, ``[m, SIMULATED_SAMPLES / 2 + 1]``.
-        noise: Noise amplitude at the same frequencies.
-        severity: Signal-to-noise ratio of each damage in dB, ``[m, 3]``.
-        character: Slip, depth of the load zone, unevenness of impacts, share and width of noise,
-            ``[m, 5]``.
+        noise: Amplitude of the noise at the same frequencies as ``response``.
+        severity: Level of each damage's vibration over the noise in dB, ``[m, 3]``.
+        character: Properties of impacts, ``[m, 5]``: slip, depth of the load zone, unevenness, and
+            share and duration of bursts of noise.
         tones: Frequency in cycles per window, and amplitude, ``[m, 2, _TONES]``.
         modulations: Frequency in cycles per window, and depth, ``[m, 2, _MODULATIONS]``.
-        hum: Magnetic forces, ``[m, 5]``: cycles per window, amplitude of their sound, depth of the
-            noise's modulation, and the sharpness of the pulses of each.
+        hum: Magnetic forces, ``[m, 5]``: cycles per window, vibration amplitude, depth of the
+            noise's modulation, and sharpness of the pulses of both.
     """
 
     figures: Tensor
@@ -78,7 +79,7 @@ class BearingSimulator:
     """Simulator of bearings and their windows; all randomness comes from one seed.
 
     Attributes:
-        kind: Rolling bearings.
+        kind: Kind of machine: rolling bearings.
         hidden_size: Number of hidden properties of a machine.
     """
 
@@ -105,7 +106,7 @@ class BearingSimulator:
         return torch.stack([60 * speed, rate, elements, ratio * pitch, pitch, angle, load], dim=1)
 
     def draw_machines(self, count: int) -> SimulatedBearings:
-        """Draw new machines with simulated bearings."""
+        """Draw ``count`` new machines with bearings."""
         figures = self._draw_figures(count)
         rate, load = figures[:, 1], figures[:, 6]
         # True speeds differ slightly from the declared ones.
@@ -158,7 +159,7 @@ class BearingSimulator:
         )
 
     def _draw_impact_properties(self, load: Tensor) -> Tensor:
-        """Return random slip, load zone, unevenness and noise of impacts, ``[m, 5]``."""
+        """Draw the properties of impacts for machines of these loads, ``[m, 5]``."""
         count = len(load)
         return torch.stack(
             [
@@ -172,7 +173,11 @@ class BearingSimulator:
         )
 
     def _draw_magnetic_forces(self, mains: Tensor) -> Tensor:
-        """Return magnetic forces of m machines, ``[m, 5]``; half of the machines have none."""
+        """Draw the magnetic forces of machines, ``[m, 5]``; half of the machines have none.
+
+        Args:
+            mains: Twice the mains frequency of each machine, cycles per window, ``[m]``.
+        """
         count = len(mains)
         has_hum = (self._draw.uniform(0, 1, count) < 0.5).float()
         amplitude = has_hum * 10 ** (self._draw.uniform(-12, 6, count) / 20)
@@ -182,7 +187,7 @@ class BearingSimulator:
         return torch.stack([mains, amplitude, depth, sharpness, noise_sharpness], dim=1)
 
     def _draw_tones(self, turns: Tensor, mains: Tensor) -> Tensor:
-        """Draw harmonics of the shaft, a gear with a side band, and mains; ``[m, 2, _TONES]``."""
+        """Draw tones, ``[m, 2, _TONES]``: shaft harmonics, a gear and its side band, mains."""
         count = len(turns)
         teeth = self._draw.uniform(9, 70, count).floor()
         cycles = [turns, 2 * turns, 3 * turns, teeth * turns, (teeth + 1) * turns, mains]
@@ -190,7 +195,7 @@ class BearingSimulator:
         return torch.stack([torch.stack(cycles, dim=1), amplitude], dim=1)
 
     def simulate_windows(self, machines: SimulatedBearings, count: int) -> Tensor:
-        """Draw windows of each condition, ``[m, 4, count, WINDOW]``."""
+        """Draw ``count`` windows of each condition, ``[m, 4, count, WINDOW_SAMPLES]``."""
         size, conditions = len(machines), _CONDITIONS
         background = self._draw_background(machines, conditions * count)
         background = background.reshape(size, conditions, count, WINDOW_SAMPLES)
@@ -206,7 +211,7 @@ class BearingSimulator:
         return background
 
     def _draw_background(self, machines: SimulatedBearings, count: int) -> Tensor:
-        """Draw modulated noise and tones, ``[m, count, WINDOW]``."""
+        """Draw modulated noise and tones without damage, ``[m, count, WINDOW_SAMPLES]``."""
         size = len(machines)
         spectrum = torch.complex(
             self._draw.normal(size, count, SIMULATED_SAMPLES // 2 + 1),
@@ -229,7 +234,7 @@ class BearingSimulator:
 
         Returns:
             Vibration of the housing, and factor by which the pulsation modulates the noise, both
-            ``[m, count, WINDOW]``.
+            ``[m, count, WINDOW_SAMPLES]``.
         """
         cycles, amplitude, depth, sharpness, noise_sharpness = (
             value[:, None, None] for value in machines.hum.unbind(dim=1)
@@ -247,7 +252,10 @@ class BearingSimulator:
         return amplitude * sound, (1 - depth + depth * power).sqrt()
 
     def _sum_sines(self, cycles_amplitude: Tensor, count: int, time: Tensor) -> Tensor:
-        """Return sums of sines with random phases, ``[m, count, WINDOW]``."""
+        """Return sums of sines with random phases, ``[m, count, len(time)]``.
+
+        ``cycles_amplitude`` has their frequencies, per window, and amplitudes, ``[m, 2, n]``.
+        """
         cycles, amplitude = cycles_amplitude[:, 0], cycles_amplitude[:, 1]
         total = torch.zeros(len(cycles), count, len(time))
         for number in range(cycles.shape[1]):
@@ -257,7 +265,13 @@ class BearingSimulator:
         return total
 
     def _draw_impacts(self, machines: SimulatedBearings, damage: int, count: int) -> Tensor:
-        """Draw impact forces by the damaged part: 0 rolling element, 1 inner ring, 2 outer ring."""
+        """Draw the impact forces of one damage, ``[m, count, SIMULATED_SAMPLES]``.
+
+        Args:
+            machines: The m machines.
+            damage: Damaged part: 0 rolling element, 1 inner ring, 2 outer ring.
+            count: Number of windows of each machine.
+        """
         size = len(machines)
         slip, depth, uneven, noisy, width = (
             value[:, None, None] for value in machines.character.unbind(dim=1)

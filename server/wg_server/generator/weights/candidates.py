@@ -13,16 +13,16 @@ Tensors = dict[str, NDArray[np.floating]]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GeneratedCandidate:
-    """Candidate that a plant completes with its own records.
+    """Candidate weights for a plant, which completes or selects them with its own records.
 
     Attributes:
-        name: Name, unique among the candidates.
-        source: Source, see ``wg_common.weights_package.Candidate``.
-        tensors: Tensors by name. A family has those of its ``FamilyHead``, its ``likeness`` and its
-            ``wg_common.nets.family_network``, if any; a ``posterior`` has those of a
-            ``wg_common.inference.posterior.Posterior``.
-        inputs: Treatment of a network's inputs at the plant.
-        privacy: Guarantee for the operator's records that it was trained on.
+        name: Name, unique among the candidates for the plant.
+        source: Source of the weights, see ``wg_common.catalogue.CandidateSource``.
+        tensors: Tensors by name. A family of the operator has those of its ``FamilyHead``, its
+            ``LikenessTest`` and its ``FamilyNetwork``, if any; a ``posterior`` has those of a
+            ``wg_common.inference.posterior.Posterior``; a network has its weights.
+        inputs: Scaling of a network's inputs at the plant: raw, or standardised.
+        privacy: Privacy guarantee for the operator's records that it was trained on.
     """
 
     name: str

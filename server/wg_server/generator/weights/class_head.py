@@ -9,16 +9,16 @@ from torch import Tensor
 def head_for_classes(
     weight: Tensor, bias: Tensor, conditions: Sequence[int | None]
 ) -> tuple[Tensor, Tensor]:
-    """Return weights ``[classes, F]`` and biases ``[classes]`` for classes of these conditions.
+    """Return weights ``[classes, F]`` and biases ``[classes]`` of a head for a plant's classes.
 
-    Classes of one condition share its probability. A class without a condition gets the mean of the
-    others' logits: this network alone never predicts it, and if its logits are averaged with those
-    of the plant's own head, that head decides on the class.
+    Classes with the same condition share its probability. A class without a condition gets the mean
+    of the other classes' logits: this head alone never predicts it, and if its logits are averaged
+    with those of the plant's own head, that head decides on the class.
 
     Args:
         weight: Weights for conditions, ``[K, F]``.
         bias: Biases for conditions, ``[K]``.
-        conditions: Index of each class's condition, or None.
+        conditions: Index of the condition that each class describes, or None.
     """
     numbers = [condition for condition in conditions if condition is not None]
     shares = torch.tensor([float(numbers.count(condition)) for condition in numbers]).log()

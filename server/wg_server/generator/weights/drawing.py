@@ -1,32 +1,32 @@
-"""Random draws and signals shared by the machine simulators."""
+"""Random numbers and frequency responses for the machine simulators."""
 
 import math
 
 import torch
 from torch import Tensor
 
-SIMULATED_SAMPLES = 1280  # Simulated samples; those before the last WINDOW are a transient
+SIMULATED_SAMPLES = 1280  # Simulated samples per window; only the last WINDOW_SAMPLES are used
 CURVE_POINTS = 32
-"""Number of values that describe a structure's response."""
+"""Number of values that summarise a frequency response."""
 _RESONANCES = 5
 
 
 class RandomDraws:
-    """Generator of random draws for simulators, seeded once at construction."""
+    """Random number generator with one seed, which draws tensors of common distributions."""
 
     def __init__(self, seed: int) -> None:
         self._generator = torch.Generator().manual_seed(seed)
 
     def uniform(self, low: float, high: float, *shape: int) -> Tensor:
-        """Draw numbers uniformly from an interval."""
+        """Draw numbers uniformly from ``low`` to ``high``."""
         return low + (high - low) * torch.rand(shape, generator=self._generator)
 
     def log_uniform(self, low: float, high: float, *shape: int) -> Tensor:
-        """Draw numbers whose logarithms are uniform over an interval."""
+        """Draw numbers from ``low`` to ``high`` with uniform logarithms."""
         return self.uniform(math.log(low), math.log(high), *shape).exp()
 
     def normal(self, *shape: int) -> Tensor:
-        """Draw standard normal numbers of a given shape."""
+        """Draw standard normal numbers."""
         return torch.randn(shape, generator=self._generator)
 
     def choices(self, values: tuple[float, ...], count: int) -> Tensor:
@@ -35,11 +35,11 @@ class RandomDraws:
         return torch.tensor(values)[rows]
 
     def amplitudes(self, low: float, high: float, *shape: int) -> Tensor:
-        """Draw amplitudes whose levels in dB are uniform over an interval."""
+        """Draw amplitudes with levels uniform from ``low`` to ``high`` dB."""
         return amplitude_from_db(self.uniform(low, high, *shape))
 
     def phases(self, *shape: int) -> Tensor:
-        """Draw uniform phases of sines, in radians."""
+        """Draw phases uniformly from 0 to 2 pi."""
         return self.uniform(0, 2 * math.pi, *shape)
 
     def frequency_responses(self, rate: Tensor, size: int) -> Tensor:
@@ -66,11 +66,11 @@ class RandomDraws:
 
 
 def amplitude_from_db(level: Tensor) -> Tensor:
-    """Return the amplitude of a level in dB."""
+    """Return the amplitude ``10^(level / 20)`` of a level in dB."""
     return torch.pow(10.0, level / 20)
 
 
 def summarise_responses(power: Tensor) -> Tensor:
-    """Summarise responses ``[m, 1 + n * CURVE_POINTS]`` by ``CURVE_POINTS`` values of order 1."""
+    """Summarise power spectra ``[m, 1 + n * CURVE_POINTS]`` by log means of order 1 over n bins."""
     steps = power[:, 1:].reshape(len(power), CURVE_POINTS, -1).mean(dim=2)
     return (steps + 1e-2).log() / 2

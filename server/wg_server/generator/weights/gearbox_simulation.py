@@ -1,8 +1,8 @@
 """Simulation of gear pairs: data sheets, hidden properties, and windows.
 
-Meshing teeth cause a tone and its harmonics, which both shafts modulate in amplitude and phase,
-since no gear is perfectly round (Randall, 1982). A damaged tooth is in mesh for a short part of its
-shaft's turn: there it weakens the mesh tone, shifts its phase, and causes an impact (McFadden,
+Meshing teeth cause a tone (the mesh) and its harmonics, which both shafts modulate in amplitude and
+phase, since no gear is perfectly round (Randall, 1982). A damaged tooth is in mesh for a short part
+of its shaft's turn: there it weakens the mesh, shifts its phase, and causes an impact (McFadden,
 1986). Worn teeth raise the harmonics of the mesh, the second one most, strengthen the modulation by
 both shafts, and rub: their noise swells with the mesh (Randall, 2011, section 2.2.2). The structure
 responds to impacts and noise with its resonances. Driven equipment, such as a piston or a coupling,
@@ -31,7 +31,7 @@ from wg_server.generator.weights.drawing import (
     summarise_responses,
 )
 
-_MESHES, _ORDERS = 4, 3  # Harmonics of the mesh, and orders of a shaft that modulate it
+_MESHES, _ORDERS = 4, 3  # Numbers of mesh harmonics, and of shaft harmonics that modulate them
 _DAMAGES = 2  # Pinion's tooth, gear's tooth
 _MESHING_TEETH = (30.0, 400.0)  # Teeth per window
 _MIN_TURNS = 2.0  # Smallest number of the gear's turns per window
@@ -44,21 +44,24 @@ class SimulatedGearboxes:
     """Batch of m simulated gear pairs.
 
     Attributes:
-        figures: Declared figures, ``[m, 5]``.
+        figures: Declared figures, ``[m, 5]``: speed (1/min), sampling rate (Hz), teeth of pinion
+            and gear, load.
         hidden_figures: Hidden properties, scaled to order 1, ``[m, hidden_size]``.
         turns: True turns of pinion and gear per window, ``[m, 2]``.
         response: Complex frequency response of the structure, ``[m, SIMULATED_SAMPLES / 2 + 1]``.
-        noise: Noise amplitude at the same frequencies.
+        noise: Amplitude of the noise at the same frequencies as ``response``.
         mesh: Amplitude of each harmonic of the mesh, ``[m, _MESHES]``.
-        wear: Increase of each harmonic by wear in dB, ``[m, _MESHES]``.
-        runout: Depth of the modulation by each order of each shaft, ``[m, 2, _ORDERS]``.
-        uneven: Factor on that depth for worn teeth, ``[m]``.
+        wear: Increase of each mesh harmonic by wear in dB, ``[m, _MESHES]``.
+        runout: Depth of the modulation by each harmonic of each shaft, ``[m, 2, _ORDERS]``.
+        uneven: Factor by which worn teeth increase ``runout``, ``[m]``.
         rub: Share of the noise that swells with the mesh of worn teeth, ``[m]``.
-        strike: Level of each damage's impacts over the noise in dB, ``[m, 2]``.
-        dip: Change of the mesh's amplitude and phase at a damaged tooth, ``[m, 2, 2]``.
-        length: Duration of a damage in mesh, in teeth, ``[m]``.
+        strike: Level of each damaged tooth's vibration over the noise in dB, ``[m, 2]``.
+        dip: Decrease of amplitude and shift of phase (radians) of the mesh at each damaged tooth,
+            ``[m, 2, 2]``.
+        length: Time that a damaged tooth is in mesh, in teeth, ``[m]``.
         tones: Frequency in cycles per window, and amplitude, of other tones, ``[m, 2, n]``.
-        drive: Impacts per window of driven equipment, and their level in dB, ``[m, 2]``.
+        drive: Impacts of driven equipment: number per window, and level over the noise in dB,
+            ``[m, 2]``.
     """
 
     figures: Tensor
@@ -109,7 +112,7 @@ class GearboxSimulator:
         return torch.stack([60 * speed, rate, pinion_teeth, gear_teeth, load], dim=1)
 
     def draw_machines(self, count: int) -> SimulatedGearboxes:
-        """Draw new gear pairs to simulate."""
+        """Draw ``count`` new gear pairs."""
         draw, figures = self._draw, self._draw_figures(count)
         rate, load = figures[:, 1], figures[:, 4]
         turns = gearbox.line_frequencies(figures)[:, :2] * (1 + 0.004 * draw.normal(count, 1))
@@ -168,7 +171,7 @@ class GearboxSimulator:
         )
 
     def _draw_tones(self, turns: Tensor, rate: Tensor) -> Tensor:
-        """Draw harmonics of both shafts, another pair of gears with side bands, and mains."""
+        """Draw tones, ``[m, 2, 8]``: shaft harmonics, other gears with side bands, and mains."""
         draw, count = self._draw, len(turns)
         pinion, gear = turns.unbind(dim=1)
         other_teeth = draw.uniform(9, 70, count).floor()
@@ -181,7 +184,7 @@ class GearboxSimulator:
         return torch.stack([places, sizes * (places < WINDOW_SAMPLES / 2)], dim=1)
 
     def simulate_windows(self, machines: SimulatedGearboxes, count: int) -> Tensor:
-        """Draw windows of each condition, ``[m, 4, count, WINDOW]``."""
+        """Draw ``count`` windows of each condition, ``[m, 4, count, WINDOW_SAMPLES]``."""
         draw, conditions = self._draw, len(self.kind.conditions)
         shape = (len(machines), conditions, count)
         wander = 1 + 0.002 * draw.normal(*shape, 1)
@@ -214,7 +217,13 @@ class GearboxSimulator:
     def _draw_modulation(
         self, machines: SimulatedGearboxes, shafts: tuple[Tensor, Tensor], wear_mask: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Return amplitude and phase of the mesh, ``[m, K, count, SIMULATED_SAMPLES]``."""
+        """Return factor on the mesh's amplitude and shift of its phase by both shafts.
+
+        Args:
+            machines: The m gearboxes.
+            shafts: Turns of pinion and gear, ``[m, K, count, SIMULATED_SAMPLES]``, as the results.
+            wear_mask: 1 for the condition with worn teeth, 0 for others, ``[K, 1, 1]``.
+        """
         depth, bend = torch.ones_like(shafts[0]), torch.zeros_like(shafts[0])
         stronger = 1 + wear_mask * (machines.uneven[:, None, None, None] - 1)
         for number, turns in enumerate(shafts):
@@ -249,7 +258,15 @@ class GearboxSimulator:
         bend: Tensor,
         wear_mask: Tensor,
     ) -> Tensor:
-        """Return the sum of the mesh's harmonics below half the sampling rate."""
+        """Return the sum of the mesh harmonics below half the sampling rate, as ``mesh_turns``.
+
+        Args:
+            machines: The m gearboxes.
+            mesh_turns: Meshed teeth, ``[m, K, count, SIMULATED_SAMPLES]``.
+            depth: Factor on the amplitude, of the same shape.
+            bend: Shift of the phase, radians, of the same shape.
+            wear_mask: 1 for the condition with worn teeth, 0 for others, ``[K, 1, 1]``.
+        """
         draw, cycles = self._draw, machines.turns[:, 0] * machines.figures[:, 2]
         total = torch.zeros_like(mesh_turns)
         load = amplitude_from_db(_MESH_SPREAD * draw.normal(*mesh_turns.shape[:3]))
@@ -269,7 +286,7 @@ class GearboxSimulator:
     def _draw_noise(
         self, machines: SimulatedGearboxes, mesh_turns: Tensor, wear_mask: Tensor
     ) -> Tensor:
-        """Draw noise, which swells with the mesh of worn teeth."""
+        """Draw noise that swells with worn teeth's mesh, ``[m, K, count, SIMULATED_SAMPLES]``."""
         draw, shape = self._draw, (*mesh_turns.shape[:3], SIMULATED_SAMPLES // 2 + 1)
         spectrum = torch.complex(draw.normal(*shape), draw.normal(*shape))
         noise = torch.fft.irfft(spectrum * machines.noise[:, None, None], n=SIMULATED_SAMPLES)
@@ -280,21 +297,21 @@ class GearboxSimulator:
     def _respond_to_damage(
         self, machines: SimulatedGearboxes, shafts: tuple[Tensor, Tensor], pulses: Tensor
     ) -> Tensor:
-        """Return the structure's response to each damaged tooth, ``[m, 2, count, WINDOW]``."""
+        """Return the vibration caused by each damaged tooth, ``[m, 2, count, WINDOW_SAMPLES]``."""
         # A damaged tooth causes an impact as it comes into mesh, and rubs while it is in mesh.
         strikes = torch.stack([_passage_mask(shafts[k][:, 1 + k]) for k in (0, 1)], dim=1)
         force = self._vary_impacts(strikes) + 0.15 * pulses * self._draw.normal(*pulses.shape)
         return self._housing_response(machines, force, machines.strike[:, :, None], _DAMAGE_SPREAD)
 
     def _respond_to_driven_equipment(self, machines: SimulatedGearboxes, time: Tensor) -> Tensor:
-        """Return the structure's response to driven equipment, ``[m, K, count, WINDOW]``."""
+        """Return the vibration caused by driven equipment, ``[m, K, count, WINDOW_SAMPLES]``."""
         rate, level = (value[:, None, None] for value in machines.drive.unbind(dim=1))
         shaft_turns = rate[..., None] * time + self._draw.uniform(0, 1, *time.shape[:3], 1)
         force = self._vary_impacts(_passage_mask(shaft_turns))
         return self._housing_response(machines, force, level, _DRIVEN_SPREAD)
 
     def _vary_impacts(self, strikes: Tensor) -> Tensor:
-        """Multiply the impacts of gear teeth by random factors."""
+        """Multiply each impact by a random factor."""
         out: Tensor = strikes * torch.exp(0.25 * self._draw.normal(*strikes.shape))
         return out
 
@@ -323,5 +340,5 @@ class GearboxSimulator:
 
 
 def _passage_mask(turns: Tensor) -> Tensor:
-    """Return 1 where turns ``[..., n]`` pass an integer, and 0 elsewhere."""
+    """Return 1 at samples where increasing turns ``[..., n]`` pass an integer, and 0 elsewhere."""
     return F.pad(turns.floor().diff(dim=-1).clamp(min=0), (1, 0))

@@ -1,7 +1,7 @@
-"""Generation of candidates for a plant's classes from pooled releases.
+"""Generation of heads for a plant's classes, from pooled releases and the operator's families.
 
-The server has no records, so nothing here measures accuracy. Candidates are listed in the server's
-order of preference; the plant completes them and selects among them on its own records.
+The server has no records of plants, so it measures no accuracy here. It lists candidates in its
+order of preference; the plant completes them, and selects one on its own records.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -29,7 +29,7 @@ here)."""
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HeadGenerator:
-    """Loaded generator that makes heads for plants from pooled releases.
+    """Loaded generator of heads for plants.
 
     Attributes:
         id: SHA-256 of its package, hex.
@@ -41,15 +41,15 @@ class HeadGenerator:
 
 
 CandidateMaker = Callable[[HeadPackage, tuple[str, ...], Posterior], Iterable[GeneratedCandidate]]
-"""Source of candidates: a function of a generator's package, a plant's label domain, and the
-posterior from other sites and class names. A new source needs such a function, an entry in
-``CANDIDATE_MAKERS``, and a name in ``wg_common.catalogue``."""
+"""Function that makes candidates from a generator's package, a plant's class names, and the
+posterior given other sites and these names. A new one needs an entry in ``CANDIDATE_MAKERS``, and
+its source a name in ``wg_common.catalogue``."""
 
 
 def family_heads(
     package: HeadPackage, labels: tuple[str, ...], pooled_means: Posterior
 ) -> Iterator[GeneratedCandidate]:
-    """Yield heads of the operator's families, which plants standardise by their own records."""
+    """Yield the operator's families for a plant, heads on inputs standardised by its records."""
     if package.operator_families is not None:
         offers = families.family_candidates(package.operator_families, labels)
         for number, (source, tensors, privacy) in enumerate(offers):
@@ -60,13 +60,13 @@ def family_heads(
 def posterior_candidates(
     package: HeadPackage, labels: tuple[str, ...], pooled_means: Posterior
 ) -> Iterator[GeneratedCandidate]:
-    """Yield the estimate of class means from other sites' releases, unless it is too large."""
+    """Yield the posterior of class means given other sites, unless it has too many classes."""
     if len(labels) <= MAX_POSTERIOR_CLASSES:
         yield GeneratedCandidate(POSTERIOR_SOURCE, POSTERIOR_SOURCE, pooled_means.tensors())
 
 
 CANDIDATE_MAKERS: tuple[CandidateMaker, ...] = (family_heads, posterior_candidates)
-"""All sources of candidates, in the server's order of preference."""
+"""All functions that make candidates, in the server's order of preference."""
 
 
 def load_head_generator(path: Path) -> HeadGenerator:
@@ -86,12 +86,12 @@ def generate_heads(
     labels: tuple[str, ...],
     supporting_sites: Mapping[str, int] = MappingProxyType({}),
 ) -> tuple[GeneratedCandidate, ...]:
-    """Return the candidates for one site, made without the site's own release.
+    """Return the candidates for one plant, made without the plant's own release.
 
     Args:
         generator: Generator from ``load_head_generator``.
-        pools: Pools of other sites, by kind, without the plant's own release.
-        labels: The site's label domain, in the order of class rows.
+        pools: Pools of other sites' releases, without the plant's own one.
+        labels: Class names of the plant, in the order of a head's rows.
         supporting_sites: Number of other sites that agree on each class, by class name.
 
     Raises:

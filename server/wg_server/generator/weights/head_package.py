@@ -1,6 +1,6 @@
 """Package of a generator of heads: one safetensors file.
 
-It holds the priors, and the heads of the operator's families if there are any. Its SHA-256 is the
+It contains the priors on classes, and the operator's families, if any. Its SHA-256 is the
 generator's id. The model card is a separate JSON file.
 """
 
@@ -29,7 +29,7 @@ FORMAT = "weightgate-generator"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HeadPackage:
-    """Package of a generator of heads: priors on classes, and the operator's families."""
+    """Content of a package: encoder id, architecture of heads, priors, and operator's families."""
 
     encoder: str
     architecture: str
@@ -39,12 +39,12 @@ class HeadPackage:
 
     @property
     def fitted_priors(self) -> ClassPriors:
-        """Priors of a plant's classes before any release."""
+        """Priors of class means: variances, and the map from class names."""
         return ClassPriors(self.priors, self.names)
 
 
 def pack_heads(package: HeadPackage) -> bytes:
-    """Encode a generator's package of heads."""
+    """Encode the package of a generator of heads as a safetensors file."""
     tensors = {
         f"priors.{name}": torch.tensor(getattr(package.priors, name), dtype=torch.float64)
         for name in _PRIOR_FIELDS
@@ -67,10 +67,10 @@ def pack_heads(package: HeadPackage) -> bytes:
 
 
 def unpack_heads(data: bytes) -> HeadPackage:
-    """Decode a generator's package of heads.
+    """Decode the package of a generator of heads.
 
     Raises:
-        DecodeError: The bytes are not a generator package of this version.
+        DecodeError: The bytes are not such a package of this version, or are inconsistent.
     """
     tensors, document = container.unpack_tensors(
         data, _HEADER_KEY, form=FORMAT, version=VERSION, limit=PACKAGE_LIMIT

@@ -1,17 +1,18 @@
 """Modules that are trained for a kind of machine: conditioned networks and their baselines.
 
-The condition is a data sheet and, if available, a statistic with its noise (``machine_statistic``).
-The latent represents what the condition leaves open, such as resonance, transmission path and
-severity. During training, an encoder computes it from the simulator's hidden properties,
-regularised by a variational bound (Kingma and Welling, ICLR 2014), and decoder and encoder learn
-through the loss of the networks. A rectified flow (Liu et al., *Flow Straight and Fast*, ICLR
-2023), whose network predicts the clean latent, learns the distribution of latents given a
-condition, as D2NWG (Soro et al., ICLR 2025) does for latents of trained weights.
+The condition is a machine's data sheet and, if available, a statistic of its records with its noise
+(``machine_statistic``). A decoder generates the weights of a machine's network from the condition
+and a latent vector, which represents what the condition leaves open, such as resonance,
+transmission path and severity. During training, an encoder computes the latent from the simulator's
+hidden properties, regularised by a variational bound (Kingma and Welling, ICLR 2014), and decoder
+and encoder learn through the loss of the generated networks. A rectified flow (Liu et al., *Flow
+Straight and Fast*, ICLR 2023), whose network predicts the clean latent, learns the distribution of
+latents given a condition, as D2NWG (Soro et al., ICLR 2025) does for latents of trained weights.
 
-The baselines are trained on the same windows: a *template network*, one fixed network behind the
-same templates at the declared lines; a *fixed* network without a data sheet; and a network that
-takes the condition as an input. All but the last are trained for both treatments of inputs: raw,
-and standardised by each machine's own records.
+The baselines are trained on the same windows: a *template network*, one network for all machines,
+whose inputs are computed at the spectral lines of each data sheet; a *fixed* network without a data
+sheet; and a network that takes the condition as an input. All but the last are trained for both
+scalings of inputs: raw, and standardised by each machine's own records.
 """
 
 import itertools
@@ -37,12 +38,12 @@ from wg_server.generator.weights.machine_statistic import StatisticBatch
 from wg_server.generator.weights.simulators import SimulatedMachines
 
 INPUT_SCALINGS: tuple[InputScaling, ...] = get_args(InputScaling)
-FLOW_STEPS = 8  # Euler steps per sample
-_MIN_NOISE = 1e-4  # Lower bound of the noise, as an input
+FLOW_STEPS = 8  # Euler steps of the flow per sample
+_MIN_NOISE = 1e-4  # Lower bound of a statistic's noise before its logarithm is taken
 
 
 class StatisticEmbedding(nn.Module):
-    """Module that embeds a machine's statistic and its noise; zero without a statistic.
+    """Embedding of a machine's statistic and its noise; 0 for a machine without a statistic.
 
     Attributes:
         size: Dimension of the embedding.
@@ -66,7 +67,7 @@ class StatisticEmbedding(nn.Module):
 
 
 class ConditionedNetworks(nn.Module):
-    """Decoder of networks for a condition and one scaling of inputs, with the flow of latents."""
+    """Decoder of networks for one scaling of inputs, with encoder and flow of the latents."""
 
     def __init__(self, kind: MachineKind, hidden_size: int, sizes: NetworkSizes) -> None:
         super().__init__()
@@ -81,20 +82,20 @@ class ConditionedNetworks(nn.Module):
         )
 
     def embed_condition(self, figures: Tensor, statistics: StatisticBatch) -> Tensor:
-        """Return the condition ``[m, c]`` of declared figures ``[m, f]`` and statistics."""
+        """Return conditions ``[m, c]``: features of declared figures ``[m, f]``, and embeddings."""
         return torch.cat([self.kind.figure_features(figures), self.embedding(statistics)], dim=1)
 
     def decode_networks(
         self, condition: Tensor, latents: Tensor | None = None
     ) -> SpectralLineNetworks:
-        """Return networks for conditions and latents ``[m, latent]``; None: mean of the latents."""
+        """Return the networks for conditions and latents ``[m, latent]``; None: latents of 0."""
         if latents is None:
             latents = torch.zeros(len(condition), self.latent)
         out: SpectralLineNetworks = self.decoder(torch.cat([condition, latents], dim=1))
         return out
 
     def encode_machines(self, machines: SimulatedMachines) -> tuple[Tensor, Tensor]:
-        """Return mean and log deviation of the latents of machines with known hidden properties."""
+        """Return mean and log deviation, ``[m, latent]``, of the latents of simulated machines."""
         figures = self.kind.figure_features(machines.figures)
         both = self.encoder(torch.cat([figures, machines.hidden_figures], dim=1))
         mean, log_deviation = both.chunk(2, dim=1)
@@ -106,7 +107,7 @@ class ConditionedNetworks(nn.Module):
         return out
 
     def sample_latents(self, condition: Tensor, noise: Tensor, steps: int = FLOW_STEPS) -> Tensor:
-        """Sample latents ``[m, latent]`` from noise by Euler steps of equal length.
+        """Sample latents ``[m, latent]`` from standard normal noise by Euler steps of the flow.
 
         With ``z_t = (1 - t) z_0 + t e`` and a prediction of ``z_0`` the velocity is ``(z_t - z_0) /
         t``.
@@ -124,11 +125,11 @@ class MachineModel(nn.Module):
     Attributes:
         kind: Kind of machine.
         sizes: Sizes of the networks.
-        conditioned: Networks for a condition, by the scaling of inputs.
-        template: Template networks, by the scaling of inputs.
-        fixed: Networks without a data sheet, by the scaling of inputs.
+        conditioned: Decoder of networks, by the scaling of inputs.
+        template: Template network (baseline), by the scaling of inputs.
+        fixed: Network without a data sheet (baseline), by the scaling of inputs.
         embedding: Embedding of the statistic for ``film``.
-        film: Network that takes the condition as an input, on standardised inputs.
+        film: Network with the condition as an input (baseline), on standardised inputs.
     """
 
     def __init__(self, kind: MachineKind, hidden_size: int, sizes: NetworkSizes) -> None:
@@ -145,7 +146,7 @@ class MachineModel(nn.Module):
         self.film = InputNetwork(kind, StatisticEmbedding.size)
 
     def conditioned_networks_for(self, scaling: InputScaling) -> ConditionedNetworks:
-        """Return the conditioned networks for a scaling of inputs."""
+        """Return the decoder of networks for a scaling of inputs."""
         return cast(ConditionedNetworks, self.conditioned[scaling])
 
     def template_network_for(self, scaling: InputScaling) -> TemplateNetwork:
@@ -153,5 +154,5 @@ class MachineModel(nn.Module):
         return cast(TemplateNetwork, self.template[scaling])
 
     def draw_parameters(self, generator: torch.Generator) -> None:
-        """Draw the initial parameters of all modules."""
+        """Draw the initial parameters of all modules at random."""
         draw_parameters(self, generator)

@@ -1,11 +1,12 @@
 """Networks for machines: their layers, and the modules that generate their weights.
 
-A network (``wg_common.nets.spectrum_lines``) has three linear layers. The first layer of a network
-for a machine acts on readings (``wg_common.nets.encoder.reading_map``): the spectrum, means over
+A network (``wg_common.nets.spectrum_lines``) has three linear layers on the inputs of a window,
+which are its spectra. Here, the first layer acts on readings
+(``wg_common.nets.encoder.reading_map``), which are linear in the inputs: the spectrum, means over
 groups of lines, and narrow and wide templates over the lines of the data sheet, their harmonics and
-side bands. Weights over readings define weights over inputs, with fewer parameters and smoother.
-All weights are a base plus a sum of a few directions, whose factors a small network computes from a
-condition: a low-rank hypernetwork (Ha et al., ICLR 2017).
+side bands. So weights over readings define weights over inputs, with fewer parameters and smoother.
+All weights are a base plus a weighted sum of a few directions. A small network computes the factors
+of the directions from a condition: this is a low-rank hypernetwork (Ha et al., ICLR 2017).
 """
 
 from dataclasses import dataclass
@@ -25,11 +26,11 @@ class NetworkSizes:
     """Sizes of the modules that generate networks for machines.
 
     Attributes:
-        width: Units of a network's first layer.
-        features: Units of its second layer.
-        latent: Dimension of a latent.
-        rank: Number of directions of the weights.
-        hidden: Units of the small networks that compute factors and latents.
+        width: Outputs of a generated network's first layer.
+        features: Outputs of its second layer.
+        latent: Dimension of the latent vector.
+        rank: Number of directions whose weighted sum is added to the base weights.
+        hidden: Width of the small networks that compute factors and latents.
     """
 
     width: int = 64
@@ -40,14 +41,14 @@ class NetworkSizes:
 
 
 class WindowInputs(NamedTuple):
-    """Inputs of networks for machines: n windows of each of m machines."""
+    """Inputs and readings of n windows of each of m machines."""
 
     inputs: Tensor  # [m, n, INPUTS]
     readings: Tensor  # [m, n, R]
 
     @classmethod
     def from_inputs(cls, inputs: Tensor, templates: Tensor) -> "WindowInputs":
-        """Compute the readings of inputs ``[m, n, INPUTS]`` at templates ``[m, T, HALF_BINS]``."""
+        """Add readings to inputs ``[m, n, INPUTS]``, with templates ``[m, T, HALF_BINS]``."""
         return cls(inputs, reading_map.window_readings(inputs, templates))
 
 
@@ -73,18 +74,18 @@ class SpectralLineNetworks(NetworkWeights):
     """Networks of m machines whose first layers act on readings, ``[m, width, R]``."""
 
     def logits(self, view: WindowInputs) -> Tensor:
-        """Return logits ``[m, n, classes]`` of windows."""
+        """Return the logits ``[m, n, classes]`` of windows."""
         return run_networks(self, view.readings)
 
     def weights(self, templates: Tensor) -> NetworkWeights:
-        """Return the weights over inputs, at templates ``[m, T, HALF_BINS]``."""
+        """Return the same networks on inputs, for templates ``[m, T, HALF_BINS]``."""
         return NetworkWeights(
             reading_map.readings_to_input_weights(self.first, templates), *self[1:]
         )
 
 
 class WeightedDirections(nn.Module):
-    """Module of tensors that are a base plus a weighted sum of directions."""
+    """Module whose output is a learned base tensor plus a weighted sum of learned directions."""
 
     def __init__(self, rank: int, shape: tuple[int, ...], scale: float) -> None:
         super().__init__()
@@ -93,13 +94,13 @@ class WeightedDirections(nn.Module):
         self.scale = scale
 
     def forward(self, factors: Tensor) -> Tensor:
-        """Return tensors ``[m, *shape]`` for factors ``[m, rank]``."""
+        """Return tensors ``[m, *shape]`` for weights of the directions, ``[m, rank]``."""
         sums = factors @ self.directions.flatten(1)  # [m, numbers]
         return self.base + sums.reshape(-1, *self.base.shape)
 
 
 class LineHypernetwork(nn.Module):
-    """Hypernetwork from conditions ``[m, c]`` to networks."""
+    """Low-rank hypernetwork, which generates networks from conditions ``[m, c]``."""
 
     def __init__(self, kind: MachineKind, condition: int, sizes: NetworkSizes) -> None:
         super().__init__()
@@ -127,7 +128,7 @@ class LineHypernetwork(nn.Module):
 
 
 class TemplateNetwork(nn.Module):
-    """One network for all machines, on readings at each machine's lines."""
+    """One network for all machines, on readings at the spectral lines of each machine."""
 
     def __init__(self, kind: MachineKind, sizes: NetworkSizes) -> None:
         super().__init__()
@@ -143,7 +144,7 @@ class TemplateNetwork(nn.Module):
 
 
 class FixedNetwork(nn.Module):
-    """Baseline: one network for all machines, with the layers of a generated one, no data sheet."""
+    """Baseline: one network for all machines, on inputs alone, as wide as a generated network."""
 
     def __init__(self, kind: MachineKind, sizes: NetworkSizes) -> None:
         super().__init__()
@@ -152,13 +153,13 @@ class FixedNetwork(nn.Module):
         self.head = nn.Linear(sizes.features, len(kind.conditions))
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Return the logits of inputs ``[m, n, INPUTS]``."""
+        """Return the logits ``[m, n, classes]`` of inputs ``[m, n, INPUTS]``."""
         out: Tensor = self.head(F.gelu(self.second(F.gelu(self.first(inputs)))))
         return out
 
 
 class InputNetwork(nn.Module):
-    """Baseline network with the condition as input of every layer (FiLM, Perez et al. 2018)."""
+    """Baseline: one network whose layers the condition scales and shifts (FiLM, Perez 2018)."""
 
     def __init__(self, kind: MachineKind, embedding: int) -> None:
         super().__init__()
@@ -171,7 +172,7 @@ class InputNetwork(nn.Module):
         )
 
     def forward(self, inputs: Tensor, figure_features: Tensor, embedding: Tensor) -> Tensor:
-        """Return the logits of inputs ``[m, n, INPUTS]``."""
+        """Return the logits ``[m, n, classes]`` of inputs ``[m, n, INPUTS]``, given a condition."""
         waves = (figure_features[..., None] * 2 ** torch.arange(self.waves)).flatten(1)
         condition = torch.cat([waves.sin(), waves.cos(), embedding], dim=1)
         gain, shift, gain_2, shift_2 = self.change(condition)[:, None].chunk(4, dim=2)
@@ -181,7 +182,7 @@ class InputNetwork(nn.Module):
 
 
 def three_layer_network(inputs: int, width: int, outputs: int) -> nn.Sequential:
-    """Return a network of three linear layers with GELU."""
+    """Return a network of three linear layers, with GELU between them."""
     return nn.Sequential(
         nn.Linear(inputs, width),
         nn.GELU(),
@@ -193,7 +194,7 @@ def three_layer_network(inputs: int, width: int, outputs: int) -> nn.Sequential:
 
 @torch.no_grad()
 def draw_parameters(module: nn.Module, generator: torch.Generator) -> None:
-    """Draw the initial parameters of a module."""
+    """Draw the initial parameters of all linear layers and weighted directions in a module."""
     for part in module.modules():
         if isinstance(part, nn.Linear):
             bound = part.in_features**-0.5

@@ -1,9 +1,10 @@
 """Pool of simulated machines for training, a few of which are replaced at each step.
 
-Each machine has labelled windows of each condition, and unlabelled records that represent its
-plant: their readings, and the first two moments of their inputs by condition. A step selects some
-machines of the pool, and draws their plants: the mixture of conditions, the number of records, and
-the noise of the release. Each window is thus rendered once and used under several conditions.
+For each machine, the pool has labelled windows of each condition, and unlabelled records that
+represent the records of its plant: their readings, and by condition the mean and mean square of
+their inputs. A training step selects some machines, and draws a plant for each: the mixture of
+conditions among its records, their number, and the noise of its release. So each window is
+simulated once and used for several plants.
 """
 
 import math
@@ -22,15 +23,15 @@ from wg_server.generator.weights.simulators import MachineSimulator
 
 LABELLED_WINDOWS, UNLABELLED_RECORDS = 6, 12
 """Numbers of labelled windows and of unlabelled records per condition and machine."""
-_RENDER_BATCH = 8  # Machines that are rendered at a time
+_RENDER_BATCH = 8  # Machines that are simulated at a time
 _WINDOWS_PER_CONDITION = 4  # Labelled windows per condition in a step
 _RECORD_COUNT_RANGE = (50.0, 5000.0)  # Number of a plant's records, log-uniform
-_RELEASE_EPSILONS = (1.0, 4.0, 0.0)  # Epsilons of releases; 0: exact
+_RELEASE_EPSILONS = (1.0, 4.0, 0.0)  # Epsilons of releases; 0: no noise
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PooledMachines:
-    """Windows and properties of m machines in the training pool, with K conditions each.
+    """Windows and properties of m simulated machines, with K conditions each.
 
     Attributes:
         figures: Declared figures, ``[m, f]``.
@@ -38,7 +39,7 @@ class PooledMachines:
         templates: Templates at the declared lines, ``[m, T, HALF_BINS]``.
         labelled: Inputs of labelled windows, float16 ``[m, K, LABELLED_WINDOWS, INPUTS]``.
         means: Means of the unlabelled records' inputs, by condition, ``[m, K, INPUTS]``.
-        squares: Means of their squares, ``[m, K, INPUTS]``.
+        squares: Mean squares of these inputs, by condition, ``[m, K, INPUTS]``.
         readings: Readings of the unlabelled records, float16 ``[m, K, UNLABELLED_RECORDS, R]``.
     """
 
@@ -54,17 +55,17 @@ class PooledMachines:
         return len(self.figures)
 
     def select(self, rows: Tensor) -> "PooledMachines":
-        """Return the machines at some rows of the pool."""
+        """Return the machines at the given rows."""
         return PooledMachines(*(getattr(self, field.name)[rows] for field in fields(self)))
 
     def replace_rows(self, rows: Tensor, machines: "PooledMachines") -> None:
-        """Replace the machines at some rows of the pool."""
+        """Replace the machines at the given rows, in place."""
         for field in fields(self):
             getattr(self, field.name)[rows] = getattr(machines, field.name)
 
 
 def draw_machines(simulator: MachineSimulator, count: int) -> PooledMachines:
-    """Draw new machines, a few at a time."""
+    """Draw ``count`` new machines with their windows."""
     parts = [
         _render_machines(simulator, min(_RENDER_BATCH, count - start))
         for start in range(0, count, _RENDER_BATCH)
@@ -94,15 +95,15 @@ def _render_machines(simulator: MachineSimulator, count: int) -> PooledMachines:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainingBatch:
-    """Machines of a training step, with plants that release statistics of them.
+    """Machines of a training step, each with a plant that releases a statistic.
 
     Attributes:
-        machines: Data of the m machines.
+        machines: Windows and properties of the m machines.
         labels: Conditions of the n labelled windows, ``[m, n]``.
-        views: Views of these windows, by the scaling of inputs.
-        shares: Shares of conditions among a plant's records, ``[m, K]``.
-        records: Number of a plant's records, ``[m]``.
-        noises: Standard deviations of the noise on sums and count of a release, ``[m, 2]``.
+        views: Inputs and readings of these windows, by the scaling of inputs.
+        shares: Share of each condition among a plant's records, ``[m, K]``.
+        records: Number of each plant's records, ``[m]``.
+        noises: Standard deviations of the noise on sums and count of each release, ``[m, 2]``.
     """
 
     machines: PooledMachines
@@ -115,7 +116,7 @@ class TrainingBatch:
     def simulate_statistics(
         self, reading_map: ReadingMap, generator: torch.Generator
     ) -> StatisticBatch:
-        """Return the plants' released statistics, computed with a reading map."""
+        """Return the statistics that the plants release, computed with a reading map."""
         numbers = reading_map(
             self.machines.readings.float()
         )  # [m, K, UNLABELLED_RECORDS, MACHINE_DIMENSION]
@@ -137,7 +138,7 @@ class MachinePool:
         self._simulator, self._renewals, self._oldest = simulator, renewals, 0
 
     def next_batch(self, count: int, generator: torch.Generator) -> TrainingBatch:
-        """Replace the oldest machines, and return a random batch of machines with plants."""
+        """Replace the oldest machines of the pool, and return ``count`` random ones with plants."""
         oldest = (self._oldest + torch.arange(self._renewals)) % len(self.machines)
         self.machines.replace_rows(oldest, draw_machines(self._simulator, self._renewals))
         self._oldest += self._renewals
@@ -146,7 +147,7 @@ class MachinePool:
 
 
 def batch_with_plants(machines: PooledMachines, generator: torch.Generator) -> TrainingBatch:
-    """Draw plants for machines: mixtures of conditions, numbers of records, and noises."""
+    """Draw a plant for each machine: mixture of conditions, number of records, and noise."""
     count, conditions = machines.labelled.shape[:2]
     columns = torch.randperm(LABELLED_WINDOWS, generator=generator)[:_WINDOWS_PER_CONDITION]
     inputs = machines.labelled[:, :, columns].flatten(1, 2).float()
@@ -171,7 +172,7 @@ def batch_with_plants(machines: PooledMachines, generator: torch.Generator) -> T
 
 
 def draw_release_sizes(count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Draw numbers of records ``[count]`` and noises ``[count, 2]`` of releases."""
+    """Draw numbers of records, ``[count]``, and noises on sum and count, ``[count, 2]``."""
     low, high = (math.log(bound) for bound in _RECORD_COUNT_RANGE)
     records = torch.exp(low + (high - low) * torch.rand(count, generator=generator))
     noises = torch.tensor(

@@ -1,9 +1,10 @@
-"""Label-free statistic of a machine's records, with its known noise.
+"""Statistic of a machine's records without labels, and the known scale of its noise.
 
-A plant releases the sum of its records' numbers (``wg_common.nets.encoder.reading_map``) and their
-count, both with noise for one sensitivity. A generator is conditioned on their ratio, the mean, and
-on the standard deviation of the noise on each of its numbers. A mean of fewer than
-``MACHINE_RECORDS_MINIMUM`` records is dominated by noise, and is left out.
+A plant releases the sum of its records' machine features (the numbers of
+``wg_common.nets.encoder.reading_map``) and their count, with noise for their joint sensitivity. A
+generator is conditioned on their ratio (the mean), and on the standard deviation of the noise on
+each entry of the mean. A mean of fewer than ``MACHINE_RECORDS_MINIMUM`` records is dominated by
+noise, and is not used.
 """
 
 import math
@@ -31,11 +32,11 @@ DELTA = float(DEFAULT_DELTA)  # Delta of simulated releases
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MachineStatistic:
-    """Noisy statistic of a machine's records, with the noise's scale.
+    """Noisy mean of the machine features of a machine's records.
 
     Attributes:
-        mean: Noisy mean of the records' numbers, ``[MACHINE_DIMENSION]``.
-        noise: Standard deviation of the noise on each entry of the mean; 0: exact.
+        mean: Noisy mean of the records' machine features, ``[MACHINE_DIMENSION]``.
+        noise: Standard deviation of the noise on each entry of the mean; 0: no noise.
         records: Number of records, possibly noisy.
     """
 
@@ -54,12 +55,12 @@ class MachineStatistic:
 
     @property
     def has_enough_records(self) -> bool:
-        """True if there are enough records to condition on."""
+        """True if the mean is of enough records to condition a generator on it."""
         return self.records >= MACHINE_RECORDS_MINIMUM
 
 
 def statistic_from_release(statistics: NoisyStatistics) -> MachineStatistic | None:
-    """Return the statistic of a release of machine statistics; None if the noisy count is below 1.
+    """Return the statistic in a release without labels; None if its noisy count is below 1.
 
     Raises:
         DecodeError: The release has another dimension.
@@ -72,11 +73,11 @@ def statistic_from_release(statistics: NoisyStatistics) -> MachineStatistic | No
 
 
 class StatisticBatch(NamedTuple):
-    """Statistics of m machines, with noise and presence of each.
+    """Statistics of m machines, of which some may be absent.
 
     Attributes:
-        means: Noisy means, ``[m, MACHINE_DIMENSION]``.
-        noises: Standard deviation of the noise on each number, ``[m]``.
+        means: Noisy means of machine features, ``[m, MACHINE_DIMENSION]``.
+        noises: Standard deviation of the noise on each entry of a mean, ``[m]``.
         present: 1 for a machine with a statistic, 0 for one without, ``[m]``.
     """
 
@@ -85,7 +86,7 @@ class StatisticBatch(NamedTuple):
     present: Tensor
 
     def shift_by_one(self) -> "StatisticBatch":
-        """Return the batch with each statistic moved to the next machine, as a wrong condition."""
+        """Move each statistic to the next machine, which then has a wrong condition."""
         return StatisticBatch(*(value.roll(1, 0) for value in self))
 
 
@@ -97,7 +98,7 @@ def absent_statistics(count: int) -> StatisticBatch:
 
 
 def batch_of_one(statistic: MachineStatistic | None) -> StatisticBatch:
-    """Return a batch of one machine's statistic, marked as absent for too few records."""
+    """Return a batch of one machine; its statistic is absent if None or of too few records."""
     if statistic is None or not statistic.has_enough_records:
         return absent_statistics(1)
     mean = torch.from_numpy(statistic.mean.astype(np.float32))[None]
@@ -106,7 +107,7 @@ def batch_of_one(statistic: MachineStatistic | None) -> StatisticBatch:
 
 @lru_cache(16)
 def release_noise(epsilon: float) -> tuple[float, float]:
-    """Return the standard deviations of the noise on a sum of numbers, and on the count.
+    """Return the standard deviations of the noise on a sum of features, and on the count.
 
     An epsilon of 0 means no noise.
     """
@@ -121,12 +122,12 @@ def release_noise(epsilon: float) -> tuple[float, float]:
 def simulate_releases(
     means: Tensor, records: Tensor, noises: Tensor, generator: torch.Generator
 ) -> StatisticBatch:
-    """Return statistics with the noise of simulated releases.
+    """Return statistics with the noise of simulated releases; they are *not private*.
 
     Args:
-        means: Exact means of the records' numbers, ``[m, MACHINE_DIMENSION]``.
+        means: Exact means of the records' machine features, ``[m, MACHINE_DIMENSION]``.
         records: Numbers of records, ``[m]``.
-        noises: Standard deviations from ``release_noise``, ``[m, 2]``.
+        noises: Standard deviations on sum and count, from ``release_noise``, ``[m, 2]``.
     """
     draws = torch.randn(len(means), MACHINE_DIMENSION + 1, generator=generator)
     sums = records[:, None] * means + noises[:, :1] * draws[:, :-1]

@@ -1,11 +1,11 @@
-"""Training of a machine model: the losses of its parts on machines of a pool.
+"""Training of a machine model: the losses of its modules on machines of a pool.
 
-All parts are trained by cross-entropy on the same labelled windows of simulated machines.
-Conditioned networks are trained with the noise of the statistic: mixture of conditions, number of
-records and epsilon are drawn in each step, and some machines have no statistic. For some machines
-the latent is set to zero, so that the mean of the latents also yields a good network. The flow
-learns the encoder's latents without influencing them. The reading map, which computes the
-statistic's numbers, is frozen (``reading_map_training``).
+All networks are trained by cross-entropy on the same labelled windows of simulated machines.
+Conditioned networks are trained with noisy statistics: mixture of conditions, number of records and
+epsilon are drawn in each step, and some machines have no statistic. For some machines the latent is
+set to 0 (its prior mean), so that a latent of 0 also yields a good network. The flow learns the
+distribution of the encoder's latents without influencing them. The reading map, which computes the
+machine features of records, is frozen (``reading_map_training``).
 """
 
 from dataclasses import dataclass, replace
@@ -30,9 +30,9 @@ from wg_server.generator.weights.simulators import SIMULATORS, MachineSimulator
 from wg_server.generator.weights.training import Evaluation
 
 _LABEL_SMOOTHING = 0.05
-_LATENT_DROPOUT = 0.35  # Share of machines whose latent is set to zero
+_LATENT_DROPOUT = 0.35  # Share of machines whose latent is set to 0
 _STATISTIC_DROPOUT = 0.25  # Share of machines without a statistic
-_DIVERGENCE_WEIGHT = 2e-4  # Weight of the latents' divergence in the loss
+_DIVERGENCE_WEIGHT = 2e-4  # Weight of the latents' Kullback-Leibler divergence in the loss
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,11 +40,11 @@ class SimulatedMachineCounts:
     """Numbers of simulated machines for training, validation and test.
 
     Attributes:
-        step: Machines per training step.
-        pool: Machines in the pool.
-        renewals: Machines of the pool that each step replaces.
-        validation: Machines on which a checkpoint is selected.
-        test: Machines on which the card is measured.
+        step: Number of machines in each training step.
+        pool: Number of machines in the pool.
+        renewals: Number of machines of the pool that each step replaces.
+        validation: Number of machines on which a checkpoint is selected.
+        test: Number of machines on which the model card is measured.
     """
 
     step: int = 16
@@ -54,12 +54,12 @@ class SimulatedMachineCounts:
     test: int = 100
 
     def for_training_steps(self, steps: int) -> "SimulatedMachineCounts":
-        """Return the numbers for a training of ``steps`` steps; a short one needs a small pool."""
+        """Return these numbers with a smaller pool for a training of few ``steps``."""
         return replace(self, pool=min(self.pool, 5 * steps // 4))
 
 
 def machine_simulator(kind: str, seed: int, stream: Stream) -> MachineSimulator:
-    """Return a simulator of machines of a kind, seeded for a named stream."""
+    """Return the simulator of a kind of machine, seeded from ``seed`` for one random stream."""
     return SIMULATORS[kind](int(streams.stream_generator(stream, seed).integers(1 << 62)))
 
 
@@ -69,10 +69,10 @@ def smoothed_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 class MachineObjective:
-    """Training objective of all networks for one kind of machine.
+    """Training objective of the model of one kind of machine.
 
     Attributes:
-        model: Model that is trained.
+        model: Machine model that is trained.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class MachineObjective:
         return total_loss(self.model, batch, statistics, generator)
 
     def evaluate(self, model: MachineModel) -> Evaluation:
-        """Return validation loss and accuracy of the networks generated without sampling."""
+        """Return validation loss and accuracy of the networks generated with latents of 0."""
         validation, value, right = self._validation, 0.0, 0.0
         for name in INPUT_SCALINGS:
             networks = model.conditioned_networks_for(name)
@@ -128,7 +128,7 @@ def total_loss(
     statistics: StatisticBatch,
     generator: torch.Generator,
 ) -> Tensor:
-    """Return the sum of the losses of all parts, which share no parameters."""
+    """Return the sum of the losses of all networks; they share no parameters."""
     count, total = len(batch.machines), torch.zeros(())
     for name in INPUT_SCALINGS:
         view = batch.views[name]
@@ -153,7 +153,7 @@ def _conditioned_loss(
     statistics: StatisticBatch,
     generator: torch.Generator,
 ) -> Tensor:
-    """Return the summed losses of generated networks, of the latents' bound, and of the flow."""
+    """Return the summed losses of generated networks, latents' divergence, and flow."""
     mean, log_deviation = networks.encode_machines(batch.machines)
     latents = mean + log_deviation.exp() * torch.randn(mean.shape, generator=generator)
     keep_mask = (torch.rand(len(mean), 1, generator=generator) >= _LATENT_DROPOUT).float()
@@ -171,7 +171,7 @@ def _conditioned_loss(
 def flow_loss(
     networks: ConditionedNetworks, latents: Tensor, condition: Tensor, generator: torch.Generator
 ) -> Tensor:
-    """Return the squared error of predicted clean latents at logit-normal times."""
+    """Return the mean squared error of the flow's predictions of latents, at logit-normal times."""
     time = torch.sigmoid(torch.randn(len(latents), generator=generator) + 0.5)
     noise = torch.randn(latents.shape, generator=generator)
     noisy = (1 - time[:, None]) * latents + time[:, None] * noise

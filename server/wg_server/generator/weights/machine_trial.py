@@ -1,10 +1,10 @@
-"""Test machines for a model card, separate from all training machines, and their plants.
+"""Test machines for a model card, which no training uses, and their plants.
 
-Each machine has test windows, a few labelled windows for selecting samples, and a plant with
-records in two mixtures of conditions. The noise of its release is that for ``PLANT_RECORDS``
-records. In the mostly healthy mixture, a smaller number of healthy windows is reweighted to
-represent all of them, so that the mean of their numbers is slightly less exact than at a real
-plant.
+Each machine has test windows, a few labelled windows for selecting among sampled networks, and two
+plants, with different mixtures of conditions among their records. The noise of a release is that
+for ``PLANT_RECORDS`` records. In the mostly healthy mixture, fewer healthy windows are simulated
+and weighted to represent all of them, so that the mean of their machine features is slightly less
+exact than at a real plant.
 """
 
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ LABELLED_WINDOWS, TEST_WINDOWS = 5, 20
 """Numbers of labelled windows and of test windows per condition."""
 MOSTLY_SOUND, EVEN_MIXTURE = "nine in ten sound", "even"
 _MOSTLY_SOUND_SHARE = 0.9  # Share of healthy records in the mostly healthy mixture
-_RENDER_BATCH = 4  # Machines that are rendered at a time
+_RENDER_BATCH = 4  # Machines that are simulated at a time
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,7 +34,7 @@ class SimulatedTestPlants:
     """Plants of m simulated machines, all with one mixture of conditions.
 
     Attributes:
-        numbers: Exact means of their records' numbers, ``[m, MACHINE_DIMENSION]``.
+        numbers: Exact means of their records' machine features, ``[m, MACHINE_DIMENSION]``.
         mean: Means of their records' inputs, ``[m, INPUTS]``.
         spread: Standard deviations of their records' inputs, ``[m, INPUTS]``.
     """
@@ -44,14 +44,14 @@ class SimulatedTestPlants:
     spread: Tensor
 
     def view_inputs(self, inputs: Tensor, scaling: InputScaling, templates: Tensor) -> WindowInputs:
-        """Return inputs ``[m, n, INPUTS]`` as the plants' networks read them, for one scaling."""
+        """Return inputs ``[m, n, INPUTS]`` in one scaling, with their readings at ``templates``."""
         inputs = inputs.float()
         if scaling == "standardised":
             inputs = spectrum_lines.standardise_by(inputs, self.mean[:, None], self.spread[:, None])
         return WindowInputs.from_inputs(inputs, templates)
 
     def simulate_releases(self, epsilon: float, generator: torch.Generator) -> StatisticBatch:
-        """Simulate the plants' releases at an epsilon; 0: exact."""
+        """Return the statistics that the plants release at an epsilon; 0: without noise."""
         count = len(self.numbers)
         noises = torch.tensor(machine_statistic.release_noise(epsilon)).expand(count, 2)
         records = torch.full((count,), float(PLANT_RECORDS))
@@ -70,7 +70,7 @@ class MachineTestSet:
         labels: Conditions of the test windows, ``[K * TEST_WINDOWS]``.
         weights: Weights of the test windows in accuracy, ``[K * TEST_WINDOWS]``, with sum 1.
         labelled: Inputs of labelled windows, float16 ``[m, K, LABELLED_WINDOWS, INPUTS]``.
-        plants: Plants of these machines, by mixture of conditions.
+        plants: Plants of these machines, by the name of their mixture of conditions.
     """
 
     figures: Tensor
@@ -93,7 +93,7 @@ class MachineTestSet:
 def draw_test_set(
     simulator: MachineSimulator, reading_map: ReadingMap, count: int
 ) -> MachineTestSet:
-    """Draw a test set of new machines with their plants."""
+    """Draw a test set of ``count`` new machines with their plants."""
     sizes = [min(_RENDER_BATCH, count - start) for start in range(0, count, _RENDER_BATCH)]
     with torch.inference_mode():
         return _join_test_sets([_render_test_set(simulator, reading_map, size) for size in sizes])
@@ -143,7 +143,7 @@ def _render_test_set(
 
 
 def _weighted_plants(records: Tensor, numbers: Tensor, shares: Tensor) -> SimulatedTestPlants:
-    """Return plants whose means and spreads weight the records by ``shares``, ``[n]``."""
+    """Return plants whose means and deviations weight the n records by ``shares``, ``[n]``."""
     mean = torch.einsum("n,mni->mi", shares, records)
     square = torch.einsum("n,mni->mi", shares, records.square())
     return SimulatedTestPlants(

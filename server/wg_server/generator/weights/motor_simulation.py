@@ -40,16 +40,17 @@ class SimulatedMotors:
     """Batch of m simulated motors.
 
     Attributes:
-        figures: Declared figures, ``[m, 5]``.
-        hidden_figures: Hidden properties, scaled to order 1, ``[m, HIDDEN]``.
+        figures: Declared figures, ``[m, 5]``: supply frequency (Hz), sampling rate (Hz), pole
+            pairs, slip, load.
+        hidden_figures: Hidden properties, scaled to order 1, ``[m, hidden_size]``.
         supply: True periods of the supply per window, ``[m]``.
         modulations: Rate of each modulation in cycles per window, ``[m, _LINE_COUNT]``.
         lower: Amplitude of each lower side band in each condition, ``[m, K, _LINE_COUNT]``.
         upper: Amplitude of each upper side band relative to the lower one, ``[m, _LINE_COUNT]``.
-        third: Amplitude of the third harmonic in each condition, ``[m, K]``.
-        harmonics: Amplitudes of the fifth and seventh harmonics, ``[m, 2]``.
-        drift: Standard deviation of the slow amplitude drift, ``[m]``.
-        noise: Standard deviation of the noise, ``[m]``.
+        third: Amplitude of the supply's third harmonic in each condition, ``[m, K]``.
+        harmonics: Amplitudes of the supply's fifth and seventh harmonics, ``[m, 2]``.
+        drift: Standard deviation of the slow drift of the amplitude, ``[m]``.
+        noise: Standard deviation of the noise, ``[m]``. Amplitudes are relative to the supply's.
     """
 
     figures: Tensor
@@ -94,7 +95,7 @@ class MotorSimulator:
         return torch.stack([supply, rate, pairs, slip, load], dim=1)
 
     def draw_machines(self, count: int) -> SimulatedMotors:
-        """Draw new motors to simulate."""
+        """Draw ``count`` new motors."""
         draw, figures = self._draw, self._draw_figures(count)
         lines = motor.line_frequencies(figures) * (1 + 0.0005 * draw.normal(count, 1))
         supply, shaft, pole_slip = lines.unbind(dim=1)
@@ -147,7 +148,7 @@ class MotorSimulator:
         )
 
     def _draw_levels(self, load: Tensor) -> dict[str, Tensor]:
-        """Draw levels in dB of the supply's line, of a healthy and a damaged motor, ``[m, n]``."""
+        """Draw levels by cause, dB relative to the supply's line; for faults (healthy, damaged)."""
         draw, count = self._draw, len(load)
         weaker = 20 * (0.4 + 0.6 * load).clamp(max=1).log10()  # Bar current grows with the load
         lines = draw.uniform(0, 1, count, _LOADS) < 0.7
@@ -169,7 +170,7 @@ class MotorSimulator:
         }
 
     def simulate_windows(self, machines: SimulatedMotors, count: int) -> Tensor:
-        """Draw currents of each condition, ``[m, 4, count, WINDOW]``."""
+        """Draw ``count`` currents of each condition, ``[m, 4, count, WINDOW_SAMPLES]``."""
         draw, shape = self._draw, (len(machines), len(self.kind.conditions), count)
         time = torch.arange(WINDOW_SAMPLES) / WINDOW_SAMPLES
         supply = machines.supply[:, None, None, None] * (1 + 0.0002 * draw.normal(*shape, 1))
@@ -200,7 +201,7 @@ class MotorSimulator:
         return noise
 
     def _draw_drift(self, shape: tuple[int, ...]) -> Tensor:
-        """Draw drift of unit deviation, slower than the window, ``[*shape, WINDOW]``."""
+        """Draw a drift of order 1, slower than the window, ``[*shape, WINDOW_SAMPLES]``."""
         time = torch.arange(WINDOW_SAMPLES) / WINDOW_SAMPLES
         total = torch.zeros(*shape, WINDOW_SAMPLES)
         for rate in (0.2, 0.4, 0.8):
@@ -209,7 +210,12 @@ class MotorSimulator:
         return total
 
     def _supply_harmonics(self, machines: SimulatedMotors, carrier: Tensor) -> Tensor:
-        """Return the third, fifth and seventh harmonics, if below half the sampling rate."""
+        """Return the supply's 3rd, 5th and 7th harmonics that are below half the sampling rate.
+
+        Args:
+            machines: The m motors.
+            carrier: Phase of the supply, radians, ``[m, K, count, WINDOW_SAMPLES]``, as the result.
+        """
         sizes = torch.cat(
             [
                 machines.third[..., None],

@@ -1,8 +1,9 @@
 """Simulation of process units: their operation, and instruments with errors.
 
-A unit moves about its nominal operation, and each window is one quiet stretch. All instruments of a
-unit have errors of a common quality: a constant gain and bias, a drift over the time of the
-records, an error per window, and noise per sample. No data sheet declares them.
+The operation of a unit varies about its nominal state, and changes at most linearly within a
+window. Instruments have a constant gain and bias, a drift of the bias over the time of the records,
+an error per window, and noise per sample; a random factor per unit scales the errors of all its
+instruments. No data sheet declares these errors.
 
 Not simulated: stuck or jumping instruments, dead times, nonlinear changes within a window,
 controllers, reactions.
@@ -29,8 +30,9 @@ class UnitWindows(NamedTuple):
     """Windows of m units, n of each.
 
     Attributes:
-        values: Displayed values of the instruments, ``[m, n, C, SAMPLES]``.
-        true_quantities: True quantities in their units, ``[m, n, Q]``.
+        values: Displayed values of the C instruments, ``[m, n, C, WINDOW_SAMPLES]``.
+        true_quantities: True values of the Q quantities that soft sensors estimate, in physical
+            units, ``[m, n, Q]``.
     """
 
     values: Tensor
@@ -43,14 +45,14 @@ class SimulatedUnits:
 
     Attributes:
         figures: Declared figures, ``[m, f]``.
-        offsets: Log ratios of true to declared figures, for the uncertain ones, ``[m, 3]``.
-        gain: Gain of each instrument, ``[m, C]``.
+        offsets: Log ratios of true to declared values of three uncertain figures, ``[m, 3]``.
+        gain: Gain of each of the C instruments, ``[m, C]``.
         bias: Bias of each instrument relative to its range, ``[m, C]``.
-        drift: Change of the bias over the time of the records, ``[m, C]``.
-        wander: Standard deviation of the error between windows, ``[m, C]``.
-        noise: Standard deviation of the error between samples, ``[m, C]``.
-        operation_spread: Relative variation of the operation, ``[m]``.
-        fouling: Growth of a deposit between cleanings, ``[m]``.
+        drift: Change of this bias from the middle to the end of the records, ``[m, C]``.
+        wander: Standard deviation of the error per window, relative to the range, ``[m, C]``.
+        noise: Standard deviation of the error per sample, relative to the range, ``[m, C]``.
+        operation_spread: Standard deviation of the operation relative to nominal, ``[m]``.
+        fouling: Factor on the growth of a deposit between cleanings, ``[m]``.
     """
 
     figures: Tensor
@@ -68,9 +70,7 @@ class SimulatedUnits:
 
 
 def units_with_instruments(draw: RandomDraws, figures: Tensor, channels: int) -> SimulatedUnits:
-    """Draw what data sheets leave open about units: instruments, operation and fouling.
-
-    Each unit has a random factor on the errors of all its instruments.
+    """Draw what the data sheets of units leave open: instrument errors, operation and fouling.
 
     Args:
         draw: Source of random numbers.
@@ -95,7 +95,15 @@ def units_with_instruments(draw: RandomDraws, figures: Tensor, channels: int) ->
 def displayed_values(
     draw: RandomDraws, units: SimulatedUnits, true_values: Tensor, changes: Tensor, ranges: Tensor
 ) -> Tensor:
-    """Return displayed values for true values and their changes in a window, both ``[m, n, C]``."""
+    """Return displayed values ``[m, n, C, WINDOW_SAMPLES]`` of instruments with errors.
+
+    Args:
+        draw: Source of random numbers.
+        units: The m units.
+        true_values: True means in n windows, ``[m, n, C]``.
+        changes: Changes of the true values from start to end of a window, ``[m, n, C]``.
+        ranges: Range of each instrument, ``[m, C]``.
+    """
     shape = true_values.shape
     times = draw.uniform(-1, 1, shape[0], shape[1], 1)
     off = (
@@ -111,7 +119,7 @@ def displayed_values(
 
 
 class RandomOperation:
-    """Random operation of units in n windows."""
+    """Random variation of the operation of m units in ``count`` windows each."""
 
     def __init__(self, draw: RandomDraws, units: SimulatedUnits, count: int) -> None:
         self._draw, self._shape, self._use = (
@@ -121,7 +129,10 @@ class RandomOperation:
         )
 
     def draw_about(self, centre: float | Tensor, spread: float, low: float = -1e9) -> Tensor:
-        """Draw values about a centre, ``[m, n]``, bounded below by ``low``."""
+        """Draw normal values about ``centre``, ``[m, count]``, bounded below by ``low``.
+
+        The standard deviation is ``spread`` times the unit's ``operation_spread``.
+        """
         moves = spread * self._use * self._draw.normal(*self._shape)
         return (centre + moves).clamp(min=low)
 
@@ -132,16 +143,16 @@ class ProcessSimulator(Protocol):
     unit: ProcessUnit
 
     def draw_units(self, count: int) -> SimulatedUnits:
-        """Draw new process units to simulate."""
+        """Draw ``count`` new units."""
         ...
 
     def simulate_windows(self, units: SimulatedUnits, count: int) -> UnitWindows:
-        """Draw ``count`` windows of each unit, at random times."""
+        """Draw ``count`` windows of each unit, each at a random time and operation."""
         ...
 
 
 class VesselSimulator:
-    """Simulator of stirred vessels with cooling jackets, see ``ProcessSimulator``."""
+    """Simulator of stirred vessels with cooling jackets; implements ``ProcessSimulator``."""
 
     unit = vessel.UNIT
 
@@ -149,7 +160,7 @@ class VesselSimulator:
         self._draw = RandomDraws(seed)
 
     def draw_units(self, count: int) -> SimulatedUnits:
-        """Draw vessels with residence times of 0.3 to 3 hours."""
+        """Draw ``count`` vessels with residence times of 0.3 to 3 hours."""
         draw = self._draw
         inflow, residence = draw.log_uniform(1, 100, count), draw.log_uniform(0.3, 3, count)
         heat_capacity = draw.log_uniform(1700, 4300, count)
@@ -204,7 +215,7 @@ class VesselSimulator:
 
 
 class ExchangerSimulator:
-    """Simulator of counterflow heat exchangers, see ``ProcessSimulator``."""
+    """Simulator of counterflow heat exchangers; implements ``ProcessSimulator``."""
 
     unit = exchanger.UNIT
 
@@ -212,7 +223,7 @@ class ExchangerSimulator:
         self._draw = RandomDraws(seed)
 
     def draw_units(self, count: int) -> SimulatedUnits:
-        """Draw exchangers with 0.6 to 2.5 transfer units."""
+        """Draw ``count`` exchangers with 0.6 to 2.5 transfer units."""
         draw = self._draw
         hot_flow = draw.log_uniform(1, 100, count)
         hot_capacity = draw.log_uniform(1700, 4300, count)
@@ -255,4 +266,4 @@ class ExchangerSimulator:
 PROCESS_SIMULATORS: Mapping[str, Callable[[int], ProcessSimulator]] = {
     simulator.unit.name: simulator for simulator in (VesselSimulator, ExchangerSimulator)
 }
-"""Simulators by the name of their unit; each takes a seed."""
+"""Simulators by the name of the kind of process unit; each is called with a seed."""

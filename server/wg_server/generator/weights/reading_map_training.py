@@ -1,9 +1,9 @@
-"""Training of reading maps, done once per home of sensor windows when its encoder is fitted.
+"""Training of reading maps, once for a server of sensor windows, when its encoder is fitted.
 
-A map is trained jointly with networks that are generated from its statistic, with the noise of
-releases, so that it extracts from a record what improves networks. These networks are discarded.
-The map is frozen, since plants confirm it as a part of the encoder; later generators are trained
-with it.
+A reading map turns a record's readings into the machine features whose noisy sum a plant releases.
+It is trained jointly with networks that are generated from such releases, so that the features are
+those that improve networks. These networks are discarded. The map is frozen, since plants confirm
+it as a part of the encoder, and later generators are trained with it.
 """
 
 from typing import Any
@@ -35,7 +35,7 @@ from wg_server.zoo.workers import limit_threads
 
 
 class ReadingMapModel(nn.Module):
-    """Reading map, with networks that are generated from its statistic and the data sheet."""
+    """Reading map, with hypernetworks from its statistic and a data sheet to networks."""
 
     def __init__(self, kind: str, sizes: NetworkSizes) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class ReadingMapModel(nn.Module):
         )
 
     def logits(self, batch: TrainingBatch, generator: torch.Generator) -> list[Tensor]:
-        """Return logits ``[m, n, K]`` of the labelled windows for each scaling of inputs."""
+        """Return logits ``[m, n, K]`` of the labelled windows, a tensor per scaling of inputs."""
         embedding = self.embedding(batch.simulate_statistics(self.map, generator))
         figure_features = self.kind.figure_features(batch.machines.figures)
         condition = torch.cat([figure_features, embedding], dim=1)
@@ -55,7 +55,7 @@ class ReadingMapModel(nn.Module):
 
 
 class ReadingMapObjective:
-    """Training objective of a reading map, with the networks that read its statistic.
+    """Training objective of a reading map and the networks generated from its statistic.
 
     Attributes:
         model: Model that is trained.
@@ -105,10 +105,12 @@ def train_reading_maps(
     progress: Progress,
     machine_counts: SimulatedMachineCounts = SimulatedMachineCounts(),  # noqa: B008 - frozen
 ) -> ReadingMaps:
-    """Train the reading maps of a plan's machine kinds.
+    """Train the reading map of each kind of machine and process unit in a plan.
 
     Args:
+        plan: Plan of the zoo, which names the kinds; all known kinds if it names none.
         progress: Called with the number of completed steps over all kinds, and a short text.
+        machine_counts: Numbers of simulated machines.
     """
     maps = {}
     with limit_threads(1):

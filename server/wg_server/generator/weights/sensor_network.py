@@ -1,9 +1,9 @@
 """Soft sensors of process units: a network per kind of unit, and its weights for one plant.
 
-The network takes the condition, which is the data sheet and the statistic with its noise
-(``machine_statistic``), and the readings of a window, standardised by the plant's own records. At
-one plant the condition is constant, so that it is folded into the biases of the first layer: a
-package holds an ordinary small network for this plant.
+The inputs of the network are the readings of a window, standardised by the plant's own records, and
+the condition: the data sheet, and the statistic of the plant with its noise
+(``machine_statistic``). At one plant the condition is constant, so it is folded into the biases of
+the first layer: a package contains an ordinary small network for this plant.
 """
 
 import numpy as np
@@ -30,7 +30,8 @@ class SensorNetwork(nn.Module):
 
     Attributes:
         unit: Kind of process unit.
-        half_width: Half width of the 90 % prediction intervals of scores at unseen units, ``[Q]``.
+        half_width: Half width of the 90 % prediction interval of each score, calibrated on unseen
+            units, ``[Q]``.
     """
 
     half_width: Tensor
@@ -44,14 +45,14 @@ class SensorNetwork(nn.Module):
         self.register_buffer("half_width", torch.zeros(len(unit.quantities)))
 
     def forward(self, readings: Tensor, figures: Tensor, statistics: StatisticBatch) -> Tensor:
-        """Return scores ``[m, n, Q]`` for standardised readings ``[m, n, R]`` of units."""
+        """Return scaled estimates (scores) ``[m, n, Q]`` of standardised readings ``[m, n, R]``."""
         weight, bias = self._first_layer(figures, statistics)
         x = torch.baddbmm(bias[:, None], readings, weight.mT.expand(len(bias), -1, -1))
         out: Tensor = self.rest(x)
         return out
 
     def package_tensors(self, figures: Tensor, statistics: StatisticBatch) -> Tensors:
-        """Return the weights of a package's soft sensor for one unit with figures ``[1, f]``."""
+        """Return the tensors of a soft sensor for one unit, with figures ``[1, f]``, by name."""
         weight, bias = self._first_layer(figures, statistics)
         values = {
             f"{FIRST_LAYER}.weight": weight,
@@ -64,7 +65,7 @@ class SensorNetwork(nn.Module):
         return {name: value.detach().numpy().astype(np.float32) for name, value in values.items()}
 
     def _first_layer(self, figures: Tensor, statistics: StatisticBatch) -> tuple[Tensor, Tensor]:
-        """Return the first layer's weights and its biases ``[m, WIDTH]``, given the condition."""
+        """Return the first layer's weights on readings, and biases ``[m, HIDDEN_WIDTH]``."""
         numbers = [self.unit.figure_features(figures), self.embedding(statistics)]
         weight, readings = self.first.weight, self.unit.reading_count
         over_readings, over_condition = weight[:, :readings], weight[:, readings:]
@@ -75,8 +76,8 @@ class SensorModel(nn.Module):
     """Soft sensor network, with the reading map that computes its statistic.
 
     Attributes:
-        network: The network.
-        map: The reading map, trained with the network or frozen.
+        network: Soft sensor network.
+        map: Reading map, trained with the network, or frozen if it was given.
     """
 
     def __init__(self, network: SensorNetwork, reading_map: ReadingMap | None, seed: int) -> None:

@@ -1,8 +1,9 @@
-"""Training of soft sensors on units that are drawn in each step, with the noise of a release.
+"""Training of soft sensors on simulated units, which are drawn anew in each step.
 
-Each unit has windows with known truth, on which the network is trained, and records without it,
-which represent the plant: their mean and spread, and the mean of their numbers with the noise of a
-release, whose number of records and epsilon are drawn. Some units have no statistic.
+Each unit has windows whose true quantities are known, on which the network is trained, and further
+records, which represent its plant: they standardise the readings, and the mean of their machine
+features is the statistic. It has the noise of a release, whose number of records and epsilon are
+drawn. Some units have no statistic.
 """
 
 import math
@@ -30,24 +31,24 @@ from wg_server.generator.weights.sensor_network import SensorModel, SensorNetwor
 from wg_server.generator.weights.training import Evaluation
 
 TEST_WINDOWS, PLANT_RECORDS, RELEASE_EPSILON = 60, 300, 1.0
-"""Test windows, records without truth, and epsilon of the release, per unit of a card."""
+"""Test windows and further records of each unit for a card, and epsilon of its release."""
 INTERVAL_COVERAGE = 0.9
 """Nominal coverage of the prediction intervals."""
-_UNITS_PER_STEP = 32  # Units per step
-_TAKEN, _UNLABELLED = 24, 80  # Windows per unit with known truth, and without
+_UNITS_PER_STEP = 32
+_TAKEN, _UNLABELLED = 24, 80  # Windows of each unit with known truth, and further records
 _STATISTIC_DROPOUT = 0.15  # Share of units without a statistic
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SensorPlants:
-    """Simulated process units, m at a time, with the records of their plants.
+    """Readings of m simulated process units, and of the records of their plants.
 
     Attributes:
         figures: Declared figures, ``[m, f]``.
         raw_readings: Readings of the windows with known truth, ``[m, n, R]``.
-        readings: The same readings, standardised by the other records.
-        true_scores: True scores of these windows, ``[m, n, Q]``.
-        records: Readings of the records without truth, ``[m, k, R]``.
+        readings: The same readings, standardised by the plant's records, ``[m, n, R]``.
+        true_scores: True quantities of these windows as scores (scaled), ``[m, n, Q]``.
+        records: Readings of the plant's k records, ``[m, k, R]``.
     """
 
     figures: Tensor
@@ -59,7 +60,7 @@ class SensorPlants:
     def simulate_releases(
         self, reading_map: ReadingMap, epsilon: float, generator: torch.Generator
     ) -> StatisticBatch:
-        """Return statistics of simulated releases of the records at an epsilon; 0: exact."""
+        """Return the statistics that the plants release at an epsilon; 0: without noise."""
         count, records = self.records.shape[:2]
         noises = torch.tensor(machine_statistic.release_noise(epsilon)).expand(count, 2)
         means = reading_map(self.records).mean(dim=1)
@@ -70,7 +71,7 @@ class SensorPlants:
 def draw_plants(
     simulator: ProcessSimulator, count: int, known_count: int, records: int
 ) -> SensorPlants:
-    """Draw units with ``known_count`` windows of known truth, and ``records`` records without."""
+    """Draw units, each with ``known_count`` windows of known truth and a plant's ``records``."""
     units = simulator.draw_units(count)
     windows = simulator.simulate_windows(units, known_count + records)
     readings = simulator.unit.readings(windows.values, units.figures)
@@ -86,7 +87,7 @@ def draw_plants(
 
 
 def process_simulator(kind: str, seed: int, stream: Stream) -> ProcessSimulator:
-    """Return the simulator of a kind of unit, seeded for a named stream."""
+    """Return the simulator of a kind of process unit, seeded for one random stream."""
     return PROCESS_SIMULATORS[kind](int(streams.stream_generator(stream, seed).integers(1 << 62)))
 
 
@@ -97,7 +98,10 @@ class SensorObjective:
         model: Model that is trained.
 
     Args:
+        kind: Name of the kind of process unit.
         reading_map: Frozen reading map; None: a map is trained with the network.
+        validation: Number of validation units.
+        seed: Seed of parameters, units and noise.
     """
 
     def __init__(
@@ -126,7 +130,7 @@ class SensorObjective:
         return F.smooth_l1_loss(scores, plants.true_scores)
 
     def evaluate(self, model: SensorModel) -> Evaluation:
-        """Return the validation loss of a model, and as accuracy the R² within units."""
+        """Return the validation loss, and as accuracy R² (explained variance) within units."""
         plants = self._validation
         statistics = plants.simulate_releases(
             model.map, RELEASE_EPSILON, torch.Generator().manual_seed(self._seed)
@@ -137,7 +141,7 @@ class SensorObjective:
         return Evaluation(float(errors.square().mean()), float(r2))
 
     def draw_batch(self, step: int) -> tuple[SensorPlants, StatisticBatch]:
-        """Return the plants and statistics of a step, with random sizes and epsilons."""
+        """Draw the plants of a step, and their statistics for random record counts and epsilons."""
         generator = torch.Generator().manual_seed(self._seed + step)
         plants = draw_plants(self._simulator, _UNITS_PER_STEP, _TAKEN, _UNLABELLED)
         records, noises = machine_pool.draw_release_sizes(_UNITS_PER_STEP, generator)
@@ -149,9 +153,9 @@ class SensorObjective:
 
 @torch.inference_mode()
 def calibrate_and_evaluate(model: SensorModel, count: int, seed: int) -> dict[str, Any]:
-    """Set a trained network's half widths on unseen units, and return its card.
+    """Calibrate a trained network's prediction intervals on unseen units; return its model card.
 
-    Half of the units set the widths, and the coverage is measured on the others.
+    Half of the ``count`` units set the half widths; the coverage is measured on the others.
     """
     unit, generator = model.network.unit, torch.Generator().manual_seed(seed)
     plants = draw_plants(

@@ -1,11 +1,11 @@
 """Model card of networks for machines, measured on machines that no training saw.
 
-All ways to get a network without labels are measured on the same machines, each with two plants:
-one with mostly healthy records, and one with even conditions. All differences are paired by
-machine, and their standard errors are over machines. For each scaling of inputs, conditioned
-networks ship only if they are better than the template network by more than twice the standard
-error of the difference; otherwise the template network ships. A kind that ships only template
-networks needs no release.
+All ways to get a network without labels are measured on the same machines. Each machine has two
+plants: one with mostly healthy records, and one with equally frequent conditions. Differences are
+paired by machine, and standard errors are over machines. For each scaling of inputs, conditioned
+networks are put into packages (they ship) only if they are better than the template network by more
+than twice the standard error of the difference; otherwise the template network ships. A kind of
+machine for which only template networks ship needs no release.
 """
 
 import math
@@ -32,15 +32,15 @@ from wg_server.generator.weights.sheet_generation import (
 )
 
 MARGIN_ERRORS = 2
-"""Standard errors that are subtracted from a difference before it is compared with a bound."""
-MIN_GAIN_BY_SHEET = 0.10  # Smallest loss of their accuracy with another machine's data sheet
+"""Number of standard errors subtracted from a difference before the comparison with its bound."""
+MIN_GAIN_BY_SHEET = 0.10  # Least gain in accuracy by the right data sheet over another machine's
 MIN_SAMPLE_SPREAD = 0.25
-"""Smallest distance between samples at one condition, relative to that between machines' latents; a
-smaller one means that the samples have collapsed."""
-EPSILONS = (1.0, 4.0, 0.0)  # Epsilons of releases; 0: exact
+"""Smallest spread of sampled latents at one condition, relative to the spread of latents between
+machines; a smaller one means that the samples have collapsed."""
+EPSILONS = (1.0, 4.0, 0.0)  # Epsilons of releases; 0: no noise
 LABEL_COUNTS = (2, 5)  # Labels per condition for selecting samples
 DECIDING_EPSILON = 1.0
-"""Epsilon of the release that decides what ships."""
+"""Epsilon of the releases whose accuracies decide which networks ship."""
 
 SHEET_AND_STATISTIC, OTHER_STATISTIC, SHEET_ALONE = (
     "sheet and statistic",
@@ -52,16 +52,16 @@ TEMPLATE, TEMPLATE_OTHER = "template network", "template network, another machin
 FIXED_NETWORK, FILM = "fixed network", "sheet and statistic as inputs (FiLM)"
 
 Rows = dict[str, Tensor]
-"""Accuracy on each machine, ``[m]``, by method and scaling of inputs."""
+"""Accuracy on each machine, ``[m]``, by row name (method and scaling of inputs)."""
 
 
 def row_name(method: str, scaling: InputScaling) -> str:
-    """Return the name of a model card's row."""
+    """Return the name of the model card's row for a method with one scaling of inputs."""
     return f"{method}, {scaling}"
 
 
 def paired_difference(minuend: Tensor, subtrahend: Tensor) -> tuple[float, float]:
-    """Return the mean over machines of a paired difference, and its standard error."""
+    """Return the mean difference of two methods' accuracies by machine, and its standard error."""
     pairs = minuend - subtrahend
     return float(pairs.mean()), float(pairs.std()) / math.sqrt(len(pairs))
 
@@ -69,7 +69,7 @@ def paired_difference(minuend: Tensor, subtrahend: Tensor) -> tuple[float, float
 def measure_methods(
     model: MachineModel, trial: MachineTestSet, mixture: str, epsilon: float, seed: int
 ) -> Rows:
-    """Return every method's accuracy at plants with one mixture of conditions and one epsilon."""
+    """Return all methods' accuracies at plants with one mixture of conditions and one epsilon."""
     generator = torch.Generator().manual_seed(seed)
     plants, rows = trial.plants[mixture], Rows()
     with torch.inference_mode():
@@ -103,7 +103,10 @@ def _condition_rows(
     statistics: StatisticBatch,
     views: tuple[WindowInputs, WindowInputs],
 ) -> Rows:
-    """Return accuracies of networks generated without sampling, for right and wrong conditions."""
+    """Return accuracies of networks with a latent of 0, for right and wrong conditions.
+
+    ``views`` are the test inputs with readings at the right and at another machine's lines.
+    """
     networks = model.conditioned_networks_for(scaling)
     judged_view, other_view = views
 
@@ -130,7 +133,10 @@ def _sample_rows(
     statistics: StatisticBatch,
     surroundings: tuple[SimulatedTestPlants, WindowInputs, torch.Generator],
 ) -> Rows:
-    """Return accuracies of sampled networks: of a single sample, and of the one labels select."""
+    """Return accuracies of sampled networks: of one sample, and of the best by a few labels.
+
+    ``surroundings`` are the plants, the test inputs, and the random generator of the samples.
+    """
     networks = model.conditioned_networks_for(scaling)
     plants, judged_view, generator = surroundings
     condition = networks.embed_condition(trial.figures, statistics)
@@ -156,7 +162,7 @@ def _sample_rows(
 
 
 def relative_sample_distance(model: MachineModel, trial: MachineTestSet, seed: int) -> float:
-    """Return the distance between samples for one machine over that between machines' latents."""
+    """Return the spread of sampled latents for one machine over that of latents of all machines."""
     networks = model.conditioned_networks_for("raw")
     generator = torch.Generator().manual_seed(seed)
     with torch.inference_mode():
@@ -177,7 +183,7 @@ def relative_sample_distance(model: MachineModel, trial: MachineTestSet, seed: i
 def select_networks(
     model: MachineModel, trial: MachineTestSet, seed: int
 ) -> tuple[MachineKindGenerator, dict[str, Any]]:
-    """Decide which networks ship for a kind of machine, and write its card.
+    """Decide which networks ship for a kind of machine; return its generator and model card.
 
     Args:
         trial: Machines that were used for no training or selection.
@@ -239,7 +245,7 @@ def select_networks(
 def _paired_differences(
     rows: Mapping[str, Mapping[float, Rows]], pairs: Mapping[str, tuple[str, str]]
 ) -> dict[str, Any]:
-    """Return paired differences in accuracy by mixture of conditions, at ``DECIDING_EPSILON``."""
+    """Return the differences between pairs of rows, by mixture, at ``DECIDING_EPSILON``."""
     worth: dict[str, Any] = {}
     for mixture, by_epsilon in rows.items():
         part, name = by_epsilon[DECIDING_EPSILON], row_name(SHEET_AND_STATISTIC, "standardised")
@@ -252,12 +258,12 @@ def _paired_differences(
 
 
 def _gain_figures(gain_and_error: tuple[float, float]) -> dict[str, float]:
-    """Return a difference in accuracy and its error, as stored on a model card."""
+    """Return a difference in accuracy and its standard error, as stored on a model card."""
     return dict(zip(("gain", "error"), gain_and_error, strict=True))
 
 
 def _compared_rows(ships: NetworkKind, best_fixed: str) -> dict[str, tuple[str, str]]:
-    """Return the pairs of rows that a model card compares, by description."""
+    """Return the names of the two rows in each comparison of a model card, by its description."""
     made_row, raw = (
         row_name(SHEET_AND_STATISTIC, "standardised"),
         row_name(SHEET_AND_STATISTIC, "raw"),
@@ -303,7 +309,7 @@ OTHER_SHEET_COMPARISON = "the sheet over another machine's"
 
 
 def card_checks(card: Mapping[str, Any]) -> list[CardCheck]:
-    """Return the checks of a model card's figures, each at the worse mixture of conditions."""
+    """Return the checks of a model card; differences are those at the worse mixture."""
     requirements = [
         CardCheck(
             name=f"{card['kind']}: {name}, less {MARGIN_ERRORS} errors",
@@ -341,7 +347,7 @@ def card_table(card: Mapping[str, Any]) -> list[str]:
 
 
 def difference_lines(card: Mapping[str, Any]) -> list[str]:
-    """Format a model card's differences at each mixture, and the networks that are used."""
+    """Format the differences on a model card at each mixture, and the networks that ship."""
     lines, mixtures = [], list(card["worth"])
     for name in card["worth"][mixtures[0]]:
         pairs = [card["worth"][mixture][name] for mixture in mixtures]

@@ -1,8 +1,9 @@
 """Generation of networks for one machine from its data sheet and its released statistic.
 
-The plant names the classes, and only names that describe conditions of the simulator get weights.
-Classes of one condition share its probability. If a machine kind's card found the template network
-as good, for one or both treatments of inputs, the template network is made.
+The plant names the classes, and only names that describe a condition of the simulator get weights
+of their own. Classes with the same condition share its probability. If the model card of a kind of
+machine found the template network as good for a scaling of inputs, the template network is
+generated for that scaling.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,12 +30,13 @@ from wg_server.generator.weights.simulators import SIMULATORS
 
 SAMPLE_COUNT = 16
 SAMPLED_KINDS = (bearing.KIND.name,)
-"""Machine kinds that get samples in addition to the mean. For gears and motors, the best samples on
-raw inputs are worse than the mean on standardised inputs, and the best on these hardly better."""
+"""Kinds of machine that get sampled networks beside the one with a latent of 0 ("mean"). For gears
+and motors, the best sample on raw inputs is worse than the mean on standardised inputs, and the
+best sample on standardised inputs is hardly better."""
 PACKAGE_LIMIT = 64 << 20
-"""Largest package of a generator from data sheets, in bytes."""
+"""Largest size of a package of networks from data sheets, in bytes."""
 NetworkKind = Literal["conditioned", "template"]
-"""Networks made for a machine kind: conditioned networks, or the template network."""
+"""Kind of network that ships for a kind of machine and scaling: conditioned, or the template."""
 
 _FORMAT, _VERSION, _KEY = "weightgate-sheet-generator", 2, "sheet-generator"
 
@@ -44,8 +46,8 @@ class MachineKindGenerator:
     """Generator of networks for one kind of machine.
 
     Attributes:
-        model: Trained model.
-        ships: Networks of the model that are made, by the scaling of inputs.
+        model: Trained model of the kind.
+        ships: Kind of network that is generated, by the scaling of inputs.
     """
 
     model: MachineModel
@@ -54,12 +56,12 @@ class MachineKindGenerator:
     def generate_weights(
         self, figures: Tensor, statistic: MachineStatistic | None, noise: Tensor
     ) -> Iterator[tuple[str, InputScaling, NetworkWeights]]:
-        """Yield networks of a machine with name and scaling of inputs, best first.
+        """Yield (name, scaling of inputs, weights) of networks for one machine, best first.
 
         Args:
             figures: Declared figures, ``[1, f]``.
-            statistic: Statistic of its records, or None.
-            noise: Noise of the samples, ``[samples, latent]``.
+            statistic: Statistic of the machine's records, or None.
+            noise: Standard normal noise from which latents are sampled, ``[samples, latent]``.
         """
         templates = self.model.kind.templates(figures)
         for scaling in reversed(INPUT_SCALINGS):
@@ -78,7 +80,7 @@ class MachineKindGenerator:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DataSheetGenerator:
-    """Trained generator for all kinds of machines and process units.
+    """Generator of networks and soft sensors from data sheets, for all trained kinds.
 
     Attributes:
         kinds: Generators by the kind of machine.
@@ -89,7 +91,7 @@ class DataSheetGenerator:
     sensors: Mapping[str, SensorNetwork] = field(default_factory=dict)
 
     def uses_statistic(self, sheet: DataSheet) -> bool:
-        """Return whether a statistic changes the networks for a data sheet's machine.
+        """Return True if a plant's statistic changes the networks for its data sheet.
 
         Raises:
             ConfigError: The machine's kind is unknown to the generator.
@@ -106,12 +108,12 @@ class DataSheetGenerator:
         samples: int = SAMPLE_COUNT,
         seed: int = 0,
     ) -> tuple[GeneratedCandidate, ...]:
-        """Return networks for a machine: one without sampling, then samples for some kinds.
+        """Return candidate networks for a machine, best first; some kinds get sampled ones, too.
 
         Args:
             sheet: Data sheet of the machine.
             labels: Class names, in the order of the heads' rows.
-            statistic: Statistic of its records; ignored if it does not suffice.
+            statistic: Statistic of the machine's records; ignored if it is of too few records.
             samples: Number of samples for each scaling of inputs.
             seed: Seed of the samples.
 
@@ -159,7 +161,7 @@ class DataSheetGenerator:
 
 
 def pack_sheet_generator(generator: DataSheetGenerator) -> bytes:
-    """Encode a generator of networks from data sheets."""
+    """Encode a generator of networks from data sheets as a safetensors file."""
     models: dict[str, nn.Module] = {name: part.model for name, part in generator.kinds.items()}
     models |= generator.sensors
     tensors = {
@@ -181,7 +183,7 @@ def unpack_sheet_generator(data: bytes) -> DataSheetGenerator:
     """Decode a generator of networks from data sheets.
 
     Raises:
-        DecodeError: The bytes are not such a package of this version.
+        DecodeError: The bytes are not such a file of this version, or are inconsistent.
     """
     tensors, document = container.unpack_tensors(
         data, _KEY, form=_FORMAT, version=_VERSION, limit=PACKAGE_LIMIT
@@ -214,7 +216,10 @@ def _size_document(sizes: NetworkSizes) -> dict[str, int]:
 
 
 def _candidate_tensors(weights: NetworkWeights, rows: Sequence[int | None]) -> Tensors:
-    """Return the tensors of the first of some networks, with one row per class of the plant."""
+    """Return the tensors of the first network; its head gets one row per class of the plant.
+
+    ``rows`` has the index of the condition that each class describes, or None.
+    """
     head_weight, head_bias = head_for_classes(weights.head[0], weights.head_bias[0], rows)
     values = {
         "trunk.first.weight": weights.first[0],

@@ -1,7 +1,8 @@
-"""Simulators of machines, one module per kind, by the kind's name.
+"""Interface of the machine simulators, and the simulators by kind of machine.
 
-A simulator draws machines, each with the figures of its data sheet and with hidden properties, and
-windows of each condition of these machines. Networks are trained only on them.
+A simulator draws machines, each with the figures of a data sheet and with hidden properties that no
+data sheet declares, and windows of these machines in each condition. Networks for machines are
+trained only on such windows.
 """
 
 from collections.abc import Callable, Mapping
@@ -46,11 +47,11 @@ class MachineSimulator(Protocol):
     hidden_size: int
 
     def draw_machines(self, count: int) -> Any:
-        """Draw new machines of the kind, as ``SimulatedMachines``."""
+        """Draw ``count`` new machines of the kind; returns ``SimulatedMachines``."""
         ...
 
     def simulate_windows(self, machines: Any, count: int) -> Tensor:
-        """Draw windows ``[m, K, count, WINDOW]`` of each condition of drawn machines."""
+        """Draw ``count`` windows of each of K conditions, ``[m, K, count, WINDOW_SAMPLES]``."""
         ...
 
 
@@ -62,4 +63,4 @@ SIMULATORS: Mapping[str, Callable[[int], MachineSimulator]] = {
         motor_simulation.MotorSimulator,
     )
 }
-"""Simulators by the name of their kind; each takes a seed."""
+"""Simulators by the name of the kind of machine; each is called with a seed."""

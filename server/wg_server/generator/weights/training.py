@@ -1,11 +1,9 @@
-"""Training loop: AdamW, an exponential moving average of the weights, and its best checkpoint.
+"""Training loop of the generator's modules.
 
 The optimiser is AdamW (Loshchilov and Hutter, ICLR 2019) with linear warm-up, cosine decay and
-gradient-norm clipping. The exponential moving average of the weights is evaluated at intervals, and
-its best checkpoint is the result.
-
-The loop handles steps and learning rates; an ``Objective`` supplies the batches, the loss, and the
-evaluation on validation data.
+gradient-norm clipping. An exponential moving average of the parameters is evaluated at intervals,
+and the average with the lowest validation loss is the result. The loop handles steps and learning
+rates; an ``Objective`` supplies the loss of each step, and the evaluation on validation data.
 """
 
 import copy
@@ -18,9 +16,9 @@ from typing import Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
-WARM_UP_STEPS = 50  # Steps until the learning rate is at its peak
+WARM_UP_STEPS = 50  # Steps until the learning rate reaches its peak
 _MAX_GRADIENT_NORM = 1.0
-_MIN_LOSS_DECREASE = 1e-4  # Smallest decrease of the loss that counts as better
+_MIN_LOSS_DECREASE = 1e-4  # Smallest decrease of the validation loss that counts as better
 Progress = Callable[[int, str], None]  # Called with the completed steps and a short text
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
@@ -28,11 +26,11 @@ ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Quality of a training's checkpoint on validation data.
+    """Quality of a module on validation data.
 
     Attributes:
-        loss: Mean validation loss; the checkpoint with the lowest one is selected.
-        accuracy: Mean validation accuracy, for display.
+        loss: Mean loss; the checkpoint with the lowest one is selected.
+        accuracy: Mean accuracy (or R² of a soft sensor), only for display.
     """
 
     loss: float
@@ -40,7 +38,7 @@ class Evaluation:
 
 
 class Objective(Protocol[ModuleT]):
-    """Training objective of a module, whose randomness depends only on step and seed."""
+    """Training objective of a module, with all randomness from a seed and the steps so far."""
 
     @property
     def model(self) -> ModuleT:
@@ -52,7 +50,7 @@ class Objective(Protocol[ModuleT]):
         ...
 
     def evaluate(self, model: ModuleT) -> Evaluation:
-        """Return the quality of the module on validation data."""
+        """Return the quality of ``model`` on validation data."""
         ...
 
 
@@ -64,7 +62,7 @@ class TrainingSchedule:
         steps: Number of optimiser steps.
         learning_rate: Peak learning rate of AdamW.
         weight_decay: Weight decay of AdamW.
-        average: Decay of the moving average of the weights.
+        average: Decay of the exponential moving average of the parameters.
         evaluate_every: Number of steps between evaluations.
     """
 
@@ -77,7 +75,7 @@ class TrainingSchedule:
 
 @dataclass(frozen=True, slots=True)
 class TrainingResult:
-    """Result of a training: steps, seconds, and validation loss of the selected checkpoint."""
+    """Result of a training: steps, seconds it took, and lowest validation loss."""
 
     steps: int
     seconds: float
@@ -87,10 +85,12 @@ class TrainingResult:
 def train_module(
     objective: Objective[ModuleT], schedule: TrainingSchedule, progress: Progress
 ) -> TrainingResult:
-    """Train an objective's module, and leave the best moving average in it, in evaluation mode.
+    """Train an objective's module in place; it ends with its best average, in evaluation mode.
 
     Args:
-        progress: Called after each evaluation.
+        objective: Module to train, with its losses.
+        schedule: Steps and rates.
+        progress: Called with the number of completed steps and a short text at each evaluation.
     """
     began, model = time.monotonic(), objective.model
     optimiser = torch.optim.AdamW(
