@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -10,9 +10,11 @@ import click
 from wg_client.cli.adoption import chosen_model
 from wg_client.cli.options import home_option
 from wg_common.cli import json_option, print_result
-from wg_common.language import Text, text
+from wg_common.language import Text, list_names, text
 from wg_core.errors import UsageError
+from wg_core.logs import escape_unprintable
 from wg_core.site.home import ClientHome
+from wg_core.snapshot import Duplicate
 from wg_core.wire import canonical
 
 if TYPE_CHECKING:
@@ -112,7 +114,24 @@ def acceptance_lines(results: AcceptanceResults) -> Iterator[str]:
             rejects=error_count_text(judgement.false_rejects),
             wrong=error_count_text(judgement.wrong_labels),
         )
+    yield from near_duplicate_lines(results.near_duplicates)
     yield from missing_record_lines(kept_scores)
+
+
+def near_duplicate_lines(duplicates: Sequence[Duplicate]) -> Iterator[str]:
+    """Yield a warning of acceptance records that are nearly the same as training records."""
+    if duplicates:
+        yield text(
+            "warning: acceptance records that are nearly the same as a training record: {count}"
+            " (first {names}). They make acceptance figures too good: replace them",
+            count=len(duplicates),
+            names=list_names(
+                [
+                    f"{escape_unprintable(d.name)} = {escape_unprintable(d.same_as)}"
+                    for d in duplicates[:3]
+                ]
+            ),
+        )
 
 
 def missing_record_lines(counts: ThresholdCounts) -> Iterator[str]:

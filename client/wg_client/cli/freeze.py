@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from msgspec import UNSET
 
+from wg_client.cli.acceptance import near_duplicate_lines
 from wg_client.cli.options import allow_empty_option, home_option, set_aside_option
 from wg_common import cli
 from wg_common.cli import (
@@ -24,10 +25,11 @@ from wg_common.language import Text, current_language, english_text, list_names,
 from wg_core import errors
 from wg_core.logs import escape_unprintable
 from wg_core.site.home import ClientHome
-from wg_core.snapshot import Problem
+from wg_core.snapshot import Duplicate, Problem
 from wg_core.wire import canonical
 
 if TYPE_CHECKING:
+    from wg_client.data.acceptance_set import AcceptanceSet
     from wg_client.data.inspection import Inspection
     from wg_core.release.freeze import FreezeResult
 
@@ -204,6 +206,7 @@ def freeze_document(result: FreezeResult) -> dict[str, Any]:
         "set_aside": canonical.to_builtins(result.listing.set_aside),
         "duplicates": canonical.to_builtins(result.listing.duplicates),
         "acceptance": acceptance_counts(result),
+        "near_duplicates": canonical.to_builtins(_near_duplicates(result)),
         "encoder_failures": list(_encoder_failures(result)),
         "machine": manifest.machine is not UNSET,
         "unread_machine": result.unread_machine_reason,
@@ -227,13 +230,23 @@ def encoder_failure_line(count: int) -> str:
 
 def acceptance_counts(result: FreezeResult) -> dict[str, int]:
     """Return the records of the acceptance set by label; empty if there is no set."""
-    from wg_client.data import acceptance_set
-
-    data, labels = result.snapshot.read_acceptance_set(), result.snapshot.manifest.schema.labels
-    if not data:
+    acceptance, labels = _acceptance_set(result), result.snapshot.manifest.schema.labels
+    if acceptance is None:
         return {}
-    records = acceptance_set.decode_acceptance_set(data, str(result.snapshot.folder)).records
-    return {name: int((records.labels == at).sum()) for at, name in enumerate(labels)}
+    counted_labels = acceptance.records.labels
+    return {name: int((counted_labels == at).sum()) for at, name in enumerate(labels)}
+
+
+def _near_duplicates(result: FreezeResult) -> tuple[Duplicate, ...]:
+    acceptance = _acceptance_set(result)
+    return () if acceptance is None else acceptance.listing.duplicates
+
+
+def _acceptance_set(result: FreezeResult) -> AcceptanceSet | None:
+    from wg_client.data.acceptance_set import decode_acceptance_set
+
+    data, folder = result.snapshot.read_acceptance_set(), result.snapshot.folder
+    return decode_acceptance_set(data, str(folder)) if data else None
 
 
 def frozen_lines(result: FreezeResult) -> list[str]:
@@ -266,6 +279,7 @@ def frozen_lines(result: FreezeResult) -> list[str]:
             if (counts := acceptance_counts(result))
             else []
         ),
+        *near_duplicate_lines(_near_duplicates(result)),
         *_machine_lines(result),
     ]
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from wg_client.data.dataset import SurveyOptions
 from wg_client.data.inspection import Inspection, inspect_records
+from wg_client.data.near_duplicates import find_near_duplicates
 from wg_client.data.survey import survey_dataset
 from wg_core import atomic
 from wg_core.errors import DataError, VerificationError
@@ -46,7 +47,7 @@ class AcceptanceSet:
     Attributes:
         features: Local features, float32 ``[a, D]``.
         records: Labels, keyed digests and rows of the records.
-        listing: Names of the records, and the folder or file that holds them.
+        listing: Names of the records, the folder or file that holds them, and near-duplicates.
         failures: Records on which the encoder failed, ``[a]``; their features are zeros.
     """
 
@@ -148,7 +149,11 @@ def split_acceptance_set(
         features=features,
         failures=failures,
         records=frozen_records(config, chosen_records, secret),
-        listing=Listing(path=path, names=chosen_records.data.names),
+        listing=Listing(
+            path=path,
+            names=chosen_records.data.names,
+            duplicates=find_near_duplicates(chosen_records, main),
+        ),
     )
     return replace(main, problems=(*main.problems, *problems)), acceptance
 

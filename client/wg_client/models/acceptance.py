@@ -27,6 +27,7 @@ from wg_client.models.manifest import ModelsManifest
 from wg_client.models.passing import PassRule, defect_log_odds, load_pass_rule
 from wg_client.models.predict import ModelInputs
 from wg_core.site.home import ClientHome
+from wg_core.snapshot import Duplicate
 
 GOOD_LABEL_NAMES = frozenset(
     {"ok", "good", "normal", "pass", "no defect", "良品", "正常", "合格", "異常なし", "良"}
@@ -137,12 +138,14 @@ class AcceptanceResults:
         scores: Scores by model; empty if there is no acceptance set that can judge them.
         thresholds: Threshold by model.
         pass_rule: Rule by which records pass the kept model; None if no label means "no defect".
+        near_duplicates: Records of the set that are nearly the same as training records.
     """
 
     kept_model: str
     scores: Mapping[str, AcceptanceScores] = field(default_factory=dict)
     thresholds: Mapping[str, float] = field(default_factory=dict)
     pass_rule: PassRule | None = None
+    near_duplicates: tuple[Duplicate, ...] = ()
 
     def counts_for_model(self, model: str) -> ThresholdCounts | None:
         """Return the counts of one model at its threshold; None if it was not evaluated."""
@@ -198,6 +201,7 @@ def evaluate_package(
         scores={name: scores_of(name) for name in names},
         thresholds={name: model_threshold(home, manifest, name) for name in names},
         pass_rule=passing,
+        near_duplicates=records.listing.duplicates,
     )
 
 

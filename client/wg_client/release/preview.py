@@ -44,7 +44,7 @@ from wg_core.release.freeze import file_stamp
 from wg_core.release.query import ReleaseOrder, canonical_decimal, price_release
 from wg_core.site.config import DataConfig
 from wg_core.site.home import ClientHome
-from wg_core.snapshot import Snapshot
+from wg_core.snapshot import Duplicate, Snapshot
 from wg_core.wire import canonical
 from wg_core.wire.data_sheet import DataSheet
 
@@ -93,6 +93,7 @@ class SnapshotSummary:
         encoder_failures: Number of records on which the encoder failed; they count with zero
             features.
         change: Difference of the data folder from the snapshot.
+        near_duplicates: Acceptance records that are nearly the same as records of the snapshot.
     """
 
     number: int
@@ -101,6 +102,7 @@ class SnapshotSummary:
     duplicates: int
     encoder_failures: int
     change: FolderChange
+    near_duplicates: tuple[Duplicate, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -369,6 +371,9 @@ def _snapshot_summary(plant: PlantData) -> SnapshotSummary:
         duplicates=len(listing.duplicates),
         encoder_failures=len(encoder_failures(plant.snapshot)),
         change=compare_folder(plant),
+        near_duplicates=()
+        if plant.acceptance_set is None
+        else plant.acceptance_set.listing.duplicates,
     )
 
 

@@ -5,20 +5,28 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from tests.client.conftest import LABELS, MakePlant, TestPlant, waves, write_npz
+from PIL import Image
+from tests.client.conftest import LABELS, MakePlant, TestPlant, pictures, waves, write_npz
 
+from wg_client.cli.freeze import frozen_lines
 from wg_client.cli.main import group
 from wg_client.data import acceptance_set
 from wg_client.data import plant as plants
 from wg_client.data.acceptance_set import AcceptanceSet
+from wg_client.data.inspection import Inspection, inspect_records
+from wg_client.data.near_duplicates import find_near_duplicates
+from wg_client.data.survey import survey_dataset
 from wg_client.fitting.linear_head import LinearHead
 from wg_client.selection.delivery import apply_and_adopt
 from wg_core.errors import ConfigError, DataError, UsageError, VerificationError
 from wg_core.site.config import DataConfig
+
+DATASETS = Path(__file__).parents[4] / "shared" / "datasets"
 
 
 def _acceptance(plant: TestPlant) -> AcceptanceSet:
@@ -49,6 +57,96 @@ def test_a_record_of_the_data_set_judges_nothing(make_plant: MakePlant, tmp_path
     frozen = plant.freeze()
     assert frozen.records == 8 and len(_acceptance(plant)) == 0
     assert all("acceptance set" in problem.reason for problem in frozen.listing.set_aside)
+
+
+def _written(path: Path, records: Any) -> Inspection:
+    """An inspected data set of windows, or of texts with one label."""
+    if isinstance(records, np.ndarray):
+        np.savez(path, x=records, y=np.zeros(len(records), int), classes=np.array(["a"]))
+    else:
+        path.write_text("".join(json.dumps({"text": t, "label": "a"}) + "\n" for t in records))
+    return inspect_records(survey_dataset(path), has_units=False)
+
+
+def test_copies_of_pictures_are_named_and_stay_in_the_set(
+    make_plant: MakePlant, tmp_path: Path
+) -> None:
+    plant = make_plant({0: 6, 1: 6}, frozen=False)
+    with np.load(plant.config.data.path) as file:
+        originals = file["x"]
+    others = pictures(np.random.default_rng(77), 1, 8)
+    for name in LABELS[:2]:
+        (tmp_path / "spare" / name).mkdir(parents=True)
+    for row in range(4):
+        copy = Image.fromarray(originals[row]).resize((48, 48), Image.Resampling.LANCZOS)
+        copy.save(tmp_path / "spare" / LABELS[0] / f"copy{row}.jpg", quality=75)
+    for row, picture in enumerate(others):
+        Image.fromarray(picture).save(tmp_path / "spare" / LABELS[1] / f"other{row}.png")
+    plant.configure(data=replace(plant.config.data, acceptance=str(tmp_path / "spare")))
+    frozen = plant.freeze()
+    assert len(_acceptance(plant)) == 12
+    said = [(found.name, found.same_as) for found in _acceptance(plant).listing.duplicates]
+    assert said == [(f"{LABELS[0]}/copy{row}.jpg", f"data.npz[{row}]") for row in range(4)]
+    first = "bars/copy0.jpg = data.npz[0], bars/copy1.jpg = data.npz[1], bars/copy2.jpg = data"
+    (line,) = [line for line in frozen_lines(frozen) if "nearly the same" in line]
+    assert f": 4 (first {first}" in line and "replace them" in line
+    words = ["check", "--home", str(plant.home.root)]
+    said_by_check = " ".join(CliRunner().invoke(group, words).stdout.split())
+    assert "warning: acceptance records that are nearly the same" in said_by_check
+    document = json.loads(CliRunner().invoke(group, [*words, "--json"]).stdout)
+    assert len(document["snapshot"]["near_duplicates"]) == 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", ["neu_det", "gtsrb", "elpv_mono", "fashion_mnist", "deeppcb_a", "mnist10k"]
+)
+def test_copies_of_real_pictures_are_found_and_few_others(name: str, tmp_path: Path) -> None:
+    if not (DATASETS / name).is_dir():
+        pytest.skip(f"no {DATASETS / name}")
+    with np.load(DATASETS / name / "data.npz") as file:
+        x, split = file["x"], file["split"]
+    rng = np.random.default_rng(1)
+    mine = _written(tmp_path / "mine.npz", x[rng.permutation(np.flatnonzero(split == 0))[:3000]])
+    other = _written(tmp_path / "other.npz", x[rng.permutation(np.flatnonzero(split == 1))[:600]])
+    assert len(find_near_duplicates(other, mine)) <= 0.012 * len(other.data)
+    for factor, quality in ((1.0, 75), (0.75, None), (1.5, None), (1.5, 75)):
+        copies = []
+        for row in range(200):
+            picture = Image.fromarray(mine.read(row)[0])
+            picture = picture.resize((round(picture.width * factor),) * 2)
+            if quality is not None:
+                picture.save(tmp_path / "copy.jpg", quality=quality)
+                picture = Image.open(tmp_path / "copy.jpg")
+            copies.append(np.asarray(picture))
+        found = find_near_duplicates(_written(tmp_path / "copies.npz", np.array(copies)), mine)
+        right = [one for one in found if one.name == one.same_as.replace("mine", "copies")]
+        assert len(right) >= 0.93 * 200, (factor, quality)
+
+
+def test_overlapping_cuts_of_a_recording_are_near_duplicates(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    recording = rng.normal(size=(2, 2048)).astype(np.float32)
+    starts = range(0, 1024, 64)
+    mine = np.array([recording[:, start : start + 64] for start in starts])
+    cuts = np.array([recording[:, start + 32 : start + 96] for start in starts[:4]])
+    still = np.ones((1, 2, 64), np.float32)
+    others = np.concatenate([waves(rng, 0, 3), cuts, recording[None, :, 1500:1564], still])
+    found = find_near_duplicates(
+        _written(tmp_path / "others.npz", others),
+        _written(tmp_path / "mine.npz", np.concatenate([mine, waves(rng, 0, 3), still])),
+    )
+    assert {duplicate.name for duplicate in found} == {f"others.npz[{row}]" for row in range(3, 7)}
+
+
+def test_equal_words_in_other_writing_are_near_duplicates(tmp_path: Path) -> None:
+    mine = _written(tmp_path / "mine.jsonl", ["The pump hums.", "Seal 4 leaks", "!!", "火花が出た"])
+    others = ["the  pump HUMS", "seal 5 leaks", "?", "火花が出た。", "THE PUMP hums!"]
+    found = find_near_duplicates(_written(tmp_path / "others.jsonl", others), mine)
+    assert [(one.name, one.same_as) for one in found] == [
+        (f"others.jsonl line {row}", f"mine.jsonl line {same}")
+        for row, same in ((1, 1), (4, 4), (5, 1))
+    ]
 
 
 def test_a_share_leaves_the_data_set_and_moves_nothing_else(

@@ -1,0 +1,127 @@
+"""Near-duplicates: acceptance records that are nearly the same as records of the data set.
+
+*Images*: resized or recompressed copies, and other exposures of one scene. Grey thumbnails are
+compared by their cosine at two scales: the thumbnail, and the details that a coarser one lacks.
+Features of the encoder do not serve: compression changes them more than another part does.
+
+*Texts*: equal letters, marks and digits, whatever the case, punctuation and white space.
+
+*Windows*: overlapping cuts of one recording, which share a run of samples bit by bit. The runs of a
+window with the smallest hashes stand for all of them (Broder 1997, *On the resemblance and
+containment of documents*).
+
+Nothing is left out because of it, and nothing that leaves the plant depends on it. Not guaranteed:
+that a copy is found if it is cropped, turned or resampled, or has fewer than 28 pixels a side.
+"""
+
+import unicodedata
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wg_client.data.inspection import Inspection
+from wg_common.modalities.base import Record
+from wg_common.modalities.images import Images
+from wg_common.modalities.windows import Windows
+from wg_core.site.reading import RECORDS_AT_ONCE
+from wg_core.snapshot import Duplicate
+
+SMALLEST_COSINE = 0.982
+"""Smallest cosine, at both scales, of two images that are the same picture."""
+_SIDE, _COARSE_SIDE = 16, 4
+_HASHES = 16  # Runs that stand for a window; overlaps by half share one with 99 %
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+
+
+def find_near_duplicates(judges: Inspection, others: Inspection) -> tuple[Duplicate, ...]:
+    """Find the records of ``judges`` that are nearly the same as one of ``others``.
+
+    Raises:
+        DataError: A record cannot be read again.
+    """
+    if not len(judges.data) or not len(others.data):
+        return ()
+    find = _similar_pictures if judges.data.modality == Images.name else _shared_keys
+    names, other_names = judges.data.names, others.data.names
+    return tuple(
+        Duplicate(name=names[row], same_as=other_names[other])
+        for row, other in sorted(find(judges, others))
+    )
+
+
+def _similar_pictures(judges: Inspection, others: Inspection) -> Iterator[tuple[int, int]]:
+    """Yield the row of each similar judge, and that of the most similar other record."""
+    n, m = len(judges.data), len(others.data)
+    views = _picture_views(judges, range(n))
+    sample = sorted({*np.linspace(0, m - 1, RECORDS_AT_ONCE).astype(int).tolist()})
+    mean = np.concatenate([views, _picture_views(others, sample)], axis=1).mean(axis=1)[:, None]
+    views = _unit_rows(views - mean)
+    cosines, nearest = np.full(n, SMALLEST_COSINE), np.full(n, -1)
+    for start in range(0, m, RECORDS_AT_ONCE):
+        rows = range(start, min(start + RECORDS_AT_ONCE, m))
+        other_views = _unit_rows(_picture_views(others, rows) - mean)
+        part = (views @ other_views.transpose(0, 2, 1)).min(axis=0)
+        best = part.max(axis=1)
+        nearest = np.where(best > cosines, start + part.argmax(axis=1), nearest)
+        cosines = np.maximum(best, cosines)
+    yield from ((row, int(nearest[row])) for row in np.flatnonzero(nearest >= 0).tolist())
+
+
+def _picture_views(inspection: Inspection, rows: Iterable[int]) -> NDArray[np.float32]:
+    """Return thumbnails of images and their details, of unit length, ``[2, n, pixels]``."""
+    from PIL import Image
+
+    bilinear, pixels = Image.Resampling.BILINEAR, []
+    for row in rows:
+        picture = Image.fromarray(inspection.read(row)[0]).convert("L").convert("F")
+        thumbnail = picture.resize((_SIDE, _SIDE), bilinear)
+        coarse = thumbnail.resize((_COARSE_SIDE, _COARSE_SIDE), bilinear)
+        coarse = coarse.resize((_SIDE, _SIDE), Image.Resampling.BICUBIC)
+        pixels.append([np.asarray(thumbnail).ravel(), np.asarray(coarse).ravel()])
+    thumbnails, coarse_ones = np.array(pixels, dtype=np.float32).transpose(1, 0, 2)
+    whole = thumbnails - thumbnails.mean(axis=1, keepdims=True)
+    return _unit_rows(np.stack([whole, thumbnails - coarse_ones]))
+
+
+def _unit_rows(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    norms = np.linalg.norm(x, axis=-1, keepdims=True)
+    return np.asarray(x / np.maximum(norms, 1e-6), dtype=np.float32)
+
+
+def _shared_keys(judges: Inspection, others: Inspection) -> Iterator[tuple[int, int]]:
+    """Yield the row of each judge that has a key of another record, and that record's row."""
+    keys_of = _window_keys if judges.data.modality == Windows.name else _text_keys
+    rows_by_key: dict[str | int, set[int]] = {}
+    for row in range(len(judges.data)):
+        for key in keys_of(judges.read(row)[0]):
+            rows_by_key.setdefault(key, set()).add(row)
+    known_rows = set[int]()
+    for other in range(len(others.data)):
+        for key in keys_of(others.read(other)[0]):
+            new_rows = rows_by_key.pop(key, set()) - known_rows
+            known_rows |= new_rows
+            yield from ((row, other) for row in new_rows)
+
+
+def _text_keys(record: Record) -> set[str | int]:
+    letters = unicodedata.normalize("NFKC", str(record)).casefold()
+    key = "".join(c for c in letters if unicodedata.category(c)[0] in "LMN")
+    return {key} if key else set()
+
+
+def _window_keys(record: Record) -> set[str | int]:
+    """Return the smallest hashes of runs, a quarter of a window long, that are not constant."""
+    window = np.ascontiguousarray(record, dtype=np.float32)
+    length = min(max(window.shape[1] // 4, 4), window.shape[1])
+    factors = _GOLDEN * np.arange(1, 2 * len(window), 2, dtype=np.uint64)
+    samples = _mix((window.view(np.uint32) * factors[:, None]).sum(axis=0, dtype=np.uint64))
+    runs = np.lib.stride_tricks.sliding_window_view(samples, length)
+    powers = np.cumprod(np.full(length, _GOLDEN), dtype=np.uint64)
+    hashes = _mix(np.asarray(runs @ powers, dtype=np.uint64))
+    return set(np.sort(hashes[(runs != runs[:, :1]).any(axis=1)])[:_HASHES].tolist())
+
+
+def _mix(hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Mix the bits of hashes, so that their order says nothing about the values."""
+    return np.asarray((hashes ^ (hashes >> np.uint64(29))) * _GOLDEN, dtype=np.uint64)
