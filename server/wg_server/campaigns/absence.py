@@ -1,8 +1,8 @@
-"""Reason why a site is offline, as far as the server can know: a code and a figure.
+"""Codes for why a site is offline, each with a figure: a time, or the error of a clock.
 
-TLS refuses a node with an expired certificate before it can identify itself. Its absence is
-therefore explained from the store: the expiry of its certificate, its last request, and what the
-fleet listener recorded about it (``store.troubles``).
+TLS refuses a node with an expired certificate before the server learns whose it is. The reason is
+therefore derived from the store: the expiry of the site's certificate, its last request, and what
+the fleet listener recorded about it (``store.troubles``).
 """
 
 from wg_server.store.campaigns import CampaignTask
@@ -18,9 +18,9 @@ NOT_FETCHED = "not-fetched"
 
 
 def site_absence(status: SiteStatus, current_time: float) -> tuple[str, float]:
-    """Return a code for why a site is offline (empty if online), and the figure for it.
+    """Return a code for why a site is offline (empty if it is online), and the code's figure.
 
-    The figure is a Unix time, or for a wrong clock its error in seconds.
+    The figure is a Unix time, the error of a wrong clock in seconds, or 0.0 if the code has none.
     """
     if status.uses_files:
         return USES_FILES, 0.0
@@ -39,7 +39,7 @@ def site_absence(status: SiteStatus, current_time: float) -> tuple[str, float]:
 def deadline_absence(
     task: CampaignTask, status: SiteStatus, current_time: float
 ) -> tuple[str, float]:
-    """Return a code for why a site missed its deadline, and the figure for it."""
+    """Return a code for why a site missed its deadline, and its figure as in ``site_absence``."""
     code, figure = site_absence(status, current_time)
     if code:
         return code, figure

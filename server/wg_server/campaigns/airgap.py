@@ -25,10 +25,11 @@ class PackageSummary:
 
     Attributes:
         site: Name of the recipient.
-        request_id: Id that the package answers.
+        request_id: Random id of the request that the package names.
         release_id: Id of the recipient's release.
-        bytes: Size of the package.
-        is_statistic_unused: The release holds a statistic of a machine whose networks use none.
+        bytes: Size of the package, in bytes.
+        is_statistic_unused: True if the package's networks do not use the released machine
+            statistics.
     """
 
     site: str
@@ -48,8 +49,8 @@ def generate_from_file(
     """Verify and store the release in ``source``, and write a package for its site to ``out``.
 
     Raises:
-        ConfigError: A file is missing, the site is not enrolled, or no installed generator makes
-            this architecture.
+        ConfigError: A file is missing, the site is not enrolled, or no installed generator has
+            weights for it.
         DecodeError: ``source`` is not a statistics file.
         VerificationError: The release is invalid or in quarantine, or the generator is damaged.
         WitnessRefused: The site's ledger contradicts an earlier checkpoint.

@@ -29,7 +29,7 @@ from wg_server.store.succession import EnrolledLog
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteKey:
-    """Ledger key of a site, with the site's name and state and the ledger's origin."""
+    """Public key of a site's ledger, in hex and as verifier keys (c2sp.org/signed-note)."""
 
     site: str
     state: str
@@ -69,9 +69,9 @@ class SiteExport:
 
     Attributes:
         site: Name of the site.
-        files: Number of files received from it.
-        logs: Number of its ledgers.
-        succession: Classification of the ledger in use.
+        files: Number of statistics files received from the site.
+        logs: Number of ledgers that the site used, one after another.
+        succession: Classification of the ledger in use, see ``store.succession``.
         checkpoint_size: Number of cosigned entries of the ledger in use; zero if none was cosigned.
         forks: Number of pairs of contradicting checkpoints of its ledgers.
         refused_files: Number of files whose ledger did not extend the cosigned checkpoint.
@@ -121,10 +121,10 @@ def server_keys(home: ServerHome) -> ServerKeys:
 
 
 def export_for_auditors(home: ServerHome, out: Path, names: Sequence[str]) -> list[SiteExport]:
-    """Write a folder for auditors; see ``wg_common.auditor_record``.
+    """Write a folder for auditors, and return one summary per site, sorted by name.
 
     Args:
-        out: Folder to write; must be empty or missing.
+        out: Folder to write, empty or missing; see ``wg_common.auditor_record`` for its files.
         names: Sites to export; nothing about other sites is written.
 
     Raises:
@@ -204,7 +204,7 @@ def _site_record(site: StoredSite, logs: Sequence[EnrolledLog]) -> SiteRecord:
 
 
 def _write_files(home: ServerHome, store: ServerStore, site: StoredSite, folder: Path) -> int:
-    """Write statistics files, replaced logs and membership proofs of a site; count the first."""
+    """Write a site's statistics files, logs and proofs; return the number of statistics files."""
     count = 0
     for member in site_membership_proofs(home, store, site.name):
         name = f"{member.package_id}{auditor_record.MEMBERSHIP_SUFFIX}"

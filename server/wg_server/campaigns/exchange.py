@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 MESSAGE_TRIES = 100
 MAX_IN_FLIGHT_BYTES = 128 << 20
 """Largest total size of messages in flight, in bytes: Flower's link state holds them in memory."""
-MESSAGE_OVERHEAD_BYTES = 8 << 10  # Size of a message there without its payload
+MESSAGE_OVERHEAD_BYTES = 8 << 10  # Memory of a message in flight besides its payload
 _TRANSIENT_REFUSALS = frozenset({"peer", "witness", fleet.UNAVAILABLE})
 """Refusal codes of a site that could not answer, so that another try may succeed."""
 _APPROVAL_POLL_SECONDS = 60.0  # Pause between repeats of a request that awaits a person's decision
@@ -111,14 +111,14 @@ class MessageExchange:
                 self._handle_reply(ask, reply)
 
     def send(self, requests: Sequence[SiteRequest]) -> bool:
-        """Send requests to sites that are online and wait for no other message of the campaign.
+        """Send each request that is due: its site is online, and it is not in flight already.
 
         Args:
             requests: All current requests; messages in flight that are not among them are
                 withdrawn.
 
         Returns:
-            Whether some requests may be left, see ``send_remaining``.
+            True if some requests may still be unsent, see ``send_remaining``.
         """
         # Age after which an idle Flower run is closed, which frees its memory.
         run_seconds = 3600.0
@@ -136,7 +136,7 @@ class MessageExchange:
         At most ``MAX_IN_FLIGHT_BYTES`` are in flight at a time.
 
         Returns:
-            Whether some requests may be left until others are answered.
+            True if some requests may still be unsent, for lack of time or of room in flight.
         """
         start = time.monotonic()
         room = MAX_IN_FLIGHT_BYTES - sum(flight.size for flight in self._flights.values())
@@ -144,7 +144,7 @@ class MessageExchange:
             if (ask := next(self._unsent, None)) is None:
                 return False
             campaign_id, name, request = ask.key
-            run = self._open_run()  # outside ``isolate``: a failure here concerns all sites
+            run = self._open_run()  # not isolated: a failure here concerns all sites
             with (
                 logs.log_context(campaign=campaign_id, site=name, request=request),
                 fail_task_on_error(self._queue, campaign_id, name, "message"),
@@ -173,7 +173,7 @@ class MessageExchange:
         self._not_before = {key: t for key, t in self._not_before.items() if key in keys}
 
     def _sendable_requests(self, requests: Sequence[SiteRequest]) -> Iterator[SiteRequest]:
-        """Yield requests to send now: the site is online, and waits for no other message."""
+        """Yield the requests to send now: site online, not in flight, pause after a try over."""
         if not requests:
             return
         online = self._state.online_sites({ask.site.name: ask.site for ask in requests}.values())

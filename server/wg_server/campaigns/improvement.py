@@ -1,9 +1,9 @@
 """Comparison of a new package with the one that a plant has.
 
-A package describes a plant's classes, as known from other sites, by a posterior, whose variance
-falls with more sites. A better package is sent only if this variance, summed over classes and
-directions, is at least a fifth lower than in the previous package, as with five sites for every
-four.
+A package describes what other sites' releases say about a plant's classes by a posterior, whose
+variance falls with the number of sites. A better package is sent only if this variance, summed over
+classes and directions, is at least a fifth lower than in the previous package. This takes about
+five sites for every four before.
 """
 
 from pathlib import Path
@@ -22,9 +22,9 @@ MIN_VARIANCE_REDUCTION = 0.2
 
 
 def is_more_informative(previous_package: Path, package: bytes) -> bool:
-    """Return whether a package rests on more information than the previous package.
+    """Return whether a package's posterior variance is enough below the previous package's.
 
-    It counts as more informative if the previous package is missing or either has no posterior.
+    True as well if the previous package's file is missing, or if either package has no posterior.
     """
     if not previous_package.is_file():
         return True

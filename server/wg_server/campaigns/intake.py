@@ -1,12 +1,12 @@
 """Intake of releases: checks of signature, ledger coverage, query and plausibility.
 
-Both paths use the same checks. Over the network the checkpoint was cosigned before the release was
-sent. A file from a site without a network carries a consistency proof instead, and the checkpoint
-is cosigned here, against the same stored checkpoint.
+A release arrives over the network or as a file, and passes the same checks. Over the network, the
+ledger's checkpoint was cosigned before the release was sent. A file from a site without a network
+carries a consistency proof instead, and its checkpoint is cosigned here if it extends the last one.
 
-An implausible release (``plausibility``) was made and charged all the same: it is stored in
-quarantine, and enters no weights until the operator accepts it. A public statement (epsilon 0) has
-no numbers: it is stored like a release, and enters only the weights of its own plant.
+An implausible release (``plausibility``) is stored in quarantine, since the plant has already paid
+for it, and is used for no weights until the operator accepts it. A public statement (epsilon 0)
+holds no statistics: it is stored like a release, and is used only for its own plant's weights.
 """
 
 import logging
@@ -61,7 +61,7 @@ def accept_release(
     """Verify a release and its ledger proof against its query; return the row to store.
 
     Raises:
-        DecodeError: The bytes are not a covered release.
+        DecodeError: The bytes are not a release with its ledger entries.
         VerificationError: The release is not validly signed, not covered by a witnessed ledger, or
             does not match the query.
     """
@@ -99,10 +99,10 @@ def accept_release_file(
 
     Raises:
         ConfigError: The site is not enrolled.
-        DecodeError: The bytes are not a covered release.
+        DecodeError: The bytes are not a release with its ledger entries.
         VerificationError: The release is invalid, or made with another encoder.
         WitnessRefused: The site's ledger contradicts an earlier checkpoint. The file is stored for
-            auditors: its release was charged, perhaps on another copy of the ledger.
+            auditors, since its release was charged, perhaps on another copy of the ledger.
     """
     statistics = _decode_bundle(data)
     claimed_release = _claimed_recipient(statistics)
@@ -174,10 +174,10 @@ def check_release_usable(release: StoredRelease) -> None:
 
 
 def check_witness_quorum(site: StoredSite, release: ReceivedBundle, witness: LedgerWitness) -> None:
-    """Check that a release has the quorum of cosignatures in ``server.yaml``, this server included.
+    """Check that enough known witnesses, this server included, cosigned a release's ledger.
 
     Raises:
-        VerificationError: Too few known witnesses cosigned the ledger.
+        VerificationError: There are fewer than ``witness_quorum`` in ``server.yaml``.
     """
     for text in release.proofs:
         note = proof.decode(text, subject="proof").note
@@ -206,7 +206,7 @@ def _decode_bundle(data: bytes) -> ReceivedBundle:
 
 
 def _claimed_recipient(release: ReceivedBundle) -> PackageRecipient:
-    """Return the plant that a file names, without verification."""
+    """Return the plant that a received file claims to come from, without verification."""
     if isinstance(release, StatisticsBundle):
         return recipient_from_release(statistics_file.read_manifest(release.release))
     statement = entries.decode(release.entry, subject="statement entry")

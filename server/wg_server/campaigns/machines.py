@@ -1,8 +1,9 @@
 """Selection of sites that a campaign for machine statistics asks.
 
-The server knows the data sheet of a site that released or stated before. It skips a site that has
-not answered yet, and one for whose machine networks use no statistic: it would pay for nothing. A
-site without a supported machine is asked only by name; it refuses with a code, and pays nothing.
+The server knows a site's data sheet from an earlier release or public statement. It skips a site
+that sent neither, and a site for whose kind of machine the networks use no statistic: the site
+would spend budget for nothing. A site without a supported machine is asked only if the operator
+names it; it refuses with a code, and spends nothing.
 """
 
 import logging
@@ -19,10 +20,10 @@ log = logging.getLogger(__name__)
 
 
 def statistic_use_by_kind(home: ServerHome, version: GeneratorVersion) -> dict[str, bool]:
-    """Return for each machine kind that the encoder reads: True if its networks use statistics.
+    """Return, for each machine kind that the encoder reads, whether its networks use statistics.
 
-    The model card decides; a soft sensor that passes its checks always uses one. This function
-    imports torch, which no process that carries messages does.
+    The model card decides; a soft sensor that passes its checks always uses them. This function
+    imports torch, and is therefore not for processes that carry messages.
 
     Raises:
         ConfigError: No kind uses statistics.
@@ -57,13 +58,14 @@ def skip_reasons(
     *,
     sites_are_named: bool,
 ) -> dict[str, str]:
-    """Return a code of the reason for each site that a campaign for machine statistics skips.
+    """Return the sites that a campaign for machine statistics skips, each with a reason code.
 
     Args:
         store: The server's store.
         sites: Names of the sites.
         statistic_uses: See ``statistic_use_by_kind``.
-        sites_are_named: The operator named the sites.
+        sites_are_named: True if the operator named the sites; a site without a supported machine
+            is then not skipped.
     """
     newest, codes = store.newest_answer_ids(), {}
     for site in sites:
@@ -78,7 +80,7 @@ def skip_reasons(
 
 
 def _declared_kind(store: ServerStore, release_id: str) -> str | None:
-    """Return the machine kind that a site's answer declares, or ""; None: unreadable answer."""
+    """Return the machine kind in a site's answer; empty: no machine; None: no readable answer."""
     if not release_id:
         return None
     try:

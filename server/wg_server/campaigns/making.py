@@ -1,7 +1,7 @@
 """Making of packages in separate processes, which return their memory when they end.
 
-Generation needs torch and a generator, about 250 MB that the process which carries messages does
-not load.
+Generation needs torch and a generator, about 250 MB, which the process that carries messages
+therefore never loads.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ log = logging.getLogger(__name__)
 
 PROCESS_COUNT = max(1, min(4, (os.cpu_count() or 1) // 2))
 
-_PROCESS_ATTEMPTS = 2  # A process killed for want of memory may find it once others have ended
+_PROCESS_ATTEMPTS = 2  # A process killed for lack of memory may succeed after others end
 
 _SPAWN_CONTEXT = multiprocessing.get_context("spawn")  # A fork could copy locks held by threads
 
 
 class PackagingProcess:
-    """``PackageMaker`` for one thread, which runs in a process that is started on demand."""
+    """``PackageMaker`` that works in its own process, started on demand; for use by one thread."""
 
     def __init__(self) -> None:
         self._executor: ProcessPoolExecutor | None = None

@@ -1,8 +1,8 @@
 """Membership proofs: a site's release is among the releases that its package was made from.
 
-A package names the root and size of a Merkle tree of releases. The store keeps the sums that each
-tree covers (``store.pools``), so that an inclusion proof can be made as long as the package exists
-here.
+A package names the root and size of a Merkle tree of releases. The store records which pools each
+tree covers (``store.pools``), so that an inclusion proof can be made as long as the package's file
+exists here.
 """
 
 from collections.abc import Iterator

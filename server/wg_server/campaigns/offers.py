@@ -18,7 +18,7 @@ from wg_server.store.sites import ServerStore
 
 
 def write_offer(home: ServerHome, out: Path) -> Offer:
-    """Write the signed list of weights that the generator in use offers without a release.
+    """Write the signed offer file: encoder and heads that a plant can try without a release.
 
     Raises:
         ConfigError: No usable generator is installed.

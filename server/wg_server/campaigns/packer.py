@@ -1,7 +1,7 @@
 """Threads that make the packages of all campaigns.
 
-Sites are asked while weights are generated, and a campaign with a thousand sites does not delay a
-small one: campaigns take turns, one package each.
+Packages are made while other sites are still asked. A campaign with a thousand sites does not delay
+a small one: campaigns take turns, one package each.
 """
 
 import logging
@@ -30,7 +30,7 @@ IDLE_SECONDS = 60.0  # Idle time after which a process that makes packages is st
 
 
 class PackagingThreads:
-    """Threads that make the requested packages; tasks no longer ``released`` are skipped."""
+    """Threads that make the requested packages, unless a task is no longer ``released``."""
 
     def __init__(
         self, home: ServerHome, store: ServerStore, makers: Sequence[PackageMaker]
@@ -65,7 +65,7 @@ class PackagingThreads:
 
     @property
     def is_alive(self) -> bool:
-        """True while all its threads run."""
+        """True while all packaging threads run."""
         return all(thread.is_alive() for thread in self._threads)
 
     def replace_requests(self, sites_by_campaign: Mapping[str, Iterable[str]]) -> None:
@@ -174,5 +174,5 @@ def _stop_process(maker: PackageMaker) -> None:
 
 
 def _better_delivery_id(task: CampaignTask) -> str:
-    """Return the id for the delivery of a better package, which is the same after a restart."""
+    """Derive the delivery id of a better package from the previous one, equal after a restart."""
     return canonical.sha256_hex(f"{task.delivery_id} {task.package_sha256}".encode())[:32]

@@ -25,13 +25,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CampaignPhase:
-    """Exchange of a campaign with its sites: the message to send, and the use of answers.
+    """Phase of a campaign: which message its sites get, and how an answer changes their tasks.
 
     Attributes:
-        state: State of the tasks whose sites are asked.
+        state: State of the tasks that this phase sends messages for.
         kind: Message type, one of ``wg_core.wire.protocol``.
         request: Returns the logical id of a task's request.
-        envelope: Returns the message to a site; the task's ``asked`` is set.
+        envelope: Returns the message to a site, for a task whose ``asked`` is set.
         accept: Checks an answer, and returns the changes for ``CampaignQueue.update_task``.
     """
 

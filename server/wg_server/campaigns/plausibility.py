@@ -64,7 +64,8 @@ def implausibility_reasons(statistics: NoisyStatistics) -> tuple[str, ...]:
     """Return the reasons why no honest plant can have made a release; empty if it is plausible.
 
     Args:
-        statistics: The release; ``decode_release`` has checked its noise against epsilon and delta.
+        statistics: Released statistics, whose noise ``decode_release`` has checked against epsilon
+            and delta.
     """
     schema, sigma = statistics.schema, statistics.sigma
     problems = _schema_problems(schema)
@@ -112,7 +113,7 @@ def implausibility_reasons(statistics: NoisyStatistics) -> tuple[str, ...]:
 
 
 def _schema_problems(schema: StatisticsSchema) -> list[str]:
-    """List differences between a release's schema and the public schema of its encoder."""
+    """List how a release's schema differs from the public schema for its encoder."""
     if schema.statistics == MACHINE_STATISTICS:
         public = machine_schema(schema.encoder, schema.unit_rule)
     else:
@@ -135,7 +136,7 @@ def _schema_problems(schema: StatisticsSchema) -> list[str]:
 def _bound_records(
     schema: StatisticsSchema, sums: Floats, std: float, x: float
 ) -> tuple[_RecordBounds, list[str]]:
-    """Return bounds on numbers of records from the released counts, and the counts' problems."""
+    """Return bounds on the true numbers of records, and reasons why the counts are implausible."""
     tail = std * math.sqrt(2 * x)
     problems = []
     if sums.min() < -tail:
@@ -161,7 +162,11 @@ def _bound_records(
 
 
 def _plausible_length(exact: Floats | float, entries: int, sigma: float, x: float) -> Floats:
-    """Return the largest plausible length of a noisy vector with exact length at most ``exact``."""
+    """Bound the Euclidean length of a noisy vector whose exact length is at most ``exact``.
+
+    It fails with a probability of at most ``2 exp(-x)``, for noise of standard deviation ``sigma``
+    on each of ``entries`` entries.
+    """
     bound = np.asarray(exact, dtype=np.float64)
     noise = sigma**2 * (entries + 2 * math.sqrt(entries * x) + 2 * x)
     square = np.square(bound) + 2 * bound * sigma * math.sqrt(2 * x) + noise

@@ -1,4 +1,4 @@
-"""Pools of releases by class set (kind): sites are added, removed and compared with each other.
+"""Pools of releases, one per set of class names (called kind), updated as releases come and go.
 
 After releases were received, judged or revoked, ``GeneratorPools.refresh`` updates the sums; making
 a package then takes the same time with ten sites as with ten thousand
@@ -6,9 +6,9 @@ a package then takes the same time with ten sites as with ten thousand
 
 The influence of a release is determined when it is added, by comparison with ``PEER_COUNT`` others
 that share classes (``generator.prior.influence``). Peers are drawn by a keyed hash of their ids, so
-that no site can become a peer by its name or by trying ids. While kinds that share classes have at
-most ``REJUDGED_SITES`` sites, and whenever a kind has doubled, all its sites are judged again,
-because the first sites were compared with few others.
+that no site can become a peer by its name or by trying ids. All releases of a kind are compared
+again while it and the kinds that share classes with it have at most ``REJUDGED_SITES`` sites, and
+whenever it has doubled, because the first releases were compared with few others.
 """
 
 from __future__ import annotations
@@ -41,18 +41,18 @@ from wg_server.store.sites import ServerStore
 
 log = logging.getLogger(__name__)
 
-PEER_COUNT = 32
-REJUDGED_SITES = 64
+PEER_COUNT = 32  # Number of other releases that a new release is compared with
+REJUDGED_SITES = 64  # Largest number of sites of which all are compared at each change
 CLASSES_LIMIT = 256  # Classes of a kind; its sum grows with their square (17 MB here)
 KINDS_LIMIT = 64  # Kinds that a package uses, beginning with those that share most classes
 
-LOOKUP_PAUSE_FACTOR = 30.0
+LOOKUP_PAUSE_FACTOR = 30.0  # Pause after a look-up, as a multiple of the look-up's duration
 
 _WRITE_TRIES_LIMIT = 20
 
 
 class GeneratorPools:
-    """Pools of releases for one generator and encoder."""
+    """Pools of releases for one generator and encoder, kept in the store and updated from it."""
 
     def __init__(
         self,
@@ -167,7 +167,8 @@ class GeneratorPools:
         """Update the pool of one kind (class set) by new and removed releases.
 
         Args:
-            close: Current releases of this and of near kinds, including new ones.
+            close: Current releases of this kind and of kinds that share classes with it, including
+                new ones.
             removed_ids: Ids of releases to remove.
         """
         members = {row.release_id: row for row in close if row.kind == kind}
@@ -215,7 +216,7 @@ class GeneratorPools:
         labels: tuple[str, ...],
         changes: int,
     ) -> PooledRelease:
-        """Compare a new release with similar ones, and return its row with its influence."""
+        """Compare a release with its peers; return its row with added noise, or as an outlier."""
         site = self._evidence(row.release_id, labels)
         drawn_peers = [peer for peer in peers if peer.site != row.site][:PEER_COUNT]
         evidence = [self._evidence(peer.release_id, labels) for peer in drawn_peers]
@@ -239,7 +240,7 @@ class GeneratorPools:
         )
 
     def _release_evidence(self, row: PooledRelease, labels: tuple[str, ...]) -> EvidencePool:
-        """Return the evidence that a release adds to the pool of its kind, always the same."""
+        """Return the evidence that a release adds to its pool, or subtracts when it is removed."""
         site = self._evidence(row.release_id, labels)
         return pooling.single_site_pool(
             self._priors, labels, replace(site, noise=site.noise + row.noise)
@@ -249,7 +250,7 @@ class GeneratorPools:
         return site_evidence(self._release(release_id).statistics, labels)
 
     def _uncompared_row(self, manifest: StatisticsManifest) -> PooledRelease:
-        """Return the table row of a new release that was not compared with others yet."""
+        """Return the table row of a new release that was not yet compared with its peers."""
         identity = manifest.release_id.encode()
         digest = hashlib.blake2b(identity, key=self._secret, digest_size=7).digest()
         return PooledRelease(
@@ -280,7 +281,11 @@ class GeneratorPools:
         return intake.open_release(self._store.require_release(release_id))
 
     def _merkle_tree(self, *kinds: tuple[str, int]) -> tuple[str, int]:
-        """Return root and size of the Merkle tree over the releases in some pools."""
+        """Return root (hex) and size of the Merkle tree over the releases in some pools.
+
+        Args:
+            kinds: Pools as pairs of a kind and a change number.
+        """
         leaves = [
             merkle.leaf_hash(release_id) for release_id in self._table.release_ids_in_pools(kinds)
         ]

@@ -80,10 +80,11 @@ def explain_absence(
 
 
 def explain_key_change(can_follow: bool, language: LanguageCode = ENGLISH.code) -> Reason:
-    """Return the reason why a site has not followed a change of keys.
+    """Return the reason why a site still uses earlier keys of the server.
 
     Args:
-        can_follow: True if it still can follow without a new token.
+        can_follow: True if hand-overs lead from its keys to the current ones, so that it needs no
+            new join token.
     """
     texts = TextFormatter(language)
     if can_follow:
@@ -228,7 +229,7 @@ def _reason_of_end(
 def _reason_of_absence(
     texts: TextFormatter, code: str, figure: float, current_time: float
 ) -> Reason | None:
-    """Return the reason why a site is offline for a code and number of ``absence``, or None."""
+    """Explain a code and figure of ``absence`` in words; None if the code is no absence."""
     if code not in _ABSENCE_ADVICE:
         return None
     do = texts(_ABSENCE_ADVICE[code])

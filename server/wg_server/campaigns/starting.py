@@ -30,7 +30,7 @@ _PURPOSE_FORMAT = grammar.PrintableText(grammar.SENTENCE_LIMIT)  # Recorded on e
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CampaignOrder:
-    """Order of a campaign by the operator: sites, price and purpose.
+    """Operator's order for a campaign: which sites are asked for what, at which price.
 
     Attributes:
         sites: Names of the sites to ask; empty: all enrolled sites.

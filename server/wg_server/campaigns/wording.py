@@ -1,8 +1,8 @@
 """Texts of ``reasons`` in each language: state, cause, and what a person can do.
 
 The catalogues in ``locale`` hold each text under a key in both languages, so that none can be
-missing. Commands are spelled as they are typed. The catalogues also explain the codes of plants
-(``wg_core.wire.fleet``), as ``plant CODE``.
+missing. Commands are spelled as they are typed. The meaning of a code that plants send
+(``wg_core.wire.fleet``) stands under the key ``plant CODE``.
 """
 
 from pathlib import Path
@@ -16,7 +16,7 @@ KEY_PREFIX = "reason"
 """Prefix of the catalogue keys."""
 
 _DURATION_UNITS = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
-"""Seconds of each unit, largest first; its texts are ``one UNIT`` and ``UNITs``."""
+"""Units by their seconds, largest first; their text keys are ``one UNIT`` and ``UNITs``."""
 
 
 class TextFormatter:

@@ -40,8 +40,8 @@ QUEUE_CHECK_SECONDS = 0.5
 """Interval of queue checks while nothing has changed that the worker knows of."""
 FAILURE_PAUSE_SECONDS = 5.0
 HANG_LIMIT_SECONDS = 300.0
-"""Duration of a turn after which the worker counts as hanging; turns neither make packages nor wait
-for sites."""
+"""Duration of a turn after which the worker counts as hanging. A turn neither makes packages nor
+waits for sites."""
 
 
 class CampaignWorker:
@@ -132,7 +132,11 @@ class CampaignWorker:
             log.exception("campaign worker: messages on their way cannot be withdrawn")
 
     def _run_turn(self, *, look_share: float = 20.0) -> None:
-        """Handle new replies and packages; at intervals, do all that queued campaigns need."""
+        """Handle new replies and packages; at intervals, do all that queued campaigns need.
+
+        Args:
+            look_share: Pause after a look at all campaigns, as a multiple of its duration.
+        """
         replies = self._exchange.poll_replies()
         self._news |= bool(replies) or self._packer.has_new_packages()
         due = time.monotonic() >= (self._next_look if self._news else self._next_idle_look)
@@ -217,7 +221,7 @@ class CampaignWorker:
     def _current_campaign(
         self, campaign_id: str, sites: Mapping[str, StoredSite]
     ) -> Campaign | None:
-        """Return a campaign if it is running; the leading process advances it first."""
+        """Return a campaign if it is running; the main server process advances it first."""
         if self._serving_lock is not None:
             return self._advance_campaign(campaign_id, sites)
         try:
@@ -262,10 +266,10 @@ class CampaignWorker:
                 return campaign
 
     def _end_and_reopen_tasks(self, campaign: Campaign, sites: Mapping[str, StoredSite]) -> bool:
-        """End tasks that are overdue or whose site is gone, and start better packages.
+        """End tasks that are overdue or of revoked sites, and reopen tasks for better packages.
 
         Returns:
-            Whether any task changed.
+            True if any task changed.
         """
         current_time = time.time()
         removed_ids = [

@@ -1,9 +1,9 @@
 """Benefit of a campaign: sites that would pay for nothing, and the model card's figures.
 
 A release adds nothing to its own site's weights: a site gains from the releases of others that
-share a class name. Class names are known of sites that released, or that stated them at epsilon 0,
-which costs nothing. If a site's class names are unknown, or no other site shares one, a charge has
-no known benefit.
+share a class name. The server knows the class names of sites that released statistics, or that
+stated their names at epsilon 0, which costs nothing. For a site whose class names are unknown or
+shared by no other site, a charge has no known benefit.
 """
 
 import logging
@@ -44,7 +44,7 @@ class ClassNameOverlap:
         return {name: count for name, count in counts.most_common() if count > 1}
 
     def skip_reasons(self) -> dict[str, str]:
-        """Return the sites not asked, each with a code: class names unknown, or none in common."""
+        """Return the sites to skip, each with a code: its class names are unknown or unshared."""
         shared_names = self.common_names.keys()
         reasons = {}
         for site, names in self.names.items():
@@ -105,7 +105,7 @@ def _class_names_of(store: ServerStore, release_id: str) -> frozenset[str] | Non
 
 
 def class_gain_lines(card: Mapping[str, Any], epsilon: float) -> Iterator[str]:
-    """Yield the model card's gains from other sites' releases, at most at the given epsilon."""
+    """Yield the model card's gains from other sites' releases as sentences, up to an epsilon."""
     card_epsilons = [value for value in (4, 1) if value <= epsilon]
     scenarios = card.get("scenarios", {})
     for value in card_epsilons[:1]:
@@ -123,7 +123,7 @@ def class_gain_lines(card: Mapping[str, Any], epsilon: float) -> Iterator[str]:
 
 
 def machine_gain_lines(card: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the model card's gains from a plant's own machine statistics, by machine kind."""
+    """Yield one sentence per machine kind on the model card's gain from machine statistics."""
     for kind, errors in soft_sensor_errors(card).items():
         before, after = errors["sheet alone"], errors["sheet and statistic"]
         changes = [f"{name} {value:.1f} → {after[name]:.1f}" for name, value in before.items()]

@@ -149,7 +149,7 @@ def campaign_start(
 @click.argument("campaign_id", metavar="[ID]", required=False)
 @cli.json_option
 def campaign_show(home: ServerHome, campaign_id: str | None, as_json: bool) -> None:
-    """List campaigns, newest first; of one, how far it is at each site, why, and what to do."""
+    """List campaigns, newest first; or show one: its state at each site, why, and what to do."""
     with ServerStore.open(home) as store:
         if campaign_id is None:
             _list_campaigns(store, home, as_json)
@@ -171,7 +171,7 @@ def campaign_cancel(home: ServerHome, campaign_id: str, as_json: bool) -> None:
 @_campaign_id_argument
 @cli.json_option
 def campaign_pause(home: ServerHome, campaign_id: str, as_json: bool) -> None:
-    """Ask nobody more for now; no site's time runs meanwhile."""
+    """Ask no site for now; deadlines are postponed by the pause."""
     _change_campaign(home, "campaign pause", CampaignQueue.pause, as_json, campaign_id)
 
 
@@ -181,10 +181,10 @@ def campaign_pause(home: ServerHome, campaign_id: str, as_json: bool) -> None:
 @click.argument("site", required=False)
 @cli.json_option
 def campaign_resume(home: ServerHome, campaign_id: str, site: str | None, as_json: bool) -> None:
-    """Go on with a campaign that is paused; or try one SITE again.
+    """Resume a paused campaign; or ask one SITE again.
 
-    That is a site which refused, failed or was left out; also after the campaign ended. A release
-    that it made already is used; nothing is charged twice for it.
+    SITE is one that refused, failed or was left out, even if the campaign has ended. A release that
+    it made already is used, and nothing is charged twice.
     """
     if site is None:
         _change_campaign(home, "campaign resume", CampaignQueue.resume, as_json, campaign_id)
@@ -250,7 +250,7 @@ def _print_skipped_sites(campaign: Campaign) -> None:
 
 
 def _print_expected_benefit(store: ServerStore, home: ServerHome, order: CampaignOrder) -> None:
-    """Print shared class names, skipped sites, and the model card's figures for such releases."""
+    """Print what sites can gain: shared class names, skipped sites, and the model card's gains."""
     version = versions.usable_version(home)
     if order.statistics == MACHINE_STATISTICS:
         for line in worth.machine_gain_lines(version.card):

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def backup(home: ServerHome, out: Path, seal: EncryptionTarget, as_json: bool) -> None:
     """Write the home into one encrypted file: store, keys, authority, packages, generator.
 
-    A server may run meanwhile. The zoo is not in it, but for the public encoder.
+    A server may run meanwhile. Of the zoo, only the public encoder is included.
     """
     from wg_server.operation import backup as backups
 

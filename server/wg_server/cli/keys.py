@@ -48,7 +48,7 @@ def _rotate_authority(home: ServerHome, as_json: bool) -> None:
 
 
 def _rotate_signing_keys(home: ServerHome, as_json: bool, *, stolen: bool = False) -> None:
-    """Replace the server's package and witness keys; unless stolen, old keys sign the new ones."""
+    """Replace the package and witness keys; old keys sign the new ones unless they are stolen."""
     from wg_server.operation import rotation
 
     why = "stolen" if stolen else ""
@@ -92,7 +92,7 @@ _RENEWAL_FUNCTIONS: Mapping[str, Callable[[ServerHome, bool], None]] = {
 )
 @cli.json_option
 def keys(home: ServerHome, renewal: str | None, stolen: bool, as_json: bool) -> None:
-    """Print the keys that others verify with, none of them secret; or make some anew.
+    """Print the public keys that others verify with; or renew keys and certificates.
 
     certificate: of the listeners; a running server takes it up.
 

@@ -45,7 +45,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("train", template("Train the generator on the zoo.")),
     "zoo": ("zoo", template("Public tasks that the generator learns from.")),
 }
-"""Module of each command, and its line in the list."""
+"""Module and summary line of each command."""
 
 _SECTIONS: Mapping[str, Sequence[str]] = {
     text("Every day"): ("serve", "enroll", "sites", "campaign", "releases"),
@@ -58,7 +58,7 @@ _SECTIONS: Mapping[str, Sequence[str]] = {
 
 
 class _CommandGroup(SectionedGroup):
-    """A group that imports a command's module only when the command is called."""
+    """Command group that imports a command's module only when the command is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(_COMMANDS)
@@ -74,7 +74,7 @@ class _CommandGroup(SectionedGroup):
         return command
 
     def summary(self, name: str) -> str:
-        """Return a command's line in the list, without importing its module."""
+        """Return a command's summary line for ``--help``, without importing its module."""
         return _COMMANDS[name][1]
 
 

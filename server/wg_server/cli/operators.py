@@ -33,7 +33,7 @@ from wg_server.store.sites import ServerStore
 def operators(
     home: ServerHome, add: str | None, remove: str | None, log_length: int | None, as_json: bool
 ) -> None:
-    """List who may use the console, and who might once; let people in, by name; read the log."""
+    """List who has or had access to the console; grant or remove access by name; read the log."""
     if sum(choice is not None for choice in (add, remove, log_length)) > 1:
         raise UsageError("--add, --remove and --log: one of them, found more")
     if add is not None:

@@ -1,4 +1,4 @@
-"""Options of several ``wg-server`` commands, their types, and formatting of times."""
+"""Options that several ``wg-server`` commands share, their types, and formatting of times."""
 
 import getpass
 import os
@@ -59,7 +59,7 @@ def format_time(seconds: float) -> str:
 
 
 def current_user() -> Actor:
-    """Return the user who runs this command; under ``sudo``, the user who called it."""
+    """Return the user who runs this command, for the operators' log; under ``sudo``, its caller."""
     try:
         name = os.environ.get("SUDO_USER") or getpass.getuser()
     except (KeyError, OSError):  # a user id without an entry, as in a container

@@ -27,14 +27,14 @@ from wg_server.store.sites import ServerStore
 @plan_option("default, demo, quick")
 @cli.json_option
 def train(home: ServerHome, plan: Path | None, as_json: bool) -> int:
-    """Make a generator of the zoo, and install it.
+    """Train a generator on the zoo, and install it.
 
-    In a home of sensor windows it makes networks for machines, too, of each kind that the encoder
-    reads: two minutes a kind.
+    In a home for sensor windows, it also makes networks for each kind of machine that the encoder
+    reads, in two minutes per kind.
 
-    Where the checks of its heads fail and those of its networks for machines hold, or the other way
-    round, packages have what holds alone. If all fail it ends with code 6, and the generator of
-    before stays installed: 'wg-server generator --use' installs the new one all the same.
+    If only the heads or only the networks for machines pass their checks, packages contain only
+    these. If both fail, the command ends with code 6 and the earlier generator stays installed:
+    'wg-server generator --use' installs the new one all the same.
     """
     training_plan = read_plan(plan)
     home.read_config()  # an uninitialised home fails now, not at the end
@@ -87,10 +87,10 @@ def train(home: ServerHome, plan: Path | None, as_json: bool) -> int:
 
 
 def _install_if_passed(home: ServerHome, identity: str) -> tuple[bool, list[str]]:
-    """Install a new generator if its model card passes, and delete old generators.
+    """Install a new generator if its model card passes, and delete unused old generators.
 
     Returns:
-        Whether it is installed, and the ids of the deleted generators.
+        True if it was installed, and the ids of the deleted generators.
     """
     version = versions.read_version(home, identity)
     passes = version.is_usable

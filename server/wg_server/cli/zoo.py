@@ -39,7 +39,7 @@ def zoo() -> None:
 def build_command(
     home: ServerHome, plan: Path | None, workers: int, new_encoder: bool, as_json: bool
 ) -> None:
-    """Build the zoo; run again, it goes on where it stopped.
+    """Build the zoo; a second run continues where the first one stopped.
 
     A home serves pictures (plans default and demo), sensor windows and machines (windows), or texts
     (text).
@@ -63,7 +63,7 @@ def build_command(
 
 
 def _replace_encoder(home: ServerHome, plan: ZooPlan, workers: int) -> None:
-    """Fit the encoder of a plan, and replace the encoder of the server's home.
+    """Fit the encoder that a plan describes, and replace the home's encoder by it.
 
     Raises:
         ConfigError: A campaign is open.

@@ -59,7 +59,7 @@ def judge_release(context: PageContext, form: Form) -> Response:
 
 
 def start_campaign(context: PageContext, form: Form) -> Response:
-    """Queue a campaign with the settings of the form."""
+    """Queue a campaign with the settings in the form, and redirect to its page."""
     minimum = form_field(form, "min_sites").strip()
     grace = form_field(form, "grace_minutes").strip()
     order = CampaignOrder(

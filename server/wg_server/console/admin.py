@@ -1,7 +1,7 @@
 """Admin listener: probes for a supervisor, metrics for Prometheus, and the console.
 
 It binds to loopback unless the configuration says otherwise. Probes need no authentication, and
-answer in one word, or in one line per check; ``/metrics`` needs the bearer token in the home, and
+answer with one word, or with one line per check. ``/metrics`` needs the bearer token in the home;
 the console needs a login.
 
 ========== =====================================================================================

@@ -17,7 +17,7 @@ TASK_STATES: tuple[TaskState, ...] = (
     "expired",
     "cancelled",
 )
-"""Task states in the order of a progress bar."""
+"""Task states in the order in which a progress bar shows them."""
 
 
 def template_filters(texts: PageTexts) -> Mapping[str, object]:
@@ -78,7 +78,7 @@ def progress_bar_segments(counts: Mapping[str, int]) -> list[tuple[str, float, f
 
 
 def format_size(number: int) -> str:
-    """Format a number of bytes."""
+    """Format a size in bytes, such as ``1.5 GB``."""
     for unit, name in ((1 << 40, "TB"), (1 << 30, "GB"), (1 << 20, "MB")):
         if number >= unit:
             return f"{number / unit:.1f} {name}"

@@ -51,7 +51,7 @@ class PageTexts:
         return _load_log_language(self.language).translate_error(english)
 
     def translate_detail(self, action: str, english: str) -> str:
-        """Translate the detail of an action in the log."""
+        """Translate the detail of a log entry; that of a ``failed`` entry begins with an action."""
         if action != "failed" or self.language == ENGLISH.code:
             return self.translate_error(english)
         attempt, _, why = english.partition(": ")
@@ -60,7 +60,7 @@ class PageTexts:
 
 @cache
 def _load_log_language(language: LanguageCode) -> Language:
-    """Return a language with the patterns of log messages, and with the states of the store."""
+    """Return a language that translates log messages, and the states that occur in them."""
     catalogue = translations.load_language(language, PAGE_CATALOGUES)
     if not isinstance(catalogue.catalogue, Catalogue):
         return catalogue

@@ -1,8 +1,8 @@
-"""Prometheus metrics: store gauges, read at each scrape, and counts of requests and log lines.
+"""Prometheus metrics: gauges from the store, and counts of requests and log lines.
 
-Counters have names that end in ``_total``. Label values are bounded: enrolled sites, or a fixed
-vocabulary. If the store cannot be read, its metrics are left out, and ``weightgate_ready`` shows
-it. ``deploy/monitoring`` has alert rules and a dashboard.
+Gauges are read at each scrape. Counters have names that end in ``_total``. Label values are
+bounded: enrolled sites, or a fixed vocabulary. If the store cannot be read, its metrics are left
+out, and ``weightgate_ready`` shows it. ``deploy/monitoring`` has alert rules and a dashboard.
 """
 
 import logging
@@ -132,7 +132,7 @@ class _LogLineCounter(logging.Handler):
 
 
 class _StoreCollector(Collector):
-    """Metrics that are read at each scrape."""
+    """Collector of the metrics that are read from home and store at each scrape."""
 
     def __init__(
         self,

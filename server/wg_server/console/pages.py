@@ -30,11 +30,11 @@ from wg_server.store.site import StoredSite
 
 _MEASURED_FIGURES = ("head", "network", "refused", "others_refused", "head_found", "network_found")
 _FAMILY_FIGURES = (*_MEASURED_FIGURES, "epsilon", "delta")
-"""Figures of the model card on each of the operator's families."""
+"""Keys of the model card's figures on each of the operator's families."""
 
 
 def show_overview(context: PageContext) -> Response:
-    """Show the overview: alerts, and figures of the whole server."""
+    """Show the overview page: alerts, counts of sites and releases, open campaigns, and backup."""
     source, texts, current_time = context.source, context.texts, time.time()
     newest = views.campaign_rows(source, texts, current_time)
     figures: Counter[str] = Counter()
@@ -161,7 +161,7 @@ def show_operator_log(context: PageContext) -> Response:
 
 
 def _generator_alerts(context: PageContext) -> list[Alert]:
-    """Return the alerts about the generator that keep campaigns from being started."""
+    """Return an alert if there is no usable generator, without which no campaign can start."""
     home, texts = context.source.home, context.texts
     if not home.encoder.is_file():
         return [Alert("bad", texts("alert no zoo"), "/generator")]

@@ -24,7 +24,7 @@ class HealthProbe:
     Attributes:
         name: Name of the check.
         passes: Function that returns True if the check passes.
-        restart: True if a restart cures a failure.
+        restart: True if restarting the process cures a failure.
         essential: True if plants cannot be served while the check fails. Other failing checks leave
             the server ready, so that a load balancer does not cut plants off.
     """

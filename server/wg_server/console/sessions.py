@@ -34,7 +34,7 @@ class Session:
 
     Attributes:
         operator: Name of the operator.
-        csrf: Token that each form of the session must send back.
+        csrf: Token against cross-site requests, which each form of the session must send back.
         began: Monotonic time of the login.
         used: Monotonic time of the last request.
         role: Role of the operator; a ``viewer`` can change nothing.
@@ -54,7 +54,7 @@ class Session:
 
     @property
     def actor(self) -> Actor:
-        """Actor in log entries about the session."""
+        """Actor under whose name the session's actions are logged."""
         return Actor(self.operator, "console")
 
     def has_csrf_token(self, csrf: str) -> bool:

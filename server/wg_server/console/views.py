@@ -33,7 +33,7 @@ PAGE_ROWS = 50  # Rows per page of sites or log entries
 
 @dataclass(frozen=True, slots=True)
 class PageSource:
-    """Data sources of pages: home, store, probes, and the set of connected sites."""
+    """Data sources of pages: home, store, probes, and a function that finds connected sites."""
 
     home: ServerHome
     store: ServerStore
@@ -43,7 +43,7 @@ class PageSource:
 
 @dataclass(frozen=True, slots=True)
 class SiteBudget:
-    """Composed epsilon of a site's charges and its cap, as stated in its newest charge."""
+    """Composed epsilon of a site's charges and its cap, decimal, as stated in its newest charge."""
 
     spent: str
     cap: str
@@ -63,7 +63,19 @@ class SiteBudget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteRow:
-    """Row of the table of sites: connection, certificate, releases and budget of one site."""
+    """Row of the table of sites.
+
+    Attributes:
+        site: Site of the row.
+        online: True if its node is connected.
+        away: Reason why it is offline, and advice; empty if it is online.
+        certificate: Expiry of its newest valid certificate, Unix time; None: it has none.
+        forked: True if evidence of a fork of its ledger is stored.
+        budget_unknown: True if an earlier ledger's spend is not accounted for.
+        quarantined: Number of its releases in quarantine.
+        releases: Number of its stored releases and statements.
+        budget: Privacy budget of the site; None if it is unknown, or was not read.
+    """
 
     site: StoredSite
     online: bool
@@ -78,7 +90,7 @@ class SiteRow:
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """Problem that needs attention: level (``bad`` or ``warn``), text, and a page about it."""
+    """Problem that needs attention: level (``bad`` or ``warn``), text, and path of a page on it."""
 
     level: str
     text: str
@@ -105,7 +117,7 @@ class CampaignRow:
 def site_rows(
     source: PageSource, texts: PageTexts, current_time: float, page: Sequence[StoredSite]
 ) -> list[SiteRow]:
-    """Build the rows of some sites, without their budgets."""
+    """Build the table rows of some sites, without their budgets."""
     store, names = source.store, [site.name for site in page]
     statuses = troubles.site_statuses(store, names=names)
     forked_origins = {origin for origin, *_ in store.fork_evidence()}
@@ -147,14 +159,14 @@ def read_site_budget(store: ServerStore, site: str) -> SiteBudget | None:
 
 
 def campaign_rows(source: PageSource, texts: PageTexts, current_time: float) -> list[CampaignRow]:
-    """Return the newest campaigns, newest first, with counted tasks."""
+    """Return rows for the 100 newest campaigns, newest first; their tasks are only counted."""
     campaigns_shown = 100
     newest = CampaignQueue(source.store.engine).newest_campaigns(campaigns_shown, with_tasks=False)
     return [campaign_row(texts, campaign, current_time) for campaign in newest]
 
 
 def campaign_row(texts: PageTexts, campaign: Campaign, current_time: float) -> CampaignRow:
-    """Return the row of one campaign."""
+    """Build the row of one campaign: the campaign, and its summary in the page's language."""
     summary = reasons.describe_campaign(campaign, current_time, texts.language)
     sentence = texts.translate_error(summary) if campaign.reason else summary
     return CampaignRow(campaign, sentence)
@@ -163,7 +175,7 @@ def campaign_row(texts: PageTexts, campaign: Campaign, current_time: float) -> C
 def task_rows(
     source: PageSource, texts: PageTexts, campaign: Campaign, current_time: float
 ) -> list[TaskRow]:
-    """Return the tasks of a campaign, sorted by site."""
+    """Build the rows of a campaign's tasks, sorted by site."""
     statuses = troubles.site_statuses(source.store, campaign=campaign.id)
     return [
         TaskRow(
@@ -181,7 +193,7 @@ def list_alerts(
     rows: Iterable[SiteRow],
     newest_campaigns: Sequence[CampaignRow],
 ) -> list[Alert]:
-    """Return the alerts, the worst first."""
+    """Return alerts on the server, sites, and campaigns of the last day, the worst first."""
     part_hours = 24.0
     current_time = time.time()
     entries = [
@@ -260,6 +272,9 @@ def _site_alerts(
 def read_log_page(
     source: PageSource, first_number: int | None
 ) -> tuple[list[LogEntry], int | None]:
-    """Return entries of the operators' log, and the number to continue from, or None."""
+    """Return entries of the operators' log before a number, newest first, and where to continue.
+
+    The second value is the ``first_number`` of the next page, or None on the last page.
+    """
     entries = operators.read_log(source.store, limit=PAGE_ROWS + 1, number_limit=first_number)
     return entries[:PAGE_ROWS], entries[PAGE_ROWS - 1].id if len(entries) > PAGE_ROWS else None

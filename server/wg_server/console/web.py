@@ -108,7 +108,7 @@ class HostGuard(Guard):
 
 @dataclass(frozen=True, slots=True)
 class PageContext:
-    """Request of a logged-in operator, from which a page is made."""
+    """Request of a logged-in operator, with all that a page is rendered from."""
 
     request: Request
     session: Session
@@ -127,7 +127,7 @@ class PageContext:
         )
 
     def redirect_with_confirmation(self, path: str, action: str) -> Response:
-        """Redirect to a page that confirms an action."""
+        """Redirect to a page (a path below ``/console``) that confirms an action."""
         return RedirectResponse(f"{CONSOLE_PATH}{path}?did={action}", 303)
 
 
@@ -170,7 +170,7 @@ class Console:
     def form_endpoint(
         self, act: Callable[[PageContext, Form], Response]
     ) -> Callable[[Request], Any]:
-        """Return an endpoint that runs a form's action for logged-in operators."""
+        """Return an endpoint that runs a form's action, after checking session, origin and CSRF."""
 
         def judge(request: Request, form: Form) -> Response:
             session = self._find_session(request)
@@ -353,7 +353,7 @@ class Console:
         return None if cookie is None else self.sessions.find_session(cookie, is_automatic=live)
 
     def _is_same_origin(self, request: Request) -> bool:
-        """Return whether a form was sent from a page of the console, by the browser's headers."""
+        """Return whether the browser's ``Origin`` header names this console."""
         origin = request.headers.get("origin", "")
         if self._origin and origin == self._origin:
             return True

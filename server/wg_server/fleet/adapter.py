@@ -257,7 +257,7 @@ class FlowerLink:
         self._run_lock = threading.Lock()
 
     def attach_to_app(self, app: FastAPI) -> None:
-        """Give an application with identified requests access to Flower's link state."""
+        """Give an application behind ``IdentityGuard`` access to Flower's link state."""
         app.state.linkstate_factory = self._factory
 
     def middleware(self) -> Middleware:
@@ -265,7 +265,7 @@ class FlowerLink:
         return Middleware(FleetApi, state=self._state, check=self._check_request)
 
     def online_sites(self, sites: Iterable[StoredSite]) -> set[str]:
-        """Return the names of sites whose node made a request in the last ``ONLINE_SECONDS``."""
+        """Return the names of connected sites: with a request in the last ``ONLINE_SECONDS``."""
         keys = {site.node_key.encode("ascii"): site.name for site in sites}
         nodes = self._state.get_node_info(statuses=[NodeStatus.ONLINE])
         connected_nodes = {
@@ -280,7 +280,7 @@ class FlowerLink:
 
     @contextmanager
     def open_run(self) -> Iterator[FleetRun]:
-        """Open a run, under which messages are sent; one run at a time."""
+        """Open a Flower run for the body, under which messages are sent; one run at a time."""
         with self._run_lock:
             state = self._state
             run_id = state.create_run(
@@ -320,7 +320,7 @@ class FlowerLink:
             self._state.acknowledge_task_heartbeat(task_id)
 
     def _check_request(self, request: Request, message: object) -> object | None:
-        """Check a request's node key against the certificate, and restrict what Flower allows."""
+        """Refuse another node key than the enrolled one, and requests that are not allowed here."""
         site: StoredSite = getattr(request.state, SITE_STATE_KEY)
         if _public_key(request) != site.node_key.encode("ascii"):
             setattr(request.state, TROUBLE_STATE_KEY, troubles.NODE_KEY_TROUBLE)
@@ -339,7 +339,7 @@ class FlowerLink:
         return None
 
     def _register_node(self, site: StoredSite) -> None:
-        """Register a node, so that a restarted node reconnects before its heartbeat expires."""
+        """Register a node, so that a restarted one connects before its old heartbeat expires."""
         key = site.node_key.encode("ascii")
         node_id = self._state.get_node_id_by_public_key(key)
         if node_id is None:
@@ -389,7 +389,7 @@ class FleetRun:
         return str(message.metadata.message_id)
 
     def poll_replies(self, message_ids: set[str]) -> list[NodeReply]:
-        """Return the replies that are complete, each once, without waiting for others."""
+        """Return the replies that are complete by now, each once; do not wait for others."""
         state = self._state
         replies: list[NodeReply] = []
         ask = message_ids - self._uploading.keys()
@@ -420,7 +420,7 @@ class FleetRun:
         return replies
 
     def _fetch_reply_heads(self, message_ids: set[str]) -> tuple[list[Message], list[str]]:
-        """Return replies without their content, and ids of messages with an unreadable reply."""
+        """Return replies without their content, and ids of messages whose reply is unreadable."""
         if not message_ids:
             return [], []
         try:
@@ -466,7 +466,12 @@ class FleetRun:
 
 
 def _unpack_reply(message_id: str, contents: dict[str, bytes]) -> Envelope:
-    """Unpack a node's reply; only three object types are allowed, each matching its hash."""
+    """Unpack a node's reply, given its objects by id.
+
+    Raises:
+        DecodeError: An object does not match its id (a hash) or has a type that is not allowed, or
+            the reply does not hold exactly one record.
+    """
     for object_id, content in contents.items():
         if get_object_id(content) != object_id:
             raise DecodeError("reply: an object does not match its hash")
@@ -482,7 +487,7 @@ def _unpack_reply(message_id: str, contents: dict[str, bytes]) -> Envelope:
 
 
 def _check_upload(request: PushMessagesRequest) -> None:
-    """Refuse an upload that is not one reply, in the node's own name, with few enough objects.
+    """Refuse an upload unless it is one reply, in the node's own name, with few enough objects.
 
     Flower registers objects before it requests their bytes, so their number bounds its memory.
     """

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 def adopt_certificate(
     store: ServerStore, recovery: RestoreGap, der: bytes, current_time: float
 ) -> StoredSite | None:
-    """Add an unknown certificate to the store if it may be adopted, and return its site.
+    """Add an unknown certificate to the store if it may be adopted; return its site, or None.
 
     Args:
         recovery: Time range that the backup does not cover.

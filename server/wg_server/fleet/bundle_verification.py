@@ -1,9 +1,9 @@
-"""Verification that a release is on the ledger, which a server does before it uses statistics.
+"""Verification that a release is on its site's ledger, before the server uses its statistics.
 
 A bundle carries a release's CHARGE and RELEASE entries, each with a proof of inclusion in a signed
 and cosigned checkpoint. Verification shows that this site charged this release, once, in the
-history that the witness has seen. Not guaranteed: that the site sends nothing elsewhere without a
-ledger; its network, not a log, can prevent that.
+history that the witness has seen. Not guaranteed: that the site releases nothing elsewhere without
+a ledger entry. No log can prevent that, only the plant's network.
 """
 
 from typing import TypedDict, TypeVar, Unpack
@@ -64,14 +64,14 @@ def check_charge_terms(charge: Charge, release: bytes) -> None:
 
 
 class ExpectedSigners(TypedDict):
-    """Keys and names under which an entry must be logged and cosigned.
+    """Log and witness, with their keys, that must have signed the checkpoints of a bundle.
 
     Attributes:
         ledger_origin: Origin of the site's ledger, known from enrolment.
         ledger_key: Signing key, known from enrolment or a verified rotation.
         witness_name: Key name of the witness that must have cosigned; ``None`` only if the caller
-            witnesses the checkpoint itself (``witness_requests``), in the same transaction.
-        witness_key: Key of the witness.
+            itself cosigns the checkpoint afterwards (``witness_requests``).
+        witness_key: Public key of the witness; ``None`` if ``witness_name`` is.
     """
 
     ledger_origin: str
@@ -168,7 +168,7 @@ def witness_requests(release: StatisticsBundle | StatementBundle) -> tuple[Witne
 
 
 def is_cosigned(release: StatisticsBundle | StatementBundle, name: str, key: PublicKey) -> bool:
-    """Return whether checkpoints claim a cosignature of a key, without verifying the claim."""
+    """Return whether each checkpoint carries a cosignature line of a key, without verifying it."""
     return all(
         notes.signature_lines(
             proof.decode(text, subject="proof").note, name, notes.COSIGNER_ROLE, key

@@ -13,13 +13,13 @@ log = logging.getLogger(__name__)
 
 
 class CertificateReloader:
-    """Watcher of the certificate files, which passes changed certificates to the listeners."""
+    """Watcher of the certificate files that gives changed certificates to the listeners."""
 
     def __init__(self, home: ServerHome, listeners: Mapping[Listener, bool]) -> None:
         """Start from the certificates that the listeners use now.
 
         Args:
-            listeners: TLS listeners; the value says whether they require client certificates.
+            listeners: TLS listeners, each with True if it requires client certificates.
         """
         self._home = home
         self._listeners = listeners
@@ -29,8 +29,8 @@ class CertificateReloader:
     def reload_if_changed(self) -> None:
         """Use the certificates on disk for new connections if their files changed.
 
-        Files that do not match each other are part of an unfinished change, and are read again
-        later.
+        If the files do not match each other, another process is still writing them; the next call
+        tries again.
         """
         state = self._file_states()
         if state == self._shown:

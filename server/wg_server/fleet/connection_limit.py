@@ -3,9 +3,9 @@
 A connection costs memory and a file descriptor as soon as it is accepted, long before TLS
 identifies the peer. When a listener is full, the oldest connection of the peer with most
 connections is dropped for the new one: first among unidentified peers (no certificate yet, counted
-by address), and among sites only if there are none. Silent connections therefore can neither
-exhaust the process nor keep a plant out: a new connection is always accepted, and stays at least
-until as many further connections arrive as the listener may hold.
+by address), and among sites only if there are none. Idle connections can therefore neither exhaust
+the process nor keep a plant out: a new connection is always accepted, and stays at least until as
+many further connections have arrived as the listener may hold.
 """
 
 import socket
@@ -25,8 +25,9 @@ class PeerConnection:
 
     Attributes:
         sock: Socket of the connection.
-        peer: Peer that it is counted for: the site of its certificate, or an address (IPv6: a /64).
-        known: True once it has shown a valid client certificate.
+        peer: Peer that it is counted for: name of the site in its certificate, or its address
+            (IPv6: its /64).
+        known: True after it has shown a valid client certificate.
     """
 
     sock: socket.socket

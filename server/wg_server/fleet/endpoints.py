@@ -1,6 +1,6 @@
-"""Routes beside Flower's: witness, ledger key rotation, certificate renewal, and current keys.
+"""Routes of the fleet listener besides Flower's: cosigning, key rotation, renewal, current keys.
 
-All routes are behind the same guards, which have identified the request's site.
+All routes are behind the fleet listener's guards, which have identified the request's site.
 """
 
 import logging

@@ -155,7 +155,7 @@ class EnrolmentService:
         return pki.to_pem(certificate)
 
     def app(self) -> Starlette:
-        """Return the ASGI application of the enrolment listener."""
+        """Return the ASGI application of the enrolment listener, with its rate limits."""
         of_address = SlidingWindowLimit(ADDRESS_TRIES_LIMIT, ADDRESSES_LIMIT)
         of_token = SlidingWindowLimit(TOKEN_TRIES_LIMIT, ADDRESSES_LIMIT)
 

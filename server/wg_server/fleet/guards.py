@@ -1,4 +1,4 @@
-"""ASGI middleware before the Fleet API, outermost first: size, identity, rate.
+"""ASGI middleware before the Fleet API, outermost first: storage, size, identity, rate, memory.
 
 Requests are checked by headers and certificate before any of their body is read. TLS has verified
 that this server's authority issued the certificate; here the store decides, at every request,
@@ -32,7 +32,7 @@ PEER_STATE_KEY = "peer_certificate"  # Key in the connection's state: the client
 SITE_STATE_KEY = "site"  # Key in the request's state: the enrolled site that made the request
 
 TROUBLE_STATE_KEY = "trouble"
-"""Key in the request's state: why the node is refused, a code of ``store.troubles``."""
+"""Key in the request's state: code of ``store.troubles`` for why the node is refused."""
 
 REFUSAL_DELAY_SECONDS = 1.0  # Delay before an unidentified or too frequent request is refused
 
@@ -42,13 +42,13 @@ _CONTENT_LENGTH = re.compile(rb"[0-9]{1,18}")
 
 
 class Guard(ABC):
-    """Base of middleware that checks HTTP requests, and passes other traffic on unchecked."""
+    """Base class of middleware that checks HTTP requests and passes on other ASGI events."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Check one ASGI request, and pass it on or refuse."""
+        """Check one ASGI request, and pass it on or refuse it."""
         handle = self._check_request if scope["type"] == "http" else self._app
         await handle(scope, receive, send)
 
@@ -82,7 +82,7 @@ class StorageGuard(Guard):
 
 
 class BodyLimit(Guard):
-    """Middleware that refuses a request body too large, too slow, or of unknown length."""
+    """Middleware that refuses a request body that is too large, of unknown length, or too slow."""
 
     def __init__(self, app: ASGIApp, limit: int, seconds: float = 60.0) -> None:
         super().__init__(app)
@@ -124,9 +124,9 @@ class BodyLimit(Guard):
 class BodyBudget(Guard):
     """Middleware that limits the bytes of request bodies in memory, per site and in total.
 
-    A body is counted with its announced length from before its first byte is read until its request
-    is answered. A hundred requests that stall halfway therefore hold no more than their site's
-    share, and other sites are still served.
+    A body counts with its announced length until its request is answered, beginning before its
+    first byte is read. A hundred requests that stall halfway therefore take no more than their
+    site's share, and other sites are still served.
     """
 
     def __init__(self, app: ASGIApp, *, site_bytes: int, total_bytes: int) -> None:
@@ -156,7 +156,7 @@ class BodyBudget(Guard):
 
 
 class IdentityGuard(Guard):
-    """Middleware that passes on requests with an enrolled site's certificate, and notes each."""
+    """Middleware that passes on only requests of enrolled sites, and records when they came."""
 
     def __init__(
         self, app: ASGIApp, store: ServerStore, recovery: RestoreGap | None = None
@@ -195,7 +195,7 @@ class IdentityGuard(Guard):
         return site
 
     def _record_request_time(self, site: str, current_time: float) -> None:
-        """Note the time of a site's request; notes are written to the store once a second."""
+        """Remember the time of a site's request; times go to the store at most once a second."""
         write_seconds = 1.0
         seen_seconds = 10.0
         with self._lock:

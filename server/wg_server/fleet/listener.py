@@ -1,4 +1,4 @@
-"""TLS listeners, each a uvicorn server on a thread with our certificate and limits.
+"""TLS listeners, each a uvicorn server on its own thread, with deadlines and connection limits.
 
 This module accepts the connections itself, so that each is counted (``connection_limit``) and has a
 deadline before the TLS handshake is done. A request that is answered before its body arrived
@@ -31,7 +31,7 @@ from wg_server.site.home import ServerHome
 
 log = logging.getLogger(__name__)
 
-HEADER_SECONDS = 20.0
+HEADER_SECONDS = 20.0  # Deadline of a TLS handshake, and of a request's complete head
 DISCARD_LIMIT = 1 << 20
 """Largest announced body, in bytes, that is read to its end although its request is answered
 already."""
@@ -40,7 +40,7 @@ asyncio.sslproto.SSLProtocol.max_size = TLS_BUFFER_BYTES  # default: 256 KiB per
 
 
 class _HttpProtocol(H11Protocol):
-    """HTTP protocol that passes on the client certificate, and drops clients without a request."""
+    """HTTP protocol that passes on the client certificate, and drops clients without requests."""
 
     _deadline: asyncio.TimerHandle | None = None
     _unread = False
@@ -75,14 +75,14 @@ class _HttpProtocol(H11Protocol):
             self._deadline = None
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Remove a connection that was lost from the listener's limit."""
+        """Stop counting a connection that has ended."""
         if self._deadline is not None:
             self._deadline.cancel()
         self._connection_limit.remove_connection(self._visitor)
         super().connection_lost(exc)
 
     def on_response_complete(self) -> None:
-        """Continue with the next request, or close if a large unread body remains."""
+        """Continue with the next request; close the connection if a large unread body remains."""
         # Time in which a peer may read an answer that was sent before its body ended
         linger_seconds = 1.0
         if (

@@ -1,4 +1,4 @@
-"""Rate limit by sliding window for each key, in bounded memory."""
+"""Rate limit with a sliding window for each key (address or token), in bounded memory."""
 
 import ipaddress
 import time
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 class SlidingWindowLimit:
-    """Counter of tries by key; when there are too many keys, the least recently used is dropped."""
+    """Limit on tries per key; at more than ``keys`` keys, the least recently used is dropped."""
 
     def __init__(self, limit: int, keys: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._limit = limit

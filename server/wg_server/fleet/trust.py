@@ -1,8 +1,7 @@
 """Keys of the server that plants pin: the authority, and the package and witness keys.
 
 Each plant reports its pinned keys when it connects and every hour, and receives the current keys
-with the hand-overs that lead to them. The server thus knows which plants have not followed a change
-of keys.
+with the hand-overs that lead to them. The server therefore knows which plants still pin old keys.
 """
 
 from collections.abc import Iterator
@@ -39,7 +38,7 @@ def read_handovers(home: ServerHome) -> tuple[Handover, ...]:
 
 
 def current_pins(home: ServerHome) -> Pins:
-    """Return the keys that a plant pins if it has followed every change."""
+    """Return the server's current keys, which an up-to-date plant pins."""
     packages, witness = (
         signing.public_bytes(signing.load(path)).hex() for _, _, path in handed_over_keys(home)
     )
@@ -64,7 +63,12 @@ def store_site_pins(home: ServerHome, store: ServerStore, site: str, data: bytes
 
 
 def lagging_sites(home: ServerHome, store: ServerStore) -> dict[str, bool]:
-    """Return each enrolled site that still pins an old key, and whether it can still follow."""
+    """Find the enrolled sites that still pin an old key.
+
+    Returns:
+        By the site's name, True if hand-overs lead from its keys to the current ones; False: it
+        needs a new join token.
+    """
     today, links = current_pins(home), read_handovers(home)
     names = {use: name for use, name, _ in handed_over_keys(home)}
     laggards = {}

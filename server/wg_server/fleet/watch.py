@@ -1,7 +1,7 @@
-"""Record of why an enrolled site's node is refused, for the operator's commands.
+"""Recording of why enrolled sites' nodes are refused, for the operator's commands.
 
-A node with a wrong clock, or a copy of a node with another key, is refused before it can send
-anything. Its certificate was valid, so the site is known.
+A node with a wrong clock, or with another node key than the enrolled one, is refused before it can
+send anything. The site is known all the same, since its certificate is valid.
 """
 
 import time

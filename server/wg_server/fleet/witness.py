@@ -30,7 +30,7 @@ class LedgerWitness:
     Attributes:
         name: Key name of its cosignatures.
         public_key: Public key of its cosignatures.
-        others: Further witnesses whose cosignatures count.
+        others: Additional witnesses whose cosignatures count towards the quorum.
         quorum: Number of witnesses, this one included, that must have cosigned a release's ledger.
     """
 
@@ -57,7 +57,7 @@ class LedgerWitness:
         return cls(store, witness_key_name(config), key, config.witnesses, config.witness_quorum)
 
     def cosign_extension(self, site: StoredSite, request: bytes) -> bytes:
-        """Cosign a checkpoint of a site's ledger that extends the last cosigned one.
+        """Cosign a checkpoint that extends the last cosigned one; return the cosignature lines.
 
         Args:
             site: The site; only its own ledger is cosigned.
@@ -75,11 +75,12 @@ class LedgerWitness:
             return self._store.update_checkpoint(site, current_time, decide)
 
     def cosign_file(self, site: StoredSite, requests: Sequence[WitnessRequest]) -> bytes:
-        """Cosign a checkpoint from a file that holds proofs from several earlier sizes.
+        """Cosign the checkpoint in a statistics file, and return the cosignature lines.
 
         Args:
             site: The site; only its own ledger is cosigned.
-            requests: Requests for the same checkpoint, each from another old size.
+            requests: Requests for the file's checkpoint, each with a consistency proof from another
+                earlier size.
 
         Raises:
             WitnessRefused: No request starts from the last cosigned size, or the matching request
@@ -108,7 +109,7 @@ class LedgerWitness:
             return self._store.update_checkpoint(site, current_time, decide)
 
     def cosign_again(self, site: StoredSite) -> bytes:
-        """Cosign the last cosigned checkpoint of a site's ledger again, with the current time.
+        """Cosign the last cosigned checkpoint again with the current time, and return it.
 
         Raises:
             ConfigError: No checkpoint of this ledger was cosigned yet.
@@ -135,8 +136,8 @@ class LedgerWitness:
     def accept_rotation(self, site: StoredSite, data: bytes) -> bytes:
         """Store a site's new ledger key, and cosign the checkpoint that came with it.
 
-        The key is accepted if the old key signed for it in the site's own log. Repeating the
-        request with a known key is harmless.
+        Returns the cosignature lines. The key is accepted if the old key signed for it in the
+        site's own log. Repeating the request with a known key is harmless.
 
         Args:
             site: The site; only its own ledger's key changes.
@@ -207,7 +208,7 @@ class LedgerWitness:
 
     @contextmanager
     def store_fork_evidence(self, origin: str, current_time: float) -> Iterator[None]:
-        """Store the evidence of a fork after the transaction that detected it has ended."""
+        """Store the evidence if the body detects a fork; by then its transaction has ended."""
         try:
             yield
         except WitnessFork as fork:

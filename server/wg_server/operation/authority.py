@@ -15,7 +15,7 @@ follows several links.
 *Not for a stolen key.* A thief of the old key can sign links, too. After a theft, trust must be
 established again by join tokens from a new home.
 
-The steps have a fixed order. An interrupted command is completed by running it again.
+The steps have a fixed order: running an interrupted command again completes it.
 """
 
 import logging
@@ -40,7 +40,7 @@ _FILES_IN_ORDER = ("ca.key", "ca.pem", "links.pem")
 
 @dataclass(frozen=True, slots=True)
 class RotatedAuthority:
-    """SHA-256 of the old and new authority's certificates, hex, and expiry of the new one."""
+    """SHA-256 (hex) of the old and the new authority's certificates; expiry of the new one."""
 
     before: str
     after: str

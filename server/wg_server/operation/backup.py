@@ -1,14 +1,14 @@
 """Backup of a server's home into one encrypted file while it serves, and restore.
 
-The store is copied first, at one point in time, then the files that it names. A package that is
-made meanwhile is one additional file, which the restored server uses instead of making it again.
-Keys do not change meanwhile: every command that changes them holds the same lock.
+The store is copied first, as of one point in time, then the files that it names. If a package is
+made meanwhile, its file is in the backup too, and the restored server uses it instead of making it
+again. Keys do not change meanwhile: every command that changes them needs the same lock.
 
 *Events after the backup* are unknown to a restored server, but the plants know most of them:
-ledgers that grew are witnessed again from the last checkpoint that this server saw, a repeated
-query gets the plant's stored release, which is charged already, and a delivered package is received
-only once. Certificates issued after the backup are accepted until they expire (``Recovery``). The
-rest is lost: enrolments, revocations and campaigns since the backup.
+ledgers that grew are cosigned again from the last checkpoint in the backup, a repeated query gets
+the plant's stored release, which is charged already, and a package that was delivered is not
+applied twice. Certificates issued after the backup are accepted until they expire (``RestoreGap``).
+The rest is lost: enrolments, revocations and campaigns since the backup.
 """
 
 import time
@@ -84,7 +84,7 @@ def restore_home(
 
     Args:
         home: New home; its folder is empty or does not exist.
-        actor: User who restores it, for the operators' log.
+        actor: User who restores the home, for the operators' log.
         database: SQLAlchemy URL of an empty database, if it differs from the backup's
             configuration; ``sqlite`` for a file in the home.
         current_time: Unix time.

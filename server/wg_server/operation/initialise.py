@@ -43,8 +43,8 @@ def create_home(home: ServerHome, config: ServerConfig) -> None:
 def free_ports(host: str, count: int) -> list[int]:
     """Return different ports that no process listens on.
 
-    The ports are below the range that systems use for outgoing connections, whose ports may be
-    taken at any time before the server starts.
+    They are below the range of outgoing connections, in which the system could take a port before
+    the server starts.
 
     Raises:
         ConfigError: The host is not an address of this machine, or no such port is free.

@@ -7,7 +7,7 @@ ledgers. Ledgers, budgets and releases stay unchanged.
 *Not for stolen keys.* A thief of an old key can sign hand-overs, too. After a theft or a loss no
 old key signs anything, and trust is established again by a join token for each plant.
 
-The steps have a fixed order. An interrupted command is completed by running it again.
+The steps have a fixed order: running an interrupted command again completes it.
 """
 
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ _KEPT_HANDOVERS = 2 * handover.LINKS_LIMIT
 
 @dataclass(frozen=True, slots=True)
 class RotatedKeys:
-    """New public keys, hex: the key that signs packages, and the key that cosigns ledgers."""
+    """New public keys, hex: of the key that signs packages, and the key that cosigns ledgers."""
 
     signing_key: str
     witness_key: str

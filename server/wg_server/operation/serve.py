@@ -1,8 +1,9 @@
 """Server process of a home: three listeners and the campaign worker.
 
 On SIGTERM and SIGINT the worker stops at its next step, open requests are finished, and the ports
-are closed. A running campaign continues at the next start. Only one process serves a home at a
-time: it holds a kernel file lock, which is released however the process ends.
+are closed. A running campaign continues at the next start. Only one main process serves a home at a
+time: it holds a kernel file lock, which is released however the process ends. On PostgreSQL,
+additional processes may carry messages beside it.
 """
 
 import logging
@@ -148,7 +149,7 @@ def _admin_app(source: PageSource, metrics: Metrics, *, pages: bool) -> Starlett
 
 
 def _online_sites(state: FlowerLink, sites: Iterable[StoredSite]) -> set[str]:
-    """Return the sites that are connected here, or were recently seen by another process."""
+    """Return the sites that are connected to this process, or recently were to any process."""
     all_sites, since = list(sites), time.time() - ONLINE_SECONDS
     return state.online_sites(all_sites) | {
         site.name for site in all_sites if site.last_seen > since
@@ -167,7 +168,7 @@ def _attach_log_handler(handler: logging.Handler) -> Iterator[None]:
 
 
 def _warn_of_restore_gap(home: ServerHome) -> None:
-    """Log warnings about data that a restored home still lacks."""
+    """Log a warning if the home has no encoder, or no usable generator."""
     if not home.encoder.is_file():
         log.warning(
             "no zoo yet: no plant can enrol; run 'wg-server zoo build --home %s'", home.root
@@ -239,7 +240,7 @@ def stop_on_signals(stop: threading.Event) -> Iterator[None]:
 
 
 def lock_for_serving(home: ServerHome) -> AbstractContextManager[None]:
-    """Return the lock of the one process that serves a home.
+    """Return the lock of the main process that serves a home.
 
     Raises:
         ConfigError: Another process holds the lock.
@@ -262,7 +263,7 @@ def hold_serving_locks(home: ServerHome) -> Iterator[None]:
 
 @contextmanager
 def _hold_additional_lock(home: ServerHome, port: int) -> Iterator[None]:
-    """Hold the lock of a further process that serves a home which another process serves.
+    """Hold the lock of an additional process that serves a home beside the main process.
 
     Raises:
         ConfigError: Another process holds the lock.

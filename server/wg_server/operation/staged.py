@@ -14,7 +14,7 @@ from wg_core.errors import StorageError, reraise_os_errors
 
 
 def prepare_files(folder: Path, fill_folder: Callable[[Path], None]) -> None:
-    """Make a folder and fill it by ``fill_folder``, unless the folder exists already.
+    """Create a folder with the files that ``fill_folder`` writes, unless the folder exists already.
 
     Raises:
         StorageError: The disk cannot be written.

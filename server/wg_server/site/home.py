@@ -133,7 +133,7 @@ class ServerHome:
 
     root: Path
 
-    config_file = _HomePath("server.yaml")  # `server.yaml`
+    config_file = _HomePath("server.yaml")  # Configuration of the server
     ca_key = _HomePath("pki/ca.key")  # Private key of the certificate authority
     ca_cert = _HomePath("pki/ca.pem")  # Certificate of the certificate authority
     ca_links = _HomePath("pki/links.pem")
@@ -160,7 +160,7 @@ class ServerHome:
     encoder = _HomePath(f"zoo/{ENCODER_FILE}")  # The public encoder package, made by `zoo build`
     generator_versions = _HomePath("generator/versions")
     """Generators with their model cards, one folder each (``wg_server.generator.versions``)."""
-    installed_generator = _HomePath("generator/installed.json")  # Record of the generator in use
+    installed_generator = _HomePath("generator/installed.json")  # Id of the generator in use
     packages = _HomePath("packages")  # Weights packages, by delivery id
 
     def package_path(self, delivery_id: str) -> Path:

@@ -1,4 +1,4 @@
-"""Certificate authority of the server: one CA, one server certificate, short-lived client ones.
+"""Certificate authority of the server, the server's certificate, and short-lived client ones.
 
 A later authority has the same name and another key (``operation.authority``). Plants that know an
 earlier authority reach it by link certificates, each signed by the previous authority (RFC 4210,
@@ -31,7 +31,7 @@ SERVER_CERTIFICATE_LIFETIME = datetime.timedelta(days=825)
 CLIENT_CERTIFICATE_LIFETIME = datetime.timedelta(days=30)
 """Lifetime of a client certificate. A node renews its certificate after a third of this time, so
 that a plant may be offline for the other two thirds. Revocation takes effect at once."""
-CLOCK_SLACK = datetime.timedelta(minutes=10)
+CLOCK_SLACK = datetime.timedelta(minutes=10)  # Certificates are valid from this long before issue
 CSR_LIMIT = 16 << 10
 _PEM_LIMIT = 64 << 10
 _PAIR_TRIES, _PAIR_SECONDS = 40, 0.05
@@ -39,7 +39,7 @@ _ALLOWED_CURVES = (ec.SECP256R1, ec.SECP384R1)
 
 
 def create_authority(home: ServerHome, config: ServerConfig) -> None:
-    """Create the CA and the server's certificate.
+    """Create the certificate authority (CA) and the server's certificate.
 
     Raises:
         ConfigError: A CA exists already; another one would disconnect every plant.
@@ -92,7 +92,7 @@ def root_certificate_files(home: ServerHome) -> list[Path]:
 
 
 def link_certificates(home: ServerHome) -> list[x509.Certificate]:
-    """Return each earlier authority's certificate for its successor, newest first."""
+    """Return the certificate that each earlier authority signed for the next one, newest first."""
     return _load_certificates(home.ca_links) if home.ca_links.is_file() else []
 
 
@@ -195,7 +195,7 @@ def load_certificate(path: Path) -> x509.Certificate:
 
 
 def check_node_key(pem: str) -> bytes:
-    """Check a Flower node key, and return it in the encoding that Flower identifies it by.
+    """Check a Flower node key (PEM), and return the PEM bytes by which Flower identifies the node.
 
     Raises:
         DecodeError: The text is not a PEM public key on P-256 or P-384.

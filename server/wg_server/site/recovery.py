@@ -1,4 +1,4 @@
-"""Records of a home's backups: the time of the last one, and the one that it was restored from."""
+"""Records about a home's backups: its last backup, and the backup that it was restored from."""
 
 from dataclasses import dataclass
 from pathlib import Path

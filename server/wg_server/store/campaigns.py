@@ -43,7 +43,7 @@ NAMES_UNKNOWN = "no-names"
 NO_MACHINE = "no-machine"
 NO_STATISTIC = "no-statistic"
 NOT_ASKED_CODES = (NO_SHARED_NAMES, NAMES_UNKNOWN, NO_MACHINE, NO_STATISTIC)
-"""Codes of tasks that were never started, see ``wg_server.campaigns.worth`` and ``machines``."""
+"""Codes of tasks whose site is not asked, see ``wg_server.campaigns.worth`` and ``machines``."""
 RELEASED_STATES = ("released", "packaged", "delivered")  # States of tasks with a usable release
 
 
@@ -103,10 +103,11 @@ class CampaignProgress:
         states: Number of tasks by state.
         sites_asked: Number of sites that were or will be asked.
         sites_served: Number of sites that received a package.
-        began: True if the other sites' releases were read for some package.
-        enough: Time at which ``min_sites`` releases were in, Unix seconds; None if fewer are in.
-        unasked: Number of waiting sites that were not sent the question yet.
-        unasked_since: Time at which the last of their tasks was opened, Unix seconds.
+        began: True if a package was already made for some site.
+        enough: Time at which the ``min_sites``-th release came in, Unix seconds; None if fewer are
+            in.
+        unasked: Number of waiting sites to which no query was sent yet.
+        unasked_since: Time at which the last of these sites' tasks was opened, Unix seconds.
     """
 
     states: Counter[str]
@@ -147,7 +148,7 @@ class Campaign:
             later.
         statistics: Statistics asked of the sites.
         tasks: One task per site; empty if the tasks were only counted.
-        counted: Progress as counted by the database.
+        counted: Progress as counted by the database; None: it is computed from ``tasks``.
     """
 
     id: str
@@ -199,7 +200,7 @@ class Campaign:
 
     @cached_property
     def release_arrivals(self) -> Sequence[tuple[float, str]]:
-        """Times at which the server received each pooled release, with the site, in order."""
+        """Times (Unix seconds) at which pooled releases arrived, each with its site, in order."""
         parts = self.tasks if self.is_pooled else ()
         return sorted((task.received, task.site) for task in parts if task.state in RELEASED_STATES)
 
@@ -245,7 +246,7 @@ def load_campaign(
 
 
 def campaign_of_row(connection: Connection, row: sa.Row[Any]) -> Campaign:
-    """Build a campaign from its row, with counted tasks; a finished campaign has no ``enough``."""
+    """Build a campaign from its row, with tasks only counted; no ``enough`` after it finished."""
     task = schema.task
     is_served = (task.c.state == "delivered") | (task.c.served > 0)
     is_unasked = (task.c.state == "waiting") & (task.c.asked == 0)
@@ -280,7 +281,7 @@ def campaign_of_row(connection: Connection, row: sa.Row[Any]) -> Campaign:
 
 
 def delivery_ids(engine: Engine, site: str) -> list[str]:
-    """List delivery ids of a site's packages, in order of their last update."""
+    """List the delivery ids of a site's packages, in order of their tasks' last change."""
     task = schema.task
     query = sa.select(task.c.delivery_id).where(task.c.site == site, task.c.package_sha256 != "")
     return [row.delivery_id for row in database.fetch_rows(engine, query.order_by(task.c.updated))]

@@ -43,11 +43,11 @@ def copy_store_to_file(engine: Engine, target: Path) -> None:
 
 
 def restore_store_from_file(source: Path, url: str) -> None:
-    """Fill an empty database from a file by ``copy_store_to_file``, after migrating both schemas.
+    """Fill an empty database from a file of ``copy_store_to_file``, after migrating both schemas.
 
     Raises:
         ConfigError: The database cannot be opened, or already holds a store.
-        StorageError: The database cannot be written; it stays unchanged.
+        StorageError: The database cannot be written, and stays unchanged.
     """
     copy = database.open_engine(f"sqlite:///{source}")
     engine = database.open_engine(url)

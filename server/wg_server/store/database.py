@@ -2,8 +2,8 @@
 
 On SQLite every writing transaction takes the write lock when it begins (``BEGIN IMMEDIATE``), so
 that "read, decide, write" cannot interleave; readers are not blocked (WAL), and each commit is
-durable (``synchronous=FULL``). On PostgreSQL a decision takes row locks, a decision about all rows
-takes a table lock, and an advisory lock allows only one process to serve a store.
+durable (``synchronous=FULL``). On PostgreSQL, a transaction locks the rows that it decides on (the
+table, if it depends on all rows), and an advisory lock allows only one process to serve a store.
 """
 
 import sqlite3
@@ -133,7 +133,7 @@ def lock_table(connection: Connection, table: sa.Table) -> None:
 
 
 class ServingLock:
-    """Exclusive right of one process to serve a store, as a PostgreSQL advisory lock.
+    """Lock of the one process that serves a store, as a PostgreSQL advisory lock.
 
     PostgreSQL releases the lock with the connection. On SQLite the lock file in the home has this
     role, and this class does nothing.
@@ -160,7 +160,7 @@ class ServingLock:
         self._close()
 
     def is_held(self) -> bool:
-        """Return whether this process holds the lock to serve; a lost lock is taken again."""
+        """Return whether this process holds the lock; a lost lock is taken again if it is free."""
         if self._engine.dialect.name != "postgresql":
             return True
         if self._connection is not None:

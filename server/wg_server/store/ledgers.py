@@ -1,6 +1,6 @@
 """Ledgers of plants: known logs, last cosigned checkpoints, and evidence of forks.
 
-Each decision ("does this checkpoint extend the last?") is made and recorded in one transaction.
+Whether a checkpoint extends the last one is decided and recorded in one transaction.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -38,12 +38,12 @@ class LedgerTable:
         current_time: float,
         decide: Callable[[bytes | None], tuple[bytes, int, T]],
     ) -> T:
-        """Pass the last checkpoint of a site's ledger to ``decide``, and store the one it returns.
+        """Replace the stored checkpoint of a site's ledger, and return the result of ``decide``.
 
         Args:
             current_time: Unix time.
-            decide: Maps the stored checkpoint to the new one, its size and a result; if it raises,
-                the stored checkpoint stays.
+            decide: Maps the stored checkpoint, or None, to the new one, its size and a result; if
+                it raises, the stored checkpoint stays.
         """
         with self.engine.begin() as connection:
             find_site(connection, site.name, lock=True)  # there may be no checkpoint to lock yet
@@ -56,7 +56,7 @@ class LedgerTable:
         current_time: float,
         decide: Callable[[str, bytes | None], tuple[bytes, int, T]],
     ) -> T:
-        """Pass a site's ledger key and last checkpoint to ``decide``, and store those it returns.
+        """Store a site's new ledger key and the checkpoint of ``decide``, and return its result.
 
         Args:
             new_key: New ledger key, hex.
@@ -92,7 +92,7 @@ class LedgerTable:
             return result
 
     def logs_of_sites(self, names: Iterable[str]) -> dict[str, list[EnrolledLog]]:
-        """Return every ledger that some sites enrolled with, by site, oldest first."""
+        """Return the ledgers that each of some sites enrolled with, by site name, oldest first."""
         logs, witness = schema.log, schema.witness
         query = (
             sa.select(logs, witness.c.checkpoint)
@@ -106,7 +106,7 @@ class LedgerTable:
         return by_site
 
     def replaced_logs(self, site: str) -> dict[str, bytes]:
-        """Return exports of the ledgers that a site replaced, by origin."""
+        """Return the exported bytes of each ledger that a site replaced, by the ledger's origin."""
         table = schema.replaced_log
         query = sa.select(table).where(table.c.site == site).order_by(table.c.origin)
         return {row.origin: bytes(row.data) for row in database.fetch_rows(self.engine, query)}
@@ -188,7 +188,12 @@ def store_new_log(
     first_note: LedgerBeginning,
     current_time: float,
 ) -> None:
-    """Store the ledger that a site enrols with, unless it contradicts an earlier record of it."""
+    """Store the ledger that a site enrols with.
+
+    Raises:
+        RefusedError: The ledger is known with another site, key or first entry, or the ledger that
+            it replaces is.
+    """
     if first_note.replaced is not None:
         _store_replaced_log(connection, request.site, first_note.replaced)
     table = schema.log
@@ -225,11 +230,11 @@ def update_checkpoint_in(
     current_time: float,
     decide: Callable[[bytes | None], tuple[bytes, int, T]],
 ) -> T:
-    """Pass the last checkpoint to ``decide``, and store the checkpoint that it returns.
+    """Do the work of ``LedgerTable.update_checkpoint`` within a transaction.
 
     Raises:
-        WitnessRefused: The ledger replaces a cosigned one that was never shown whole, so that its
-            inherited spend cannot be checked.
+        WitnessRefused: The ledger replaces a cosigned ledger that the site did not show, so that
+            the spend that it inherits cannot be checked.
     """
     _check_predecessor_shown(connection, site.ledger_origin)
     table = schema.witness
@@ -248,7 +253,7 @@ def update_checkpoint_in(
 
 
 def _store_replaced_log(connection: Connection, site: str, replaced_log: ReplacedLog) -> None:
-    """Store a replaced ledger that a site showed, unless it differs from the cosigned ledger."""
+    """Store a replaced ledger; refuse one of another site, or one that contradicts a checkpoint."""
     table, witness = schema.replaced_log, schema.witness
     cosigned_row = connection.execute(
         sa.select(witness).where(witness.c.origin == replaced_log.origin)
@@ -278,7 +283,7 @@ def _store_replaced_log(connection: Connection, site: str, replaced_log: Replace
 
 
 def _check_predecessor_shown(connection: Connection, origin: str) -> None:
-    """Refuse a new ledger whose predecessor is known but was not shown by the site."""
+    """Refuse a new ledger whose predecessor was cosigned here but was not shown by the site."""
     log, witness, replaced_log = schema.log, schema.witness, schema.replaced_log
     query = (
         sa.select(log.c.predecessor)

@@ -1,8 +1,8 @@
 """Operators of the console, and the append-only log of their actions.
 
-Each entry holds the hash of the previous one, so that anybody who kept a later hash detects a
+Each entry's hash covers the previous entry's hash, so that anybody who kept a later hash detects a
 changed or deleted entry. This does not protect against someone who controls both the database and
-the last hash.
+the kept hash.
 
 An entry is written before its action, so that no action lacks one; if the action fails, a second
 entry records the failure.
@@ -32,7 +32,12 @@ AccessPath = Literal["console", "command", "server"]
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Author of an action: a console operator, a user of the command line, or the server itself."""
+    """Author of an action: a console operator, a user of the command line, or the server itself.
+
+    Attributes:
+        name: Name of the operator, user or server.
+        through: Way of access: ``console``, ``command`` or ``server``.
+    """
 
     name: str
     through: AccessPath
@@ -188,7 +193,7 @@ def read_log(store: ServerStore, *, limit: int, number_limit: int | None = None)
 
 
 def first_broken_entry(store: ServerStore, *, page: int = 500) -> int | None:
-    """Return the number of the first log entry that breaks the hash chain, or None."""
+    """Return the number of the first log entry that was changed or follows a gap, or None."""
     before, number = "", 0
     table = schema.operator_log
     query = sa.select(table).order_by(table.c.id).limit(page)

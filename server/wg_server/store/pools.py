@@ -1,9 +1,9 @@
-"""Tables of the store: pooled sums of releases by class set, and the releases in each sum.
+"""Tables of the store: one sum of releases per set of class names, and the releases in each sum.
 
-Rows belong to one generator, whose variances the sums are computed with. Each sum carries a change
-number and is written only by a process that read the current number, so that two processes cannot
-overwrite each other's changes. A removed release keeps its row, so that the members of a sum at any
-earlier change number stay known.
+Each row belongs to one generator, with whose variances the sum is computed. A sum carries a change
+number, and only a process that read the current number may write it, so that two processes cannot
+overwrite each other's changes. A removed release keeps its row, so that the releases in a sum after
+any earlier change stay known.
 """
 
 from collections.abc import Sequence
@@ -26,8 +26,8 @@ class StoredPool:
         labels: Class names, as canonical JSON.
         sites: Number of releases in the sum.
         data: Encoded sum.
-        changes: Number of times that the sum was written.
-        judged: Number of sites at the last comparison of all of them with each other.
+        changes: Change number: how often the sum was written.
+        judged: Number of sites when all of them were last compared with each other.
     """
 
     generator: str
@@ -52,10 +52,10 @@ class PooledRelease:
         release_id: Id of the release.
         kind: SHA-256 of encoder and class names, hex.
         site: Site of the release.
-        place: Number that selects comparison peers; no plant can predict it.
+        place: Keyed hash of the release id; releases with the smallest ones serve as peers.
         noise: Variance added to the noise of its means because it disagrees with its peers.
         used: True if the release is in the sum; False if it is an outlier.
-        behind: Names of the classes that it agrees on, as canonical JSON.
+        behind: Names of the classes on which it agrees with its peers, as canonical JSON.
         added: Change number at which it was added.
         removed: Change number at which it was removed, or 0.
     """
@@ -72,7 +72,7 @@ class PooledRelease:
 
     @property
     def agreed_class_names(self) -> tuple[str, ...]:
-        """Names of the classes that the release agrees on."""
+        """Names of the classes on which the release agrees with its peers."""
         return canonical.decode(tuple[str, ...], self.behind.encode(), subject="pooled release")
 
 
@@ -84,7 +84,7 @@ class PoolTable:
         self.generator = generator
 
     def list_pools(self) -> list[StoredPool]:
-        """Return the pools of all kinds, without their data."""
+        """Return the pools of all kinds (class sets), without their sums."""
         table = schema.pool
         columns = [column for column in table.c if column.name != "data"]
         query = sa.select(*columns).where(table.c.generator == self.generator)
@@ -92,14 +92,14 @@ class PoolTable:
         return [StoredPool(**row._mapping, data=b"") for row in rows]
 
     def find_pool(self, kind: str) -> StoredPool | None:
-        """Return the pool of one kind, or None."""
+        """Return the pool of one kind (class set), or None."""
         table = schema.pool
         query = sa.select(table).where(table.c.generator == self.generator, table.c.kind == kind)
         row = database.fetch_first_row(self._engine, query)
         return None if row is None else StoredPool(**row._mapping)
 
     def pooled_releases(self) -> dict[str, PooledRelease]:
-        """Return all releases that were not removed, by id."""
+        """Return all releases that were not removed, outliers included, by id."""
         return {row.release_id: row for row in self._read_releases(schema.pooled.c.removed == 0)}
 
     def class_names(self) -> dict[str, frozenset[str]]:
@@ -167,7 +167,11 @@ class PoolTable:
         return sorted(row.release_id.encode() for row in rows)
 
     def store_merkle_tree(self, root: str, sums: Sequence[tuple[str, int]]) -> None:
-        """Store the pools that a Merkle root covers, so that membership can be proven later."""
+        """Store which pools a Merkle root (hex) covers, so that membership can be proven later.
+
+        Args:
+            sums: Pools as pairs of a kind and a change number.
+        """
         table = schema.pool_tree
         key = (table.c.generator == self.generator) & (table.c.root == root)
         with self._engine.begin() as connection:

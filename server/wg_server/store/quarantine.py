@@ -13,7 +13,7 @@ from wg_server.store.releases import ReleaseStatus
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseSummary:
-    """Release without its bytes; the fields are those of ``StoredRelease``."""
+    """Stored release without its bytes; the fields are those of ``StoredRelease``."""
 
     release_id: str
     site: str
@@ -34,7 +34,7 @@ def list_releases(engine: Engine, *standings: ReleaseStatus) -> list[ReleaseSumm
 
 
 def count_releases(engine: Engine, names: Sequence[str]) -> dict[str, int]:
-    """Count the stored releases of each of some sites, whatever their status."""
+    """Return the numbers of stored releases by site, whatever their status; zeros are absent."""
     table = schema.release
     query = sa.select(table.c.site, sa.func.count().label("number")).group_by(table.c.site)
     query = query.where(table.c.site.in_(names))

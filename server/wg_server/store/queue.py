@@ -1,8 +1,8 @@
 """Durable queue of campaigns; any number of campaigns run at the same time.
 
-Request ids are drawn once, when a campaign is queued, and survive restarts of either side, so that
-a repeated request with the same id is harmless. Each decision is made and recorded in one
-transaction.
+Request ids are drawn once, when a campaign is queued, and survive restarts of server and plants, so
+that a repeated request with the same id is harmless. Each change of state is decided and recorded
+in one transaction.
 """
 
 # long: every change of a campaign's state is a method of one class
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 MIN_SITES = 2  # Default number of releases that a campaign waits for, if it has as many sites
 GRACE_SECONDS = 600.0
-"""Default time that a campaign waits for the remaining sites after that."""
+"""Default time that a campaign waits for the remaining sites after these releases."""
 
 _ACTIVE_STATES = ("running", "cancelling")
 RETRIABLE_STATES = ("refused", "failed", "expired", "cancelled")
@@ -52,8 +52,7 @@ class NewCampaign:
         sites: Sites to ask, without repetition.
         min_sites: Number of releases to wait for; None: 2, or 1 for a single site.
         id: Id of the campaign; empty: a new id is drawn.
-        left_out: Sites that are not asked, with a code of ``NOT_ASKED_CODES`` each; disjoint from
-            ``sites``.
+        left_out: Further sites, which are not asked, each with one of ``NOT_ASKED_CODES``.
     """
 
     sites: Sequence[str]
@@ -77,7 +76,7 @@ _CAMPAIGN_COLUMNS = tuple(
 
 
 class Traffic(NamedTuple):
-    """Messages to a site, and payload bytes from it and to it."""
+    """Number of messages sent to a site, and payload bytes received from it and sent to it."""
 
     messages: int = 0
     bytes_received: int = 0
@@ -118,7 +117,7 @@ class TaskChanges(TypedDict, total=False):
 
 
 class CampaignQueue:
-    """Table of campaigns and their tasks, with the changes of state that are allowed."""
+    """Stored campaigns and their tasks; each method makes one allowed change of state, or reads."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -185,7 +184,7 @@ class CampaignQueue:
             return [campaigns.load_campaign(connection, row.id) for row in rows]
 
     def count_totals(self) -> CampaignTotals:
-        """Return totals over all campaigns, counted by the database."""
+        """Return counts and payload bytes over all campaigns."""
         task, campaign = schema.task, schema.campaign
         with database.read_connection(self._engine) as connection:
             campaigns, tasks = (
@@ -216,7 +215,7 @@ class CampaignQueue:
         return {str(row.generator) for row in database.fetch_rows(self._engine, query)} - {""}
 
     def newest_failure_time(self) -> float | None:
-        """Return the time of the newest campaign failure, or None."""
+        """Return the time at which a campaign last failed, Unix seconds, or None."""
         table = schema.campaign
         query = sa.select(sa.func.max(table.c.finished).label("newest"))
         row = database.fetch_first_row(self._engine, query.where(table.c.state == "failed"))
@@ -317,7 +316,7 @@ class CampaignQueue:
     def retry(
         self, campaign_id: str, site: str, *, generator: str = "", current_time: float | None = None
     ) -> Campaign:
-        """Retry one site whose task ended without a package, even after the campaign ended.
+        """Open a site's task again that ended without a package, even after the campaign ended.
 
         If ``generator`` is given, later packages of the campaign are made with it.
 
@@ -380,12 +379,12 @@ class CampaignQueue:
             )
 
     def finish(self, campaign_id: str, *, reason: str = "", code: str = "") -> Campaign:
-        """End a campaign: its open tasks become expired, cancelled or failed.
+        """End an unfinished campaign and its open tasks; they become expired, cancelled or failed.
 
         Args:
-            reason: Reason of a failure; empty: no failure, unless no site was served and some task
-                failed.
-            code: Code, one word, for each task that was open.
+            reason: Reason for a failure; if empty, the campaign fails only if no site was served
+                and some task failed.
+            code: Code for each task that was open; empty: the tasks keep their codes.
         """
         with self._engine.begin() as connection:
             campaign = campaigns.load_campaign(connection, campaign_id, lock=True)
@@ -418,7 +417,7 @@ class CampaignQueue:
     ) -> None:
         """Change an open task, and store its release, if given, in the same transaction.
 
-        A site keeps its package: if a better one fails, the task ends as ``delivered``.
+        If the site has a package already and a better one fails, the task ends as ``delivered``.
 
         Args:
             required_state: Required current state of the task; empty: any open state.

@@ -1,4 +1,4 @@
-"""Releases received from plants, stored byte for byte, each with its current status."""
+"""Table of releases received from plants, stored byte for byte, each with its current status."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
@@ -13,7 +13,7 @@ from wg_core.wire import protocol
 from wg_server.store import database, schema
 
 ReleaseStatus = Literal["plausible", "quarantined", "accepted", "rejected"]
-"""Status of a release; ``plausible`` and ``accepted`` (by the operator) releases are used."""
+"""Status of a release; only ``plausible`` and (by the operator) ``accepted`` ones are used."""
 USABLE_STATUSES = ("plausible", "accepted")
 
 
@@ -23,7 +23,7 @@ class StoredRelease:
 
     Attributes:
         signing_key: Key, hex, that verified the release; the site may have another key by now.
-        data: Covered ``.wgs`` file as received.
+        data: ``.wgs`` file as received: the release, its ledger entries and their proofs.
         standing: Status of the release.
         reasons: Reasons why it is implausible, one per line, whatever its status.
         statistics: Kind of statistics; ``classes`` for a public statement, which has none.
@@ -110,7 +110,7 @@ class ReleaseTable:
         return stored_release
 
     def newest_usable_ids(self, *, encoder: str, excluded_site: str) -> list[str]:
-        """Return the id of every other site's newest usable class statistics, sorted by site.
+        """Return the id of each other site's newest usable class statistics, sorted by site name.
 
         Args:
             encoder: SHA-256 of the encoder that the releases are made with.

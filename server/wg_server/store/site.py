@@ -1,4 +1,4 @@
-"""Site records of the store, and look-up of a site by name."""
+"""Record of a site in the store, and look-up of a site by name."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -28,8 +28,8 @@ class StoredSite:
         signing_key: Key that signs the site's statistics, hex.
         ledger_origin: Origin of its ledger.
         ledger_key: Key that signs the ledger's checkpoints, hex.
-        enrolled: Time of enrolment; 0 before.
-        last_seen: Time of its last accepted request; 0 before.
+        enrolled: Time of enrolment, Unix time; 0 before.
+        last_seen: Time of its last accepted request, Unix time; 0 before.
         pins: Keys of this server that the site pinned, as last reported: canonical
             ``protocol.Pins``; empty: not reported yet.
     """
@@ -58,7 +58,7 @@ def require_site(connection: Connection, name: str) -> StoredSite:
 
 
 def find_site(connection: Connection, name: str, *, lock: bool) -> StoredSite | None:
-    """Return one site, or None; with ``lock`` its row is locked until the transaction ends."""
+    """Return the site of a name, or None; with ``lock``, lock its row for the transaction."""
     query = sa.select(schema.site).where(schema.site.c.name == name)
     row = connection.execute(query.with_for_update() if lock else query).first()
     return None if row is None else StoredSite(**row._mapping)

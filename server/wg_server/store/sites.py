@@ -1,7 +1,7 @@
-"""Database of plants: invitations, enrolment and certificates.
+"""Store of sites: join tokens, enrolment and certificates.
 
-Each decision ("is this token still valid?", "does this checkpoint extend the last?") is made and
-recorded in one transaction. Join tokens are stored only as hashes.
+Whether a token is still valid, or a checkpoint extends the last one, is decided and recorded in one
+transaction. Join tokens are stored only as hashes.
 """
 
 import time
@@ -56,7 +56,7 @@ class ServerStore(LedgerTable, ReleaseTable):
         self.engine.dispose()
 
     def invite(self, site: str, secret: str, expires: float, *, replace: bool = False) -> None:
-        """Store a join token (as a hash) and the name of its site.
+        """Store a join token for a site: a hash of its secret, and its expiry (Unix time).
 
         Raises:
             ConfigError: The site is enrolled already, and ``replace`` is False.
@@ -275,10 +275,10 @@ class ServerStore(LedgerTable, ReleaseTable):
         return [StoredSite(**row._mapping) for row in database.fetch_rows(self.engine, query)]
 
     def is_readable(self) -> bool:
-        """Return whether the database is readable, and its file the one that was opened.
+        """Return whether the database is readable, and its file is still the one that was opened.
 
-        A file that was moved away or replaced remains readable to this process, and is lost with
-        it.
+        This process can still read a file that was moved away or replaced, but such a file is lost
+        when the process ends.
         """
         return database.sqlite_file_identity(self.engine) == self._file and self.count_forks() >= 0
 
@@ -335,7 +335,7 @@ def _check_same_keys(site: StoredSite, keys: Mapping[str, str]) -> None:
 
 
 def _hash_lines(lines: Iterable[str]) -> str:
-    """Return the SHA-256, hex, of some words joined by line ends."""
+    """Return the SHA-256 (hex) of some texts joined by line feeds."""
     return canonical.sha256_hex("\n".join(lines).encode())
 
 

@@ -11,8 +11,8 @@ names its predecessor      each other log of the site is named, directly or thro
 budget unknown             some other log of the site is not named in this way
 ========================== =====================================================================
 
-A site that replaces a log shows the old log: the server reads it, refuses a first entry that
-inherits less spend than that log has, and stores it for auditors.
+A site that replaces a log shows the old log: the server reads it, refuses a new log whose first
+entry inherits less spend than the old log has, and stores the old log for auditors.
 """
 
 import base64
@@ -69,7 +69,7 @@ class EnrolledLog:
 
 @dataclass(frozen=True, slots=True)
 class ReplacedLog:
-    """Replaced ledger that a site showed, and whose privacy spend the new ledger inherits.
+    """Ledger that a site replaced and showed; the new ledger inherits its privacy spend.
 
     Attributes:
         origin: Origin of the log.
@@ -84,7 +84,7 @@ class ReplacedLog:
 
 @dataclass(frozen=True, slots=True)
 class LedgerBeginning:
-    """First entry and checkpoint of a ledger, as its site states them at enrolment.
+    """Beginning of a ledger, as its site states it at enrolment.
 
     Attributes:
         genesis: Leaf hash of the first entry, hex.
@@ -144,7 +144,7 @@ def read_replaced_log(request: EnrolmentRequest, ledger: LedgerState) -> Replace
 
     Raises:
         DecodeError: The data is not an export of a ledger.
-        RefusedError: The export is invalid, or the first entry inherits another spend than it has.
+        RefusedError: The exported log is invalid, or the new log does not inherit its spend.
     """
     if not request.replaced:
         return None

@@ -1,7 +1,7 @@
-"""Connection troubles of enrolled sites, as the fleet listener last saw them.
+"""Reasons why enrolled sites' nodes were last refused, as recorded by the fleet listener.
 
-A node with a wrong clock is refused before it can send anything. The listener records the cause
-here, so that the operator's commands, which are other processes, can show it.
+A node with a wrong clock, for example, is refused before it can send anything. The listener stores
+the reason, so that the operator's commands, which run in other processes, can show it.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ NODE_KEY_TROUBLE = "node-key"
 
 @dataclass(frozen=True, slots=True)
 class ConnectionTrouble:
-    """Reason why a site's node was refused: code, number, and time of the last refusal."""
+    """Reason why a site's node was refused: code, its figure, and Unix time of the last refusal."""
 
     code: str
     figure: float
@@ -33,9 +33,10 @@ class SiteStatus:
 
     Attributes:
         state: ``invited``, ``enrolled`` or ``revoked``.
-        last_seen: Time of its last accepted request; zero: never.
-        certificate: Expiry of its newest certificate that is not revoked; None: it has none.
-        trouble: Cause that keeps its node out, if known.
+        last_seen: Time of its last accepted request, Unix time; zero: never.
+        certificate: Expiry of its newest certificate that is not revoked, Unix time; None: it has
+            none.
+        trouble: Reason why its node is refused; None: no reason is stored.
         uses_files: True if its releases came as files and its node never connected.
     """
 

@@ -11,6 +11,6 @@ down_revision = "0002"
 
 
 def upgrade() -> None:
-    """Add the column for the classes that a release agrees on; mark every pool as not compared."""
+    """Add the column for the classes that a release agrees on; have every pool judged again."""
     op.add_column("pooled", sa.Column("behind", sa.Text(), nullable=False, server_default="[]"))
     op.execute("UPDATE pool SET judged = 0")
