@@ -1,14 +1,13 @@
-"""Network of an operator's family, which complements the family head on the encoder.
+"""Family network: a small image network that an operator trained for one family of plants.
 
-The encoder is frozen, so a head on it is limited to ImageNet's features. The operator trains a
-small network end to end on own records of the family at many simulated sites, which yields
-complementary features. Each plant standardises its norms and its features by own records
-(``wg_common.nets.site_norms``, ``wg_common.inference.family_head``), and combines its logits with
-those of the family head.
+It complements the family head (``wg_common.inference.family_head``), which is limited to features
+of the frozen encoder. The operator trains the network end to end on its own records of the family,
+at many simulated sites. Each plant standardises the network's norms (``wg_common.nets.site_norms``)
+and features by the plant's own records, and combines its logits with those of the family head.
 
-The tensors are ``network.ARCHITECTURE.trunk.*``, named by the architecture, and those of a
-``NetworkHead`` on its features, named ``network.ARCHITECTURE.*``. In a package, the trunk and the
-tensors that adapt it to a site are float16, which halves the size and leaves predictions unchanged.
+The tensors of the trunk are called ``network.ARCHITECTURE.trunk.*``, and those of the
+``NetworkHead`` on its features ``network.ARCHITECTURE.*``. In a package, the trunk and the tensors
+that adapt it to a site are float16, which halves the size and leaves predictions unchanged.
 """
 
 from __future__ import annotations
@@ -35,17 +34,17 @@ from wg_common.nets.encoder.trunk import Records
 from wg_common.nets.network import RecordTrunk
 from wg_core.errors import DecodeError
 
-TENSOR_PREFIX = "network."  # Prefix of all tensor names
+TENSOR_PREFIX = "network."  # Prefix of the names of all family networks' tensors
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FamilyNetwork:
-    """Family network: a trunk, with the family's head on its features, for K classes.
+    """Trained family network for K classes: a trunk, and a linear head on its features.
 
     Attributes:
         architecture: Name of the network in the catalogue.
-        trunk: ``trunk.*`` tensors.
-        head: Head on its F standardised features, with the tensors that adapt its norms to a site.
+        trunk: Tensors of the trunk, named ``trunk.*``.
+        head: Head on the F standardised features, with tensors that adapt the trunk to a site.
     """
 
     architecture: str
@@ -53,12 +52,12 @@ class FamilyNetwork:
     head: NetworkHead
 
     def tensors(self) -> dict[str, NDArray[np.float32]]:
-        """Return the family network's parameters as float32 tensors, by name."""
+        """Return the tensors of trunk and head as float32, named without ``TENSOR_PREFIX``."""
         tensors = {**self.trunk, **self.head.tensors()}
         return {name: value.astype(np.float32) for name, value in tensors.items()}
 
     def select_classes(self, rows: NDArray[np.integer[Any]]) -> FamilyNetwork:
-        """Return the family network for some classes, in the order of ``rows``."""
+        """Return the family network for some of its classes, given by their row numbers."""
         return replace(self, head=self.head.select_classes(rows))
 
     def adapt_to_site(self, records: Records, settings: Mapping[str, str]) -> FamilyNetwork:
@@ -105,7 +104,7 @@ class FamilyTrunk(nn.Module):
 def stored_trunk(
     architecture: str, tensors: Tensors, settings: Mapping[str, str]
 ) -> FamilyTrunk | RecordTrunk:
-    """Rebuild the network or networks that a plant's stored model uses beside the encoder.
+    """Rebuild the network or networks that a plant's stored model uses in addition to the encoder.
 
     Args:
         architecture: Name in the catalogue.
@@ -114,7 +113,7 @@ def stored_trunk(
         settings: Settings of the encoder's trunk.
 
     Raises:
-        DecodeError: The tensors belong to another architecture.
+        DecodeError: The tensors' names have another architecture.
     """
     values = _strip_architecture(architecture, tensors)
     if architecture in catalogue.NETWORKS:
@@ -140,9 +139,9 @@ def pack_network(family_network: FamilyNetwork | None) -> dict[str, NDArray[np.f
 
 
 def pack_half_precision(family_network: FamilyNetwork | None) -> dict[str, NDArray[np.floating]]:
-    """Pack a family network for a package, with float16 where possible.
+    """Return the tensors of ``pack_network``, with trunk and norms in float16, for a package.
 
-    A tensor with a magnitude above 65,504, the limit of float16, stays float32.
+    A tensor with a magnitude above 65,504, the largest float16, stays float32.
     """
     return {
         name: value.astype(np.float16) if _can_be_half(name, value) else value
@@ -161,7 +160,7 @@ def unpack_network(tensors: Tensors, architecture: str, classes: int) -> FamilyN
 
     Args:
         tensors: Tensors, named without ``TENSOR_PREFIX``.
-        architecture: Accepted architecture; empty accepts none.
+        architecture: Name of the only accepted architecture; empty accepts none.
         classes: Number of classes K.
 
     Raises:
@@ -188,7 +187,7 @@ def unpack_network(tensors: Tensors, architecture: str, classes: int) -> FamilyN
 
 
 def _strip_architecture(architecture: str, tensors: Tensors) -> dict[str, NDArray[np.float32]]:
-    """Strip the architecture from a network's tensor names, after checking the architecture."""
+    """Strip ``ARCHITECTURE.`` from tensor names; ``DecodeError`` for any other architecture."""
     values: dict[str, NDArray[np.float32]] = {}
     for name, value in tensors.items():
         prefix, _, tensor_name = name.partition(".")

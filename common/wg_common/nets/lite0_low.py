@@ -1,13 +1,13 @@
-"""First eight blocks of EfficientNet-Lite0, trained as a family's network.
+"""Family network from the first eight blocks of EfficientNet-Lite0, for images of 64 pixels.
 
-The network accompanies heads of a family (``wg_common.nets.family_network``). The operator trains
-all of its weights at simulated sites, starting from ImageNet's weights: with a few hundred records,
-a pretrained trunk learns more than a randomly initialised one. Batch norms become norms that each
-site standardises (``site_norms``).
+The operator trains all of its weights at simulated sites (``wg_common.nets.family_network``). They
+start from ImageNet's weights, because a few hundred records do not suffice for a network with
+random initial weights. Each batch norm becomes a norm that standardises by the records of a site
+(``site_norms``).
 
-Images have 64 pixels a side, so the last map has a side of four. Features are mean and deviation
-over space of the maps of ``FEATURE_BLOCKS``, as for the encoder's stages (``encoder.image_trunk``).
-A package holds the whole trunk, a quarter of a million numbers.
+Images have 64 pixels a side, so the last map has a side of four. Features are mean and standard
+deviation over space of the maps of two blocks, as for the encoder's stages
+(``encoder.image_trunk``). A package holds the whole trunk, a quarter of a million numbers.
 """
 
 from typing import Any
@@ -24,7 +24,7 @@ from wg_common.nets.encoder.trunk import Records
 from wg_common.nets.network import TRUNK_PREFIX, NetworkKind
 from wg_common.nets.site_norms import ChannelScale
 
-FEATURE_BLOCKS = (4, 7)  # Blocks whose maps give features
+FEATURE_BLOCKS = (4, 7)  # Indices of the blocks whose maps give features
 _STEM_CHANNELS = 32
 _BATCH_IMAGES = 64  # Number of images resized at once
 _BLOCKS = (
@@ -37,7 +37,7 @@ _BLOCKS = (
     (80, 3, 1, 6),
     (80, 3, 1, 6),
 )
-"""Channels, side of the kernel, stride and expansion of each block."""
+"""Output channels, side of the kernel, stride and expansion factor of each block."""
 FEATURE_COUNT = 2 * sum(_BLOCKS[block][0] for block in FEATURE_BLOCKS)
 
 
@@ -70,7 +70,7 @@ class FirstLite0Blocks(nn.Module):
 
 
 class _Layer(nn.Module):
-    """Convolution of the network, and its norm."""
+    """Convolution of the network, with TensorFlow's padding, followed by a norm."""
 
     def __init__(
         self, inputs: int, outputs: int, side: int, *, stride: int = 1, groups: int = 1
@@ -109,7 +109,7 @@ def prepare_images(images: Records) -> NDArray[np.uint8]:
 
 
 def imagenet_tensors() -> dict[str, NDArray[np.float32]]:
-    """Return ImageNet's weights as ``trunk.*`` tensors, for norms that a site standardises.
+    """Return ImageNet's weights as tensors ``trunk.*`` of this architecture, from which to train.
 
     Raises:
         ConfigError: The package of the weights is missing, or its file is not the pinned one.
@@ -130,7 +130,7 @@ def imagenet_tensors() -> dict[str, NDArray[np.float32]]:
 
 
 def _layer(conv: Any, norm: Any) -> list[tuple[str, Tensor]]:
-    """Return ImageNet's tensors of one convolution and its norm (``_Layer``)."""
+    """Return the tensors of a convolution and its batch norm under their names in ``_Layer``."""
     return [("conv.weight", conv.weight), ("norm.weight", norm.weight), ("norm.bias", norm.bias)]
 
 

@@ -1,11 +1,11 @@
-"""Operations that the networks of all architectures share.
+"""Operations on small networks that are the same for all architectures.
 
-The catalogue names each network's module, which converts records to one batch of arrays, and builds
-a trunk (``NetworkKind``). This module holds the operations that do not depend on the architecture.
-A head with one row per class uses the trunk's F features.
+A network is a trunk with F features, and a linear head with a row for each of K classes. Its
+architecture is a name in the catalogue (``wg_common.catalogue``), which names the module that
+builds its trunk and prepares its batches (``NetworkKind``).
 
-The tensors are ``trunk.*``, named by the architecture's module, ``head.weight`` ``[K, F]`` and
-``head.bias`` ``[K]``. The first axis of a batch counts records.
+The tensors of a network are ``trunk.*``, named by the architecture's module, ``head.weight``
+``[K, F]`` and ``head.bias`` ``[K]``. The first axis of a batch counts records.
 """
 
 import importlib
@@ -29,14 +29,17 @@ from wg_core.errors import ConfigError, DecodeError
 from wg_core.privacy.schema import DIMENSION
 
 TRUNK_PREFIX = "trunk."  # Prefix of the trunk's tensors
-_BATCH_RECORDS = 64
+_BATCH_RECORDS = 64  # Number of records that run through a network at a time
 
 Batch = NDArray[Any]
 """Records as ``prepare_batch`` returns them, such as uint8 ``[n, 3, 64, 64]`` for images."""
 
 
 class _CheckedRecords(Sequence[Record]):
-    """Sequence of records that are checked on access, since memory may not hold all."""
+    """Sequence that checks each record when it is read, since memory may not hold all of them.
+
+    Reading a record raises ``DataError`` if it has a wrong type or shape for the modality.
+    """
 
     def __init__(self, name: str, records: Records) -> None:
         self._modality = find_modality(name)
@@ -59,19 +62,19 @@ class _CheckedRecords(Sequence[Record]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkKind:
-    """Interface of the module of a network architecture, its ``NETWORK``.
+    """Functions and sizes of a network architecture, which its module defines as ``NETWORK``.
 
     Attributes:
-        trunk: Function that builds an untrained module, whose input is a float32 batch.
-        prepare: Function from valid records of any sizes to one batch.
-        features: Number F of features.
-        fold_standardisation: Function that folds the standardisation of inputs by a batch into a
-            trunk's tensors; None if the network accepts raw inputs only.
+        trunk: Function that builds an untrained trunk, whose input is a float32 batch.
+        prepare: Function that converts valid records of any sizes to one batch.
+        features: Number F of the trunk's features.
+        fold_standardisation: Function from a trunk's tensors and a batch to tensors of an equal
+            trunk that standardises its inputs by this batch; None if inputs are always raw.
         rescale_to_speed: Function that rescales the line frequencies of a batch by a factor; None
             if the network's inputs have no lines.
         published: Function that returns the published ``trunk.*`` tensors from which training
             starts; None if there are none.
-        site_norms: Number R of hidden numbers in ``site_norms.NormModulation``.
+        site_norms: Number R of hidden units of ``site_norms.NormModulation``; 0 without site norms.
     """
 
     trunk: Callable[[], nn.Module]
@@ -84,10 +87,10 @@ class NetworkKind:
 
 
 def network_kind(architecture: str) -> NetworkKind:
-    """Return the functions and sizes of an architecture that has its own trunk, by its name.
+    """Look up the functions and sizes of a network architecture by its name.
 
     Raises:
-        ConfigError: The architecture does not exist, or has no trunk: a head on the encoder.
+        ConfigError: The architecture is unknown, or is a head on the encoder, without a network.
     """
     module = catalogue.find_network(architecture).module
     network_kind = getattr(importlib.import_module(module), "NETWORK", None) if module else None
@@ -115,16 +118,16 @@ def prepare_batch(architecture: str, records: Records) -> Batch:
 def adapt_trunk(
     architecture: str, tensors: Tensors, inputs: InputScaling, batch: Batch
 ) -> dict[str, NDArray[np.float32]]:
-    """Return a network's trunk adapted to a plant, for raw inputs.
+    """Return the tensors of a network's trunk that is adapted to a plant and accepts raw inputs.
 
-    The standardisation of inputs is folded into the trunk, so the plant stores nothing else, and
-    the features of a record do not depend on other records at prediction time.
+    A standardisation of inputs by the plant's records becomes part of the trunk. At prediction, the
+    features of a record then do not depend on other records.
 
     Args:
         architecture: Name in the catalogue.
         tensors: Tensors of the network; tensors other than ``trunk.*`` are ignored.
-        inputs: Treatment of the network's inputs.
-        batch: All of the plant's records, from ``prepare_batch``, at least one.
+        inputs: ``raw``, or how the inputs are standardised (``catalogue.InputScaling``).
+        batch: All of the plant's records as a batch from ``prepare_batch``, at least one.
 
     Raises:
         DecodeError: Inputs of this architecture cannot be standardised.
@@ -139,7 +142,7 @@ def adapt_trunk(
 
 
 def trunk_input(batch: Tensor) -> Tensor:
-    """Convert a batch to a trunk's float input, with channels last for images."""
+    """Convert a batch to the float32 input of a trunk; images are stored channels last."""
     values = batch.float()
     return values.contiguous(memory_format=torch.channels_last) if values.ndim == 4 else values
 
@@ -155,7 +158,7 @@ def select_trunk_tensors(tensors: Tensors) -> dict[str, NDArray[np.float32]]:
 
 
 def prefix_trunk_numbers(trunks: Sequence[Tensors]) -> dict[str, NDArray[np.float32]]:
-    """Prefix several trunks' tensor names by trunk numbers; a single trunk's names stay."""
+    """Merge the tensors of several trunks, named ``NUMBER.trunk.*``, or ``trunk.*`` for one."""
     if len(trunks) == 1:
         return dict(trunks[0])
     return {
@@ -166,7 +169,7 @@ def prefix_trunk_numbers(trunks: Sequence[Tensors]) -> dict[str, NDArray[np.floa
 
 
 def split_by_trunk(tensors: Tensors) -> list[Tensors]:
-    """Split tensors from ``prefix_trunk_numbers`` into the ``trunk.*`` tensors of each trunk."""
+    """Split the tensors of ``prefix_trunk_numbers`` into a dict of ``trunk.*`` for each trunk."""
     if any(name.startswith(TRUNK_PREFIX) for name in tensors):
         return [tensors]
     trunks: dict[str, dict[str, NDArray[np.float32]]] = {}
@@ -177,7 +180,7 @@ def split_by_trunk(tensors: Tensors) -> list[Tensors]:
 
 
 def trunk_shapes(architecture: str) -> dict[str, tuple[int, ...]]:
-    """Return names (with prefix) and shapes of a trunk's tensors, in the network's order."""
+    """Return the shape of each of a trunk's tensors by its name ``trunk.*``, in module order."""
     with torch.device("meta"):
         state = build_trunk(architecture).state_dict()
     return {TRUNK_PREFIX + name: tuple(value.shape) for name, value in state.items()}
@@ -197,7 +200,7 @@ def load_trunk(architecture: str, tensors: Tensors) -> nn.Module:
 
 
 def head_layer(tensors: Tensors) -> nn.Linear:
-    """Build a linear layer from the tensors of a network's head."""
+    """Build a linear layer from the tensors ``head.weight`` and ``head.bias``."""
     weight, bias = (torch.from_numpy(np.array(tensors[name])) for name in (HEAD_WEIGHT, HEAD_BIAS))
     head = nn.Linear(weight.shape[1], weight.shape[0])
     with torch.no_grad():
@@ -212,7 +215,7 @@ def trunk_tensors(trunk: nn.Module) -> dict[str, NDArray[np.float32]]:
 
 
 class RecordTrunk(nn.Module):
-    """Trunks of one network architecture, in addition to the encoder's trunks.
+    """One or several trunks of one architecture, on a batch that is prepared for them alone.
 
     Args:
         architecture: Name in the catalogue.
@@ -240,7 +243,7 @@ class RecordTrunk(nn.Module):
 def features_in_chunks(
     records: Iterable[Record], features_of: Callable[[list[Record]], NDArray[np.float32]]
 ) -> NDArray[np.float32]:
-    """Compute a network's features ``[n, width]`` in chunks; non-finite values become 0."""
+    """Compute features ``[n, width]`` of records by 64 at a time; non-finite values become 0."""
     remaining = iter(records)
     blocks: list[NDArray[np.float32]] = []
     while (chunk := list(itertools.islice(remaining, _BATCH_RECORDS))) or not blocks:
@@ -250,7 +253,7 @@ def features_in_chunks(
 
 
 def trunk_features(trunk: nn.Module, batch: Batch) -> NDArray[np.float32]:
-    """Compute a network's features ``[n, F]`` of a batch from ``prepare_batch``."""
+    """Compute a trunk's features ``[n, F]`` of a batch from ``prepare_batch``."""
     blocks = []
     with torch.inference_mode():
         for start in range(0, max(len(batch), 1), _BATCH_RECORDS):

@@ -1,16 +1,16 @@
-"""Linear heads by differentially private gradient descent.
+"""Training of linear heads by differentially private gradient descent.
 
 Opacus (Yousefpour et al., *Opacus: User-Friendly Differential Privacy Library in PyTorch*, arXiv
 2109.12298) computes per-record gradients. The training differs from its DP-SGD in two ways: each
-step uses all records, since a plant has hundreds, and the noise is the exact noise of
-``wg_core.privacy.gradients``. The last bits of Opacus' own floating-point noise distinguish
-neighbouring data sets (Mironov, CCS 2012).
+step uses all records, since a plant has only hundreds, and noise is the discrete Gaussian noise of
+``wg_core.privacy.gradients``, because the last bits of floating-point noise like Opacus' reveal
+which of two neighbouring data sets was used (Mironov, CCS 2012).
 
-*Guarantee.* The guarantee of ``gradients.ChargedGradientSums``. Only integers are summed over
-records, so no record changes the rounding of another's gradient.
+*Guarantee.* The head has the guarantee of ``gradients.ChargedGradientSums``. Only integers are
+summed over records, so no record changes the rounding of another's gradient.
 
 *Not guaranteed:* that the head is accurate. With few records it is not, so the plant evaluates it
-on own records before use.
+on its own records before use.
 """
 
 import numpy as np
@@ -23,13 +23,13 @@ from torch import Tensor, nn
 
 from wg_core.privacy.gradients import ChargedGradientSums, HeadArrays, LabelledFeatures
 
-# Selected together with gradients.STEPS, on the same two data sets.
+# Selected together with gradients.DEFAULT_STEPS, on the same two data sets.
 _LEARNING_RATE = 0.05
 _FEATURE_SCALE = 3.0  # Factor on features of norm 1 before training
 
 
 class RowwiseLinear(nn.Linear):
-    """Linear layer in which the rounding of a row does not depend on other rows."""
+    """Linear layer that computes each row alone, so that no other row affects its rounding."""
 
     def forward(self, rows: Tensor) -> Tensor:
         """Return class logits ``[n, K]`` of feature rows ``[n, d]``."""
@@ -40,7 +40,7 @@ class RowwiseLinear(nn.Linear):
 def _gradient_samples(
     layer: RowwiseLinear, activations: list[Tensor], backprops: Tensor
 ) -> dict[Tensor, Tensor]:
-    """Return each row's gradient as outer products, without sums over rows."""
+    """Return the gradients of weight and bias for each row, ``[n, K, d]`` and ``[n, K]``."""
     return {
         layer.weight: backprops[:, :, None] * activations[0][:, None],
         layer.bias: backprops,
@@ -48,9 +48,14 @@ def _gradient_samples(
 
 
 def train_private_head(records: LabelledFeatures, steps: ChargedGradientSums) -> HeadArrays:
-    """Train a private head by all steps that a charge pays for.
+    """Train a head on noisy gradient sums until all steps that the charge pays for are used.
 
-    The weights are averaged over the later half of the steps.
+    Args:
+        records: Features and labels of the records.
+        steps: Source of noisy sums, with the number of remaining steps.
+
+    Returns:
+        Weight float32 ``[K, d]`` and bias float32 ``[K]``, averaged over the second half.
     """
     x, y = (
         _FEATURE_SCALE * torch.from_numpy(records.features).double(),

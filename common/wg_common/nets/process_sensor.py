@@ -1,8 +1,8 @@
 """Soft sensor of a process unit: a small network for one plant, delivered in a package.
 
-It turns readings of a window (``wg_common.machines.process``), standardised by the plant's own
-records, into scores of the kind's quantities. A half width is the error that nine of ten scores did
-not exceed at held-out simulated units.
+It turns the readings of a window (``wg_common.machines.process``), standardised by those of the
+plant's own records, into scores of the quantities that no instrument measures. Each score has an
+interval, whose half width nine of ten errors at held-out simulated units did not exceed.
 """
 
 from collections import OrderedDict
@@ -31,9 +31,9 @@ class ProcessSensor:
     Attributes:
         unit: Kind of the process unit.
         figures: Declared figures of the unit, ``[1, f]``.
-        network: Network from standardised readings to scores.
-        half_width: Half widths of the scores' intervals, ``[Q]``.
-        records: Readings of the plant's records, ``[k, R]``, which standardise all readings.
+        network: Network from R standardised readings to scores of Q quantities.
+        half_width: Half widths of the scores' 90 % intervals, ``[Q]``.
+        records: Readings of the plant's records, ``[k, R]``, by which readings are standardised.
     """
 
     unit: ProcessUnit
@@ -43,7 +43,7 @@ class ProcessSensor:
     records: Tensor
 
     def inputs(self, windows: Tensor) -> tuple[Tensor, Tensor]:
-        """Return standardised readings ``[n, R]`` of windows, and the network's outputs ``[n, Q]``.
+        """Return the standardised readings ``[n, R]`` and the scores ``[n, Q]`` of windows.
 
         Raises:
             DataError: The windows do not have the unit's channels and length.

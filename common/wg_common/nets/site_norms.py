@@ -1,15 +1,14 @@
-"""Norms that each site standardises by its own records.
+"""Batch norms whose statistics come from the records of one site.
 
-The channels of a small network carry a camera's effect on images from layer to layer. At each norm,
-every channel is standardised by mean and spread over the site's own records, before the norm's
-affine map, so that all layers see similar inputs at all sites. This is the norm adaptation of Li et
-al. (Pattern Recognition 80, 2018), except that the trunk is also *trained* in this way at simulated
-sites (``wg_server.zoo.networks``), as in Chang et al. (CVPR 2019).
+A camera changes the values in all layers of a network. Therefore each norm standardises every
+channel by its mean and spread over the site's own records, before the norm's affine map, so that
+all layers see similar inputs at all sites. This is the norm adaptation of Li et al. (Pattern
+Recognition 80, 2018), except that the trunk is also *trained* in this way at simulated sites
+(``wg_server.zoo.networks``), as in Chang et al. (CVPR 2019).
 
-The removed moments describe the camera, and a noisy camera needs another network than a sharp one.
-So the moments of the first norm, of edges and patches, are a condition: a small network maps them
-to a factor and a shift for every channel of all norms (``NormModulation``, as in Perez et al., AAAI
-2018).
+The mean and spread that this removes describe the camera, and a noisy camera needs another network
+than a sharp one. So a small network maps these moments of the first norm's channels to a factor and
+a shift for every channel of all norms (``NormModulation``, as in Perez et al., AAAI 2018).
 
 All of these are affine maps of a channel. For one site they combine to one map, so the site's trunk
 is an ordinary network, in which no record affects another's output. A package holds the trunk of a
@@ -36,7 +35,7 @@ from wg_common.nets import network
 Floats = NDArray[np.float64]
 
 _MEASURED_RECORDS = 256
-"""Largest number of records for a site's moments: each has hundreds of positions per channel."""
+"""Largest number of records over which a site's moments are computed."""
 _VARIANCE_FLOOR = 1e-3
 """Term added to a variance before its square root, as in EfficientNet's training."""
 _MOMENT_SPREAD_FLOOR = 0.05
@@ -61,14 +60,15 @@ class ChannelScale(nn.Module):
 
 
 class SiteBatchNorm(nn.Module):
-    """Norm that standardises its channels over each site's records, before its affine map.
+    """Batch norm for batches of several sites, which it standardises separately.
 
     Attributes:
         weight: Scale of the affine map, ``[c]``.
         bias: Shift of the affine map, ``[c]``.
         sites: Number of sites in a batch, with equally many consecutive records each.
-        last_moments: Mean and log spread of the channels in the last batch, ``[sites, 2, c]``.
-        on_moments: Callback that receives mean and log spread before they are used, or None.
+        last_moments: Means and log spreads of the channels in the last batch, ``[sites, 2, c]``.
+        on_moments: Function called with a batch's means and log spreads before it is standardised,
+            or None.
         change: Log factor and shift that modify the affine map at each site, ``[sites, 2, c]``, or
             None.
     """
@@ -88,7 +88,7 @@ class SiteBatchNorm(nn.Module):
         return len(self.weight)
 
     def forward(self, input: Tensor) -> Tensor:
-        """Standardise and map channels of a feature map ``[n, c, h, w]``, site by site."""
+        """Standardise a feature map ``[n, c, h, w]`` site by site, and apply the affine map."""
         sites = input.chunk(self.sites)
         if self.on_moments is not None:
             self.on_moments(torch.stack([_moments(part) for part in sites]))
@@ -114,12 +114,14 @@ def _moments(part: Tensor) -> Tensor:
 
 
 class NormModulation(nn.Module):
-    """Map from the moments of a site's first norm to changes of all norms; initially zero.
+    """Small network from a site's moments at the first norm to changes of all norms' affine maps.
+
+    The changes are 0 until it is trained.
 
     Args:
         channels: Number c of channels of the first norm.
         total: Number N of channels of all norms.
-        rank: Number R of hidden numbers.
+        rank: Number R of hidden units.
         rng: Source of the initial weights.
     """
 
@@ -130,7 +132,7 @@ class NormModulation(nn.Module):
         self.outer = nn.Parameter(torch.zeros(2 * total, rank + 1))
 
     def fit_standardisation(self, moments: Tensor) -> None:
-        """Initialise the map's weights so that they standardise moments over sites.
+        """Adjust the first layer so that it standardises moments by mean and spread over sites.
 
         Args:
             moments: Moments of the first norm at a sample of sites, ``[sites, 2, c]``.
@@ -165,13 +167,13 @@ class TrunkSiteNorms:
         self.modulation: NormModulation | None = None
 
     def set_modulation(self, modulation: NormModulation) -> None:
-        """Let the first norm's moments modify the affine maps of all norms."""
+        """From now on, modify all norms' affine maps by the first norm's moments."""
         self.modulation = modulation
         self.norms[0].on_moments = self._update_changes
 
     @contextmanager
     def site_batches(self, sites: int) -> Iterator[None]:
-        """Set the number of sites in each batch for the duration of a ``with`` block."""
+        """Treat each batch in a ``with`` block as records of several sites, equally many each."""
         for norm in self.norms:
             norm.sites = sites
         try:
@@ -181,12 +183,12 @@ class TrunkSiteNorms:
                 norm.sites = 1
 
     def site_moments(self) -> Floats:
-        """Return channels' mean and log spread ``[2, N]`` for the last batch's only site."""
+        """Return all channels' means and log spreads ``[2, N]`` in the last batch, of one site."""
         moments = np.concatenate([norm.last_moments[0].numpy() for norm in self.norms], axis=1)
         return moments.astype(np.float64)
 
     def merge_site_statistics(self, site: Floats) -> None:
-        """Merge a site's statistics into the weights; plain batch norms then compute the same.
+        """Change the weights so that the affine maps alone do what the norms do at a site.
 
         Args:
             site: Moments of the site, ``[2, N]``, from ``site_moments``.
@@ -197,7 +199,7 @@ class TrunkSiteNorms:
                 norm.bias.add_(shift - norm.weight * mean)
 
     def restore_weights(self, site: Floats) -> None:
-        """Restore the weights from before ``merge_site_statistics``."""
+        """Undo ``merge_site_statistics`` for the same moments ``[2, N]``."""
         with torch.no_grad():
             for norm, (mean, spread), (log_factor, shift) in self._split_by_norm(site):
                 norm.bias.sub_(shift - norm.weight * mean)
@@ -215,8 +217,8 @@ class TrunkSiteNorms:
         """Split a site's moments of all norms into those of each norm.
 
         Yields:
-            Norm, its mean and log deviation ``[2, channels]``, and the changes of log factor and
-            shift by the modulation ``[2, channels]``, 0 without modulation.
+            Norm, means and log spreads of its c channels, ``[2, c]``, and the modulation's log
+            factors and shifts, ``[2, c]``, which are 0 without modulation.
         """
         sizes = [norm.channels for norm in self.norms]
         moments = torch.from_numpy(site).float()
@@ -228,7 +230,7 @@ class TrunkSiteNorms:
 
 
 def network_head_shapes(architecture: str) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of a network head's arrays beyond those of a family head."""
+    """Return the shapes of the arrays that a ``NetworkHead`` adds to a ``FamilyHead``."""
     with torch.device("meta"):
         norms = install_site_norms(network.build_trunk(architecture)).norms
     total, channels = sum(norm.channels for norm in norms), norms[0].channels
@@ -237,7 +239,7 @@ def network_head_shapes(architecture: str) -> dict[str, tuple[int, ...]]:
 
 
 def install_site_norms(trunk: nn.Module) -> TrunkSiteNorms:
-    """Replace a trunk's norms by site norms; names and weights stay."""
+    """Replace all ``ChannelScale`` modules of a trunk, in place, by norms with their weights."""
     site_norms: list[SiteBatchNorm] = []
     for parent, name, norm in _norms(trunk):
         site_norms.append(SiteBatchNorm(norm))
@@ -268,7 +270,7 @@ def adapt_trunk_to_site(
 
 
 def measured_rows(count: int) -> NDArray[np.intp]:
-    """Return evenly spaced row numbers of the records whose moments are measured."""
+    """Return evenly spaced row numbers of at most 256 of ``count`` records."""
     return np.linspace(0, count - 1, min(count, _MEASURED_RECORDS)).astype(np.intp)
 
 

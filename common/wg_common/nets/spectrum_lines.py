@@ -1,14 +1,14 @@
 """Small network on envelope spectra, for windows of rotating machines.
 
-Each passage over a damaged part of a bearing excites the structure; the passages are lines in the
+Each passage over a damaged part of a bearing excites the structure, which gives lines in the
 envelope spectrum of a resonant band (Randall and Antoni, *Rolling element bearing diagnostics*,
 MSSP 25, 2011). The inputs are log envelope spectra of four bands, a coarse log spectrum of the
 window, and the peakedness of each band. Frequencies are in cycles per ``WINDOW_SAMPLES`` samples.
-The meaning of a line depends on the machine; it is encoded in the first layer, which the server's
-generator makes from the declared machine.
+At which frequency a fault has its line depends on the machine; the first layer, which the server's
+generator makes from the machine's data sheet, has this knowledge.
 
-Inputs of a longer window are averaged over pieces that overlap by half, and over channels, after
-the logarithm. A shorter window is padded.
+A window is cut into pieces of ``WINDOW_SAMPLES`` samples. Its inputs are averages, after the
+logarithm, over pieces and channels. A shorter window is padded with zeros.
 """
 
 import numpy as np
@@ -29,7 +29,7 @@ COARSE_STEPS = 64  # Number of steps in the coarse spectrum of the window
 ENVELOPE_INPUTS = (
     len(BANDS) * HALF_BINS
 )  # Number of inputs that are envelope spectra; they come first
-INPUTS = ENVELOPE_INPUTS + COARSE_STEPS + len(BANDS)
+INPUTS = ENVELOPE_INPUTS + COARSE_STEPS + len(BANDS)  # Number of inputs of the network
 
 _WIDTH = 64  # Width of the first layer
 _FLOOR = 0.05  # Term added to a spectrum before its logarithm
@@ -52,7 +52,7 @@ class SpectrumLines(nn.Module):
 
 
 def envelope_spectra(pieces: Tensor) -> Tensor:
-    """Compute network inputs ``[n, INPUTS]`` of window pieces ``[n, WINDOW]``."""
+    """Compute the network's inputs, ``[n, INPUTS]``, of window pieces ``[n, WINDOW_SAMPLES]``."""
     deviations = pieces - pieces.mean(dim=1, keepdim=True)
     x = (deviations / (deviations.square().mean(dim=1, keepdim=True).sqrt() + 1e-12)).float()
     taper = torch.hann_window(WINDOW_SAMPLES, dtype=x.dtype)
@@ -74,11 +74,14 @@ def envelope_spectra(pieces: Tensor) -> Tensor:
 
 
 def template_weighted_sums(inputs: Tensor, templates: Tensor) -> Tensor:
-    """Sum envelope spectra weighted by templates, ``[m, n, bands * T]``, band by band.
+    """Compute the scalar products of each band's envelope spectrum with each template.
 
     Args:
-        inputs: Inputs ``[m, n, INPUTS]``.
-        templates: Bumps at the declared lines of each machine, ``[m, T, HALF_BINS]``.
+        inputs: Network inputs of n windows from each of m machines, ``[m, n, INPUTS]``.
+        templates: T weight functions with peaks at the declared lines, ``[m, T, HALF_BINS]``.
+
+    Returns:
+        Products, band by band, ``[m, n, bands * T]``.
     """
     machines, count = inputs.shape[:2]
     bands = inputs[..., :ENVELOPE_INPUTS].reshape(machines, count * len(BANDS), HALF_BINS)
@@ -87,12 +90,12 @@ def template_weighted_sums(inputs: Tensor, templates: Tensor) -> Tensor:
 
 
 def standardise_by(inputs: Tensor, mean: Tensor, spread: Tensor) -> Tensor:
-    """Standardise network inputs ``[..., INPUTS]`` by a given mean and spread."""
+    """Subtract a mean from inputs ``[..., INPUTS]``, and divide by the spread plus a constant."""
     return (inputs - mean) / (spread + _LEAST_SPREAD)
 
 
 def standardised_trunk(trunk: Tensors, batch: Batch) -> dict[str, NDArray[np.float32]]:
-    """Fold the standardisation of inputs by a batch into a trunk's first layer.
+    """Return tensors of a trunk whose first layer also standardises its inputs by a batch.
 
     Args:
         trunk: ``trunk.*`` tensors of a network that was trained on standardised inputs.
@@ -111,11 +114,11 @@ def standardised_trunk(trunk: Tensors, batch: Batch) -> dict[str, NDArray[np.flo
 
 
 def rescale_to_speed(batch: Batch, factor: float) -> Batch:
-    """Rescale the line frequencies of envelope spectra to another shaft speed.
+    """Multiply the frequencies of envelope spectra by a factor, as for another shaft speed.
 
     Args:
-        batch: Inputs ``[n, INPUTS]``.
-        factor: Factor on frequencies. Values beyond the end of a spectrum repeat its last value.
+        batch: Inputs ``[n, INPUTS]``, which are not changed.
+        factor: Factor on frequencies. Values from beyond the spectrum's end repeat its last value.
     """
     spectra = batch[:, :ENVELOPE_INPUTS].reshape(len(batch), len(BANDS), HALF_BINS)
     at = np.minimum(np.arange(HALF_BINS) / factor, HALF_BINS - 1)
@@ -134,7 +137,7 @@ def prepare_windows(windows: Records) -> NDArray[np.float32]:
 
 
 def _cut_pieces(window: NDArray[np.floating]) -> Tensor:
-    """Cut evenly spaced pieces ``[m, WINDOW]`` from all channels of a sensor window."""
+    """Cut evenly spaced pieces ``[m, WINDOW_SAMPLES]`` from all channels of a window ``[C, T]``."""
     x = torch.from_numpy(window.astype(np.float64)).clone()
     x = x - x.mean(dim=1, keepdim=True)
     x = F.pad(x, (0, max(0, WINDOW_SAMPLES - x.shape[1])))

@@ -10,12 +10,12 @@ from wg_core.errors import DecodeError
 
 
 def tensor_shapes(architecture: str, classes: int, dimension: int) -> dict[str, tuple[int, ...]]:
-    """Return names and shapes of an architecture's generated tensors.
+    """Return the shape of each tensor of a model by its name.
 
     Args:
-        architecture: Name in the catalogue.
+        architecture: Name in the catalogue, of a head on the encoder or of a network.
         classes: Number of classes K.
-        dimension: Number of features under a head on the encoder.
+        dimension: Number of the encoder's features that a head uses; ignored for networks.
 
     Raises:
         ConfigError: There is no such architecture.
@@ -28,7 +28,7 @@ def tensor_shapes(architecture: str, classes: int, dimension: int) -> dict[str, 
 
 
 def check_tensors(architecture: str, tensors: Tensors, classes: int, dimension: int) -> None:
-    """Check that tensors are those of an architecture; arguments as for ``tensor_shapes``.
+    """Check that tensors have the names and shapes of ``tensor_shapes``, and finite float32 values.
 
     Raises:
         DecodeError: A name, shape or type is wrong, or a value is not finite.

@@ -1,11 +1,13 @@
-"""Reading map: the machine features of a record, whose noisy sum conditions a generator.
+"""Reading map: a small frozen network that computes the machine features of a window.
 
-The readings of a process unit's window come from its balances (``wg_common.machines.process``).
-The readings of another machine's window are coarse spectrum and peaks, envelope spectra pooled in
-groups, and envelopes at the templates of its declared lines (``wg_common.machines``). A small
-frozen network turns the readings into ``MACHINE_DIMENSION`` numbers. It was trained together with a
-generator (``wg_server.generator.weights.reading_map_training``), to describe properties that no
-data sheet declares, such as resonance, noise, and the level of the lines. It does not use labels.
+Plants release noisy sums of machine features, on which the server's generator is conditioned. They
+are computed in two steps. First, a window's *readings* are computed from the figures of the
+machine's data sheet: for a process unit its balances (``wg_common.machines.process``); for other
+machines a coarse spectrum, the peakedness of bands, envelope spectra pooled over groups of
+frequencies, and envelope levels at the machine's declared spectral lines. Then the reading map
+turns them into ``MACHINE_DIMENSION`` numbers. It was trained together with a generator, without
+labels, to describe what no data sheet declares, such as resonance, noise, and levels of lines
+(``wg_server.generator.weights.reading_map_training``).
 
 *Guarantee.* The numbers of every record, whatever its bytes, have an L2 norm of at most
 ``CLIP_RADIUS``, up to float32 rounding; the exact statistics clip the excess
@@ -14,7 +16,7 @@ are clamped, so ``check_overflow`` can bound each layer's outputs by its public 
 a map unless the bound is far within float32. The output is divided by its norm if that exceeds the
 radius. A row depends on its record, the data sheet and the map alone.
 
-*Not guaranteed:* that the numbers say little about a record. They are released as noisy sums only.
+*Not guaranteed:* that a record's numbers reveal little about it; only noisy sums are released.
 """
 
 import itertools
@@ -35,9 +37,9 @@ from wg_core.errors import DecodeError, VerificationError
 from wg_core.privacy.schema import CLIP_RADIUS, MACHINE_DIMENSION
 
 ReadingMaps = Mapping[str, "ReadingMap"]
-"""Reading maps by the name of their kind."""
+"""Reading maps by the name of the machine kind that they are for."""
 
-_PREFIX = "machine."  # Prefix of tensor names
+_PREFIX = "machine."  # Prefix of the names of all reading maps' tensors in an encoder package
 _WIDTH = 128  # Width of each hidden layer
 _READING_BOUND = 16.0  # Largest deviation of a reading from its mean, in standard deviations
 OUTPUT_BOUND = 1e12  # Largest magnitude of a layer's outputs for any record
@@ -46,7 +48,7 @@ _POOL_EDGES = np.unique(np.geomspace(1, HALF_BINS, 31).round().astype(int)).toli
 
 
 class ReadingMap(nn.Module):
-    """Reading map: network from readings to machine features, for machines of one kind.
+    """Network from the R readings of a window to machine features, for machines of one kind.
 
     Attributes:
         centre: Mean of each reading over public machines, ``[R]``.
@@ -70,7 +72,7 @@ class ReadingMap(nn.Module):
         )
 
     def forward(self, readings: Tensor) -> Tensor:
-        """Map readings ``[..., R]`` to machine features of norm at most 1."""
+        """Map readings ``[..., R]`` to machine features, whose L2 norms are at most 1."""
         scores = torch.nan_to_num((readings - self.centre) / self.spread)
         numbers: Tensor = self.layers(scores.clamp(-_READING_BOUND, _READING_BOUND))
         norm = numbers.square().sum(dim=-1, keepdim=True).sqrt()
@@ -78,18 +80,18 @@ class ReadingMap(nn.Module):
 
 
 def reading_count(kind: MachineKind | ProcessUnit) -> int:
-    """Return the number R of readings that a machine kind's window has."""
+    """Return the number R of readings of a window from a machine of this kind."""
     if isinstance(kind, ProcessUnit):
         return kind.reading_count
     return INPUTS - ENVELOPE_INPUTS + len(BANDS) * (len(_POOL_EDGES) - 1 + kind.template_count)
 
 
 def window_readings(inputs: Tensor, templates: Tensor) -> Tensor:
-    """Compute the readings ``[m, n, R]`` of windows from spectra and templates.
+    """Compute the readings ``[m, n, R]`` of n windows from each of m machines.
 
     Args:
-        inputs: Spectra from ``spectrum_lines.envelope_spectra``, ``[m, n, INPUTS]``.
-        templates: Bumps at the declared lines of each machine, ``[m, T, HALF_BINS]``.
+        inputs: Inputs of the windows for the network ``spectrum_lines``, ``[m, n, INPUTS]``.
+        templates: T weight functions with peaks at the declared lines, ``[m, T, HALF_BINS]``.
     """
     envelopes = inputs[..., :ENVELOPE_INPUTS].reshape(*inputs.shape[:2], len(BANDS), HALF_BINS)
     groups = [envelopes[..., low:high] for low, high in itertools.pairwise(_POOL_EDGES)]
@@ -101,7 +103,7 @@ def window_readings(inputs: Tensor, templates: Tensor) -> Tensor:
 def record_readings(
     kind: MachineKind | ProcessUnit, figures: Tensor, record: NDArray[np.floating]
 ) -> Tensor:
-    """Compute the readings ``[R]`` of one record ``[C, T]`` for declared figures ``[1, f]``.
+    """Compute the readings ``[R]`` of one record ``[C, T]``; ``figures`` ``[1, f]`` are declared.
 
     Raises:
         DataError: The record lacks the channels or the length of the process unit's windows.
@@ -115,11 +117,14 @@ def record_readings(
 
 
 def readings_to_input_weights(weights: Tensor, templates: Tensor) -> Tensor:
-    """Convert weights on readings ``[m, w, R]`` to weights on inputs ``[m, w, INPUTS]``.
+    """Convert a linear layer on readings to the same layer on the inputs of ``spectrum_lines``.
 
     Args:
-        weights: Weights on readings.
-        templates: Bumps at the declared lines of each machine, ``[m, T, HALF_BINS]``.
+        weights: Weights of w units on the readings of m machines, ``[m, w, R]``.
+        templates: T weight functions with peaks at the declared lines, ``[m, T, HALF_BINS]``.
+
+    Returns:
+        Weights on inputs, ``[m, w, INPUTS]``.
     """
     sizes = torch.tensor([high - low for low, high in itertools.pairwise(_POOL_EDGES)])
     steady = INPUTS - ENVELOPE_INPUTS  # Number of readings that are inputs themselves
@@ -134,7 +139,7 @@ def readings_to_input_weights(weights: Tensor, templates: Tensor) -> Tensor:
 
 
 def maps_to_tensors(maps: ReadingMaps) -> dict[str, NDArray[np.float32]]:
-    """Return reading maps as tensors for a package; names begin with the machine's kind."""
+    """Return reading maps as tensors for a package, named ``machine.KIND.PARAMETER``."""
     return {
         f"{_prefix(name)}{key}": value.detach().numpy().astype(np.float32)
         for name, map_of_kind in maps.items()

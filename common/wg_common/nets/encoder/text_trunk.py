@@ -1,8 +1,8 @@
 """Text trunk: sentence vectors (``sentences``) and n-gram vectors (``ngrams``).
 
 Released features come from the sentence vector alone. A plant learns on both vectors, as separate
-blocks. They are computed before the torch module, whose input is numeric: an exported model takes
-``[n, 2560]``, and its metadata name the trunk, so that a user of the model knows what to install.
+blocks. ``TextTrunk.prepare`` computes them, because torch modules cannot read texts. So an exported
+model has numeric inputs ``[n, 2560]``; its metadata name the packages that compute them.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from wg_common.nets.encoder.trunk import NamedTrunk
 
 
 class TextTrunk(NamedTrunk):
-    """Trunk whose batch ``[n, 512 + 2048]`` already holds the features; the first 512 are raw."""
+    """Text trunk, which receives sentence and n-gram vectors ``[n, 512 + 2048]`` as its batch."""
 
     label = f"use-multilingual-3 {sentences.PACKAGE} {ngrams.VERSION}"
     width = sentences.WIDTH
@@ -27,23 +27,23 @@ class TextTrunk(NamedTrunk):
     batch = 32
     needs_process = False
     directions = 448
-    # These vectors were trained for cosines: local learners get them unwhitened, at a scale that
-    # outweighs the released features.
+    # Sentence vectors were trained for cosine similarity: a plant's models get them unwhitened, at
+    # a scale that outweighs the released features.
     whitening = 0.0
     local_norm = 8.0
 
     @classmethod
     def digest(cls) -> str:
-        """Return the digest of the pinned package and the n-gram rule's version, hex."""
+        """Return the SHA-256 of the pinned package's hash and the n-gram rule's name, hex."""
         return hashlib.sha256(f"{sentences.FILES_SHA256} {ngrams.VERSION}".encode()).hexdigest()
 
     @classmethod
     def block_weights(cls) -> NDArray[np.float64]:
-        """Return ones: no feature counts for more than another."""
+        """Return ones: all features have equal weight in the fit."""
         return np.ones(sentences.WIDTH)
 
     def feature_bounds(self) -> float:
-        """Return 1.01 as bound on features: unit vectors, up to rounding."""
+        """Return 1.01 as bound on feature magnitudes, since vectors have unit length."""
         return 1.01
 
     def prepare(self, records: Sequence[Record]) -> Tensor:
@@ -53,12 +53,12 @@ class TextTrunk(NamedTrunk):
         return torch.from_numpy(np.hstack([sentences.embed_sentences(texts), vectors]))
 
     def compute_features(self, records: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
-        """Return texts' sentence vectors, and both kinds of vectors as local blocks."""
+        """Return the sentence vectors as raw features, and both kinds of vectors as blocks."""
         raw = self(records)
         return raw, (raw, records[:, sentences.WIDTH :])
 
     def forward(self, records: Tensor) -> Tensor:
-        """Return raw features ``[n, 512]`` of prepared texts: their sentence vectors."""
+        """Return the raw features ``[n, 512]`` of prepared texts, their sentence vectors."""
         return records[:, : sentences.WIDTH]
 
 

@@ -1,10 +1,10 @@
-"""Trial run of a trunk's file on artificial images, before it processes any record.
+"""Trial of a trunk's file on artificial images, before it processes any record.
 
 The server tries each file of a plan before it fits an encoder, and a plant tries each file before
-the owner confirms the encoder. Artificial images run in forward and reverse order in two processes
-(``confined_trunk``). A file whose features differ in any bit is refused, since a row must depend on
-its record alone. *Not guaranteed:* that a file which is deterministic on these images is so on all;
-``onnx_file`` excludes random numbers and loops.
+the owner confirms the encoder. Two processes (``confined_trunk``) each encode the images in forward
+and in reverse order. A file is refused if its features of an image ever differ, in any bit, since
+features must depend on their record alone. *Not guaranteed:* that a file which passes does so on
+all images; ``onnx_file`` excludes random numbers and loops.
 """
 
 import time
@@ -22,12 +22,14 @@ from wg_core.errors import VerificationError
 
 
 def try_trunk_file(kind: OnnxFile) -> tuple[OnnxFile, float]:
-    """Try a trunk's file on images; return it with its width, and milliseconds per image.
+    """Run a trunk's file on artificial images in separate processes, and measure its time.
+
+    Returns:
+        The file, with its number of features declared, and its time per image in milliseconds.
 
     Raises:
-        VerificationError: The file is not the one that its choice names, or its results differ in
-            some bit between runs.
-        DecodeError: The file is not an accepted network, or fails on an artificial image.
+        VerificationError: The file's hash is not the declared one, or features differ between runs.
+        DecodeError: The file is not an accepted network, is too slow, or fails on an image.
         ConfigError: A package is missing.
     """
     choice = kind.choice()
@@ -41,14 +43,14 @@ def try_trunk_file(kind: OnnxFile) -> tuple[OnnxFile, float]:
 
 
 def try_trunk_files(kinds: tuple[TrunkKind, ...]) -> None:
-    """Try each trunk that comes from a file on images; errors as for ``try_trunk_file``."""
+    """Run ``try_trunk_file`` for each trunk that comes from a file, with the errors of that."""
     for kind in kinds:
         if isinstance(kind, OnnxFile):
             try_trunk_file(kind)
 
 
 def _trial_images(pixels: int) -> list[Record]:
-    """Return artificial images for a trial: ramps, and increasingly coarse noise."""
+    """Return artificial images: brightness ramps, and noise images of decreasing size."""
     rng = np.random.default_rng(0)
     sides = [max(8, 2 * pixels // number) for number in range(1, 6)]
     noise = [rng.integers(0, 256, (side, side, 3), dtype=np.uint8) for side in sides]
@@ -56,7 +58,11 @@ def _trial_images(pixels: int) -> list[Record]:
 
 
 def _time_trunk(trunk: EncoderTrunk, pixels: int) -> tuple[bytes, float]:
-    """Return a trunk's features of all trial images, and the shortest seconds per image."""
+    """Encode all trial images; return their features as bytes, and the shortest time in seconds.
+
+    Raises:
+        VerificationError: Features differ between the forward and the reverse order.
+    """
     images = _trial_images(pixels)
     seconds, turns = [], []
     for order in (range(len(images)), reversed(range(len(images)))):

@@ -1,10 +1,10 @@
-"""Interface of trunks, the fixed networks or computations under an encoder.
+"""Interface of trunks, the fixed networks or computations on which encoders are built.
 
-A trunk turns records into tensors, and tensors into raw features. It is public, frozen and pinned
-by a hash; only the projection on top of it is fitted (``module``). Trunks come from three sources
-with the same interface: modules that a modality names, each with a ``TRUNK`` (a subclass of
-``NamedTrunk``); such classes in installed extras, found by entry points in the group
-``TRUNKS_GROUP`` with the modality's name; and files (``onnx_file.OnnxFile``).
+A trunk prepares records as a batch, and computes raw features of a batch. It is public, frozen and
+pinned by a hash; only the projection of its raw features is fitted (``module``). A trunk is a
+subclass of ``NamedTrunk`` called ``TRUNK`` in a module that its modality names; or such a class in
+another installed package, found by an entry point in the group ``weightgate.trunks`` that has the
+modality's name; or a file (``onnx_file.OnnxFile``).
 """
 
 import importlib
@@ -29,12 +29,12 @@ Records = Sequence[Record] | Record
 
 
 class EncoderTrunk(nn.Module):
-    """Trunk of an encoder: module from prepared records to raw features ``[n, width]``."""
+    """Trunk of an encoder: torch module from a prepared batch to raw features ``[n, width]``."""
 
     @property
     @abstractmethod
     def label(self) -> str:
-        """Name of the trunk in packages, which changes whenever a raw feature changes."""
+        """Name of the trunk in packages; a version whose features differ has another name."""
 
     @property
     @abstractmethod
@@ -43,14 +43,14 @@ class EncoderTrunk(nn.Module):
 
     @property
     def batch(self) -> int:
-        """Trunk's batch size for public records; 1 if records differ in shape."""
+        """Largest number of public records that ``prepare`` accepts; 1 if their shapes differ."""
         return 1
 
     @property
     def local_blocks(self) -> tuple[int, ...]:
-        """Sizes of the blocks of further local features from ``compute_features``.
+        """Number of features in each block of further local features from ``compute_features``.
 
-        They have no public scale: a plant scales each by the variation of its own records.
+        These features have no public scale: a plant scales each block by its own records.
         """
         return ()
 
@@ -60,7 +60,7 @@ class EncoderTrunk(nn.Module):
         return True
 
     def compute_features(self, records: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
-        """Return raw features of prepared records, and further local features block by block.
+        """Compute raw features ``[n, width]`` of a batch, and the blocks of further local features.
 
         Raw features equal those of ``forward`` to the last bit.
         """
@@ -68,19 +68,19 @@ class EncoderTrunk(nn.Module):
         return raw, ()
 
     def local_features(self, records: Tensor) -> Tensor:
-        """Return local features ``[n, D]`` of prepared records, from any trunk but the first.
+        """Compute what a trunk other than the encoder's first adds to local features, ``[n, L]``.
 
-        Releases use the first trunk alone; these features serve only the plant's own models. They
-        are the blocks of ``local_blocks``, or the raw features if there are no blocks.
+        These features are never released. They are all blocks of ``compute_features``, or the raw
+        features if the trunk has no blocks.
         """
         raw, blocks = self.compute_features(records)
         return torch.cat([*blocks], dim=1) if blocks else raw
 
     @abstractmethod
     def feature_bounds(self) -> NDArray[np.float64] | float:
-        """Return bounds on the magnitudes of raw features, ``[width]``, or one common bound.
+        """Return bounds on the magnitudes of any valid record's raw features.
 
-        They hold for any valid record.
+        They are an array ``[width]``, or one common bound.
         """
 
     @abstractmethod
@@ -89,7 +89,7 @@ class EncoderTrunk(nn.Module):
 
 
 class TrunkKind(Protocol):
-    """Kind of trunk: its properties without weights; attributes as for ``EncoderTrunk``."""
+    """Kind of trunk: what is known of a trunk before its weights are loaded."""
 
     @property
     def data(self) -> bytes:
@@ -105,11 +105,11 @@ class TrunkKind(Protocol):
 
     @property
     def batch(self) -> int:
-        """Number of public records that are encoded together."""
+        """Largest number of public records that are encoded together."""
 
     @property
     def directions(self) -> int:
-        """Largest number of local features that are projections of raw features."""
+        """Number of projected local features, unless fewer public records limit it."""
 
     @property
     def whitening(self) -> float:
@@ -120,36 +120,39 @@ class TrunkKind(Protocol):
 
     @property
     def local_norm(self) -> float:
-        """Median norm of public records' projected local features, in clip radii."""
+        """Median L2 norm to which public records' projected local features are scaled."""
 
     @property
     def local_blocks(self) -> tuple[int, ...]:
-        """Sizes of the trunk's blocks of further local features."""
+        """Number of features in each block of the trunk's further local features."""
 
     @property
     def needs_process(self) -> bool:
-        """True if the trunk runs in a separate process with limits (``confined_trunk``).
+        """True if the trunk must run in a separate process with limits (``confined_trunk``).
 
-        False only for a trunk of this program, whose memory and time the limits of a record bound.
+        False is safe only for trunks whose memory and time are bounded for every valid record.
         """
 
     def choice(self) -> TrunkChoice:
-        """Return the description of the trunk in a package."""
+        """Return the trunk's name and hash, or the format of its file, as in a package."""
 
     def digest(self) -> str:
         """Return the SHA-256 of all that determines raw features, hex; packages pin it."""
 
     def block_weights(self) -> NDArray[np.float64]:
-        """Return the weights ``[m]`` on outputs of ``pre_projection`` for released directions."""
+        """Return weights ``[m]`` of mapped features in the fit of the released projection."""
 
     def local_weights(self) -> NDArray[np.float64]:
-        """Return the weights ``[width]`` of raw features for the local directions."""
+        """Return weights ``[width]`` of raw features in the fit of projected local features."""
 
     def pre_projection(self) -> NDArray[np.float64] | None:
-        """Return the map ``[width, m]`` before the fit of released directions; None: identity."""
+        """Return a map ``[width, m]`` of raw features before the fit of the released projection.
+
+        None stands for the identity.
+        """
 
     def settings(self, *, pixels: int = 0) -> dict[str, str]:
-        """Return the trunk's settings for a package; 0 pixels stand for the default side."""
+        """Return settings for a package; ``pixels`` is the images' side, 0 for the default."""
 
     def check_settings(self, metadata: Mapping[str, Any]) -> None:
         """Raise ``DecodeError`` if a setting is out of range, without building anything."""
@@ -164,7 +167,7 @@ class TrunkKind(Protocol):
 
 
 class NamedTrunk(EncoderTrunk):
-    """Trunk that the program knows by name; the class itself is its ``TrunkKind``."""
+    """Trunk that an installed module defines; the class itself also serves as ``TrunkKind``."""
 
     label: ClassVar[str]
     data: ClassVar[bytes] = b""
@@ -175,16 +178,16 @@ class NamedTrunk(EncoderTrunk):
     directions: ClassVar[int]
     whitening: ClassVar[float] = 0.25
     local_norm: ClassVar[float] = 2.0
-    advice: ClassVar[str] = ""  # Reason to use it beside the default trunk
+    advice: ClassVar[str] = ""  # Reason, for operators, to use it in addition to the default trunk
 
     @classmethod
     def is_available(cls) -> bool:
-        """Return True if what the trunk reads is installed."""
+        """Return True if the packages with the trunk's weights or code are installed."""
         return True
 
     @classmethod
     def choice(cls) -> TrunkChoice:
-        """Return the trunk's description in a package: name and hash."""
+        """Return the trunk's name and hash, as in a package."""
         return TrunkChoice(name=cls.label, sha256=cls.digest())
 
     @classmethod
@@ -195,21 +198,21 @@ class NamedTrunk(EncoderTrunk):
     @classmethod
     @abstractmethod
     def block_weights(cls) -> NDArray[np.float64]:
-        """Return the weights ``[m]`` on outputs of ``pre_projection`` for released directions."""
+        """Return weights ``[m]`` of mapped features in the fit of the released projection."""
 
     @classmethod
     def local_weights(cls) -> NDArray[np.float64]:
-        """Return the weights ``[width]`` of raw features for the local directions."""
+        """Return the weights of ``block_weights`` for projected local features, too."""
         return cls.block_weights()
 
     @classmethod
     def pre_projection(cls) -> NDArray[np.float64] | None:
-        """Return the map ``[width, m]`` before the fit of released directions; None: identity."""
+        """Return None: the released projection is fitted on raw features themselves."""
         return None
 
     @classmethod
     def settings(cls, *, pixels: int = 0) -> dict[str, str]:
-        """Return the trunk's settings for a package; 0 pixels stand for the default side."""
+        """Return an empty dict: a trunk has no settings unless it overrides this."""
         return {}
 
     @classmethod
@@ -229,7 +232,7 @@ class NamedTrunk(EncoderTrunk):
 
 
 def builtin_trunks(name: str) -> tuple[type[NamedTrunk], ...]:
-    """Return the trunks of a modality in this program; ``DecodeError``: no such modality."""
+    """Import the trunks of a modality in this program; ``DecodeError`` for an unknown modality."""
     modules = find_modality(name).trunks
     classes = [getattr(_import_trunks(name, at), "TRUNK", None) for at in range(len(modules))]
     return _check_trunk_classes(dict(zip(modules, classes, strict=True)))
@@ -247,7 +250,12 @@ def default_trunks(name: str) -> tuple[type[NamedTrunk], ...]:
 
 
 def installed_trunks(name: str) -> tuple[type[NamedTrunk], ...]:
-    """Return all installed trunks of a modality; ``DecodeError``: no such modality."""
+    """Return a modality's trunks in this program, then those of other installed packages.
+
+    Raises:
+        DecodeError: There is no such modality.
+        ConfigError: A package's entry point is no trunk.
+    """
     extras = [point for point in entry_points(group=TRUNKS_GROUP) if point.name == name]
     return builtin_trunks(name) + _check_trunk_classes(
         {point.value: point.load() for point in extras}
@@ -283,7 +291,7 @@ def find_trunk(name: str, label: str = "") -> type[NamedTrunk]:
 
 
 def trunk_from_file(name: str, choice: TrunkChoice, data: bytes) -> TrunkKind:
-    """Wrap a file as a trunk of a modality, without checking the file.
+    """Return a trunk kind for the bytes of a trunk file, without checking the file.
 
     Raises:
         DecodeError: There is no such modality.
@@ -297,7 +305,7 @@ def trunk_from_file(name: str, choice: TrunkChoice, data: bytes) -> TrunkKind:
 
 
 def _import_trunks(name: str, index: int) -> ModuleType:
-    """Import a module of trunks that a modality names; the last module reads files."""
+    """Import the trunk module with an index of a modality; index -1: the one that reads files."""
     kind = find_modality(name)
     module = (*kind.trunks, kind.trunk_file)[index]
     return importlib.import_module(module)

@@ -1,9 +1,9 @@
-"""The operator's choice of trunks for the encoder of a fleet.
+"""Names and settings of the trunks that an operator chooses for an encoder.
 
 A zoo's plan lists the trunks. Plants release features of the first one; features of all trunks are
-local features. A trunk is known to this program by its name, or is an ONNX file with a description:
-its hash, input format, output, and the licence of its weights. The file is part of the encoder
-package, whose hash each plant's owner confirms.
+local features. A trunk is given by a name that this program knows, or by an ONNX file and its hash,
+input format, output, and licence of weights. The file becomes part of the encoder package, whose
+hash each plant's owner confirms.
 """
 
 import math
@@ -36,7 +36,7 @@ class TrunkChoice:
         std: Standard deviations of red, green and blue, by which float inputs are divided.
         output: Name of the output to use; empty for the first.
         licence: Licence of the weights.
-        width: Number of features, in a package; a plan omits it.
+        width: Number of features; 0 in a plan, which need not state it.
     """
 
     name: str
@@ -82,6 +82,6 @@ class TrunkChoice:
 
 
 def check_choices(trunks: tuple[TrunkChoice, ...]) -> None:
-    """Raise ``ConfigError`` for too many chosen trunks, or for a repeated name."""
+    """Raise ``ConfigError`` if there are more than ``TRUNKS_LIMIT`` trunks or equal names."""
     if len(trunks) > TRUNKS_LIMIT or len({trunk.name for trunk in trunks}) < len(trunks):
         raise ConfigError(f"encoder.trunks: expected at most {TRUNKS_LIMIT}, each once")

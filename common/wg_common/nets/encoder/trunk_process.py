@@ -1,15 +1,15 @@
-"""Process that runs a third-party trunk; ``confined_trunk`` starts it.
+"""Program of the separate process that runs a third-party trunk; ``confined_trunk`` starts it.
 
-It loads one trunk and then reads records one by one. Each record runs in a forked copy of the
-process, which ends afterwards. So all records start from the same state in memory, and a record
-that changes or kills its process does not affect any other. Memory is limited to ``MEMORY_LIMIT``,
-and CPU time for a record to some seconds; nothing is written to disk. Both limits count the
-record's own use, not the load of the machine.
+The process loads one trunk, and then reads records one by one. Each record is encoded in a forked
+copy of the process, which ends afterwards. So all records find the same state in memory, and a
+record that changes or kills its process does not affect any other. Memory is limited to
+``MEMORY_LIMIT``, and CPU time for a record to ``TrunkRequest.seconds``; no file can be written. The
+limits count only what the copy itself uses, whatever else runs on the machine.
 
-Systems without ``fork`` (Windows) run records one after another in the process, where a trunk with
-state between records could leak one record into the features of another. Systems without resource
-limits (Windows) bound only the wall-clock time, in the parent process; memory is bounded by the
-trunk's own limit (``onnx_file.ARENA_LIMIT``).
+On systems without ``fork`` (Windows), records are encoded one after another in the process itself,
+where a trunk that keeps state could leak one record into the features of another. On systems
+without resource limits (Windows), the parent process bounds only the wall-clock time, and memory is
+bounded by the trunk's own limit (``onnx_file.ARENA_LIMIT``).
 
 *Not guaranteed:* that a trunk which takes over its process (by a bug of ONNX Runtime) does no harm.
 A record very close to a limit may exceed it on one run and not on another.
@@ -46,7 +46,7 @@ class TrunkRequest:
         modality: Name of the modality that it encodes.
         choice: Name of the trunk, or format of its file, whose bytes are the next message.
         settings: Names and values of the trunk's settings in the package.
-        seconds: CPU time for a record, in seconds.
+        seconds: Largest CPU time for a record, in seconds.
     """
 
     modality: str
@@ -57,7 +57,7 @@ class TrunkRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrunkReply:
-    """First answer of a trunk process, after loading its trunk.
+    """First answer of a trunk process: properties of the loaded trunk, or the error in loading.
 
     Attributes:
         code: Code of the error in loading; empty on success.
@@ -75,13 +75,13 @@ class TrunkReply:
 
 
 def write_frame(stream: IO[bytes], data: bytes) -> None:
-    """Write one message after its length to a trunk process's pipe; ``OSError`` if closed."""
+    """Write a message, preceded by its length, to a pipe; ``OSError`` if the pipe is closed."""
     stream.write(len(data).to_bytes(_LENGTH_BYTES, "big") + data)
     stream.flush()
 
 
 def read_frame(stream: IO[bytes], limit: int = FRAME_LIMIT) -> bytes | None:
-    """Read one message of a pipe; None at the end, or if it exceeds ``limit`` bytes."""
+    """Read a message of ``write_frame``; None if the pipe ends, or for over ``limit`` bytes."""
     length = int.from_bytes(head := stream.read(_LENGTH_BYTES), "big")
     if len(head) < _LENGTH_BYTES or length > limit:
         return None
@@ -90,7 +90,7 @@ def read_frame(stream: IO[bytes], limit: int = FRAME_LIMIT) -> bytes | None:
 
 
 def decode_features(answer: bytes, count: int) -> torch.Tensor:
-    """Decode a record's raw and further features ``[1, count]`` from the process's answer.
+    """Decode a process's answer to a record: its raw and further features, ``[1, count]``.
 
     Raises:
         DecodeError: The trunk failed on the record, for the stated reason.
@@ -123,7 +123,7 @@ def main() -> None:
 def _load_requested_trunk(
     order_bytes: bytes, data: bytes
 ) -> tuple[TrunkReply, EncoderTrunk | None]:
-    """Load the process's trunk; on failure return None with the error as answer."""
+    """Load the trunk of a ``TrunkRequest``; return the first answer, and the trunk or None."""
     try:
         order = canonical.decode(TrunkRequest, order_bytes, subject="trunk")
         modality, choice = order.modality, order.choice
@@ -144,7 +144,13 @@ def _load_requested_trunk(
 def _answer_from_copy(
     trunk: EncoderTrunk, first_reply: TrunkReply, record: bytes, seconds: int
 ) -> bytes:
-    """Return the answer for a record, from a forked copy of this process if possible."""
+    """Encode a record in a forked copy of this process, if possible; return the answer to send.
+
+    Args:
+        first_reply: Answer with the sizes of features that the trunk must give.
+        record: Message from ``encode_record_message``.
+        seconds: Largest CPU time, in seconds.
+    """
     if not hasattr(os, "fork"):
         return _encode_answer(trunk, first_reply, record)
     source, target = os.pipe()
@@ -170,7 +176,7 @@ def _answer_from_copy(
 
 
 def _encode_answer(trunk: EncoderTrunk, first_reply: TrunkReply, data: bytes) -> bytes:
-    """Return the trunk's features of a record as bytes, or the reason of a failure."""
+    """Encode a record in this process; return its features, or the error, as an answer to send."""
     try:
         raw, blocks = trunk.compute_features(trunk.prepare([_decode_record(data)]))
         shapes = [tuple(part.shape) for part in (raw, *blocks)]
@@ -183,7 +189,7 @@ def _encode_answer(trunk: EncoderTrunk, first_reply: TrunkReply, data: bytes) ->
 
 
 def encode_record_message(record: np.ndarray[Any, Any]) -> bytes:
-    """Encode one record as a message to a trunk process: type, shape and values."""
+    """Return a message to a trunk process with a record's dtype, shape and values."""
     record = np.ascontiguousarray(record).reshape(record.shape)
     head = canonical.encode({"type": record.dtype.str, "shape": list(record.shape)})
     return len(head).to_bytes(_LENGTH_BYTES, "big") + head + record.tobytes()
@@ -204,7 +210,7 @@ class _RecordHeader:
 
 
 def _limit_resources() -> None:
-    """Limit memory and files of the trunk process and of all its copies."""
+    """Limit the memory of this process and its copies, and forbid them to write files."""
     with suppress(OSError):  # when memory runs out, the kernel kills these processes first
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
     try:
@@ -217,7 +223,7 @@ def _limit_resources() -> None:
 
 
 def _limit_cpu_seconds(seconds: int) -> None:
-    """Limit the CPU time of the trunk process."""
+    """Limit the total CPU time of this process, where the system has such limits."""
     with suppress(ImportError):
         import resource
 

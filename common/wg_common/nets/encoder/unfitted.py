@@ -1,10 +1,9 @@
-"""Built-in encoder for plants without a server.
+"""Built-in encoder for plants without a server, whose projection is not fitted.
 
-It has the trunks of this program for a modality, and projects the first by random signs, which
-preserve angles and distances between raw features (Achlioptas 2003, *Journal of Computer and System
+It has all installed trunks of a modality. Raw features of the first are projected by random signs,
+which nearly preserve angles and distances (Achlioptas 2003, *Journal of Computer and System
 Sciences* 66(4)). The signs come from a hash of the trunk's name, so the package has the same bytes
 and the same id wherever this version of the program builds it with the same trunks installed.
-Nothing is fitted.
 
 *Not guaranteed:* that its features suit releases. Servers fit encoders on public data (``fit``).
 """
@@ -19,14 +18,14 @@ from wg_common.nets.encoder.module import Encoder, load_encoder
 from wg_common.nets.encoder.trunk import default_trunks
 from wg_core.privacy.schema import DIMENSION
 
-SOURCE = "built in"  # Name in place of the public data of a fit
+SOURCE = "built in"  # Source in the package's metadata, where others name their public data
 
 
 def unfitted_package(modality: str) -> bytes:
     """Build the built-in encoder package of a modality.
 
-    Released features of all records are clipped to the radius, because raw features are far larger;
-    records differ in their angles.
+    Its projected features are far longer than the clip radius, so that all released features are
+    clipped to this length, and records differ only in the direction of their features.
 
     Raises:
         DecodeError: There is no such modality.

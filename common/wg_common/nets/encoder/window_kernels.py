@@ -1,13 +1,12 @@
-"""Convolution kernels over mixed channels, whose features stay at the plant.
+"""Convolution features of sensor windows that need no fit, for a plant's own models.
 
 The 84 kernels of MiniRocket (Dempster et al. 2021, arXiv 2012.08791) run at seven dilations, each
-on the sum of a few channels in their own units. MiniRocket pools a response by shares above
-thresholds from training data. Here thresholds are in units of the response's root mean square, so
-nothing is fitted: the columns are one public function for every plant, whatever its units. Columns
-are shares of responses above thresholds, and the logarithm of the root mean square. Zero padding
-makes the level of a window visible at its ends.
+on the sum of a few channels in their own units. As in MiniRocket, features are shares of responses
+above thresholds. Here thresholds are in units of the response's root mean square, so that nothing
+is fitted and all plants compute the same function; the logarithm of the root mean square is another
+feature. Padding with zeros makes the mean of a window visible at its ends.
 
-Columns have no common scale, because channels have different units: a plant scales each column by
+Features have no common scale, because channels have different units: a plant scales each feature by
 the variation of its own records (``wg_client.fitting.feature_scaling``).
 
 Nothing here is random or learnt: bits of a hash select the channels of each kernel.
@@ -28,16 +27,16 @@ from wg_core.site.reading import CHANNELS_LIMIT
 
 DILATIONS = (1, 2, 4, 8, 16, 32, 64)
 _SHORT_DILATIONS = 4  # Number of dilations that fit into the short grid of 128 samples
-POSITIONS = 128  # Number of positions in a window at which a kernel responds
-_THRESHOLDS = (-1.5, -1.0, -0.6, -0.25, 0.0, 0.25, 0.6, 1.0, 1.5)
+POSITIONS = 128  # Number of positions in a window at which a kernel's response is computed
+_THRESHOLDS = (-1.5, -1.0, -0.6, -0.25, 0.0, 0.25, 0.6, 1.0, 1.5)  # In root mean squares
 
 WIDTH = len(DILATIONS) * KERNEL_COUNT * (len(_THRESHOLDS) + 1)
 
 
 class WindowKernels(nn.Module):
-    """Map from ``window_trunk.window_views`` ``[n, C, 1 + S, L]`` to columns ``[n, WIDTH]``.
+    """Map from views of windows (``window_trunk.window_views``) to convolution features.
 
-    Columns of dilations that do not fit into the short grid are zero.
+    For short windows, the features of dilations that do not fit are zero.
     """
 
     kernels: Tensor
@@ -47,7 +46,7 @@ class WindowKernels(nn.Module):
         self.register_buffer("kernels", unit_kernels(), persistent=False)
 
     def forward(self, views: Tensor) -> Tensor:
-        """Return a window's shares and log sizes ``[n, WIDTH]``, averaged over its pieces."""
+        """Compute features ``[n, 5880]`` of views ``[n, C, 1 + S, L]``: means over the S pieces."""
         pieces = views[:, :, 1:]
         length = pieces.shape[-1]
         visible_dilations = DILATIONS if length > POSITIONS else DILATIONS[:_SHORT_DILATIONS]
@@ -68,7 +67,7 @@ class WindowKernels(nn.Module):
 
 
 def unit_kernels() -> Tensor:
-    """Return the 84 kernels of MiniRocket, ``[84, 9]``, of unit norm."""
+    """Return the 84 kernels of MiniRocket scaled to unit norm, ``[84, 9]``."""
     return minirocket_kernels() / math.sqrt(18)
 
 
@@ -85,7 +84,7 @@ def channel_masks(channels: int) -> NDArray[np.float32]:
 
 
 def digest() -> str:
-    """Return the SHA-256 of all that determines the kernel columns, hex."""
+    """Return the SHA-256 of all that determines the features of ``WindowKernels``, hex."""
     code = hashlib.sha256(
         f"kernels-3 {DILATIONS} {POSITIONS} {_THRESHOLDS} {MOST_CHANNELS}".encode()
     )

@@ -1,15 +1,15 @@
 """Window trunk: fixed features of sensor windows of any shape.
 
 A window ``[C, T]`` becomes views of 1,024 samples (128 for short windows): the whole window, and
-pieces at its own sampling rate if it is longer. Each channel of a view is described by its spectrum
-in logarithmic bands, the spectrum of its envelope in three bands (Randall and Antoni 2011, MSSP
-25(2)), moments, quantiles and autocorrelation, its course, the responses to the 84 kernels of
-MiniRocket (Dempster et al. 2021, arXiv 2012.08791) on a pyramid of scales, and its level. Channels
-are pooled by mean, standard deviation and maximum (kernels by mean); sums under fixed signs keep
-the channels apart.
+of a longer window, pieces at its own sampling rate. Each channel of a view is described by its
+spectrum in logarithmic bands, the spectrum of its envelope in three bands (Randall and Antoni 2011,
+MSSP 25(2)), moments, quantiles and autocorrelation, its course (an average to 32 points), responses
+to the 84 kernels of MiniRocket (Dempster et al. 2021, arXiv 2012.08791) at five scales, and level.
+Channels are pooled by mean, standard deviation and maximum (kernels by mean). Since pooling forgets
+which channel is which, sums of channels with fixed signs are added.
 
-Sites differ in gain and unit, so shape is described after standardisation, and size by the *phase*
-of its logarithm, which is bounded and shifts equally for equal ratios.
+Sites differ in gain and unit. So shape is described after standardisation, and size by sine and
+cosine of its logarithm at three periods, which are bounded.
 
 Nothing here is random or learnt. Each window's features are computed separately, in tensors that
 hold nothing else, so they depend on the window alone to the last bit.
@@ -34,15 +34,15 @@ from wg_common.nets.encoder.window_kernels import WindowKernels
 from wg_core.site.reading import CHANNELS_LIMIT
 
 NAME = "windows-4"
-VIEW_SAMPLES = 1024
-SHORT_LENGTH = window_kernels.POSITIONS  # Grid for short windows, whose spectra have no finer lines
-PIECES = 4
+VIEW_SAMPLES = 1024  # Number of samples of a view
+SHORT_LENGTH = window_kernels.POSITIONS  # Number of samples of the views of short windows
+PIECES = 4  # Largest number of pieces of a window
 
 _BANDS = 24
 _ENVELOPE_BANDS = 16
 _ENVELOPES = ((24, 96), (96, 224), (224, 513))
 _SHORT_ENVELOPES = 1  # Number of envelope bands with lines in the short grid
-_LAGS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
+_LAGS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)  # Of 1,024 samples
 _QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 _COURSE_POINTS = 32
 _SCALE_COUNT = 5
@@ -85,9 +85,9 @@ Windows = Sequence[NDArray[np.floating]] | NDArray[np.floating]
 
 
 class WindowTrunk(NamedTrunk):
-    """Trunk from window views ``[n, C, 1 + S, L]`` to raw features ``[n, WIDTH]``.
+    """Trunk from window views ``[n, C, 1 + S, L]`` to W raw features, ``[n, W]``.
 
-    L is 1024 or 128; features that the short grid cannot resolve are constant.
+    L is 1024, or 128 for short windows, where features that need more samples are constant.
     """
 
     label = NAME
@@ -117,7 +117,7 @@ class WindowTrunk(NamedTrunk):
 
     @classmethod
     def digest(cls) -> str:
-        """Return the SHA-256 of all that determines raw features and kernels, hex."""
+        """Return the SHA-256 of all constants that determine raw and kernel features, hex."""
         code = hashlib.sha256(f"{NAME} {BLOCKS} {_ENVELOPES} {_LAGS} {_PERIODS}".encode())
         for tensor in (window_kernels.unit_kernels(), channel_signs(), _envelope_bands()):
             code.update(tensor.numpy().tobytes())
@@ -126,11 +126,11 @@ class WindowTrunk(NamedTrunk):
 
     @classmethod
     def block_weights(cls) -> NDArray[np.float64]:
-        """Return weights that give all feature blocks equal weight."""
+        """Return weights ``[W]`` by which all blocks of features count equally."""
         return np.concatenate([np.full(size, size**-0.5) for size in BLOCKS.values()])
 
     def compute_features(self, records: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
-        """Return raw features, and two local blocks: mixed-channel kernels, and the raw ones."""
+        """Return raw features, and two local blocks: ``WindowKernels`` features and raw ones."""
         raw = self(records)
         return raw, (self.unscaled(records), raw)
 
@@ -139,11 +139,11 @@ class WindowTrunk(NamedTrunk):
         return FEATURE_BOUND
 
     def prepare(self, records: Sequence[Record]) -> Tensor:
-        """Convert one sensor window to its views."""
+        """Convert one sensor window ``[C, T]`` to its views ``[1, C, 1 + S, L]``."""
         return window_views(records[0])
 
     def forward(self, views: Tensor) -> Tensor:
-        """Return raw features ``[n, WIDTH]`` of window views."""
+        """Compute raw features ``[n, W]`` of window views ``[n, C, 1 + S, L]``."""
         mean = views.mean(dim=-1, keepdim=True)
         centred_views = views - mean
         std = centred_views.square().mean(dim=-1, keepdim=True).sqrt()
@@ -177,7 +177,7 @@ class WindowTrunk(NamedTrunk):
         return torch.cat(columns, dim=1)
 
     def _envelope(self, x: Tensor) -> Tensor:
-        """Return spectrum and moments of signals' envelopes in three bands, ``[..., 54]``."""
+        """Return features ``[..., 54]`` of signals' envelopes in three bands: spectrum and size."""
         line = torch.view_as_real(torch.fft.rfft(x))  # [..., L / 2 + 1, 2]
         band_count = len(_ENVELOPES) if x.shape[-1] == VIEW_SAMPLES else _SHORT_ENVELOPES
         masks = self.masks[:band_count, : line.shape[-2], None]
@@ -202,7 +202,7 @@ class WindowTrunk(NamedTrunk):
         return description.flatten(-2)
 
     def _kernel_responses(self, x: Tensor) -> Tensor:
-        """Return kernel responses as soft shares above three thresholds and a log size."""
+        """Return soft shares above thresholds, and log size, of kernel responses at all scales."""
         rows = x.flatten(0, -2)  # [m, L]
         missing = int(math.log2(VIEW_SAMPLES // x.shape[-1]))
         parts = [rows.new_zeros(rows.shape[0], 84 * (len(_THRESHOLDS) + 1) * missing)]
@@ -222,7 +222,7 @@ class WindowTrunk(NamedTrunk):
 
 
 def window_views(window: NDArray[np.floating]) -> Tensor:
-    """Convert a valid window ``[C, T]`` to views ``[1, C, 1 + S, L]``: the whole, and S pieces.
+    """Convert a window ``[C, T]`` to views ``[1, C, 1 + S, L]``: the whole window, then S pieces.
 
     L is 128 if T is at most 128, else 1024. The whole window is interpolated linearly to L, or
     averaged if T is larger. Pieces have the window's own sampling rate and are evenly spaced: as
@@ -249,7 +249,7 @@ def _power_shares(x: Tensor) -> Tensor:
 
 
 def level_features(mean: Tensor, std: Tensor) -> Tensor:
-    """Return bounded features of each channel's size and mean, ``[n, C, 14]``."""
+    """Return bounded features ``[n, C, 14]`` of each channel's mean and standard deviation."""
     rms = (mean.square() + std.square() + 1e-24).sqrt()
     columns = [mean / rms, torch.log10(std / rms + 1e-4) / 4]
     for value in (std, mean.abs()):
@@ -286,7 +286,7 @@ def _moment_features(x: Tensor) -> Tensor:
 
 
 def _correlation_eigenvalues(overview: Tensor) -> Tensor:
-    """Return the leading eigenvalue shares of the channels' correlations, ``[n, 8]``."""
+    """Return features ``[n, 8]`` of the correlations between channels: power sums and means."""
     c = overview.shape[1]
     coarse = F.adaptive_avg_pool1d(overview, 128)
     coarse = coarse - coarse.mean(dim=-1, keepdim=True)
@@ -305,7 +305,7 @@ def _correlation_eigenvalues(overview: Tensor) -> Tensor:
 
 
 def channel_signs() -> Tensor:
-    """Return fixed signs of channels from bits of a hash, ``[128, 24]``."""
+    """Return 24 fixed signs, 1 or -1, for each of 128 channels, from a hash: ``[128, 24]``."""
     rows = []
     for channel in range(CHANNELS_LIMIT):
         digest = hashlib.sha256(f"weightgate window channel {channel}".encode()).digest()
@@ -325,7 +325,7 @@ def _band_matrix(lines: int, bands: int) -> Tensor:
 
 
 def _envelope_bands() -> Tensor:
-    """Return the pass bands of the three envelopes, ``[3, lines]``."""
+    """Return masks ``[3, lines]`` of the spectral lines in each envelope's band."""
     masks = torch.zeros(len(_ENVELOPES), VIEW_SAMPLES // 2 + 1)
     for row, (low, high) in enumerate(_ENVELOPES):
         masks[row, low:high] = 1
