@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from wg_server.console import actions, pages
 from wg_server.console.views import PageSource
@@ -60,8 +61,10 @@ def console_routes(source: PageSource) -> list[BaseRoute]:
         Mount("/static", StaticFiles(directory=_STATIC)),
         Route("/{rest:path}", missing, methods=["GET"]),
     ]
+    config = source.home.read_config()
     guards = [
-        Middleware(HostGuard, console_url=source.home.read_config().console_url),
+        Middleware(ProxyHeadersMiddleware, trusted_hosts=[*config.trusted_proxies]),
+        Middleware(HostGuard, console_url=config.console_url),
         Middleware(BodyLimit, limit=FORM_LIMIT, seconds=form_seconds),
     ]
     return [

@@ -6,6 +6,7 @@ database: ``wg_server.site.pki`` and ``wg_server.store.sites`` do.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +61,8 @@ class ServerConfig:
         console_url: Public URL of the console behind a TLS proxy, for example
             ``https://wg.example.org``. Empty: the console is reached on this machine only, or
             through a tunnel.
+        trusted_proxies: Addresses or networks of TLS proxies of the console, whose
+            ``X-Forwarded-For`` names the visitor.
         database: SQLAlchemy URL; empty: a SQLite file in the home folder.
         message_seconds: Lifetime of one message to a node, in seconds. A node that stopped after
             pulling a message receives it again when it restarts; this limit is for a node that
@@ -77,6 +80,7 @@ class ServerConfig:
     admin_host: str = "127.0.0.1"
     admin_port: int
     console_url: str = ""
+    trusted_proxies: tuple[str, ...] = ()
     database: str = ""
     message_seconds: int = 600
     witnesses: tuple[AdditionalWitness, ...] = ()
@@ -100,6 +104,13 @@ class ServerConfig:
             raise ConfigError(
                 f"console_url: {self.console_url!r}, expected https:// and a host, without a path"
             )
+        for proxy in self.trusted_proxies:
+            try:
+                widest = ipaddress.ip_network(proxy).prefixlen == 0
+            except ValueError as error:
+                raise ConfigError(f"trusted_proxies: {error}") from error
+            if widest:
+                raise ConfigError(f"trusted_proxies: {proxy} trusts everybody; name the proxy")
         ports = (self.fleet_port, self.enrol_port, self.admin_port)
         if any(not 0 < port < 65536 for port in ports) or len(set(ports)) != len(ports):
             raise ConfigError(f"ports {ports}: expected three different ones from 1 to 65535")

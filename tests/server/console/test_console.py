@@ -9,7 +9,7 @@ import shutil
 import time
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import httpx
@@ -22,6 +22,7 @@ from tests.server.generators import candidate, install
 
 from wg_common import translations
 from wg_common.language import LANGUAGE_CODES
+from wg_core.errors import ConfigError
 from wg_core.wire import canonical, protocol
 from wg_server.console import messages, sessions, web
 from wg_server.console.app import console_routes
@@ -175,6 +176,30 @@ def test_logins_are_limited_and_wrong_tokens_let_nobody_in(operator: Operator, t
     assert set(codes) == {403}
     assert operator.login(token).status_code == 429
     assert operator.get("/").status_code == 303
+
+
+@pytest.mark.parametrize("proxy", ["127.0.0.1", "192.0.2.1"])
+def test_a_trusted_proxy_alone_names_the_address_whose_logins_are_limited(
+    home: ServerHome, store: ServerStore, token: str, client_of: Client, proxy: str
+) -> None:
+    home.write_config(replace(home.read_config(), trusted_proxies=(proxy,)))
+    source = PageSource(home, store, (), lambda sites: set())
+    operator = Operator(client_of(Starlette(routes=console_routes(source))))
+
+    def login(word: str, forwarded: str) -> int:
+        operator.client.headers["x-forwarded-for"] = forwarded
+        return operator.login(word).status_code
+
+    for row in range(web.LOGINS_LIMIT):
+        assert login("wrong", f"198.51.100.{row}, 203.0.113.5") == 403  # the visitor forges others
+    assert login(token, "198.51.100.99, 203.0.113.5") == 429
+    assert login(token, "203.0.113.6") == (303 if proxy == "127.0.0.1" else 429)
+
+
+@pytest.mark.parametrize("proxies", [("0.0.0.0/0",), ("::/0",), ("*",), ("proxy.example",)])
+def test_not_everybody_is_a_trusted_proxy(proxies: tuple[str, ...]) -> None:
+    with pytest.raises(ConfigError, match="trusted_proxies"):
+        ServerConfig(fleet_port=1, enrol_port=2, admin_port=3, trusted_proxies=proxies)
 
 
 def test_an_operator_who_is_removed_is_out_at_once(
