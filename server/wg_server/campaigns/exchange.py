@@ -60,7 +60,7 @@ class _PendingMessage:
 
 
 class MessageExchange:
-    """Exchange of messages with sites for all campaigns; opens a Flower run when one is needed."""
+    """Exchange of messages with sites for all campaigns, over a Flower run opened when needed."""
 
     def __init__(self, store: ServerStore, state: FlowerLink, message_seconds: float) -> None:
         self._store = store

@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def fail_task_on_error(queue: CampaignQueue, campaign: str, site: str, step: str) -> Iterator[None]:
-    """Mark one site's task as failed if the body raises.
+    """Mark one site's task as failed, and suppress the error, if the body raises.
 
     Raises:
         StorageError: The disk or database cannot be written, which is no fault of the site.

@@ -99,7 +99,7 @@ class Alert:
 
 @dataclass(frozen=True, slots=True)
 class TaskRow:
-    """Task of a site in a campaign, with its reason in words and its deadline."""
+    """Task of a site in a campaign, reason for its status, and deadline of its step (Unix time)."""
 
     task: CampaignTask
     said: Reason
@@ -108,7 +108,7 @@ class TaskRow:
 
 @dataclass(frozen=True, slots=True)
 class CampaignRow:
-    """Campaign with a summary in one sentence."""
+    """Campaign, with a summary of its status in one sentence."""
 
     campaign: Campaign
     summary: str

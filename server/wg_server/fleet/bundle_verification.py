@@ -121,7 +121,7 @@ def verify_statement_bundle(
 
 
 def verify_rotation(entry: bytes, rotation_proof: Proof, *, origin: str, old_key: bytes) -> bytes:
-    """Verify that a log changed its signing key, and return the new key, raw.
+    """Verify that a site's ledger changed its signing key, and return the new key, raw.
 
     The checkpoint's own signature is verified with the new key when the checkpoint is cosigned.
 
@@ -130,7 +130,7 @@ def verify_rotation(entry: bytes, rotation_proof: Proof, *, origin: str, old_key
 
     Raises:
         DecodeError: A part is malformed.
-        VerificationError: One of the keys did not sign the change, or the log does not contain it.
+        VerificationError: Old or new key did not sign the change, or the ledger does not hold it.
     """
     rotation = _decode_entry(entry, Rotation, "rotation entry")
     if rotation.head.origin != origin or rotation_proof.index != rotation.head.seq:

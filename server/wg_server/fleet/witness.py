@@ -208,7 +208,7 @@ class LedgerWitness:
 
     @contextmanager
     def store_fork_evidence(self, origin: str, current_time: float) -> Iterator[None]:
-        """Store the evidence if the body detects a fork; by then its transaction has ended."""
+        """Run the body; if it detects a fork, store the evidence, outside of its transaction."""
         try:
             yield
         except WitnessFork as fork:

@@ -40,7 +40,7 @@ _FILES_IN_ORDER = ("ca.key", "ca.pem", "links.pem")
 
 @dataclass(frozen=True, slots=True)
 class RotatedAuthority:
-    """SHA-256 (hex) of the old and the new authority's certificates; expiry of the new one."""
+    """SHA-256 (hex) of the old and new CA certificate, and expiry of the new one (Unix time)."""
 
     before: str
     after: str

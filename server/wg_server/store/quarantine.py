@@ -34,7 +34,7 @@ def list_releases(engine: Engine, *standings: ReleaseStatus) -> list[ReleaseSumm
 
 
 def count_releases(engine: Engine, names: Sequence[str]) -> dict[str, int]:
-    """Return the numbers of stored releases by site, whatever their status; zeros are absent."""
+    """Return the number of stored releases of each site that has any, whatever their status."""
     table = schema.release
     query = sa.select(table.c.site, sa.func.count().label("number")).group_by(table.c.site)
     query = query.where(table.c.site.in_(names))

@@ -316,7 +316,7 @@ class CampaignQueue:
     def retry(
         self, campaign_id: str, site: str, *, generator: str = "", current_time: float | None = None
     ) -> Campaign:
-        """Open a site's task again that ended without a package, even after the campaign ended.
+        """Reopen a site's task that ended without a package, even after the campaign ended.
 
         If ``generator`` is given, later packages of the campaign are made with it.
 

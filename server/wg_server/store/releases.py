@@ -76,7 +76,7 @@ class ReleaseTable:
                 yield StoredRelease(**row._mapping)
 
     def newest_release(self, site: str) -> StoredRelease | None:
-        """Return the most recently received release of a site, whatever its status, or None."""
+        """Return a site's last received release of statistics, whatever its status, or None."""
         table = schema.release
         query = sa.select(table).where(
             table.c.site == site, table.c.epsilon != protocol.FREE_EPSILON

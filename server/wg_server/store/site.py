@@ -58,7 +58,7 @@ def require_site(connection: Connection, name: str) -> StoredSite:
 
 
 def find_site(connection: Connection, name: str, *, lock: bool) -> StoredSite | None:
-    """Return the site of a name, or None; with ``lock``, lock its row for the transaction."""
+    """Return the site with a name, or None; with ``lock``, lock its row for the transaction."""
     query = sa.select(schema.site).where(schema.site.c.name == name)
     row = connection.execute(query.with_for_update() if lock else query).first()
     return None if row is None else StoredSite(**row._mapping)
