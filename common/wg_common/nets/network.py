@@ -36,10 +36,7 @@ Batch = NDArray[Any]
 
 
 class _CheckedRecords(Sequence[Record]):
-    """Sequence that checks each record when it is read, since memory may not hold all of them.
-
-    Reading a record raises ``DataError`` if it has a wrong type or shape for the modality.
-    """
+    """Sequence that checks each record when it is read, since memory may not hold all of them."""
 
     def __init__(self, name: str, records: Records) -> None:
         self._modality = find_modality(name)

@@ -50,10 +50,6 @@ def _gradient_samples(
 def train_private_head(records: LabelledFeatures, steps: ChargedGradientSums) -> HeadArrays:
     """Train a head on noisy gradient sums until all steps that the charge pays for are used.
 
-    Args:
-        records: Features and labels of the records.
-        steps: Source of noisy sums, with the number of remaining steps.
-
     Returns:
         Weight float32 ``[K, d]`` and bias float32 ``[K]``, averaged over the second half.
     """

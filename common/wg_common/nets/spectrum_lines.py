@@ -74,14 +74,11 @@ def envelope_spectra(pieces: Tensor) -> Tensor:
 
 
 def template_weighted_sums(inputs: Tensor, templates: Tensor) -> Tensor:
-    """Compute the scalar products of each band's envelope spectrum with each template.
+    """Return products ``[m, n, bands * T]`` of each band's envelope spectrum with each template.
 
     Args:
         inputs: Network inputs of n windows from each of m machines, ``[m, n, INPUTS]``.
         templates: T weight functions with peaks at the declared lines, ``[m, T, HALF_BINS]``.
-
-    Returns:
-        Products, band by band, ``[m, n, bands * T]``.
     """
     machines, count = inputs.shape[:2]
     bands = inputs[..., :ENVELOPE_INPUTS].reshape(machines, count * len(BANDS), HALF_BINS)

@@ -1,1 +1,1 @@
-"""The zoo: public tasks with features, addressed by content."""
+"""The zoo: labelled public tasks, encoded as features, on which the generator is trained."""

@@ -1,7 +1,7 @@
-"""Strict readers of files with labelled records: folders, NumPy arrays, tables.
+"""Strict readers of files with labelled records: folders of pictures, NumPy arrays, tables.
 
-Files are untrusted: they are read as a plant reads its own (``wg_common.modalities``), and every
-read has a limit. Pictures larger than ``MAX_SIDE_PIXELS`` are scaled down as they are read.
+Files are untrusted: the code with which plants read their records (``wg_common.modalities``) reads
+and limits them. Pictures larger than ``MAX_SIDE_PIXELS`` are scaled down.
 """
 
 import functools
@@ -29,9 +29,9 @@ class LabelledArchive:
     """Labelled records that were read from one source of files.
 
     Attributes:
-        records: Records of one modality; floats in single precision.
+        records: Records of one modality; those with real numbers are float32.
         labels: Class of each record, 0 to K - 1, ``[n]``.
-        names: Class names.
+        names: Names of the K classes.
         modality: Name of the records' modality.
     """
 
@@ -42,7 +42,7 @@ class LabelledArchive:
 
 
 def decode_picture(data: bytes, name: str) -> Pictures:
-    """Decode a picture as a plant does, and scale it down.
+    """Decode a picture as a plant does, and scale it down; ``name`` is for messages.
 
     Returns:
         uint8 ``[h, w]`` or ``[h, w, 3]``, with no side above ``MAX_SIDE_PIXELS``.
@@ -66,10 +66,11 @@ def decode_picture(data: bytes, name: str) -> Pictures:
 
 @functools.lru_cache(maxsize=2)
 def read_folder(path: str) -> LabelledArchive:
-    """Read a folder with one sub-folder per class.
+    """Read the pictures in a folder that has one sub-folder per class.
 
     Raises:
-        DataError: The layout is another one, or a file with a picture's name is not a picture.
+        DataError: Fewer than two sub-folders have pictures, a picture cannot be read, or all are
+            larger than ``TOTAL_BYTES_LIMIT``.
     """
     root = Path(path)
     try:
@@ -111,10 +112,10 @@ def _resolve_inside(root: Path, file: Path) -> Path:
 
 @functools.lru_cache(maxsize=2)
 def read_npz(path: str) -> LabelledArchive:
-    """Read NumPy arrays ``x``, ``y`` (labels), ``classes``, and optionally ``split``.
+    """Read an NPZ file with the arrays ``x``, ``y`` and ``classes``, and optionally ``split``.
 
-    ``x`` has records of any modality, one per row. If there is a ``split``, only rows with 0 are
-    used.
+    ``x`` has one record of any modality in each row, ``y`` their labels, ``classes`` the class
+    names. If there is a ``split``, only its rows with 0 are used.
 
     Raises:
         DataError: An array is missing, or has another type or shape.
@@ -139,9 +140,9 @@ def read_npz(path: str) -> LabelledArchive:
 
 @functools.lru_cache(maxsize=2)
 def read_table(path: str) -> LabelledArchive:
-    """Read a labelled table with one record per row (``wg_common.modalities.cells``).
+    """Read a table with one record per row and a column ``label`` (``wg_common.modalities.cells``).
 
-    Rows without a label are left out; if there is a ``split``, only rows with 0 are used.
+    Rows without a label, or with a ``split`` that is neither 0 nor empty, are left out.
 
     Raises:
         DataError: The table cannot be read, or has fewer than two classes.

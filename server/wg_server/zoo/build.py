@@ -1,9 +1,9 @@
-"""Building of the zoo: fit the encoder once, then render or read each task, and encode it.
+"""Building of a zoo: fit the encoder once, encode each task, and train the operator's families.
 
-Tasks are independent: they run in worker processes and are written as they finish. Finished tasks
-are never built again, so that an interrupted build continues where it stopped.
+Tasks are independent: worker processes render or read them, and each is written when it is done.
+Entries that exist are not built again, so an interrupted build continues where it stopped.
 
-An entry's name depends on its task and the encoder, not on the machine; the bytes of its object may
+An entry's name depends on its task and the encoder, not on the machine; the stored features may
 differ in last digits between processor types.
 """
 
@@ -41,9 +41,9 @@ from wg_server.zoo.workers import WorkerPool, open_workers
 
 log = logging.getLogger(__name__)
 
-_FIT_RECORDS_PER_TASK = 48
+_FIT_RECORDS_PER_TASK = 48  # Least number of records of a task in the encoder's fit
 _FIT_TASKS_PER_JOB = 4  # Number of tasks per job when records for the encoder's fit are rendered
-Progress = Callable[[int, str], None]
+Progress = Callable[[int, str], None]  # Called with a number of finished entries and a short text
 ReadingMapTrainer = Callable[[ZooPlan, Progress], ReadingMaps]
 """Function that trains the reading maps of a plan, and reports its progress."""
 
@@ -55,7 +55,7 @@ class BuildResult:
     Attributes:
         new_entries: Number of entries built now.
         earlier_entries: Number of entries that existed before.
-        encoder: Id of the encoder.
+        encoder: Id of the encoder, hex.
     """
 
     new_entries: int
@@ -71,13 +71,13 @@ def build_zoo(
     progress: Progress,
     train_maps: ReadingMapTrainer | None = None,
 ) -> BuildResult:
-    """Build all tasks of a plan that do not exist yet.
+    """Build all entries of a plan that the zoo lacks: tasks, and the operator's families.
 
     Args:
         home: The server's home; its zoo folder is created if needed.
         workers: Number of processes.
-        progress: Called with the number of finished ``count_entries`` and a short text.
-        train_maps: Trains the reading maps of a newly fitted encoder; None: no reading maps.
+        progress: Called with the number of finished entries, of ``count_entries``, and a text.
+        train_maps: Function that trains the reading maps of a new encoder; None: no reading maps.
 
     Raises:
         DataError: A source cannot be read.
@@ -121,7 +121,7 @@ def build_zoo(
 
 
 def count_entries(plan: ZooPlan) -> int:
-    """Return the number of entries of a plan: tasks, and the operator's families."""
+    """Return the number of all entries of a plan: tasks, and the operator's families."""
     specs = list_tasks(plan)
     return len(specs) + len(_families_with_heads(plan, specs)) + len(private_families(plan))
 
@@ -129,10 +129,10 @@ def count_entries(plan: ZooPlan) -> int:
 def _check_records_unused(
     home: ServerHome, zoo: ZooStore, private: Sequence[PrivateFamily]
 ) -> None:
-    """Refuse private records that a home has already used without privacy.
+    """Check that no records of private families were used before, without differential privacy.
 
     Raises:
-        ConfigError: The zoo has the records, or the encoder was fitted on them.
+        ConfigError: The zoo has tasks with these records, or the encoder was fitted on them.
     """
     paths = {Path(entry.task.path).resolve() for entry in zoo.entries() if entry.task.path}
     names: set[str] = set()
@@ -148,7 +148,7 @@ def _check_records_unused(
 
 
 def build_task(encoder: encoders.Encoder, spec: TaskSpec) -> tuple[bytes, ZooEntry]:
-    """Render or read one task and encode it; return the object's bytes and its entry."""
+    """Render or read one task and encode it; return the packed features, and the zoo entry."""
     task = sources.load_task(spec)
     features = encoder.encode(task.records, one_by_one=False)
     data = pack_object(EncodedTask(features, task.labels))
@@ -172,7 +172,7 @@ def _load_or_fit_encoder(
     train_maps: ReadingMapTrainer | None,
     progress: Progress,
 ) -> bytes:
-    """Return the home's encoder, or fit one; an existing encoder stays because plants hold it."""
+    """Return the home's encoder package, fitted if there is none; it must be for the modality."""
     if home.encoder.is_file():
         data = atomic.read_bytes(home.encoder, limit=package.PACKAGE_LIMIT)
         modality = encoders.load_encoder(data).modality
@@ -191,7 +191,7 @@ def _load_or_fit_encoder(
 def _add_reading_maps(
     plan: ZooPlan, data: bytes, train_maps: ReadingMapTrainer | None, progress: Progress
 ) -> bytes:
-    """Return an encoder package with the reading maps of a plan."""
+    """Return an encoder package with the reading maps that a plan asks for, if it asks for any."""
     if train_maps is None or not plan.machine_steps:
         return data
 
@@ -202,7 +202,7 @@ def _add_reading_maps(
 
 
 def fit_plan_encoder(plan: ZooPlan, pool: WorkerPool) -> bytes:
-    """Fit the encoder of a plan, and return its package; errors as in ``read_plan_trunks``."""
+    """Fit a plan's encoder, and return its package; errors are those of ``read_plan_trunks``."""
     specs, kinds = list_tasks(plan), trunks.read_plan_trunks(plan)
     raw, groups, labels = public_records(plan, specs, pool, kinds[0])
     return fit_encoder(
@@ -220,13 +220,13 @@ def fit_plan_encoder(plan: ZooPlan, pool: WorkerPool) -> bytes:
 def replace_encoder(
     home: ServerHome, plan: ZooPlan, *, workers: int, train_maps: ReadingMapTrainer | None = None
 ) -> str:
-    """Replace the home's encoder by the encoder of a plan, and return its id.
+    """Fit the encoder of a plan, replace the home's encoder by it, and return the new id, hex.
 
-    Zoo and generator must then be made again: each names its encoder, and is used with no other.
-    Releases made with the old encoder are not pooled with new ones.
+    Zoo and generator must then be built again, since they are used only with the encoder that they
+    were built with. Releases made with the old encoder are not pooled with new ones.
 
     Args:
-        train_maps: Trains the reading maps, see ``build_zoo``.
+        train_maps: Function that trains the reading maps; None: no reading maps.
 
     Raises:
         DataError, ConfigError, DecodeError, VerificationError: See ``trunks.read_plan_trunks``.
@@ -241,14 +241,14 @@ def replace_encoder(
 def public_records(
     plan: ZooPlan, specs: Sequence[TaskSpec], pool: WorkerPool, kind: TrunkKind
 ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
-    """Collect the public records that an encoder is fitted on.
+    """Compute raw features of the public records that an encoder is fitted on.
 
     Args:
-        specs: All tasks; records come from an even selection of them.
-        kind: First trunk of the encoder.
+        specs: All tasks of the plan; records come from evenly spaced ones.
+        kind: Kind of the encoder's first trunk.
 
     Returns:
-        Raw features ``[n, WIDTH]``, and the task and the class of each record, ``[n]``.
+        Raw features ``[n, W]``, the number of each record's task ``[n]``, and its class ``[n]``.
     """
     records = plan.encoder.fit_record_count(plan.modality)
     count = max(1, min(len(specs), records // _FIT_RECORDS_PER_TASK))
@@ -271,7 +271,10 @@ def public_records(
 def _unprojected_features(
     data: bytes, job: tuple[Sequence[TaskSpec], int, str, TrunkChoice, Mapping[str, str]]
 ) -> list[tuple[NDArray[np.float32], NDArray[np.int64]]]:
-    """Return features and labels of a share of each task's records, before any projection."""
+    """Return raw features and labels of randomly selected records of each task.
+
+    A job has tasks, number of records of each, modality, and choice and settings of the trunk.
+    """
     specs, share, modality, choice, settings = job
     (kind,) = package.choose_trunks(modality, (choice,), {choice.file: data})
     records: list[Record] = []
@@ -290,7 +293,7 @@ def _unprojected_features(
 def _families_to_build(
     zoo: ZooStore, plan: ZooPlan, specs: Sequence[TaskSpec], encoder: str
 ) -> list[TaskSpec]:
-    """Return the first task of each of the operator's families that is not built yet."""
+    """Return the first task of each of the operator's families that the zoo lacks."""
     settings = plan.own_sites, plan.family_network
     return [
         spec
@@ -300,7 +303,7 @@ def _families_to_build(
 
 
 def _families_with_heads(plan: ZooPlan, specs: Sequence[TaskSpec]) -> list[TaskSpec]:
-    """Return the first task of each of the operator's families that gets a family head."""
+    """Return the first task of each of the operator's families; empty if none gets a head."""
     return own_families.family_tasks(specs) if plan.own_sites else []
 
 
@@ -324,5 +327,5 @@ def _build_family_job(
 
 @lru_cache(1)
 def _load_encoder_cached(data: bytes) -> encoders.Encoder:
-    """Return the encoder, which is cached per process: loading takes longer than a task."""
+    """Load an encoder once in each process, because loading takes longer than a task."""
     return encoders.load_encoder(data)

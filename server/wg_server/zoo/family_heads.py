@@ -1,7 +1,7 @@
 """Heads of the operator's families, fitted on the operator's records at simulated sites.
 
-Every tenth simulated site has unchanged records; each other one has its own camera
-(``Modality.augment_site``), of random strength up to the strongest.
+At a simulated site, some of the family's records are seen through a random camera or sensors
+(``Modality.augment_site``); every tenth site has unchanged records.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,7 +28,7 @@ _RIDGE_PENALTY = 0.04
 _DIRECTION_SAMPLE_SIZE = 2000  # Approximate number of records for the principal directions
 _HELD_OUT_INTERVAL = 5
 """Every fifth site, and every fifth record of a class, is held out for evaluation."""
-_TINY = 1e-9
+_TINY = 1e-9  # Least variance of feature means between sites, relative to that within sites
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,8 +36,8 @@ class SimulatedSites:
     """Local features of one family's records at simulated sites.
 
     Attributes:
-        local: Local features of each site, float32 ``[n, D]``.
-        labels: Labels of each site, ``[n]``.
+        local: Local features of the n records at each site, float32 ``[n, D]``.
+        labels: Their classes at each site, ``[n]``.
     """
 
     local: Sequence[NDArray[np.float32]]
@@ -46,11 +46,11 @@ class SimulatedSites:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SiteRecords:
-    """Numbers and held-out mask of a family's records at each simulated site.
+    """Which n of a family's records are at each of C simulated sites.
 
     Attributes:
-        records: Index of each record in its family, ``[C, n]``.
-        held_out: Mask of records that are held out of the evaluated head at all sites, ``[C, n]``.
+        records: Numbers of the records in their family, ``[C, n]``.
+        held_out: True for records that are held out of the evaluated head, ``[C, n]``.
     """
 
     records: NDArray[np.int64]
@@ -90,17 +90,17 @@ HeadFit = Callable[[Sequence[int], SimulatedSites], FamilyHead]
 def accuracy_at_sites(
     sites: SimulatedSites, site_records: SiteRecords, layout: FeatureLayout, fit_head: HeadFit
 ) -> tuple[float, MembershipAttack]:
-    """Return the accuracy of a family's head at held-out sites, and a membership attack's result.
+    """Fit a head at four fifths of the sites, and measure its accuracy and a membership attack.
 
     Args:
         sites: Features at ten or more sites.
         site_records: Records at these sites.
         layout: Layout of local features.
-        fit_head: Fits the evaluated head.
+        fit_head: Function that fits the evaluated head.
 
     Returns:
-        Accuracy, and the result of a membership attack by the records' mean loss at the training
-        sites; records that were held out there are the non-members.
+        Accuracy on held-out records at the other sites, and the result of a membership attack by
+        each record's mean loss at the training sites, where held-out records are the non-members.
     """
     every = list(
         zip(sites.local, sites.labels, site_records.records, site_records.held_out, strict=True)
@@ -123,7 +123,7 @@ def _attack_head(
     ],
     layout: FeatureLayout,
 ) -> MembershipAttack:
-    """Return the result of a membership attack on a head by its loss at the training sites."""
+    """Attack a head, given features, labels, record numbers and held-out mask of each site."""
     losses = []
     for local, labels, _, _ in training:
         weight, bias = head.adapt_to_site(local, layout)
@@ -139,7 +139,9 @@ def _attack_head(
 def typical_site_moments(
     local: Sequence[NDArray[np.float32]], layout: FeatureLayout
 ) -> tuple[Floats, Floats]:
-    """Return typical moments of sites: ``reference`` and ``records`` of a ``FamilyHead``.
+    """Return the mean of all sites' moments, and the number of records that count as much.
+
+    They are ``reference`` ``[2, B]`` and ``records`` ``[1]`` of a ``FamilyHead``.
 
     Args:
         local: Local features of each site, ``[n, D]``.
@@ -163,7 +165,7 @@ def _site_moments(local: Sequence[NDArray[np.float32]], layout: FeatureLayout) -
 def simulate_sites(
     encoder: Encoder, task: sources.LabelledTask, spec: TaskSpec, sites: int
 ) -> tuple[SimulatedSites, SiteRecords]:
-    """Return local features and records at simulated sites, with classes balanced per site."""
+    """Encode about 30 of a task's records at each simulated site, balanced over classes."""
     local, site_rows = [], []
     of_class = [np.flatnonzero(task.labels == label) for label in range(len(task.names))]
     per_class = max(2, _RECORDS_PER_SITE // len(of_class))
@@ -181,7 +183,7 @@ def simulate_sites(
 
 
 def held_out_mask(labels: NDArray[np.int64], classes: int) -> NDArray[np.bool_]:
-    """Return the mask of records held out for evaluation, ``[n]``, given labels ``[n]``."""
+    """Return a mask ``[n]`` of the records to hold out for evaluation, every fifth of a class."""
     out = np.zeros(len(labels), bool)
     for label in range(classes):
         members = np.flatnonzero(labels == label)

@@ -1,10 +1,10 @@
-"""Membership inference attack on handed-on weights, by the loss of records.
+"""Membership inference attack by the loss of records, on models that are handed on to plants.
 
-Records with low loss are taken for members of the training set (Yeom et al., *Privacy Risk in
-Machine Learning*, CSF 2018), and the result is the area under this attack's ROC curve: 0.5 is
-chance. Members and non-members are compared within their class, so that class proportions reveal
-nothing. Not guaranteed: that no stronger attack exists; attacks that train their own models find
-more.
+The attack takes records with a low loss for members of the training set (Yeom et al., *Privacy Risk
+in Machine Learning*, CSF 2018). Its result is the area under its ROC curve; 0.5 is chance. Members
+and non-members are compared only within a class, so that different class proportions of the two
+sets do not count as success. *Not guaranteed:* that no stronger attack exists; attacks that train
+models of their own find more.
 """
 
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 _MIN_RECORDS_PER_CLASS = 2
-"""Smallest number of members, and of non-members, in a class that is used."""
+"""Smallest number of members, and of non-members, of a class; other classes are left out."""
 
 
 @dataclass(frozen=True, slots=True)
 class MembershipAttack:
-    """Area under the attack's ROC curve, and its standard error; NaN without enough records."""
+    """Area under a membership attack's ROC curve, and its standard error; NaN for few records."""
 
     area: float
     error: float
@@ -34,7 +34,7 @@ class MembershipAttack:
 def attack_by_loss(
     losses: NDArray[np.float64], is_member: NDArray[np.bool_], labels: NDArray[np.int64]
 ) -> MembershipAttack:
-    """Return the result of telling training records from others by their loss, ``[n]`` each.
+    """Measure how well losses ``[n]`` tell members of the training set from non-members.
 
     The standard error follows DeLong et al. (Biometrics 1988), class by class.
     """
@@ -58,13 +58,13 @@ def attack_by_loss(
 def mean_loss_by_record(
     records: NDArray[np.int64], losses: NDArray[np.float64]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return the sorted record numbers, and the mean loss of each record over its views."""
+    """Average losses by record; return the sorted record numbers, and the mean loss of each."""
     numbers, place = np.unique(records, return_inverse=True)
     return numbers, np.bincount(place, losses) / np.bincount(place)
 
 
 def _shares_above(values: NDArray[np.float64], limits: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the share of limits above each value; ties count half."""
+    """Return, for each value, the share of ``limits`` above it; an equal one counts half."""
     ranks = rankdata(np.concatenate([values, limits]))[: len(values)]
     below = ranks - rankdata(values)
     return np.asarray(1 - below / len(limits), dtype=np.float64)

@@ -1,11 +1,11 @@
-"""Networks of the operator's families, fine-tuned by LP-FT at simulated sites.
+"""Training of the networks of the operator's families, at simulated sites.
 
-LP-FT (Kumar et al., ICLR 2022) fits a linear probe first, then all weights, here at a rate with
-warm-up and cosine decay to zero. A network starts from published weights and is trained on a
-family's records at simulated sites. The result is a network for a typical site, with the values
-that a site needs to standardise the network's norms and features by its own records
+A network starts from published weights. As in LP-FT (Kumar et al., ICLR 2022), first a linear probe
+is fitted on its features, and then all weights are fine-tuned, at a learning rate with warm-up and
+cosine decay to zero. The result is a network for a typical site, with the values that a site needs
+to standardise the network's norms and features by its own records
 (``wg_common.inference.family_head.NetworkHead``). A fifth of the records, at most
-``HELD_OUT_RECORD_LIMIT``, is held out to measure its accuracy.
+``HELD_OUT_RECORD_LIMIT``, is held out to measure the network's accuracy.
 """
 
 import itertools
@@ -33,15 +33,15 @@ from wg_server.zoo.membership import MembershipAttack
 from wg_server.zoo.task_spec import TaskSpec
 
 HELD_OUT_RECORD_LIMIT = 64  # Records of a family held out of its network's training
-TRAINING_STEPS = 1000  # Fine-tuning steps
-_BATCH_SIZE = 48
+TRAINING_STEPS = 1000  # Number of fine-tuning steps
+_BATCH_SIZE = 48  # Number of records in a batch, of all its sites together
 _WARM_UP_STEPS = 30
 _PEAK_LEARNING_RATE = 1e-3
 """Peak learning rate after the warm-up; a cosine reduces it to zero."""
 _BATCH_SITES = 2
 """Number of simulated sites in a batch."""
 _PROBE_SITES = 50
-"""Number of simulated sites of the probe, which also define a typical site."""
+"""Number of simulated sites on which the probe is fitted, and whose mean is the typical site."""
 _EVALUATION_SITES = 20
 """Number of simulated sites on which a network is evaluated."""
 _VARIANCE_FLOOR = 1e-6
@@ -55,10 +55,10 @@ Array = NDArray[np.float32]
 def train_network(
     spec: TaskSpec, architecture: str
 ) -> tuple[FamilyNetwork, float, MembershipAttack]:
-    """Train the network of one family; return network, accuracy, and a membership attack's result.
+    """Train the network of one family, and measure its accuracy and a membership attack.
 
-    Accuracy and attack use held-out records at separate simulated sites; the attack compares them
-    with as many training records.
+    Both are measured at new simulated sites: accuracy on held-out records, and the attack on these
+    and as many training records.
 
     Args:
         spec: First task of the family.
@@ -86,19 +86,19 @@ def train_network(
 def simulated_site_batches(
     architecture: str, task: sources.LabelledTask, rows: NDArray[np.intp], rng: np.random.Generator
 ) -> Iterator[tuple[NDArray[np.generic], NDArray[np.int64]]]:
-    """Yield endless batches of a task's records, each seen at a new simulated site.
+    """Yield batches of a task's records without end, each batch at a new simulated site.
 
-    These sites are ordinary (``Modality.augment_retakes``): at the optics of ``sources.at_site``,
-    on which heads are fitted and networks are evaluated, a network learns less about classes.
+    The sites differ less (``Modality.augment_retakes``) than those on which heads are fitted and
+    networks are evaluated (``sources.simulate_site``), where a network learns less about classes.
 
     Args:
         architecture: Architecture of the network that is trained.
         task: Task of the family.
-        rows: Rows of usable records; classes are balanced at a site as far as possible.
+        rows: Rows of the records to use; classes are balanced at a site as far as possible.
         rng: Random generator of sites and records.
 
     Yields:
-        A batch ``[m, ...]`` and its labels ``[m]``.
+        A batch ``[m, ...]`` for the network, and its labels ``[m]``.
     """
     labels, kind = task.labels[rows], find_modality(task.modality)
     of_class = [rows[labels == label] for label in np.unique(labels)]
@@ -122,23 +122,23 @@ def fine_tune_at_sites(
     steps: int,
     rng: np.random.Generator,
 ) -> tuple[dict[str, Array], NetworkHead]:
-    """Fine-tune a trunk by LP-FT; each site's records standardise its norm layers and features.
+    """Train a network by LP-FT, with norms and features standardised by the records of each site.
 
-    The trunk therefore need not make features that are equal at all sites, and learns more about
-    classes in the same number of steps. No step reuses a site, because a network memorises 200
-    sites. Norm layers are also modulated by the first norm's statistics at a site.
+    Since sites are standardised, the trunk need not learn to ignore their differences, and learns
+    more about classes in the same number of steps. Each step uses new sites, because a network
+    memorises a set of 200. The norms are also modulated by the first norm's moments at a site.
 
     Args:
         architecture: Architecture of the trunk.
-        initial_tensors: Initial tensors.
+        initial_tensors: Tensors ``trunk.*`` from which training starts.
         sites: Batches ``[m, ...]`` and labels ``[m]`` from ``simulated_site_batches``.
         classes: Number of classes K.
         steps: Number of fine-tuning steps.
         rng: Random generator of the modulation's weights.
 
     Returns:
-        The trunk's tensors for a typical site, and the head, with the values that a site needs to
-        standardise both by its own records.
+        Tensors ``trunk.*`` for a typical site, and the head, with the values that a site needs to
+        standardise trunk and features by its own records.
     """
     trunk = trunks.to_channels_last(network.load_trunk(architecture, initial_tensors))
     norms = site_norms.install_site_norms(trunk)
@@ -180,7 +180,7 @@ def _loss_at_sites(
     head: tuple[torch.Tensor, torch.Tensor],
     sites: Iterable[tuple[NDArray[np.generic], NDArray[np.int64]]],
 ) -> torch.Tensor:
-    """Return the cross-entropy of trunk and head (weight, bias) at ``_BATCH_SITES`` sites."""
+    """Return the mean cross-entropy at two sites of a network with ``head`` (weight, bias)."""
     batches, of = zip(*sites, strict=True)
     all_losses = torch.from_numpy(np.concatenate(batches))
     with norms.site_batches(_BATCH_SITES):
@@ -192,7 +192,7 @@ def _loss_at_sites(
 def _modulate(
     norms: TrunkSiteNorms, norm_moments: NDArray[np.float64], rank: int, rng: np.random.Generator
 ) -> NormModulation:
-    """Modulate norms by the moments of the first norm at some sites, ``[C, 2, N]``."""
+    """Add an untrained modulation to norms, given the norms' moments at C sites, ``[C, 2, N]``."""
     channels = norms.norms[0].channels
     modulation = NormModulation(channels, norm_moments.shape[-1], rank, rng)
     modulation.fit_standardisation(
@@ -207,7 +207,7 @@ def _site_inputs(
     norms: TrunkSiteNorms,
     sites: Sequence[tuple[NDArray[np.generic], NDArray[np.int64]]],
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Return features ``[C, m, F]`` and the norms' moments ``[C, 2, N]`` at each site."""
+    """Run a trunk at C sites; return features ``[C, m, F]`` and norms' moments ``[C, 2, N]``."""
     features, norm_moments = [], []
     for batch, _ in sites:
         with torch.no_grad():
@@ -217,7 +217,7 @@ def _site_inputs(
 
 
 def _set_learning_rate(optimiser: torch.optim.Optimizer, step: int, steps: int) -> None:
-    """Set the learning rate: warm-up, half a cosine (Loshchilov and Hutter, ICLR 2017, eq. 5)."""
+    """Set a step's learning rate: linear warm-up times half a cosine (Loshchilov, ICLR 2017)."""
     falling = (1 + math.cos(math.pi * step / steps)) / 2
     for group in optimiser.param_groups:
         group["lr"] = _PEAK_LEARNING_RATE * min(1.0, (step + 1) / _WARM_UP_STEPS) * falling
@@ -239,13 +239,13 @@ def evaluate_at_sites(
     members: NDArray[np.intp],
     rng: np.random.Generator,
 ) -> tuple[float, MembershipAttack]:
-    """Return the accuracy of a network at new simulated sites, and a membership attack's result.
+    """Measure a network's accuracy at new simulated sites, and the result of a membership attack.
 
     Args:
         model: The network.
         task: Records of the family.
-        held_out: Rows that no training used; without them all results are NaN.
-        members: Rows of the training set that the attack compares with them.
+        held_out: Rows of records that training did not use; if there are none, results are NaN.
+        members: Rows of training records, which the attack compares with the held-out ones.
         rng: Random generator of the sites.
     """
     architecture, rows = model.architecture, np.concatenate([held_out, members])

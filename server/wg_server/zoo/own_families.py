@@ -1,4 +1,4 @@
-"""The operator's families in the zoo: head, network and simulated sites of each.
+"""The operator's families in the zoo: families whose records come from the operator's files.
 
 ::
 
@@ -7,8 +7,8 @@
                                        ``wg_common.nets.family_network``, and the released
                                        features of the records at each simulated site
 
-KEY is the key of the family's first task. The family's records are cut as for a single site, so
-that the head uses all of them.
+KEY is the key of the family's first task. Head and network are trained on the records of all of
+the family's sites together.
 """
 
 from collections.abc import Iterator, Sequence
@@ -40,26 +40,26 @@ VERSION = 5  # Version of the training; heads and networks of another version ar
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FamilyEntry:
-    """Stored facts about one of the operator's families: its records, its head and its network.
+    """Stored description of one of the operator's families, with results of its head and network.
 
     Attributes:
-        version: Version of the training.
-        task: Key of the family's first task, which has provenance, licence and labels.
+        version: Version of the training, ``VERSION``.
+        task: Key of the zoo entry of the family's first task.
         encoder: Id of the encoder, hex.
         family: Name of the family.
-        labels: Class names, in the order of rows.
+        labels: Class names, in the order of the head's rows.
         scaled: Number of local features with a public scale.
         blocks: Sizes of the blocks of the other local features.
         sites: Number of simulated sites.
-        head_at_sites: Accuracy of a head on held-out records at held-out sites, decimal string.
+        head_at_sites: Accuracy of a head on held-out records and sites, 0 to 1, decimal string.
         architecture: Architecture of the network; empty if the plan has no networks.
-        network_at_sites: Accuracy of the network on held-out records, decimal string; empty without
-            a network.
+        network_at_sites: Accuracy of the network on held-out records, 0 to 1, decimal string; empty
+            without a network.
         head_found: Area under the ROC curve of a membership attack on a head (``membership``), and
             its standard error, decimal strings; empty if not measured.
         network_found: The same figures for the network.
-        privacy: Guarantee for each record of a private family, of which only the head is stored.
-        sha256: SHA-256 of the object, hex.
+        privacy: Guarantee for each record of a private family, or ``NO_PRIVACY`` for another one.
+        sha256: SHA-256 of the stored tensors, hex.
     """
 
     version: int = VERSION
@@ -85,14 +85,14 @@ class FamilyEntry:
 
 
 def family_tasks(specs: Sequence[TaskSpec]) -> list[TaskSpec]:
-    """Return the first task of each of the operator's families."""
+    """Return the task of site 0 of each of the operator's families."""
     return [spec for spec in specs if spec.is_own and spec.site == 0]
 
 
 def has_family(
     zoo: ZooStore, spec: TaskSpec, encoder: str, sites: int, architecture: str = ""
 ) -> bool:
-    """Return whether the zoo has a family with this number of sites and this architecture."""
+    """Return True if the zoo has a task's family with these sites, and this network if any."""
     path = _entry_path(zoo.root, spec.entry_key(encoder))
     entry = read_versioned_record(path, FamilyEntry, VERSION) if path.is_file() else None
     return entry is not None and entry.sites == sites and architecture in ("", entry.architecture)
@@ -101,9 +101,10 @@ def has_family(
 def build_family(
     zoo: ZooStore, encoder: Encoder, spec: TaskSpec, sites: int, architecture: str = ""
 ) -> FamilyEntry:
-    """Build a family: encode its records at simulated sites, fit its head, train its network.
+    """Fit the head of one of the operator's families, train its network, and store both.
 
     Args:
+        spec: First task of the family.
         sites: Number of simulated sites.
         architecture: Architecture of the network; empty: no network.
     """
@@ -147,14 +148,14 @@ def build_family(
 
 
 def has_private_family(zoo: ZooStore, family: PrivateFamily, encoder: str) -> bool:
-    """Return whether the zoo has a private family with this privacy guarantee."""
+    """Return True if the zoo has a private family with the guarantee that the plan states."""
     path = _entry_path(zoo.root, family.task.entry_key(encoder))
     entry = read_versioned_record(path, FamilyEntry, VERSION) if path.is_file() else None
     return entry is not None and entry.privacy == family.privacy
 
 
 def build_private_family(zoo: ZooStore, encoder: Encoder, family: PrivateFamily) -> FamilyEntry:
-    """Train a private family's head; the zoo stores nothing else of its records."""
+    """Train and store the head of a private family; nothing else made of its records is stored."""
     task, head, accuracy, attack = private_heads.train_private_family(
         encoder, family.task, family.privacy
     )
@@ -176,10 +177,10 @@ def build_private_family(zoo: ZooStore, encoder: Encoder, family: PrivateFamily)
 
 
 def family_entries(zoo: ZooStore, encoder: str) -> Iterator[FamilyEntry]:
-    """Yield all families of one encoder in the current version, sorted by file name.
+    """Yield the entries of all families of one encoder in the current version, by file name.
 
     Raises:
-        DecodeError: A record is damaged; the message names the file.
+        DecodeError: An entry is damaged; the message names the file.
     """
     for path in sorted((zoo.root / _FAMILIES_FOLDER).glob("*.json")):
         entry = read_versioned_record(path, FamilyEntry, VERSION)
@@ -190,9 +191,9 @@ def family_entries(zoo: ZooStore, encoder: str) -> Iterator[FamilyEntry]:
 def read_family(
     zoo: ZooStore, entry: FamilyEntry
 ) -> tuple[FamilyHead, FamilyNetwork | None, NDArray[np.float16]]:
-    """Read a family's head, network, and released features at simulated sites, ``[C, n, d]``.
+    """Read a family's head, its network, and its released features at C simulated sites.
 
-    A private family has no sites.
+    The features are ``[C, n, d]``, float16; a private family has none.
 
     Raises:
         VerificationError: The object does not match its hash.

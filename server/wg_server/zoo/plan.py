@@ -1,4 +1,4 @@
-"""Plan of the zoo: sources of its public tasks, read strictly from YAML."""
+"""Plan of a zoo: a YAML file that names the sources of its tasks, and settings of its encoder."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -62,11 +62,11 @@ class EncoderPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrivatePlan:
-    """Differential privacy guarantee for each record of a source that is private.
+    """Differential privacy guarantee for each record of a private source.
 
     Attributes:
-        epsilon: Epsilon of everything that is made from the source.
-        delta: Delta of everything that is made from the source.
+        epsilon: Epsilon of the source's head, the only product that is made from its records.
+        delta: Delta of the head.
     """
 
     epsilon: float
@@ -85,14 +85,14 @@ class SourcePlan:
         kind: ``procedural``, ``procedural-windows`` (sensor windows), ``procedural-texts``,
             ``table`` (texts: CSV or JSON lines with columns text and label), ``npz`` (arrays x, y,
             classes; x may be sensor windows), or ``folder`` (one sub-folder per class).
-        families: Number of families; for files, of class subsets.
+        families: Number of families; those from files are different subsets of the classes.
         sites: Number of sites of each family: the same classes, other records, another camera.
-        per_class: Records of each class at each site.
-        strength: Deviation of a site's camera from a clean one, 0 to 1.
+        per_class: Number of records of each class at each site.
+        strength: Deviation of a site's camera or sensors from ideal ones, 0 to 1.
         only: Kind of family that a procedural source draws; empty: all kinds.
         path: File or folder from which records are read; empty for procedural sources.
-        name: Name in provenance; empty: the kind.
-        licence: Licence in provenance; required with ``path``.
+        name: Name of the source in entries of the zoo; empty: its kind.
+        licence: Licence of the records; required with ``path``.
         private: Guarantee for each record; the only product of a private source is one head,
             trained by private gradient descent on all records. None: not private.
     """
@@ -138,8 +138,8 @@ class ZooPlan:
         own_sites: Number of simulated sites for the heads of the operator's families; 0: no such
             heads.
         networks: True: each of the operator's families also gets a network.
-        machine_steps: Training steps of the reading map of each machine kind; 0: the encoder has no
-            reading maps, and the home makes no networks for machines.
+        machine_steps: Number of training steps for the reading map of each machine kind; 0: the
+            encoder has no reading maps, and the home makes no networks for machines.
         machines: Kinds of machine and of process unit that get a reading map; empty: all.
     """
 
@@ -176,7 +176,7 @@ class ZooPlan:
             raise ConfigError(f"networks: there are none for {modality_of(self.modality).title}")
 
     def _check_private(self) -> None:
-        """Refuse a plan whose private source has no head, or whose records are used elsewhere."""
+        """Raise ``ConfigError`` if private sources get no head, share files, or stand alone."""
         paths = Counter(source.path for source in self.sources)
         if all(source.private for source in self.sources):
             raise ConfigError("sources: all are private; add one of a procedural kind")
@@ -192,7 +192,7 @@ class ZooPlan:
 
     @property
     def modality(self) -> str:
-        """Modality of the zoo's records."""
+        """Name of the modality of the zoo's records."""
         return catalogue.find_architecture(self.architecture).modality
 
     @property
@@ -214,10 +214,10 @@ def list_tasks(plan: ZooPlan) -> list[TaskSpec]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrivateFamily:
-    """Family of a source whose records the plan protects by differential privacy.
+    """Family of a private source, of which only a differentially private head is made.
 
     Attributes:
-        task: Task with all of its records.
+        task: Task of site 0, which names the files.
         privacy: Guarantee for each record.
     """
 
@@ -238,7 +238,7 @@ def private_families(plan: ZooPlan) -> list[PrivateFamily]:
 
 
 def _source_task(plan: ZooPlan, number: int, family: int, site: int) -> TaskSpec:
-    """Return the task of a source in the plan with the given number."""
+    """Return the specification of a task, given the numbers of source, family and site."""
     source = plan.sources[number]
     return TaskSpec(
         seed=plan.seed + 7919 * number,
@@ -271,7 +271,10 @@ def read_plan(path: Path | None) -> ZooPlan:
 
 
 def read_plan_text(path: Path | None, package: str, default: str) -> tuple[bytes, str]:
-    """Return bytes and name of a plan file, or of a plan packaged with ``package``."""
+    """Return content and name of a plan file, or of a plan in the folder ``plans`` of a package.
+
+    ``path`` is a file, or the name of a packaged plan, or None for the packaged plan ``default``.
+    """
     if path is not None and (path.suffix or path.is_file()):
         return atomic.read_bytes(path, limit=PLAN_LIMIT), str(path)
     name = default if path is None else str(path)

@@ -1,14 +1,14 @@
 """Heads of private families, trained by private gradient descent at simulated sites.
 
-Each record is encoded at the same simulated sites, whatever the other records are. Rendered records
-at these sites define how a site standardises features, and the directions that separate classes. A
-head thus depends on private records only through noisy sums (``wg_core.privacy.gradients``). The
-first sums are of the records themselves: their mean, which a plant later replaces by the mean of
-its own records. The others are gradients for training the head (``wg_common.nets.private_head``),
-where a record's gradient is its mean over the sites.
+Each record is encoded at the same simulated sites, whatever the other records are. How features are
+standardised at a site, and on which directions the head is trained, is computed from rendered,
+public records. A head thus depends on private records only through noisy sums
+(``wg_core.privacy.gradients``). The first sums estimate the mean of the records' features, which a
+plant later replaces by that of its own records. The others are sums of gradients for training the
+head (``wg_common.nets.private_head``), where a record's gradient is its mean over the sites.
 
 *Guarantee.* A head is (epsilon, delta)-differentially private for adding or removing one record of
-its family. Figures on a card are not: they are measured on the records.
+its family. Accuracies on a model card are not private: they are measured on the records.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -37,17 +37,17 @@ from wg_server.zoo.task_spec import TaskSpec
 SIMULATED_SITES = 10  # Number of simulated sites at which each record is encoded
 _FAMILIES, _PER_CLASS = 10, 4  # Numbers of rendered families, and of records per class
 _PRINCIPAL, _DIRECTIONS = 256, 64  # Numbers of principal directions, and of a head's inputs
-_NOISY_SUM_COUNT = 20  # Number of noisy sums of records
-_ALL_RECORDS = 1 << 40  # No limit: a choice of records would depend on the other records
+_NOISY_SUM_COUNT = 20  # Number of noisy sums that estimate the records' mean
+_ALL_RECORDS = 1 << 40  # Records per class, in effect all: selecting some would break the guarantee
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _HeadInputs:
-    """Inputs of a private family's head, computed from public records only.
+    """Map from local features to a private head's inputs, computed from public records only.
 
     Attributes:
         moments: Mean, and logarithm of the spread, of each feature at each site, ``[C, 2, B]``.
-        typical: ``FamilyHead.reference`` and ``FamilyHead.records``.
+        typical: Values of ``FamilyHead.reference`` and ``FamilyHead.records``.
         basis: Map from standardised features to inputs with norms of about 1, ``[B, d]``.
         layout: Layout of local features.
     """
@@ -58,7 +58,7 @@ class _HeadInputs:
     layout: FeatureLayout
 
     def head_inputs(self, site: int, local: NDArray[np.float32]) -> Floats:
-        """Return head inputs ``[n, d]`` for local features ``[n, D]`` at a site, row by row."""
+        """Map the local features ``[n, D]`` at a site to inputs ``[n, d]``, each row by itself."""
         mean, spread = self.moments[site]
         basis = block_scale(np.exp(spread), self.layout.head_block_sizes)[:, None] * self.basis
         rows = local[:, self.layout.first_head_feature :].astype(np.float64) - mean
@@ -68,15 +68,15 @@ class _HeadInputs:
 def train_private_family(
     encoder: Encoder, spec: TaskSpec, privacy: PrivacyGuarantee
 ) -> tuple[sources.LabelledTask, FamilyHead, float, MembershipAttack]:
-    """Train the head of a private family.
+    """Train the head of a private family, and measure accuracy and a membership attack.
 
     Args:
-        spec: First task of the family; all of its records are used.
+        spec: Task of the family; all records of its files are used.
         privacy: Guarantee for each record.
 
     Returns:
-        The records, their head, and the results of ``accuracy_at_sites`` for another head with the
-        same epsilon.
+        The records, the head, and accuracy and attack (``family_heads.accuracy_at_sites``) of
+        another head, trained at some of the sites without held-out records.
     """
     task = sources.load_task(replace(spec, sites=1, per_class=_ALL_RECORDS))
     layout = FeatureLayout(encoder.scaled_dimension, encoder.local_blocks)
@@ -109,7 +109,7 @@ def _fit_private_head(
     places: Sequence[int],
     sites: SimulatedSites,
 ) -> FamilyHead:
-    """Train a private head on the records of some sites; ``places`` are the sites' numbers."""
+    """Train a private head on records at the sites with the numbers ``places``."""
     z = np.concatenate(
         [space.head_inputs(place, local) for place, local in zip(places, sites.local, strict=True)]
     )
@@ -140,7 +140,7 @@ def _fit_private_head(
 def _fit_head_inputs(
     encoder: Encoder, spec: TaskSpec, modality: str, layout: FeatureLayout
 ) -> _HeadInputs:
-    """Return the inputs of a private family's head, from rendered records at the family's sites."""
+    """Compute the map to a private head's inputs from rendered records at the simulated sites."""
     tasks = [sources.load_task(task) for task in _rendered_tasks(spec, modality)]
     records = [record for task in tasks for record in task.records]
     local = list(_local_features_by_site(encoder.encode_batched, records, modality, spec))
@@ -176,7 +176,7 @@ def _local_features_by_site(
     modality: str,
     spec: TaskSpec,
 ) -> Iterator[NDArray[np.float32]]:
-    """Yield the local features ``[n, D]`` of all records, site by site."""
+    """Yield, for each simulated site, the local features ``[n, D]`` of all records there."""
     for site in range(SIMULATED_SITES):
         views = []
         for record in records:  # One by one: camera noise must not depend on a record's place
@@ -188,7 +188,7 @@ def _local_features_by_site(
 
 
 def _rendered_tasks(spec: TaskSpec, modality: str) -> Iterator[TaskSpec]:
-    """Yield rendered tasks of a modality."""
+    """Yield tasks of ten rendered families of a modality."""
     kind = next(
         k
         for k in sources.PROCEDURAL_LIBRARIES

@@ -1,7 +1,8 @@
-"""Sources of public tasks: procedural libraries, public data sets, and the operator's own files.
+"""Sources of a zoo's tasks: procedural libraries, public data sets, and the operator's own files.
 
-A file source makes *families* of class subsets and *sites* of disjoint records, each with its own
-camera or sensors (``Modality.augment_site``); the first site of a family has unchanged records.
+From files, each *family* is a subset of the classes, and each *site* of a family has other records,
+seen through its own camera or sensors (``Modality.augment_site``), except that those of the first
+site are unchanged.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -38,7 +39,7 @@ class LabelledTask:
         labels: Class of each record, ``[n]``.
         names: Class names.
         family: Name of the family.
-        licence: Terms of the records.
+        licence: Licence of the records.
         modality: Name of the records' modality.
     """
 
@@ -55,11 +56,11 @@ class LabelledTask:
 
 
 class ProceduralFamily(Protocol):
-    """Family of a procedural library: the names of the family and its classes."""
+    """Interface of a family from a procedural library."""
 
     @property
     def name(self) -> str:
-        """Name for provenance, unique by seed."""
+        """Name of the family in zoo entries; families of different seeds have different names."""
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -71,7 +72,7 @@ S = TypeVar("S")
 
 
 class ProceduralLibrary(Protocol[F, S]):
-    """Interface of a module that draws families F of one modality, and sites S of a family."""
+    """Interface of a module that draws families (type F) of one modality, and their sites (S)."""
 
     @property
     def MODALITY(self) -> str:
@@ -82,22 +83,22 @@ class ProceduralLibrary(Protocol[F, S]):
         """Names of the kinds of families that can be drawn."""
 
     def draw_family(self, seed: tuple[int, ...], kind: str | None = None) -> F:
-        """Draw the family of a seed, of one of ``KINDS`` or any."""
+        """Draw the family of a seed; ``kind`` is one of ``KINDS``, or None for a random one."""
 
     def draw_site(self, family: F, number: int, *, strength: float) -> S:
-        """Draw site ``number`` of a family, which deviates by ``strength``, 0 to 1."""
+        """Draw the site with a number, which deviates from its family by ``strength``, 0 to 1."""
 
     def render_records(
         self, family: F, site: S, labels: NDArray[np.int64], rng: np.random.Generator
     ) -> Iterable[Record]:
-        """Render a record of one site for each label ``[n]``."""
+        """Render one record at a site for each label, ``[n]``."""
 
 
 def check_files_exist(plan: ZooPlan) -> None:
-    """Refuse a plan that names missing files, before anything is built.
+    """Check that all files that a plan names exist.
 
     Raises:
-        ConfigError: A source's files are not at its path; the message names the source.
+        ConfigError: Nothing is at a source's path; the message names the source.
     """
     for source in plan.sources:
         if source.path and not Path(source.path).exists():
@@ -121,12 +122,12 @@ def load_task(spec: TaskSpec) -> LabelledTask:
 def simulate_site(
     records: list[Record], modality: str, site: int, rng: np.random.Generator
 ) -> list[Record]:
-    """Augment records with the domain shift of a simulated site.
+    """Return records as a simulated site with its own camera or sensors would have them.
 
     Args:
-        records: Records of one modality.
+        records: Records of one modality, which are not changed.
         modality: Name of the modality.
-        site: Number of the site; every tenth site has unchanged records.
+        site: Number of the site; sites 0, 10, 20 and so on have unchanged records.
         rng: Random generator of the augmentation.
     """
     if site % _UNCHANGED_SITE_INTERVAL == 0:
@@ -136,7 +137,7 @@ def simulate_site(
 
 
 def _render_task(spec: TaskSpec, library: ProceduralLibrary[F, S]) -> LabelledTask:
-    """Render a site of a family of a procedural library."""
+    """Render the records of a task from a procedural library."""
     if spec.only and spec.only not in library.KINDS:
         raise ConfigError(f"only: {spec.only!r}, expected one of {', '.join(library.KINDS)}")
     family = library.draw_family((spec.seed, spec.family), spec.only or None)
@@ -156,7 +157,7 @@ def _render_task(spec: TaskSpec, library: ProceduralLibrary[F, S]) -> LabelledTa
 
 
 def _cut_task(spec: TaskSpec, archive: archives.LabelledArchive) -> LabelledTask:
-    """Return one site's records of one family's class subset, augmented for that site."""
+    """Select a task's records in an archive; ``DataError`` if a class has too few for all sites."""
     rng = streams.stream_generator(Stream.CLASS_SUBSET, spec.seed, spec.family)
     total = len(archive.names)
     size = total if spec.family == 0 else int(rng.integers(min(3, total), total + 1))

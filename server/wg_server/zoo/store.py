@@ -1,13 +1,13 @@
-"""Storage of the zoo: entries by name, objects by content.
+"""Files of the zoo: an entry for each task, and an object with its features and labels.
 
 ::
 
     zoo/encoder.safetensors       the public encoder
-    zoo/entries/KEY.json          one record per task: its description, and its object's hash
-    zoo/objects/SHA256.safetensors  features and labels
+    zoo/entries/KEY.json          entry of a task: its description, and its object's hash
+    zoo/objects/SHA256.safetensors  object: features and labels
 
-The object is written first, then its record, each atomically. Every record therefore has its
-object, and an interrupted build loses at most the entry in progress.
+The object is written first, then its entry, each atomically. Every entry therefore has its object,
+and an interrupted build loses at most the entry in progress.
 """
 
 from collections.abc import Iterator
@@ -36,14 +36,14 @@ class ZooEntry:
     """Description and origin of a zoo entry.
 
     Attributes:
-        version: Version of this record.
-        key: Name of the entry: hash of its task and the encoder.
+        version: Version of this format.
+        key: Name of the entry: hash of task and encoder, hex.
         encoder: Id of the encoder, hex.
         task: Task from which the entry can be built again.
-        family: Name of its family; entries of one family are sites of one kind.
-        labels: Class names, in the order of rows.
+        family: Name of its family, which other sites share.
+        labels: Class names; a record's label is an index of them.
         records: Number of records.
-        licence: Terms of the source.
+        licence: Licence of the source.
         sha256: SHA-256 of the object, hex.
     """
 
@@ -78,19 +78,19 @@ class ZooStore:
         self.root = root
 
     def has_entry(self, key: str) -> bool:
-        """Return whether an entry of the zoo is complete."""
+        """Return True if the zoo has the entry with this key, and thus its object."""
         return self._entry_path(key).is_file()
 
     def write_entry(self, data: bytes, entry: ZooEntry) -> None:
-        """Store the encoded records of an entry, and the entry."""
+        """Store an object from ``pack_object``, and then its entry."""
         atomic.write_bytes(self._object_path(entry.sha256), data)
         atomic.write_bytes(self._entry_path(entry.key), canonical.encode(entry))
 
     def entries(self, encoder: str | None = None) -> Iterator[ZooEntry]:
-        """Yield all complete entries of the zoo (of one encoder), by name.
+        """Read all entries of the zoo, or those of one encoder, sorted by key.
 
         Raises:
-            DecodeError: A record is damaged; the message names the file.
+            DecodeError: An entry is damaged; the message names the file.
         """
         for path in sorted((self.root / "entries").glob("*.json")):
             entry = canonical.read(ZooEntry, path, limit=ENTRY_LIMIT)
@@ -98,11 +98,11 @@ class ZooStore:
                 yield entry
 
     def read_entry(self, entry: ZooEntry) -> EncodedTask:
-        """Read the encoded records of an entry.
+        """Read the features and labels of an entry from its object.
 
         Raises:
             VerificationError: The object does not match its hash.
-            DecodeError: The object does not belong to an entry.
+            DecodeError: The object does not have features and labels.
         """
         tensors = self.read_tensors(entry.sha256)
         try:
@@ -115,7 +115,7 @@ class ZooStore:
             ) from error
 
     def read_tensors(self, sha256: str) -> dict[str, NDArray[Any]]:
-        """Read the arrays of a stored object.
+        """Read the arrays, by name, of the object with this hash.
 
         Raises:
             VerificationError: The object does not match its hash.
@@ -145,7 +145,7 @@ class ZooStore:
 
 
 def pack_object(encoding: EncodedTask) -> bytes:
-    """Return encoded records as bytes, with features in half precision."""
+    """Return the bytes of an object with features in float16, and labels."""
     tensors: dict[str, NDArray[Any]] = {
         "features": encoding.features.astype(np.float16),
         "labels": encoding.labels.astype(np.int32),
@@ -154,10 +154,10 @@ def pack_object(encoding: EncodedTask) -> bytes:
 
 
 def read_versioned_record(path: Path, kind: type[T], version: int) -> T | None:
-    """Read a record of reproducible data; None if it has another version.
+    """Read a JSON file as an object of type ``kind``; None if the file states another version.
 
     Raises:
-        DecodeError: The record is damaged; the message names the file.
+        DecodeError: The file is damaged; the message names it.
     """
     data = atomic.read_bytes(path, limit=ENTRY_LIMIT)
     if canonical.stated_version(data, subject=str(path)) != version:

@@ -1,4 +1,4 @@
-"""Specification of a zoo task, sufficient to render or read it again."""
+"""Specification of a task of the zoo, from which it can be rendered or read again."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -9,26 +9,26 @@ SourceKind = Literal[
     "procedural", "procedural-windows", "procedural-texts", "npz", "folder", "table"
 ]
 FILE_SOURCE_KINDS = ("npz", "folder", "table")
-"""Source kinds that read the operator's files."""
+"""Kinds of sources that read files of the operator; the others are procedural."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskSpec:
-    """Specification of one zoo entry: all that its bytes depend on, except the encoder.
+    """Specification of one task: with the encoder, all that its zoo entry depends on.
 
     Attributes:
-        version: Version of this specification.
+        version: Version of this format.
         seed: Seed of the task's source.
         kind: Kind of the source.
         family: Index of the task's family in the source.
         site: Index of the site in the family.
         sites: Number of sites of the family.
-        per_class: Records of each class.
-        strength: Deviation of a site's camera or sensors from clean ones, 0 to 1, in decimal.
+        per_class: Largest number of records of each class.
+        strength: Deviation of a site's camera or sensors from ideal ones, 0 to 1, decimal string.
         only: Kind of family that a procedural source draws; empty: all kinds.
         path: Path of the operator's files from which records are read; empty if procedural.
-        name: Name of the source in provenance.
-        licence: Licence in provenance.
+        name: Name of the source.
+        licence: Licence of the source's records.
     """
 
     version: int = 1
@@ -45,10 +45,10 @@ class TaskSpec:
     licence: str
 
     def entry_key(self, encoder: str) -> str:
-        """Return the name of the zoo entry, hex."""
+        """Return the key of the task's zoo entry for the encoder with an id, hex."""
         return canonical.sha256_hex(canonical.encode(self) + encoder.encode())[:32]
 
     @property
     def is_own(self) -> bool:
-        """True if the task's records are the operator's files: plants may then get its family."""
+        """True if the records come from the operator's files, and not from a procedural source."""
         return self.kind in FILE_SOURCE_KINDS

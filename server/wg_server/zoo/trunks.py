@@ -1,4 +1,4 @@
-"""Trunks of a zoo's plan, read from their files and tested before use."""
+"""Trunks that a zoo's plan names: their files are read, and tried on artificial images."""
 
 from pathlib import Path
 
@@ -10,11 +10,11 @@ from wg_server.zoo.plan import ZooPlan
 
 
 def read_plan_trunks(plan: ZooPlan) -> tuple[TrunkKind, ...]:
-    """Read the trunks of a plan's encoder; features of the first trunk are released.
+    """Read and try the trunks of a plan's encoder; features of the first are released.
 
     Raises:
         DataError: A file cannot be read, or is too large.
-        ConfigError: A trunk is unknown, or a file takes too long on an image.
+        ConfigError: A trunk is unknown, or a required package is missing.
         DecodeError, VerificationError: See ``trial.try_trunk_file``.
     """
     choices = plan.encoder.trunks
@@ -27,6 +27,6 @@ def read_plan_trunks(plan: ZooPlan) -> tuple[TrunkKind, ...]:
 
 
 def trunk_advice(plan: ZooPlan) -> list[str]:
-    """Return one line for each trunk that a plan without trunks could add to the default one."""
+    """Return advice on each trunk that a plan without ``trunks`` could name beside the default."""
     candidates = () if plan.encoder.trunks else installed_trunks(plan.modality)[1:]
     return [f"encoder.trunks could name {trunk.label}: {trunk.advice}" for trunk in candidates]

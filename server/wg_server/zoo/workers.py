@@ -1,7 +1,7 @@
 """Execution of independent jobs, in this process or in worker processes, with one thread each.
 
-Matrices here are small: further threads would only wait for each other, and sums would depend on
-their number.
+A job's matrices are small, so that more threads would not be faster, and rounding in sums would
+depend on the number of threads.
 """
 
 import multiprocessing
@@ -22,7 +22,7 @@ R = TypeVar("R")
 
 @contextmanager
 def limit_threads(count: int) -> Iterator[None]:
-    """Limit torch, BLAS and OpenMP to ``count`` threads during the body."""
+    """Limit torch, BLAS and OpenMP to ``count`` threads within a ``with`` block."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -35,7 +35,10 @@ def limit_threads(count: int) -> Iterator[None]:
 def process_pool(
     workers: int, start: Callable[..., None] | None = None, arguments: tuple[Any, ...] = ()
 ) -> ProcessPoolExecutor:
-    """Start new processes, which end with this process; ``start`` is called once in each."""
+    """Return an executor whose workers first call ``start(*arguments)``, and end with this process.
+
+    Each of the ``workers`` processes has one thread.
+    """
     return ProcessPoolExecutor(
         workers,
         mp_context=multiprocessing.get_context("spawn"),
@@ -45,7 +48,7 @@ def process_pool(
 
 
 class WorkerPool:
-    """Pool of processes that runs jobs, and yields results as jobs finish."""
+    """Runner of jobs, in worker processes or in this process; results come as jobs finish."""
 
     def __init__(self, processes: ProcessPoolExecutor | None) -> None:
         """Use the given processes; None: run jobs in this process."""
@@ -58,14 +61,14 @@ class WorkerPool:
 
         Args:
             work: A module-level function, so that another process can import it.
-            context: Data passed to every job.
+            context: Data that every job needs, such as the encoder package.
             jobs: The jobs.
 
         Yields:
-            A job's number and result, in any order.
+            Index of a job in ``jobs``, and its result, in the order in which jobs finish.
 
         Raises:
-            WgError: A job failed; the remaining jobs are abandoned.
+            WgError: A job failed with this error; the remaining jobs are abandoned.
         """
         if self._processes is None:
             for number, job in enumerate(jobs):
@@ -80,7 +83,7 @@ class WorkerPool:
 
 @contextmanager
 def open_workers(count: int) -> Iterator[WorkerPool]:
-    """Provide ``count`` workers during the body; a single worker runs in this process."""
+    """Provide a pool of ``count`` workers within a ``with`` block; 1: jobs run in this process."""
     if count == 1:
         yield WorkerPool(None)
         return
@@ -100,9 +103,9 @@ def _start_worker(start: Callable[..., None] | None, arguments: tuple[Any, ...])
 
 
 def _end_with_parent() -> None:
-    """End this process when its parent ends, which may be killed without notice.
+    """Wait in a worker until its parent process ends, even if it was killed; then end the worker.
 
-    The queue alone does not show this, because each worker holds the end that others write to.
+    The job queue does not close when the parent dies, since other workers also hold its pipe open.
     """
     parent = multiprocessing.parent_process()
     if parent is not None:

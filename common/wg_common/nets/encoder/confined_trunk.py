@@ -76,9 +76,7 @@ def load_trunk(kind: TrunkKind, modality: str, settings: Mapping[str, str]) -> E
 
 
 class ConfinedTrunk(EncoderTrunk):
-    """Trunk that runs in a separate process with limits on memory and time.
-
-    The constructor starts the process, which loads the trunk.
+    """Trunk that is loaded and runs in a separate process with limits on memory and time.
 
     Raises:
         DecodeError: The file is not an accepted trunk, takes longer than ``WALL_SECONDS_LIMIT``, or
@@ -127,13 +125,9 @@ class ConfinedTrunk(EncoderTrunk):
         return bounds if len(bounds) > 1 else float(bounds[0])
 
     def prepare(self, records: Sequence[Record]) -> Tensor:
-        """Compute a record's raw features and further local features in the trunk's process.
+        """Compute raw and further local features of a single record in the trunk's process.
 
-        Args:
-            records: A single record.
-
-        Returns:
-            Both kinds of features in one row, ``[1, width + sum(local_blocks)]``.
+        The result is one row, ``[1, width + sum(local_blocks)]``.
 
         Raises:
             DecodeError: The trunk failed on the record; the message has the reason.
@@ -201,10 +195,7 @@ class ConfinedTrunk(EncoderTrunk):
 
 
 class _Process:
-    """Process that runs a trunk; it ends when this object is deleted in the process that made it.
-
-    Deleting a copy of this object in a forked process does not end it.
-    """
+    """Process that runs a trunk, and ends when this object is deleted, unless in a forked copy."""
 
     def __init__(self) -> None:
         self.reason = ""

@@ -98,7 +98,6 @@ def _principal_directions(inner: Floats, weights: Floats, count: int) -> tuple[F
     Args:
         inner: Rows minus the means of their data sets, ``[n, m]``.
         weights: Weights of the columns, ``[m]``; columns of weight 0 are ignored.
-        count: Number of directions.
 
     Returns:
         Directions ``[m, count]`` to multiply ``inner`` with, without standardising it again, and
@@ -172,10 +171,6 @@ def shrink_site_directions(features: Floats, index: Index) -> Floats:
 
     Light and camera, or unit and gain, shift all records of a site alike. The shift does not
     separate classes, but takes up part of the clip radius, to which the noise is proportional.
-
-    Args:
-        features: Projected features, ``[n, d]``.
-        index: Number of each record's data set, ``[n]``.
     """
     centres = group_means(features, index)
     spread = float(np.mean((features - centres[index]) ** 2))
@@ -188,10 +183,7 @@ def shrink_site_directions(features: Floats, index: Index) -> Floats:
 def scale_projection(
     x: Floats, mean: Floats, projection: Floats, radius: float, quantile: float
 ) -> Floats:
-    """Fix the signs of a projection's columns, and scale it for norms of a given size.
-
-    After scaling, the given quantile of the norms of ``(x - mean) @ projection`` is ``radius``.
-    """
+    """Fix a projection's signs, and scale it so that a quantile of feature norms is ``radius``."""
     largest = np.abs(projection).argmax(axis=0)
     signed = projection * np.sign(projection[largest, np.arange(projection.shape[1])])
     norms = np.linalg.norm((x - mean) @ signed, axis=1)

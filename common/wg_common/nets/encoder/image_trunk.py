@@ -65,10 +65,7 @@ class FusedLite0(nn.Module):
         self.eval()
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the features of one scale for images ``[n, 3, p, p]`` with values 0 to 255.
-
-        They are the spatial statistics of each stage, then the spatial means of the last map.
-        """
+        """Return stages' statistics and the last map's means for images ``[n, 3, p, p]``."""
         x = self.first_block_input(images)
         columns = []
         for number, block in enumerate(self.blocks):
@@ -115,10 +112,9 @@ class ImageTrunk(NamedTrunk):
 
     @classmethod
     def pre_projection(cls) -> NDArray[np.float64]:
-        """Return the map ``[W, m]`` that turns the fine scale's features into ImageNet's logits.
+        """Return the map ``[W, m]`` that turns only the fine scale's features into ImageNet logits.
 
-        It leaves the coarse scale's features as they are. The classifier's rows are centred, since
-        a shift of all logits separates no classes.
+        The classifier's rows are centred, since a shift of all logits separates no classes.
         """
         rows = (
             published_weights.load_imagenet_weights()["_fc.weight"].double().numpy()
@@ -157,12 +153,7 @@ class ImageTrunk(NamedTrunk):
 
     @classmethod
     def from_settings(cls, metadata: Mapping[str, Any]) -> Self:
-        """Build the trunk for the image side in a package's metadata.
-
-        Raises:
-            DecodeError: The side is out of range.
-            ConfigError: The package of the weights is missing or not the pinned one.
-        """
+        """Build the trunk for the side in a package's metadata; errors of ``NamedTrunk``."""
         cls.check_settings(metadata)
         return to_channels_last(cls(int(metadata["pixels"])))
 
@@ -295,10 +286,7 @@ class Block(nn.Module):
 
 
 def _output_bounds(project: nn.Module) -> tuple[Tensor, Tensor]:
-    """Return lower and upper bounds on a 1x1 convolution's outputs for inputs from 0 to 6.
-
-    Both are float64 ``[c]``, for c output channels.
-    """
+    """Return lower and upper bounds ``[c]`` on a 1x1 convolution's outputs for inputs 0 to 6."""
     weight, bias = (value.detach().double().cpu() for value in project.parameters())
     terms = 6 * weight.flatten(1)
     return bias + terms.clamp(max=0).sum(dim=1), bias + terms.clamp(min=0).sum(dim=1)

@@ -303,8 +303,7 @@ def load_encoder(data: bytes) -> Encoder:
 
     Raises:
         DecodeError: The bytes are not an encoder package of this version.
-        VerificationError: The encoder could overflow on some record (``package.check_overflow``),
-            or the file of a trunk has another hash than the package declares.
+        VerificationError: The encoder could overflow, or a trunk's file has another hash.
         ConfigError: A trunk that the package names is not installed.
     """
     contents = packages.unpack_encoder(data)
@@ -336,15 +335,7 @@ def assemble_encoder(
     settings: Mapping[str, str],
     further_trunks: tuple[EncoderTrunk, ...] = (),
 ) -> Encoder:
-    """Build an ``Encoder`` without reading maps from its parts, which are moved to aligned memory.
-
-    Args:
-        package_sha256: Id of the encoder, hex.
-        modality: Name of the modality that it encodes.
-        module: The network, with the first trunk.
-        settings: Settings of the first trunk.
-        further_trunks: The other trunks.
-    """
+    """Build an ``Encoder`` without reading maps from its parts, whose weights are aligned."""
     dimension = module.projection.shape[1]
     scaled_width = dimension + module.local.shape[1]
     by_trunk = packages.local_block_sizes((module.trunk, *further_trunks))
@@ -384,9 +375,6 @@ def _chunked_features(
 
     Args:
         run: Function from a full batch of records to its features ``[batch, width]``.
-        records: Records of one modality.
-        width: Number of features.
-        batch: Number of records in a batch.
     """
     features = np.full((len(records), width), np.nan, np.float32)
     with isolation.limit_to_one_thread(), torch.inference_mode():
@@ -400,10 +388,7 @@ def _chunked_features(
 def _batch_features(
     run: Callable[[Sequence[Record]], Tensor], chunk: Sequence[Record], shape: tuple[int, int]
 ) -> NDArray[np.float32]:
-    """Compute features of at most one batch, with NaN rows for records on which ``run`` fails.
-
-    ``shape`` is the shape of a full batch's features.
-    """
+    """Compute features of at most one batch, with NaN rows for records on which ``run`` fails."""
     batch, width = shape
     rows = _features_or_none(run, [*chunk, *[chunk[-1]] * (batch - len(chunk))], shape)
     if rows is not None:

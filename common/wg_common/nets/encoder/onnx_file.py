@@ -338,11 +338,7 @@ def _bound_memory() -> None:
 
 
 def _pool_output(output: Any, choice: TrunkChoice) -> NDArray[np.float32]:
-    """Reduce a network's output for one image to features ``[1, w]``, float32.
-
-    Raises:
-        DecodeError: The output has another type or shape than the module's docstring names.
-    """
+    """Reduce an output for one image to features ``[1, w]``; ``DecodeError`` for other shapes."""
     source = choice.name
     if not isinstance(output, np.ndarray) or output.dtype != np.float32:
         kind = getattr(output, "dtype", type(output).__name__)

@@ -58,11 +58,7 @@ def _trial_images(pixels: int) -> list[Record]:
 
 
 def _time_trunk(trunk: EncoderTrunk, pixels: int) -> tuple[bytes, float]:
-    """Encode all trial images; return their features as bytes, and the shortest time in seconds.
-
-    Raises:
-        VerificationError: Features differ between the forward and the reverse order.
-    """
+    """Encode all trial images; return their features as bytes, and the shortest time in seconds."""
     images = _trial_images(pixels)
     seconds, turns = [], []
     for order in (range(len(images)), reversed(range(len(images)))):

@@ -78,10 +78,7 @@ class EncoderTrunk(nn.Module):
 
     @abstractmethod
     def feature_bounds(self) -> NDArray[np.float64] | float:
-        """Return bounds on the magnitudes of any valid record's raw features.
-
-        They are an array ``[width]``, or one common bound.
-        """
+        """Return bounds ``[width]`` on any valid record's raw magnitudes, or one common bound."""
 
     @abstractmethod
     def prepare(self, records: Sequence[Record]) -> Tensor:
@@ -146,10 +143,7 @@ class TrunkKind(Protocol):
         """Return weights ``[width]`` of raw features in the fit of projected local features."""
 
     def pre_projection(self) -> NDArray[np.float64] | None:
-        """Return a map ``[width, m]`` of raw features before the fit of the released projection.
-
-        None stands for the identity.
-        """
+        """Return a map ``[width, m]`` before the fit of the released projection; None: identity."""
 
     def settings(self, *, pixels: int = 0) -> dict[str, str]:
         """Return settings for a package; ``pixels`` is the images' side, 0 for the default."""
@@ -250,12 +244,7 @@ def default_trunks(name: str) -> tuple[type[NamedTrunk], ...]:
 
 
 def installed_trunks(name: str) -> tuple[type[NamedTrunk], ...]:
-    """Return a modality's trunks in this program, then those of other installed packages.
-
-    Raises:
-        DecodeError: There is no such modality.
-        ConfigError: A package's entry point is no trunk.
-    """
+    """Return a modality's trunks, in this program and then in other installed packages."""
     extras = [point for point in entry_points(group=TRUNKS_GROUP) if point.name == name]
     return builtin_trunks(name) + _check_trunk_classes(
         {point.value: point.load() for point in extras}

@@ -144,13 +144,7 @@ def _load_requested_trunk(
 def _answer_from_copy(
     trunk: EncoderTrunk, first_reply: TrunkReply, record: bytes, seconds: int
 ) -> bytes:
-    """Encode a record in a forked copy of this process, if possible; return the answer to send.
-
-    Args:
-        first_reply: Answer with the sizes of features that the trunk must give.
-        record: Message from ``encode_record_message``.
-        seconds: Largest CPU time, in seconds.
-    """
+    """Encode a record in a forked copy of this process, if possible; return the answer to send."""
     if not hasattr(os, "fork"):
         return _encode_answer(trunk, first_reply, record)
     source, target = os.pipe()

@@ -14,16 +14,16 @@ BOARD_CLASSES = ("good", "open", "short", "mousebite", "spur", "copper", "pinhol
 
 
 def draw_boards(rng: np.random.Generator, name: str, count: int, size: int, style: Field) -> Field:
-    """Draw copper masks of circuit boards of one class.
+    """Draw images of circuit boards of one class, good or with one kind of fault.
 
     Args:
         name: One of ``BOARD_CLASSES``.
         count: Number of images n.
         size: Side in pixels.
-        style: Eight numbers in 0..1 (track width, spacing, hole size and others).
+        style: Eight numbers in 0..1; the first three set track width, spacing, and size of gaps.
 
     Returns:
-        ``[n, size, size]``, 1 on copper and 0 on the board.
+        Copper masks ``[n, size, size]``, 1 on copper and 0 beside it.
     """
     half = float(0.06 + 0.1 * style[0])
     pitch = 2 * half + float(0.12 + 0.25 * style[1])

@@ -1,7 +1,8 @@
-"""Defects of surfaces, each drawn on a batch of images.
+"""Painters of surface defects, each of which draws one kind of defect on a batch of images.
 
-A painter takes images ``[n, s, s]`` and a *style* (eight numbers in 0..1, fixed by the family, so
-that two classes of one family may be long and short scratches), and returns new images.
+A painter takes images ``[n, s, s]`` and a *style*, and returns new images. A style is eight numbers
+in 0..1, such as length and width of scratches, so that two classes of one family may be long and
+short scratches.
 """
 
 from collections.abc import Callable, Mapping
@@ -24,7 +25,7 @@ Painter = Callable[[np.random.Generator, Field, Style], Field]
 
 
 def _signed_contrast(style: Style) -> float:
-    """Return the contrast of a defect with its surroundings, signed."""
+    """Return the brightness of a defect minus that of its surroundings, from its style."""
     return (0.15 + 0.45 * style[7]) * (1.0 if style[6] > 0.5 else -1.0)
 
 
@@ -33,7 +34,7 @@ def _blend_by_mask(images: Field, mask: Field, style: Style) -> Field:
 
 
 def _draw_directions(rng: np.random.Generator, style: Style, count: int) -> Field:
-    """Return directions of defects, ``[n]``: near the family's direction, or uniform."""
+    """Draw directions in radians, ``[n]``, uniform or near one direction, as the style says."""
     if style[0] < 0.6:
         return np.asarray(
             np.pi * np.round(style[1] * 4) / 4 + rng.normal(0, 0.15, count), dtype=np.float32
@@ -60,7 +61,7 @@ def paint_scratch(rng: np.random.Generator, images: Field, style: Style) -> Fiel
 
 
 def paint_pits(rng: np.random.Generator, images: Field, style: Style) -> Field:
-    """Draw few or many small round holes."""
+    """Draw two or more small round holes on each image."""
     n, size = len(images), images.shape[1]
     mask = np.zeros_like(images)
     for _ in range(2 + int(style[2] * 6)):
@@ -71,7 +72,7 @@ def paint_pits(rng: np.random.Generator, images: Field, style: Style) -> Field:
 
 
 def paint_patch(rng: np.random.Generator, images: Field, style: Style) -> Field:
-    """Draw one large blotch with a ragged edge."""
+    """Draw one large blotch with a ragged edge on each image."""
     n, size = len(images), images.shape[1]
     edge_noise = _noise_crops(rng, n, size, 3 + 6 * style[2])
     aspect = uniform_field(rng, 0.6, 1.6, n)
@@ -112,7 +113,7 @@ def paint_craze(rng: np.random.Generator, images: Field, style: Style) -> Field:
 
 
 def paint_inclusion(rng: np.random.Generator, images: Field, style: Style) -> Field:
-    """Draw elongated dark or bright stringers along the rolling direction."""
+    """Draw short, nearly parallel streaks, like inclusions along the rolling direction."""
     n, size = len(images), images.shape[1]
     mask = np.zeros_like(images)
     angle = np.full(n, np.pi * np.round(style[1] * 2) / 2, dtype=np.float32)
@@ -126,7 +127,7 @@ def paint_inclusion(rng: np.random.Generator, images: Field, style: Style) -> Fi
 
 
 def paint_scale(rng: np.random.Generator, images: Field, style: Style) -> Field:
-    """Draw rolled-in scale: speckle in a band or everywhere."""
+    """Draw mill scale that was rolled in: speckle in a band or on the whole image."""
     n, size = len(images), images.shape[1]
     speckle = soft_step(_noise_crops(rng, n, size, 1.0 + 1.5 * style[2]), 0.6, 0.5)
     if style[3] > 0.5:
@@ -139,7 +140,7 @@ def paint_scale(rng: np.random.Generator, images: Field, style: Style) -> Field:
 
 
 def paint_stain(rng: np.random.Generator, images: Field, style: Style) -> Field:
-    """Draw a smooth shadow with a rim, like a dried drop."""
+    """Draw a smooth round stain with a rim, like a dried drop."""
     n, size = len(images), images.shape[1]
     spot = disc_distance(
         uniform_field(rng, -0.4, 0.4, (n, 2)), size, uniform_field(rng, 0.7, 1.4, n)
@@ -151,7 +152,7 @@ def paint_stain(rng: np.random.Generator, images: Field, style: Style) -> Field:
 
 
 def paint_dent(rng: np.random.Generator, images: Field, style: Style) -> Field:
-    """Draw a hollow: bright on one side, dark on the other."""
+    """Draw a dent, which is bright on one side and dark on the other."""
     n, size = len(images), images.shape[1]
     centre = uniform_field(rng, -0.45, 0.45, (n, 2))
     radius = uniform_field(rng, 0.15, 0.25 + 0.35 * style[2], n)[:, None, None]
@@ -164,7 +165,7 @@ def paint_dent(rng: np.random.Generator, images: Field, style: Style) -> Field:
 
 
 def paint_band(rng: np.random.Generator, images: Field, style: Style) -> Field:
-    """Draw a wide soft stripe, like the mark of a roller or a shunted cell."""
+    """Draw a wide soft stripe, like the mark of a roller, or a shunted solar cell."""
     n, size = len(images), images.shape[1]
     centre = uniform_field(rng, -0.6, 0.6, (n, 2))
     start, end = _segment_ends(centre, _draw_directions(rng, style, n), np.full(n, 2.5, np.float32))
@@ -223,7 +224,7 @@ PAINTERS: Mapping[str, Painter] = {
 
 
 def _noise_crops(rng: np.random.Generator, count: int, size: int, scale_: float) -> Field:
-    """Cut windows from one noise field, which is cheaper than a field per image."""
+    """Cut noise ``[count, size, size]`` from one field, which is faster than a field per image."""
     field = periodic_noise(rng, 256, scale_, rough=0.15)
     top, left_edges = rng.integers(0, 256, (2, count))
     rows = (top[:, None] + np.arange(size)) % 256

@@ -21,7 +21,14 @@ _KIND_PROBABILITIES = (0.42, 0.16, 0.14, 0.1, 0.08, 0.1)
 
 @dataclass(frozen=True, slots=True)
 class ImageClass:
-    """Class of a family: name, painter of a defect, style of a defect or part, and surface."""
+    """Class of an image family.
+
+    Attributes:
+        name: Name of the class.
+        painter: Key of its defect in ``defects.PAINTERS``; empty if it is no defect.
+        style: Eight numbers in 0..1 that set the look of its defect or part; empty without either.
+        recipe: Recipe of its own surface, for materials; None for the surface of the family.
+    """
 
     name: str
     painter: str = ""
@@ -31,16 +38,16 @@ class ImageClass:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageFamily:
-    """Rendered kind of plant: its classes, and the surface that they appear on.
+    """Rendered kind of plant: its classes, and the surface on which they appear.
 
     Attributes:
-        name: Name for provenance, unique by seed.
+        name: Name in zoo entries; it contains the seed.
         kind: One of ``KINDS``.
         classes: Classes of the family.
         recipe: Recipe of its surface.
-        style: Eight numbers in 0..1 that all classes share.
-        seed: Seed of the family.
-        alphabet: Characters, for digits and glyphs.
+        style: Eight numbers in 0..1 that set the look of all classes.
+        seed: Seed from which the family was drawn.
+        alphabet: Shape of each character by its class name; empty except for digits and glyphs.
     """
 
     name: str
@@ -59,14 +66,14 @@ class ImageFamily:
 
 @dataclass(frozen=True, slots=True)
 class ImageSite:
-    """Plant of a family, with its own sheet of material and its own camera."""
+    """Site of an image family: a sheet of material ``[256, 256]``, and a camera."""
 
     sheet: Field
     camera: cameras.Camera
 
 
 def draw_family(seed: tuple[int, ...], kind: str | None = None) -> ImageFamily:
-    """Draw a random family, which the seed determines."""
+    """Draw the image family of a seed; ``kind`` is one of ``KINDS``, or None for a random one."""
     rng = streams.stream_generator(Stream.FAMILY, *seed)
     family_kind = kind or str(rng.choice(KINDS, p=_KIND_PROBABILITIES))
     recipe = surfaces.draw_recipe(rng, "plain" if family_kind == "boards" else None)
@@ -92,7 +99,7 @@ def draw_family(seed: tuple[int, ...], kind: str | None = None) -> ImageFamily:
 
 
 def draw_site(family: ImageFamily, number: int, *, strength: float) -> ImageSite:
-    """Draw site ``number`` of a family, with a camera that deviates by ``strength``, 0 to 1."""
+    """Draw the site with a number; ``strength``, 0 to 1, is how far its camera is from ideal."""
     rng = streams.stream_generator(Stream.SITE, *family.seed, indices=(number,))
     is_mounted = family.kind in ("defects", "boards", "materials")
     camera = cameras.draw_camera(rng, strength=strength, is_mounted=is_mounted)
@@ -102,7 +109,7 @@ def draw_site(family: ImageFamily, number: int, *, strength: float) -> ImageSite
 def render_records(
     family: ImageFamily, site: ImageSite, labels: NDArray[np.int64], rng: np.random.Generator
 ) -> cameras.Pictures:
-    """Render pictures of records of one site.
+    """Render pictures as they are taken at one site.
 
     Args:
         family: The family.

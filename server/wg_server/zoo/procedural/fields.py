@@ -1,4 +1,4 @@
-"""Random fields and distance fields for drawing surfaces and defects; pure functions."""
+"""Fields (images of real numbers) for drawing surfaces and defects: noise, cells, distances."""
 
 from typing import Any, NamedTuple
 
@@ -11,10 +11,10 @@ Field = NDArray[np.floating[Any]]
 
 
 class Grain(NamedTuple):
-    """Direction in which a field is smoother.
+    """Grain of a noise field: the direction along which it varies less.
 
     Attributes:
-        stretch: Ratio of correlation lengths along and across the direction.
+        stretch: Factor on the correlation length along the direction.
         angle: Direction in radians.
     """
 
@@ -38,7 +38,8 @@ def periodic_noise(
     Args:
         size: Side in pixels.
         scale: Correlation length in pixels.
-        rough: 0: a single scale; up to 1: with finer scales of a power-law spectrum.
+        grain: Direction along which the noise varies less.
+        rough: Share of noise at finer scales, with a power-law spectrum, 0 to 1.
     """
     stretch, angle = grain
     white = rng.standard_normal((size, size), dtype=np.float32)
@@ -74,19 +75,19 @@ def voronoi_cells(
 
 
 def cosine_grating(size: int, period: float, angle: float) -> Field:
-    """Return a cosine wave, ``[size, size]``, from -1 to 1."""
+    """Return a plane cosine wave ``[size, size]``, with a period in pixels, and an angle."""
     y, x = np.mgrid[:size, :size].astype(np.float32)
     turn = 2 * np.pi / period * (x * np.cos(angle) + y * np.sin(angle))
     return np.asarray(np.cos(turn), dtype=np.float32)
 
 
 def soft_step(field: Field, edge: float, width: float) -> Field:
-    """Return a soft step from 0 to 1 where ``field`` passes ``edge``."""
+    """Map a field to 0 where it is below ``edge`` and 1 above, with a linear ramp of ``width``."""
     return np.asarray(np.clip((field - edge) / width + 0.5, 0, 1), dtype=np.float32)
 
 
 def coordinate_grid(size: int) -> tuple[Field, Field]:
-    """Return coordinates y ``[1, size, 1]`` and x ``[1, 1, size]``, from -1 to 1."""
+    """Return the pixels' coordinates y ``[1, size, 1]`` and x ``[1, 1, size]``, from -1 to 1."""
     axis = np.linspace(-1, 1, size, dtype=np.float32)
     return axis[None, :, None], axis[None, None, :]
 
@@ -114,7 +115,7 @@ def segment_distance(start: Field, end: Field, size: int) -> Field:
 
 
 def path_distance(points: Field, size: int) -> Field:
-    """Return each pixel's distance ``[n, size, size]`` to a polyline ``[n, p, 2]``."""
+    """Return pixels' distances ``[n, size, size]`` to polylines of p points, ``[n, p, 2]``."""
     nearest = segment_distance(points[:, 0], points[:, 1], size)
     for index in range(1, points.shape[1] - 1):
         np.minimum(
@@ -124,7 +125,10 @@ def path_distance(points: Field, size: int) -> Field:
 
 
 def disc_distance(centre: Field, size: int, aspect: Field | None = None) -> Field:
-    """Return the distance to a point ``[n, 2]``, with y stretched by ``aspect`` ``[n]``."""
+    """Return each pixel's distance ``[n, size, size]`` to a point ``[n, 2]`` (y, x).
+
+    Distances in y count ``aspect`` times, ``[n]``, so that discs become ellipses.
+    """
     y, x = coordinate_grid(size)
     dy = y - centre[:, 0, None, None]
     if aspect is not None:
@@ -134,7 +138,7 @@ def disc_distance(centre: Field, size: int, aspect: Field | None = None) -> Fiel
 
 
 def soft_disc(distance: Field, radius: Field | float, edge: float = 0.04) -> Field:
-    """Return 1 for distances below the radius and 0 beyond, with a soft edge between."""
+    """Return 1 where a distance is below the radius and 0 beyond, with an edge of a given width."""
     limit = radius[:, None, None] if isinstance(radius, np.ndarray) else radius
     return np.asarray(np.clip((limit - distance) / edge + 0.5, 0, 1), dtype=np.float32)
 
@@ -142,5 +146,5 @@ def soft_disc(distance: Field, radius: Field | float, edge: float = 0.04) -> Fie
 def uniform_field(
     rng: np.random.Generator, low: float, high: float, shape: int | tuple[int, ...]
 ) -> Field:
-    """Draw uniform float32 numbers."""
+    """Draw an array of float32 numbers, uniform between ``low`` and ``high``."""
     return rng.uniform(low, high, shape).astype(np.float32)

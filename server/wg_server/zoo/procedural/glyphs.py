@@ -1,4 +1,4 @@
-"""Characters drawn as strokes without a font: the ten digits in variants, and invented glyphs."""
+"""Characters as strokes, without a font: variants of the ten digits, and invented glyphs."""
 
 from collections.abc import Sequence
 
@@ -53,12 +53,12 @@ _DIGITS: dict[str, tuple[Glyph, ...]] = {
 
 
 def draw_digit_shapes(rng: np.random.Generator) -> dict[str, Glyph]:
-    """Draw a variant of each of the ten digits."""
+    """Draw one of the known shapes for each of the ten digits, by its name."""
     return {name: shapes[int(rng.integers(len(shapes)))] for name, shapes in _DIGITS.items()}
 
 
 def draw_invented_glyphs(rng: np.random.Generator, count: int) -> dict[str, Glyph]:
-    """Draw invented characters with two to four strokes each."""
+    """Draw the shapes of ``count`` invented characters, with two to four strokes each, by name."""
     characters = {}
     for number in range(count):
         strokes: list[Stroke] = []
@@ -78,7 +78,7 @@ def draw_invented_glyphs(rng: np.random.Generator, count: int) -> dict[str, Glyp
 def render_glyph(
     rng: np.random.Generator, glyph: Sequence[Stroke], count: int, size: int, style: Field
 ) -> Field:
-    """Draw one character ``count`` times with random variation, ``[n, size, size]``, 0 to 1."""
+    """Render a character ``count`` times with random variation: ink 0 to 1, ``[n, size, size]``."""
     angle = rng.normal(0, 0.05 + 0.12 * style[0], count)
     shear = rng.normal(0.25 * (style[1] - 0.5), 0.1, count)
     zoom = rng.uniform(0.75, 1.05, (count, 2)) * (0.6 + 0.4 * style[2])

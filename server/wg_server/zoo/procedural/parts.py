@@ -1,4 +1,4 @@
-"""Silhouettes of parts: closed shapes of rounded solids."""
+"""Random shapes of parts, seen from above: an outline, and a height."""
 
 import numpy as np
 
@@ -8,15 +8,15 @@ from wg_server.zoo.procedural.fields import Field, coordinate_grid, uniform_fiel
 def draw_silhouettes(
     rng: np.random.Generator, shape: Field, count: int, size: int
 ) -> tuple[Field, Field]:
-    """Draw shapes ``r(angle)`` given by Fourier coefficients, each slightly rotated and scaled.
+    """Draw images of one part, each slightly moved, rotated, scaled and deformed.
 
     Args:
-        shape: Amplitudes of harmonics 1 to 4, and the aspect, ``[5]``.
+        shape: Fourier coefficients 1 to 4 of the outline's radius, and its aspect, ``[5]``, 0 to 1.
         count: Number of images n.
         size: Side in pixels.
 
     Returns:
-        Mask 0 to 1, and height of a rounded solid 0 to 1, both ``[n, size, size]``.
+        Mask of the part, 0 to 1, and its height, which is 0 outside; both ``[n, size, size]``.
     """
     y, x = coordinate_grid(size)
     shift = rng.normal(0, 0.06, (count, 2)).astype(np.float32)

@@ -1,7 +1,7 @@
 """Surfaces: sheets of material from which a site's images are cut.
 
-A sheet is ``[SHEET_SIDE, SHEET_SIDE]``, periodic if the material allows it, with values of about 0
-to 1. The *recipe* of a family fixes the parameters; each site draws its own sheet from them.
+A sheet is an image ``[256, 256]`` with brightness of about 0 to 1, periodic if the material allows
+it. A family has a *recipe*, the parameters of its surface; each site draws its own sheet from them.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -26,10 +26,10 @@ SurfaceParameters = Sequence[float]
 
 @dataclass(frozen=True, slots=True)
 class SurfaceRecipe:
-    """Parameters by which the surface of one family is drawn.
+    """Parameters from which the sheets of one family's surface are drawn.
 
     Attributes:
-        kind: Name in ``SURFACE_DRAWERS``.
+        kind: Kind of surface, a key of ``SURFACE_DRAWERS``.
         values: Eight numbers in 0..1 whose meaning depends on the kind.
         level: Mean brightness.
         contrast: Standard deviation of the brightness.
@@ -42,7 +42,7 @@ class SurfaceRecipe:
 
 
 def draw_recipe(rng: np.random.Generator, kind: str | None = None) -> SurfaceRecipe:
-    """Draw the surface of a new family."""
+    """Draw the recipe of a surface; ``kind`` is in ``SURFACE_DRAWERS``, or None for a random one."""
     name = kind or str(rng.choice(DRAWN_SURFACE_KINDS))
     values = tuple(float(v) for v in rng.uniform(0, 1, 8))
     if kind is None and name == "concrete" and values[7] > 0.5:
@@ -53,7 +53,7 @@ def draw_recipe(rng: np.random.Generator, kind: str | None = None) -> SurfaceRec
 
 
 def draw_sheet(rng: np.random.Generator, recipe: SurfaceRecipe) -> Field:
-    """Draw one sheet of material, ``[SHEET_SIDE, SHEET_SIDE]``."""
+    """Draw one sheet ``[256, 256]`` of material, with slight variation of the recipe."""
     jitter = np.clip(np.array(recipe.values) + rng.normal(0, 0.03, 8), 0, 1).tolist()
     field = standardise_field(SURFACE_DRAWERS[recipe.kind](rng, SHEET_SIDE, jitter))
     field = np.clip(field, -3, 3)
@@ -236,5 +236,5 @@ SURFACE_DRAWERS: Mapping[str, Callable[[np.random.Generator, int, SurfaceParamet
 }
 
 DRAWN_SURFACE_KINDS = sorted(set(SURFACE_DRAWERS) - {"cracked"})
-"""Kinds that families draw from. Half of the concrete ones become cracked; a longer list would
-change the surface of every family for every seed, and thus the name of every encoder."""
+"""Kinds of surface that are drawn at random. Half of the concrete ones become cracked: a longer list
+would change the surface of every family for every seed, and thus the id of every encoder."""

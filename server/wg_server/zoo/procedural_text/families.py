@@ -27,11 +27,11 @@ class TextFamily:
     """Generated kind of plant that sorts texts into classes.
 
     Attributes:
-        name: Name for provenance, unique by seed.
+        name: Name in zoo entries; it contains the seed.
         kind: One of ``KINDS``.
         concepts: Concept of each class.
         labels: Names of the classes.
-        seed: Seed of the family.
+        seed: Seed from which the family was drawn.
     """
 
     name: str
@@ -43,15 +43,15 @@ class TextFamily:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TextSite:
-    """Site of a family, with its own writing habits.
+    """Site of a text family, with its own vocabulary and writing habits.
 
     Attributes:
-        languages: Languages of its notes, ``en`` and ``ja``.
-        phrases: Phrases in use, by language, for each class.
-        objects: Names of equipment, by language.
-        remarks: Largest number of remarks in a note.
-        places: Share of notes that name a place.
-        manner: Manner of writing.
+        languages: Languages of its notes: ``en``, ``ja`` or both.
+        phrases: Phrases that it uses, by language and then by class.
+        objects: Names of its equipment, by language.
+        remarks: Largest number of remarks that follow the phrase in a note.
+        places: Share of notes that name a place, 0 to 1.
+        manner: Writing habits, such as abbreviations and typing errors.
     """
 
     languages: tuple[str, ...]
@@ -63,7 +63,7 @@ class TextSite:
 
 
 def draw_family(seed: tuple[int, ...], kind: str | None = None) -> TextFamily:
-    """Draw a random family, which the seed determines."""
+    """Draw the text family of a seed; ``kind`` is one of ``KINDS``, or None for a random one."""
     rng = streams.stream_generator(Stream.FAMILY, *seed)
     family_kind = kind or str(rng.choice(list(KINDS), p=_KIND_PROBABILITIES))
     entries = KINDS[family_kind]
@@ -82,7 +82,7 @@ def draw_family(seed: tuple[int, ...], kind: str | None = None) -> TextFamily:
 
 
 def draw_site(family: TextFamily, number: int, *, strength: float) -> TextSite:
-    """Draw site ``number`` of a family, which deviates by ``strength`` (0 to 1)."""
+    """Draw the site with a number; ``strength``, 0 to 1, is its deviation from usual habits."""
     rng = streams.stream_generator(Stream.SITE, *family.seed, indices=(number,))
     japanese, is_mixed = (
         rng.random() < _JAPANESE_PROBABILITY,
@@ -91,7 +91,7 @@ def draw_site(family: TextFamily, number: int, *, strength: float) -> TextSite:
     languages = ("en", "ja") if is_mixed else ("ja",) if japanese else ("en",)
 
     def draw_words(words: Sequence[str]) -> tuple[str, ...]:
-        """Draw the words that a site uses; fewer for a larger deviation."""
+        """Draw the phrases that a site uses, of which a larger ``strength`` leaves fewer."""
         count = max(1, round(len(words) * (1 - 0.6 * strength * rng.random())))
         return tuple(words[i] for i in rng.permutation(len(words))[:count])
 
@@ -115,7 +115,7 @@ def draw_site(family: TextFamily, number: int, *, strength: float) -> TextSite:
 def render_records(
     family: TextFamily, site: TextSite, labels: NDArray[np.int64], rng: np.random.Generator
 ) -> list[NDArray[np.str_]]:
-    """Render texts of one site, one string each.
+    """Write one text for each label, as a person at the site would.
 
     Args:
         family: The family.
@@ -152,7 +152,7 @@ def _write_note(family: TextFamily, site: TextSite, label: int, rng: np.random.G
 
 
 def _draw_machine_number(language: str, rng: np.random.Generator) -> str:
-    """Draw a machine number for half of the notes."""
+    """Draw the number that follows a machine's name in a note; empty in half of the cases."""
     if rng.random() < 0.5:
         return ""
     number = int(rng.integers(1, 20))

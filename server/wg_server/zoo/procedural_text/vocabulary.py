@@ -1,8 +1,9 @@
 """Vocabulary of rendered texts: concepts with names and phrases in English and Japanese.
 
-Each line of a file in ``words`` is one concept: names, English phrases, Japanese phrases, separated
-by bars; alternatives are separated by semicolons. The last name is Japanese. ``{o}`` is a piece of
-equipment, ``{n}`` a number, ``{a}`` an address, ``{h}`` a hexadecimal number.
+Each line of a file in ``words`` is one concept, with names, English phrases and Japanese phrases
+separated by bars, and alternatives separated by semicolons. The last name is Japanese. In a phrase,
+``{o}`` is replaced by a piece of equipment, ``{n}`` by a number, ``{a}`` by an IP address, and
+``{h}`` by a hexadecimal number.
 """
 
 from collections.abc import Mapping
@@ -44,8 +45,8 @@ CONCEPTS_BY_KIND: Mapping[str, tuple[Concept, ...]] = {
     "requests": _read_concepts("requests"),
     "logs": _read_concepts("logs"),
 }
-"""Subject of a family's classes: the fault, the action taken, the machine, the request, or the
-author."""
+"""Concepts of possible classes by the kind of family: classes are faults, actions taken, machines,
+requests, or sources of log lines."""
 PLACES = {
     "en": ("line", "hall", "station", "cell", "unit", "area"),
     "ja": ("ライン", "工程", "号機"),

@@ -1,10 +1,10 @@
-"""Unlimited public source of sensor windows: machines, processes, and sensors.
+"""Procedural source of tasks with sensor windows: rotating machines and processes.
 
 Everything is drawn from a seed with NumPy; no existing recordings are used, so that no licence
-applies. A *family* is a kind of machine with its classes; a *site* is one machine of the kind, with
-its own speed, resonances and responses, behind its own sensors.
+applies. A *family* is a kind of machine with its classes. A *site* is one machine of this kind,
+with its own speed, resonances and responses, measured by its own sensors.
 
-The windows are caricatures, not simulations: they contain the invariants that distinguish such
-classes (impulse rates, side bands, steps) and nuisances (phase, speed, gain, offset, bandwidth,
-noise), without representing the physics of any machine.
+The signals are simplified: they contain what distinguishes such classes (impulse rates, side bands,
+steps), and what varies within them (phase, speed, gain, offset, bandwidth, noise), but do not
+follow the physics of any machine.
 """

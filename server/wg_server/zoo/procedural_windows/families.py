@@ -28,13 +28,13 @@ class WindowFamily:
     """Simulated kind of plant: a machine, and the classes of its states.
 
     Attributes:
-        name: Name for provenance, unique by seed.
+        name: Name in zoo entries; it contains the seed.
         kind: One of ``KINDS``.
-        machine: Machine with its classes and their signals.
-        mixing: Mixing of its sources into channels, ``[C, S]``.
+        machine: Model of a machine, which simulates the signals of each class.
+        mixing: Weights of the machine's S signals in each of C channels, ``[C, S]``.
         length: Number of samples of a window.
         unit: Factor on all values, for the unit in which such plants record.
-        seed: Seed of the family.
+        seed: Seed from which the family was drawn.
     """
 
     name: str
@@ -53,12 +53,12 @@ class WindowFamily:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WindowSite:
-    """Machine of a family, behind its own sensors.
+    """Site of a window family: a machine, and the sensors that measure it.
 
     Attributes:
-        machine: The machine.
-        sensors: Measuring chain of the machine.
-        step: Time between samples, relative to the family's.
+        machine: Model of the site's machine.
+        sensors: Sensors, from signals to recorded channels.
+        step: Time between samples, relative to that of the family.
         length: Number of samples of its windows.
     """
 
@@ -69,7 +69,7 @@ class WindowSite:
 
 
 def draw_family(seed: tuple[int, ...], kind: str | None = None) -> WindowFamily:
-    """Draw a random family, which the seed determines."""
+    """Draw the window family of a seed; ``kind`` is one of ``KINDS``, or None for a random one."""
     rng = streams.stream_generator(Stream.FAMILY, *seed)
     family_kind = kind or str(rng.choice(list(KINDS), p=_KIND_PROBABILITIES))
     machine = KINDS[family_kind](rng)
@@ -90,7 +90,7 @@ def draw_family(seed: tuple[int, ...], kind: str | None = None) -> WindowFamily:
 
 
 def draw_site(family: WindowFamily, number: int, *, strength: float) -> WindowSite:
-    """Draw site ``number`` of a family, which deviates by ``strength`` (0 to 1)."""
+    """Draw the site with a number, which deviates from its family by ``strength``, 0 to 1."""
     rng = streams.stream_generator(Stream.SITE, *family.seed, indices=(number,))
     machine = family.machine.at_another_site(rng, strength)
     direct = family.kind == "process"
@@ -105,7 +105,7 @@ def draw_site(family: WindowFamily, number: int, *, strength: float) -> WindowSi
 def render_records(
     family: WindowFamily, site: WindowSite, labels: NDArray[np.int64], rng: np.random.Generator
 ) -> NDArray[np.float32]:
-    """Render sensor windows of one site.
+    """Simulate sensor windows as they are recorded at one site.
 
     Args:
         family: The family.
@@ -114,7 +114,7 @@ def render_records(
         rng: Random generator of the differences between windows.
 
     Returns:
-        float32 ``[n, C, T]``.
+        Windows, float32 ``[n, C, T]``.
     """
     signals = site.machine.simulate_windows(rng, labels, site.length, site.step)
     return sensors.measure_signals(rng, signals, site.sensors).reshape(

@@ -1,4 +1,4 @@
-"""Helpers of both kinds of procedural machines."""
+"""Array types and random variation that rotating machines and processes share."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,5 +8,5 @@ Ints = NDArray[np.int64]
 
 
 def log_normal_jitter(rng: np.random.Generator, values: Floats, strength: float) -> Floats:
-    """Multiply values by log-normal factors of standard deviation ``strength``."""
+    """Multiply values by log-normal factors whose logarithms have deviation ``strength``."""
     return values * np.exp(strength * rng.normal(size=values.shape))

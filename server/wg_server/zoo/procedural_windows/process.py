@@ -1,8 +1,8 @@
-"""Processes and pump loops: many variables, with a separate response to each disturbance.
+"""Simple models of processes and control loops, with faults that affect some of many variables.
 
-Variables follow a few slow common causes plus their own noise. A class affects some of them: by a
-step, a ramp, an oscillation, more or less noise, a sensor or valve that sticks, or a level that
-represents a stage of wear. The disturbance may have begun before the window or begin in it.
+Variables follow a few common causes, which vary slowly, and noise of their own. A class affects
+some of them: by a step, a ramp, an oscillation, noise, a sensor or valve that sticks, impulses, or
+a level that represents a stage of wear. The disturbance begins before the window or within it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from wg_common.modalities.sensors import coloured_noise
 from wg_server.zoo.procedural_windows.machine import Floats, Ints, log_normal_jitter
 
 FAULT_EFFECTS = ("step", "ramp", "oscillation", "noise", "stuck", "impulses")
-_FACTOR_COUNT = 3
+_FACTOR_COUNT = 3  # Number of common causes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,9 +27,9 @@ class ProcessModel:
         labels: Names of the classes.
         level: Resting value of each variable, ``[V]``.
         scale: Spread of each variable, ``[V]``.
-        loading: Loading of variables on common causes, ``[V, 3]``.
-        colour: Exponents of the noise of causes and variables.
-        effects: Strength of each effect of each class on each variable, ``[K, 6, V]``.
+        loading: Weight of each common cause in each variable, ``[V, 3]``.
+        colour: Exponents of the coloured noise of common causes, and of the variables' own noise.
+        effects: Strength of each of ``FAULT_EFFECTS`` by class and variable, ``[K, 6, V]``.
         rate: Frequency of each class's oscillation in cycles per sample, ``[K]``.
         start_share: Share of windows in which the disturbance is present from the start.
         blur: Standard deviation of the log strength between windows.
@@ -53,7 +53,7 @@ class ProcessModel:
         return len(self.level)
 
     def at_another_site(self, rng: np.random.Generator, strength: float) -> ProcessModel:
-        """Return the plant with other resting values, couplings and strengths."""
+        """Return the process of another site, with other levels, couplings and fault strengths."""
         v = len(self.level)
         return dataclasses.replace(
             self,
@@ -67,7 +67,14 @@ class ProcessModel:
     def simulate_windows(
         self, rng: np.random.Generator, labels: Ints, length: int, step: float
     ) -> Floats:
-        """Draw windows as ``rotating.RotatingMachineModel`` does; the signals are the variables."""
+        """Simulate windows of all variables, float64 ``[n, V, T]``.
+
+        Args:
+            rng: Random generator of the differences between windows.
+            labels: Class of each window, ``[n]``.
+            length: Number of samples T of a window.
+            step: Time between samples, relative to the nominal one.
+        """
         n, v = len(labels), len(self.level)
         causes = coloured_noise(rng, (n, _FACTOR_COUNT, length), self.colour[0])
         signal = np.einsum("vf,nft->nvt", self.loading, causes)
@@ -96,7 +103,7 @@ class ProcessModel:
 
 
 def draw_process(rng: np.random.Generator) -> ProcessModel:
-    """Draw a process with faults, or one that wears in stages."""
+    """Draw a process whose classes are normal operation, and either faults or stages of wear."""
     v = int(rng.choice([rng.integers(3, 10), rng.integers(10, 25), rng.integers(25, 56)]))
     is_worn = rng.random() < 0.2
     k = int(rng.integers(3, 6)) if is_worn else int(rng.integers(2, 10))

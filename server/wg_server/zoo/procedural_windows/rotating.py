@@ -1,9 +1,9 @@
-"""Rotating machines: signals of bearings, gears, shafts and pumps at an accelerometer.
+"""Simple models of rotating machines: vibration signals of bearings, gears, shafts and pumps.
 
-A bearing fault causes impacts at a multiple of the shaft's rate, with a little slip; they excite a
-resonance of the housing, and are modulated by the shaft or the cage (Randall and Antoni 2011, MSSP
-25(2)). Gears cause a mesh tone with side bands; shafts cause harmonics; cavitation causes bursts of
-band noise.
+A bearing fault causes impacts at a multiple of the shaft's rate, with a little slip; they excite
+resonances of the housing, and shaft or cage modulate them (Randall and Antoni 2011, MSSP 25(2)).
+Gears cause a tone at the tooth mesh frequency, with side bands; shafts cause harmonics of their
+frequency; cavitation causes bursts of noise.
 """
 
 from __future__ import annotations
@@ -29,30 +29,30 @@ FAULT_TYPES = (
     "cavitation",
     "rub",
 )
-_HARMONIC_COUNT = 8
+_HARMONIC_COUNT = 8  # Number of harmonics of the shaft frequency
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RotatingMachineModel:
-    """Shaft with bearings, and possibly gears.
+    """Model of a rotating machine with K classes: a shaft with bearings, and possibly gears.
 
     Attributes:
         labels: Names of the classes.
         shaft: Shaft frequency in cycles per sample.
         mesh: Number of teeth: mesh frequency over shaft frequency.
         ratio: Impact rate over shaft frequency for each class; 0: no impacts, ``[K]``.
-        strike: Strength of an impact over the background, ``[K]``.
-        sway: Frequency of the impacts' modulation over shaft frequency, ``[K]``.
+        strike: Amplitude of impacts, ``[K]``.
+        sway: Frequency over shaft frequency at which impacts are modulated, ``[K]``.
         depth: Depth of this modulation, ``[K]``.
         harmonics: Amplitudes of the shaft's harmonics, ``[K, 8]``.
-        tone: Amplitude of the mesh tone, ``[K]``.
-        bands: Depth of its side bands, ``[K]``.
-        bursts: Strength of bursts of band noise, ``[K]``.
+        tone: Amplitude of the tone at the mesh frequency, ``[K]``.
+        bands: Depth of the modulation of this tone by the shaft, ``[K]``.
+        bursts: Amplitude of bursts of noise, ``[K]``.
         resonance: Frequencies of three resonances in cycles per sample, ``[3]``.
-        damping: Damping of each resonance, ``[3]``.
-        share: Excitation of each resonance by each class, ``[K, 3]``.
-        background: Colour and level of the machine's own noise.
-        swing: Relative spread of speed between windows.
+        damping: Damping ratio of each resonance, ``[3]``.
+        share: Factor by which each class excites each resonance, ``[K, 3]``.
+        background: Exponent and amplitude of the machine's coloured noise.
+        swing: Standard deviation of the log speed between windows.
         spread: Standard deviation of the log severity between windows.
     """
 
@@ -80,7 +80,7 @@ class RotatingMachineModel:
         return 2
 
     def at_another_site(self, rng: np.random.Generator, strength: float) -> RotatingMachineModel:
-        """Return the rotor with another speed, other resonances and other severities."""
+        """Return the machine of another site, with other speed, resonances and severities."""
         return dataclasses.replace(
             self,
             shaft=float(self.shaft * np.exp(0.15 * strength * rng.normal())),
@@ -96,7 +96,7 @@ class RotatingMachineModel:
     def simulate_windows(
         self, rng: np.random.Generator, labels: Ints, length: int, step: float
     ) -> Floats:
-        """Draw signals of one machine, float64 ``[n, sources, T]``.
+        """Simulate windows near a fault and far from it, float64 ``[n, 2, T]``.
 
         Args:
             rng: Random generator of the differences between windows.
@@ -132,7 +132,7 @@ class RotatingMachineModel:
     def _draw_impulses(
         self, rng: np.random.Generator, labels: Ints, rate: Floats, severity: Floats, turn: Floats
     ) -> Floats:
-        """Draw impulses ``[n, T]`` with slip, modulated by shaft or cage."""
+        """Draw impacts ``[n, T]`` with slip and modulation, at shaft phases ``turn`` ``[n, T]``."""
         n, length = turn.shape
         cycles = self.ratio[labels] * rate  # impacts per sample
         strikes = int(np.ceil(min(0.5, float(cycles.max(initial=0.0))) * length)) + 2
@@ -149,7 +149,7 @@ class RotatingMachineModel:
         return impulses * sway * (self.strike[labels] * severity)[:, None]
 
     def _apply_resonances(self, labels: Ints, signal: Floats, step: float) -> Floats:
-        """Apply the housing's resonances to a signal."""
+        """Filter signals ``[n, T]`` by the housing's resonances."""
         length = signal.shape[-1]
         line = np.fft.rfftfreq(length) / step
         resonance = self.resonance[:, None]  # [3, 1]
