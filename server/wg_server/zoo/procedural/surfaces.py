@@ -42,7 +42,7 @@ class SurfaceRecipe:
 
 
 def draw_recipe(rng: np.random.Generator, kind: str | None = None) -> SurfaceRecipe:
-    """Draw the recipe of a surface; ``kind`` is in ``SURFACE_DRAWERS``, or None for a random one."""
+    """Draw a surface recipe; ``kind`` is in ``SURFACE_DRAWERS``, or None for a random kind."""
     name = kind or str(rng.choice(DRAWN_SURFACE_KINDS))
     values = tuple(float(v) for v in rng.uniform(0, 1, 8))
     if kind is None and name == "concrete" and values[7] > 0.5:
@@ -236,5 +236,5 @@ SURFACE_DRAWERS: Mapping[str, Callable[[np.random.Generator, int, SurfaceParamet
 }
 
 DRAWN_SURFACE_KINDS = sorted(set(SURFACE_DRAWERS) - {"cracked"})
-"""Kinds of surface that are drawn at random. Half of the concrete ones become cracked: a longer list
-would change the surface of every family for every seed, and thus the id of every encoder."""
+"""Kinds of surface drawn at random. Half of the concrete ones become cracked: a longer list would
+change the surface of every family for every seed, and thus the id of every encoder."""
