@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
@@ -10,13 +11,20 @@ import pytest
 from tests.e2e.test_copied_home import enrolled  # noqa: F401 - a fixture
 from tests.homes import make
 
+from wg_core.site import config as configuration
+from wg_core.site.home import ClientHome
+
 SITE = "plant-b"
 
 
 @pytest.fixture
 def home(enrolled: Path, tmp_path: Path) -> Path:  # noqa: F811 - the fixture above
     subprocess.run(["cp", "-a", enrolled / SITE, tmp_path / SITE], check=True)
-    return tmp_path / SITE
+    plant = ClientHome(tmp_path / SITE)
+    config = configuration.load(plant)
+    fast = replace(config.privacy, answer_slot_seconds=0.1)  # training takes thirty slots
+    configuration.save(plant, replace(config, privacy=fast))
+    return plant.root
 
 
 @pytest.mark.slow

@@ -209,7 +209,7 @@ def fit_local_only_model(home: ClientHome) -> tuple[dict[str, Any], list[str]]:
     metavar="EPSILON",
     type=EPSILON_TYPE,
     help="Train a new head on the encoder's released features by private gradient descent, charge"
-    " it to the ledger at this epsilon, and export it in place of a model.",
+    " it to the ledger at this epsilon, and export it in place of a model. Takes 30 time slots.",
 )
 @options.window_option
 @by_option

@@ -5,6 +5,10 @@ completed by the next equal order, and an existing release is handed out again b
 settings for servers (``privacy.statistics``, ``purposes``) do not apply, since no server can
 request a head: a command of the plant makes it, within ``max_request_epsilon``, and with a person's
 name if ``privacy.approve`` is ``human``.
+
+If the plant has a server, training takes a fixed number of time slots, during which no question is
+answered: neither that pause nor the time at which witnesses are asked reveals how many records
+there are, unless training takes longer.
 """
 
 import time
@@ -18,6 +22,7 @@ from wg_core.connection import cosigning
 from wg_core.errors import ConfigError, InternalError
 from wg_core.ledger.charging import ChargeRequest
 from wg_core.ledger.witness import AskWitness
+from wg_core.privacy import timing
 from wg_core.privacy.gradients import (
     ChargedGradientSums,
     GradientSchema,
@@ -36,6 +41,7 @@ from wg_core.wire import canonical, head_file, signing
 from wg_core.wire.signing import PrivateKey
 
 PURPOSE = "exported model"
+TRAINING_SLOTS = 30  # With slots of two seconds it suffices for 10,000 records of six classes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +82,7 @@ def release_head(
         ConfigError: No snapshot fits, or no label is declared; nothing was charged.
         WitnessRefused, TooFewWitnesses: As for ``query.answer_query``; the release is kept.
     """
-    config = configuration.load(home)
+    start_time, config = time.monotonic(), configuration.load(home)
     encoder = canonical.sha256_hex(encoder_pin.load(home, config))
     policy.check_price(config, order, f"head {order.request_id}")
     if not config.data.labels:
@@ -105,6 +111,9 @@ def release_head(
             body = head_file.head_bytes(train(records, steps))
             if steps.remaining or len(body) != 4 * schema.length:
                 raise InternalError("private head: was not trained by all steps of its charge")
+            if config.pin is not None:
+                slots = TRAINING_SLOTS * config.privacy.answer_slot_seconds
+                timing.wait_for_slot_end(start_time, slots)
             return _encode_head_file(config, schema, charged_request, body, key)
 
         charge = query.charge_and_release(ledger, request, pack, hooks.on_step)

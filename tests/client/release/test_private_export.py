@@ -15,15 +15,27 @@ from wg_audit import composition, rederive, verification
 from wg_client.models.export import export_private_head
 from wg_common.nets.private_head import train_private_head
 from wg_core import snapshot as snapshots
-from wg_core.errors import BudgetExceeded, DecodeError, PolicyRefused, VerificationError
+from wg_core.errors import (
+    BudgetExceeded,
+    ConfigError,
+    DecodeError,
+    PolicyRefused,
+    VerificationError,
+)
 from wg_core.ledger import entries
 from wg_core.ledger.entries import Charge, Decision
 from wg_core.ledger.statement import BlockShare
 from wg_core.ledger.store import Ledger
+from wg_core.privacy import timing
 from wg_core.privacy.gradients import ChargedGradientSums, HeadArrays, LabelledFeatures
 from wg_core.privacy.schema import GRADIENTS
 from wg_core.release.budget import read_spend
-from wg_core.release.private_head import HeadOrder, labelled_features, release_head
+from wg_core.release.private_head import (
+    TRAINING_SLOTS,
+    HeadOrder,
+    labelled_features,
+    release_head,
+)
 from wg_core.release.query import (
     CHARGED_STEP,
     RECORDED_STEP,
@@ -31,6 +43,7 @@ from wg_core.release.query import (
     ReleaseHooks,
     answer_query,
 )
+from wg_core.site import locks
 from wg_core.site.config import PrivacyConfig
 from wg_core.wire import bundle, head_file
 from wg_server.fleet import bundle_verification
@@ -70,6 +83,34 @@ def test_the_charge_is_on_the_ledger_before_a_gradient_is_summed(make_plant: Mak
     assert spent(plant) == (1, 0)
     (row,) = read_spend(plant.home, plant.config).releases
     assert row.statistics == GRADIENTS and row.recipient != plant.config.server.name
+
+
+def test_training_takes_a_fixed_time_for_answers_and_witnesses(
+    make_plant: MakePlant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant, events = make_plant(), list[Any]()
+
+    def train(records: LabelledFeatures, charged: ChargedGradientSums) -> HeadArrays:
+        events.append("trained")
+        return train_private_head(records, charged)
+
+    def wait(start_time: float, slot: float) -> None:
+        with (
+            pytest.raises(ConfigError, match="waits"),
+            locks.lock_release(plant.home, busy="waits"),
+        ):
+            pass
+        events.append(slot)
+
+    def witness(body: bytes) -> bytes:
+        events.append("asked")
+        return plant.witness(body)
+
+    monkeypatch.setattr(timing, "wait_for_slot_end", wait)
+    for number in range(2):  # the second is made before, without training
+        release_head(plant.home, order(number), train, witness=witness)
+    slots = TRAINING_SLOTS * plant.config.privacy.answer_slot_seconds
+    assert events[:3] == ["trained", slots, "asked"] and set(events[3:]) <= {"asked"}
 
 
 def test_an_equal_order_gives_the_same_head_and_files_and_charges_nothing(
