@@ -404,7 +404,8 @@ def compare_folder(plant: PlantData) -> FolderChange:
         *(entry.name for entry in (*data_survey.problems, *data_survey.unsupported_files)),
     }
     records = plant.snapshot.records()
-    if (records.rows >= 0).all() and present_names and frozen_names.isdisjoint(present_names):
+    are_rows = path == Path(listing.path) and bool((records.rows >= 0).all())
+    if are_rows and present_names and frozen_names.isdisjoint(present_names):
         reason = text("an older version named its rows otherwise, so changes cannot be counted")
         unchanged = path.is_file() and (records.stamps == file_stamp(path)).all()
         return FolderChange(unreadable="" if unchanged else reason)
