@@ -405,7 +405,7 @@ def compare_folder(plant: PlantData) -> FolderChange:
     }
     records = plant.snapshot.records()
     are_rows = path == Path(listing.path) and bool((records.rows >= 0).all())
-    if are_rows and present_names and frozen_names.isdisjoint(present_names):
+    if are_rows and frozen_names and present_names and frozen_names.isdisjoint(present_names):
         reason = text("an older version named its rows otherwise, so changes cannot be counted")
         unchanged = path.is_file() and (records.stamps == file_stamp(path)).all()
         return FolderChange(unreadable="" if unchanged else reason)

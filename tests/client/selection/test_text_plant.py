@@ -167,6 +167,14 @@ def test_rows_that_an_older_version_named_otherwise_are_not_new(
     assert not preview_release(plant.home).snapshot.change.has_changes
 
 
+def test_rows_after_an_empty_table_are_new(plant: TestPlant) -> None:
+    table = Path(plant.config.data.path)
+    table.write_text("text,label,author\n", encoding="utf-8")
+    plant.freeze(allow_empty=True)
+    table.write_text("text,label,author\nit hums,noise,a0\n", encoding="utf-8")
+    assert preview_release(plant.home).snapshot.change.more == 1
+
+
 def test_rows_of_a_folders_table_did_not_change_by_being_frozen(
     plant: TestPlant, tmp_path: Path
 ) -> None:
