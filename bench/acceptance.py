@@ -27,22 +27,22 @@ from bench.tables import markdown
 
 from wg_client.fitting.family_features import append_family_logits
 from wg_client.fitting.sure_calls import (
+    LARGEST_WRONG_SHARE,
     UNREACHABLE_THRESHOLD,
-    WRONG_SHARE,
     cap_probabilities,
-    supported_probability,
+    largest_supported_probability,
     sure_call_threshold,
 )
 from wg_client.methods.base import DeliveredCandidate
 from wg_client.methods.names import LOCAL_ONLY
 from wg_client.models import novelty
 from wg_client.models.acceptance import score_probabilities
-from wg_client.models.adoption import INITIAL_MISSED_SHARE, INITIAL_THRESHOLD
+from wg_client.models.adoption import INITIAL_DEFECT_THRESHOLD, INITIAL_MISSED_DEFECT_SHARE
 from wg_client.models.passing import OutOfFoldEvidence, defect_log_odds, fit_pass_rule
 from wg_client.selection import defects
 from wg_client.selection.model_selection import SelectionOutcome
-from wg_client.selection.verdict import AccuracyChange, classify_change
-from wg_common.catalogue import SAME_FAMILY
+from wg_client.selection.verdict import AccuracyChange, classify_accuracy_change
+from wg_common.catalogue import SAME_FAMILY_SOURCE
 from wg_common.inference.family_head import FeatureLayout
 from wg_common.modalities.texts import Texts
 from wg_common.modalities.windows import Windows
@@ -185,8 +185,8 @@ def evaluate_plant(
     kept, accuracy = right[outcome.kept_name], outcome.estimate_accuracy(outcome.kept_name)
     found: dict[str, object] = {"kept": outcome.kept_name, "accuracy": float(kept.mean())}
     if LOCAL_ONLY in right:
-        layout = FeatureLayout(encoder.scaled_dimension, encoder.local_blocks)
-        known = novelty.fit_novelty_test(features, layout, outcome.records.units)
+        layout = FeatureLayout(encoder.scaled_dimension, encoder.local_block_sizes)
+        known = novelty.fit_novelty_test(features, layout, outcome.records.privacy_units)
         found["said"] = compare_report(outcome, plant_data.labels, plant_data.test, known)
         found["gain"] = float(kept.mean() - right[LOCAL_ONLY].mean())
     if accuracy is not None:
@@ -208,8 +208,11 @@ def _known_kind(
     pairs = ((records[remaining], labels[remaining]), *plant_data.same_family)
     sites = [pair for pair in pairs if len(pair[1])]
     local, truth = zip(*sites, strict=True)
-    layout = FeatureLayout(encoder.scaled_dimension, encoder.local_blocks)
-    shared = [site[:, : layout.scaled + sum(layout.blocks)].astype(np.float32) for site in local]
+    layout = FeatureLayout(encoder.scaled_dimension, encoder.local_block_sizes)
+    shared = [
+        site[:, : layout.scaled_count + sum(layout.block_sizes)].astype(np.float32)
+        for site in local
+    ]
     head, x = (
         family_heads.fit_family_head(family_heads.SimulatedSites(shared, truth), k, layout),
         records[rows],
@@ -222,7 +225,7 @@ def _known_kind(
         plant_data.dimension,
         others_released=False,
         groups=plant_data.groups[rows],
-        family=DeliveredCandidate("own-kind", SAME_FAMILY, *views),
+        family=DeliveredCandidate("own-kind", SAME_FAMILY_SOURCE, *views),
     )
     return outcome, x, gone
 
@@ -241,7 +244,7 @@ def compare_report(
         novelty_test: Test for records that are unlike the plant's own.
     """
     gone = np.array([name in outcome.unseen_labels(labels) for name in labels])
-    named = defects.measure_detection(outcome, labels, labels[:1]).correct_rate
+    named = defects.measure_detection_rates(outcome, labels, labels[:1]).correct_rate
     x, y = test
     kept, local = outcome.models[outcome.kept_name], outcome.models[LOCAL_ONLY]
     logits = kept.head.logits(x)
@@ -249,30 +252,30 @@ def compare_report(
     found: dict[str, object] = {}
     if named is not None and named.local is not None:
         gain, ends = float((1.0 * right - alone)[~gone[y]].mean()), (named.low, named.high)
-        found |= {"change": classify_change(*ends), "ends": ends, "came": gain}
+        found |= {"change": classify_accuracy_change(*ends), "ends": ends, "came": gain}
     good = np.arange(len(labels)) == 0
     rows = np.random.default_rng(len(y)).permutation(len(y))
-    limit = supported_probability(len(outcome.labels))
+    limit = largest_supported_probability(len(outcome.labels))
     chances = cap_probabilities(logits, limit)
     tensors = None if novelty_test is None else novelty_test.tensors()
     is_new, is_unlike = (
         novelty.flag_unlike_records(tensors, x, share)
-        for share in (novelty.NEW_SHARE, novelty.PASS_LIKENESS)
+        for share in (novelty.LARGEST_NEW_LIKENESS, novelty.LEAST_PASS_LIKENESS)
     )
-    out_of_fold = kept.fitted.logits
+    out_of_fold = kept.fitted_model.logits
     least, evidence = UNREACHABLE_THRESHOLD, None
     if out_of_fold is not None:
         least = sure_call_threshold(
-            out_of_fold, outcome.labels, WRONG_SHARE, outcome.records.unseen_mass
+            out_of_fold, outcome.labels, LARGEST_WRONG_SHARE, outcome.records.unseen_mass
         )
         evidence = OutOfFoldEvidence(
             out_of_fold[0], outcome.labels, outcome.records.evaluated_groups
         )
-    rule = fit_pass_rule(evidence, good, gone, INITIAL_MISSED_SHARE)
+    rule = fit_pass_rule(evidence, good, gone, INITIAL_MISSED_DEFECT_SHARE)
     passes = rule.pass_mask(defect_log_odds(logits, good)) & ~is_unlike
     parts = [
         score_probabilities(chances[half], y[half], good, is_new[half], passes[half]).counts_at(
-            INITIAL_THRESHOLD
+            INITIAL_DEFECT_THRESHOLD
         )
         for half in np.split(rows, [len(y) // 5])
     ]
@@ -304,7 +307,7 @@ def report_table(rows: Sequence[Row], kind: str) -> Iterator[str]:
             "of them no more on test records",
             "intervals of the change that hold",
             "acceptance bounds that hold",
-            f"sure calls that are wrong (at most {100 * WRONG_SHARE:g} % stated)",
+            f"sure calls that are wrong (at most {100 * LARGEST_WRONG_SHARE:g} % stated)",
             "records of classes never seen that are called sure",
         ),
         (_report_row(name, groups[name]) for name in sorted(groups)),

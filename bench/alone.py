@@ -36,13 +36,13 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler, normalize
 
-from wg_client.fitting.trunk_features import encoder_features
+from wg_client.fitting.trunk_features import scale_encoder_features
 from wg_client.methods.base import PlantRecords
 from wg_client.methods.names import LOCAL_ONLY
 from wg_client.selection.gain import estimate_model_accuracy
 from wg_common.modalities.registry import find_modality, modality_of_array
 from wg_common.nets.encoder.minirocket import MiniRocket
-from wg_common.nets.encoder.module import plant_features, raw_features
+from wg_common.nets.encoder.module import compute_raw_features, plant_features
 from wg_common.nets.encoder.object_trunk import ObjectTrunk
 from wg_common.nets.encoder.plant_trunk import PlantTrunk
 from wg_common.nets.encoder.trunk import default_trunks, find_trunk
@@ -211,19 +211,19 @@ def draw_labelled_rows(data: SplitDataSet, shots: int, seed: int) -> Ints | None
 def add_plant_trunk(draw: Draw) -> Draw:
     """Add the features of the trunk that a plant fits to its own records, if there is one."""
     kind = modality_of_array(draw.data.records)
-    if kind is None or not kind.plant_trunk:
+    if kind is None or not kind.fits_plant_trunk:
         return draw
     fitted = PlantTrunk.fit(list(draw.data.records[draw.labelled_rows]))
     further = plant_features(fitted, kind.name, list(draw.data.records))
     released, scaled, blocks, counts = draw.layout
-    layout = released, scaled, *fitted.layout(blocks, counts)
+    layout = released, scaled, *fitted.extend_layout(blocks, counts)
     return replace(draw, features=np.hstack([draw.features, further]), layout=layout)
 
 
 def predict_local_only(draw: Draw) -> tuple[Ints, tuple[float, float]]:
     """Predict the test records with local-only; also return its reported accuracy interval."""
     draw = add_plant_trunk(draw)
-    trunk = encoder_features(draw.features[draw.labelled_rows], *draw.layout)
+    trunk = scale_encoder_features(draw.features[draw.labelled_rows], *draw.layout)
     kind = modality_of_array(draw.data.records)
     patterns = (
         None if kind is None else kind.repetition_keys(list(draw.data.records[draw.labelled_rows]))
@@ -232,7 +232,9 @@ def predict_local_only(draw: Draw) -> tuple[Ints, tuple[float, float]]:
         all_labels=draw.labels,
         class_count=int(draw.data.labels.max()) + 1,
         encoder_features=trunk,
-        units=None if patterns else [str(group) for group in draw.data.groups[draw.labelled_rows]],
+        privacy_units=None
+        if patterns
+        else [str(group) for group in draw.data.groups[draw.labelled_rows]],
         repetition_keys=patterns,
     )
     fitted, told = records.local_only_model, (0.0, 1.0)
@@ -332,7 +334,7 @@ def _trunk_features(data: SplitDataSet, modality_name: str, label: str) -> NDArr
         ConfigError: The trunk is not installed.
     """
     trunk = find_trunk(modality_name, label)
-    return raw_features(list(data.records), modality=modality_name, trunk=trunk)
+    return compute_raw_features(list(data.records), modality=modality_name, trunk=trunk)
 
 
 RIVALS: Mapping[str, Callable[[Draw], dict[str, Ints]]] = {
@@ -367,8 +369,8 @@ def evaluate_missing(options: argparse.Namespace, rows: Rows) -> None:
     listed = trunks.read_plan_trunks(read_plan(options.plan)) if options.plan else ()
     usual_labels = {kind.label for kind in default_trunks(options.modality)}
     further = [kind for kind in listed if kind.label not in usual_labels]
-    blocks = (*encoder.local_blocks, *(kind.width for kind in further))
-    counts = (*encoder.trunk_blocks, *(1 for _ in further))
+    blocks = (*encoder.local_block_sizes, *(kind.width for kind in further))
+    counts = (*encoder.trunk_block_counts, *(1 for _ in further))
     layout = encoder.dimension, encoder.scaled_dimension, blocks, counts
     for name, records, draws in split_data_sets(
         options.datasets, options.modality, options.seeds, options.only
@@ -381,8 +383,10 @@ def evaluate_missing(options: argparse.Namespace, rows: Rows) -> None:
         if all(key in rows for key in keys):
             continue
         inputs = list(records.records)
-        parts = [raw_features(inputs, modality=options.modality, trunk=kind) for kind in further]
-        features = np.hstack([encoder.encode_batched(inputs), *parts])
+        parts = [
+            compute_raw_features(inputs, modality=options.modality, trunk=kind) for kind in further
+        ]
+        features = np.hstack([encoder.encode_local_batched(inputs), *parts])
         for key, (labels, seed) in keys.items():
             chosen = draw_labelled_rows(records, labels, seed)
             if chosen is None or key in rows:

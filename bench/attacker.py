@@ -32,11 +32,11 @@ from tests.e2e.fleet_support import make_home
 
 from wg_core.connection import link, transport
 from wg_core.errors import WgError
-from wg_core.ledger.store import DatasetRecord, Ledger
+from wg_core.ledger.store import DatasetRegistration, Ledger
 from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
 from wg_core.wire import key_files, protocol, signing
-from wg_server.operation.serve import BODY_LIMIT, stop_on_signals
+from wg_server.operation.serve import BODY_BYTES_LIMIT, stop_on_signals
 from wg_server.site.home import ServerHome
 
 HOSTILE_SITE = "mallory"
@@ -56,7 +56,7 @@ def write_forks(home: ClientHome) -> None:
         shutil.copy(home.ledger, copy)
         with Ledger.open(copy, key) as ledger:
             ledger.register_dataset(
-                DatasetRecord(
+                DatasetRegistration(
                     name=f"fork-{number}",
                     commitment=f"{number:064x}",
                     cap_epsilon="8",
@@ -74,7 +74,7 @@ class Attacker:
         config = server.read_config()
         self._host = config.host
         self._fleet_port, self._enrol_port = config.fleet_port, config.enrol_port
-        self._body = BODY_LIMIT
+        self._body = BODY_BYTES_LIMIT
         self._hostile = hostile
         self._tally: Counter[str] = Counter()
         self._lock = threading.Lock()
@@ -202,7 +202,7 @@ class Attacker:
 
     def _run_flood(self, number: int, stop: threading.Event) -> None:
         base = f"https://{self._host}:{self._fleet_port}"
-        key = key_files.load_ec(self._hostile.node_key)
+        key = key_files.load_ec_key(self._hostile.node_key)
         signed = NodeAuthHttpInterceptor(key, key.public_key())
         forks = [(self._hostile.root / f"fork-{each}").read_bytes() for each in range(FORKS)]
         turn = itertools.count(number)

@@ -75,8 +75,8 @@ def cosine_without_counts(context: Context) -> Head:
     shape = context.estimate.deviations.shape
     total = np.zeros(shape)
     for site in context.sites:
-        sums = site.means * site.counts[:, None]
-        known = site.present > 1e-3
+        sums = site.means * site.record_counts[:, None]
+        known = site.presence_probabilities > 1e-3
         if known.sum() < 2:
             continue
         away = np.where(known[:, None], sums - sums[known].mean(axis=0), 0.0)

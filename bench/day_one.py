@@ -100,7 +100,7 @@ def main() -> None:
     """Train, evaluate and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--datasets", type=Path, required=True)
-    parser.add_argument("--kind", choices=list(SIMULATORS), default=bearing.KIND.name)
+    parser.add_argument("--kind", choices=list(SIMULATORS), default=bearing.MACHINE_KIND.name)
     parser.add_argument("--steps", type=int, default=1200)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--table", type=Path)
@@ -129,7 +129,7 @@ def main() -> None:
         *(f"* {line.strip()}" for line in sheet_card.difference_lines(card)),
     ]
     path = options.datasets / "cwru_de/data.npz"
-    if options.kind == bearing.KIND.name and path.is_file():
+    if options.kind == bearing.MACHINE_KIND.name and path.is_file():
         lines += ["", "Real (`cwru_de`):", "", *real_bearing_tables(model, path, reading_map, seed)]
     write_table("\n".join(lines), options.table)
 

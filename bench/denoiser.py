@@ -119,8 +119,8 @@ def head_shift_terms(case: Case) -> dict[str, Tensor]:
     inverse = np.linalg.inv(system)
     solved = np.einsum("dij,dj->id", inverse, right)
     gain = inverse @ posterior.precision[:, :, 1:]
-    here = evidence.present > PRESENCE_THRESHOLD
-    share = posterior.ratio / (posterior.ratio + posterior.within / evidence.counts[:, None])
+    here = evidence.presence_probabilities > PRESENCE_THRESHOLD
+    share = posterior.ratio / (posterior.ratio + posterior.within / evidence.record_counts[:, None])
     keep = np.where(here[:, None], share, 0.0)
     scatter, freedom = PSEUDO_RECORDS * posterior.covariance, PSEUDO_RECORDS
     if here.sum() > 1:
@@ -128,7 +128,9 @@ def head_shift_terms(case: Case) -> dict[str, Tensor]:
         residuals = x[known] - evidence.means[y[known]]
         scatter = scatter + residuals.T @ residuals
         freedom += known.sum() - here.sum()
-    counts = np.where(here, evidence.counts, evidence.counts[here].mean() if here.any() else 1)
+    counts = np.where(
+        here, evidence.record_counts, evidence.record_counts[here].mean() if here.any() else 1
+    )
     whitener = posterior.basis.T @ np.linalg.inv(scatter / freedom) @ posterior.basis
     queries, answers = case.test_records
     rows = np.resize(np.arange(len(answers)), 96)

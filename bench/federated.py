@@ -51,7 +51,7 @@ from flwr.server.strategy import FedAvg
 from scipy.special import softmax
 
 from wg_client.fitting.linear_head import LinearHead
-from wg_common.inference.posterior import mean_aligned_head, posterior_head
+from wg_common.inference.posterior import mean_aligned_head_fitter, posterior_head
 from wg_common.nets.encoder.module import Encoder, load_encoder
 from wg_common.weights_package import pack_tensors
 from wg_core.privacy import calibration
@@ -256,7 +256,7 @@ def evaluate_releases(
     down = len(pack_tensors({"posterior": posterior.tensors()}))
     seconds = time.perf_counter() - started
     (x, y), _ = plant_records(kind, cell)
-    finish = mean_aligned_head(posterior) if cell[2] == NO_LABELS else None
+    finish = mean_aligned_head_fitter(posterior) if cell[2] == NO_LABELS else None
     head = LinearHead(*(finish(x, y) if finish else posterior_head(posterior, x, y)))
     up = others[0].integers.nbytes
     nearest = nearest_mean_head([site_evidence(each, names) for each in others])
@@ -295,7 +295,7 @@ def evaluate_data_set(
     kind = kinds.cut_kind(load_encoder(home.read_encoder()), root, name, cache)
     if kind is None:
         return None
-    tasks = load_tasks(ZooStore(home.zoo), home.encoder_id())
+    tasks = load_tasks(ZooStore(home.zoo_folder), home.encoder_id())
     priors = fit_variances([task.features for task in tasks], [task.y for task in tasks])
     found = defaultdict(list)
     for draw in range(DRAWS):

@@ -42,7 +42,7 @@ from wg_core.ledger.entries import decode as decode_entry
 from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
 from wg_core.wire import bundle
-from wg_core.wire.protocol import QUERY_STATISTICS
+from wg_core.wire.protocol import QUERY_MESSAGE_TYPE
 from wg_server.fleet import enrolment
 from wg_server.operation import serve as serving
 from wg_server.operation.initialise import free_ports
@@ -69,7 +69,7 @@ def main() -> None:
     parser.add_argument("homes", type=Path, nargs="*")
     words = parser.parse_args()
     if words.be == "server":
-        enrolment.ADDRESS_TRIES_LIMIT = 1_000_000
+        enrolment.ADDRESS_TRIES_PER_MINUTE = 1_000_000
         run_server(ServerHome(words.homes[0]), words.beside)
     elif words.be == "enrol":
         for path in words.homes[1:]:
@@ -167,7 +167,7 @@ def run_campaign(
         peaks = [round(measure.peak_memory(pid), 1) for pid in pids]
     logs = [[json.loads(text) for text in log.read_text().splitlines()] for log in SERVERS]
     lines = [line for log in logs for line in log]
-    question = f"campaign {found.id}: {QUERY_STATISTICS} sent"
+    question = f"campaign {found.id}: {QUERY_MESSAGE_TYPE} sent"
     return {
         "machine": measure.describe_machine(),
         "nodes": len(plants),
@@ -194,13 +194,13 @@ def count_replies(home: ServerHome, found: Campaign) -> dict[str, object]:
     epsilon, releases, charges, forks = found.epsilon, 0, 0, 0
     with ServerStore.open(home) as store:
         for task in found.tasks:
-            own = [each for each in store.releases(task.site) if each.epsilon == epsilon]
+            own = [each for each in store.releases_of_site(task.site) if each.epsilon == epsilon]
             releases += len(own)
             entry = (
                 decode_entry(bundle.decode_statistics(own[0].data).charge_entry) if own else None
             )
             charges += isinstance(entry, Charge) and entry.request_id == task.query_id
-        forks = store.count_forks()
+        forks = store.count_fork_evidence()
     return {
         "state": found.state,
         "sites": dict(Counter(task.state for task in found.tasks)),
@@ -236,7 +236,7 @@ def round_trips(lines: Sequence[dict[str, str]], campaign_id: str) -> list[float
         if line.get("campaign") != campaign_id:
             continue
         when = datetime.fromisoformat(line["time"]).timestamp()
-        if f"{QUERY_STATISTICS} sent" in line["message"]:
+        if f"{QUERY_MESSAGE_TYPE} sent" in line["message"]:
             asked[line["site"]] = min(when, asked.get(line["site"], when))
         elif " released " in line["message"]:
             released[line["site"]] = when

@@ -125,10 +125,10 @@ def run_server(home: ServerHome, beside: int = 0) -> None:
     for name in ("alembic", "flwr", "uvicorn"):  # as wg-server does
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("wg_server").setLevel(logging.INFO)
-    logs.set_log_format(logs.JSON)
+    logs.set_log_format(logs.JSON_FORMAT)
     stop = threading.Event()
     with stop_on_signals(stop):
-        serve_home(home, stop=stop, make_package=make_base_package, beside_port=beside)
+        serve_home(home, stop_event=stop, make_package=make_base_package, additional_port=beside)
 
 
 def make_base_package(

@@ -40,7 +40,7 @@ class QuietNode:
     """Simulated idle node, which asks for work and receives none."""
 
     def __init__(self, home: ClientHome, port: int) -> None:
-        self._key = key_files.load_ec(home.node_key)
+        self._key = key_files.load_ec_key(home.node_key)
         self._public = public_key_to_bytes(self._key.public_key())
         self._context: ssl.SSLContext = link.client_tls_context(home)
         self._port = port

@@ -38,9 +38,9 @@ from bench import measure
 from tests.server import postgres
 
 from wg_core.ledger import witness
-from wg_core.ledger.store import DatasetRecord, Ledger
+from wg_core.ledger.store import DatasetRegistration, Ledger
 from wg_core.ledger.witness import WitnessRefused, WitnessState
-from wg_core.privacy.schema import DIMENSION, default_schema
+from wg_core.privacy.schema import RELEASED_DIMENSION, default_schema
 from wg_core.wire import canonical, signing
 from wg_core.wire.fleet import Envelope
 from wg_core.wire.protocol import Delivery, Receipt, StatisticsQuery
@@ -104,8 +104,8 @@ def prepare(trained_home: Path, folder: Path, count: int) -> None:
         for name in ("zoo", "generator"):
             shutil.rmtree(home / name, ignore_errors=True)
         shutil.copytree(trained_home / "generator", home / "generator")
-        made.encoder.parent.mkdir()
-        shutil.copy(trained_home / "zoo" / made.encoder.name, made.encoder)
+        made.encoder_file.parent.mkdir()
+        shutil.copy(trained_home / "zoo" / made.encoder_file.name, made.encoder_file)
         versions.install_version(made, versions.list_versions(made)[0])  # Whatever its card says
     missing = [n for n in range(count) if not (folder / "plants" / f"{n:05}.json").exists()]
     (folder / "plants").mkdir(exist_ok=True)
@@ -123,7 +123,7 @@ def make_plant(folder: Path, number: int) -> None:  # long: one release, from ke
     signing_key, ledger_key = signing.generate_key(), signing.generate_hybrid_key()
     schema = default_schema(
         encoder=encoder,
-        dimension=DIMENSION,
+        dimension=RELEASED_DIMENSION,
         labels=tuple(f"class {n}" for n in range(CLASSES)),
         clip_radius=1.0,
     )
@@ -139,15 +139,15 @@ def make_plant(folder: Path, number: int) -> None:  # long: one release, from ke
             witness=witness.NamedKey(name, witness_key),
             current_time=int(time.time()),
         )
-        memory.append(signed.state)
-        return signed.lines
+        memory.append(signed.new_state)
+        return signed.cosignature_lines
 
     with tempfile.TemporaryDirectory(dir="/dev/shm") as place:
         path = Path(place) / "ledger.sqlite"
         with Ledger.create(path, origin=origin, key=ledger_key, site=site) as ledger:
             ledger.enrol_witness(name, signing.public_bytes(witness_key))
             ledger.register_dataset(
-                DatasetRecord(
+                DatasetRegistration(
                     name="parts",
                     commitment=hashlib.sha256(site.encode()).hexdigest(),
                     cap_epsilon="8",
@@ -197,9 +197,13 @@ def server_identity(folder: Path) -> tuple[str, str, str, Any]:
 def draw_records(number: int) -> tuple[Any, Any, None]:
     """Draw simulated records: the same classes at all plants, each plant with its own shift."""
     rng = np.random.default_rng((1, number))
-    means = np.random.default_rng(0).normal(0, 0.08, (CLASSES, DIMENSION))
+    means = np.random.default_rng(0).normal(0, 0.08, (CLASSES, RELEASED_DIMENSION))
     y = np.arange(CLASSES * RECORDS) % CLASSES
-    x = means[y] + rng.normal(0, 0.04, DIMENSION) + rng.normal(0, 0.06, (len(y), DIMENSION))
+    x = (
+        means[y]
+        + rng.normal(0, 0.04, RELEASED_DIMENSION)
+        + rng.normal(0, 0.06, (len(y), RELEASED_DIMENSION))
+    )
     return x, y, None
 
 
@@ -226,7 +230,7 @@ class StandIns:
         """Return all sites; see ``FlowerLink``."""
         return {site.name for site in sites}
 
-    def activated(self, site: str) -> float:
+    def last_activation_time(self, site: str) -> float:
         """See ``FlowerLink``."""
         return 0.0
 
@@ -235,10 +239,10 @@ class StandIns:
         message_id = secrets.token_hex(16)
         asked = None
         if envelope.kind == "delivery":
-            asked = canonical.decode(Delivery, envelope.record, subject="delivery")
+            asked = canonical.decode(Delivery, envelope.record, input_name="delivery")
         due = time.monotonic() + self._random.uniform(0, self._pause)
         self._waiting[message_id] = due, (site, asked)
-        request = asked or canonical.decode(StatisticsQuery, envelope.record, subject="query")
+        request = asked or canonical.decode(StatisticsQuery, envelope.record, input_name="query")
         digest = hashlib.sha256(envelope.payload).hexdigest() if asked else ""
         print(site.name, request.request_id, digest, file=self._log)
         return message_id
@@ -347,10 +351,10 @@ def count_irregular_sites(home: Any) -> dict[str, Any]:
         [campaign] = CampaignQueue(store.engine).newest_campaigns()
         generator = versions.read_version(home, campaign.generator).summary.generator
         pools = PoolTable(store.engine, generator)
-        present = pools.pooled_releases().values()
+        present = pools.pooled_releases_by_id().values()
         sums = Counter(row.site for row in present)
         for task in campaign.tasks:
-            digests, releases = sent[task.site], len(list(store.releases(task.site)))
+            digests, releases = sent[task.site], len(list(store.releases_of_site(task.site)))
             if task.state != "delivered" or not (releases and sums[task.site]):
                 lost.append(task.site)
             query, package = digests.pop(task.query_id, None), digests.get(task.delivery_id)
@@ -359,7 +363,7 @@ def count_irregular_sites(home: Any) -> dict[str, Any]:
             if changed or not single or package != {task.package_sha256}:
                 twice.append(task.site)
         lacking = sum(row.used for row in present) - sum(pool.sites for pool in pools.list_pools())
-        states, forks = Counter(task.state for task in campaign.tasks), store.count_forks()
+        states, forks = Counter(task.state for task in campaign.tasks), store.count_fork_evidence()
     row = {"state": campaign.state, "sites": dict(states), "forks": forks}
     return {**row, "lost": lost, "twice": twice, "sums_lack": lacking}
 
@@ -415,8 +419,10 @@ def serve_campaign(  # long: a campaign, its row
         worker.stop()
         spent, peak = processor_seconds() - used, peaks[0]
         campaign = queue.find_campaign(queued.id)
-        packages = [path.stat().st_size for path in home.packages.glob("*.wgw")]
-        database_mb = 0.0 if home.read_config().database else home.database.stat().st_size / 1e6
+        packages = [path.stat().st_size for path in home.packages_folder.glob("*.wgw")]
+        database_mb = (
+            0.0 if home.read_config().database else home.database_file.stat().st_size / 1e6
+        )
     return {
         "sites": dict(Counter(task.state for task in campaign.tasks)),
         "state": campaign.state,
@@ -437,7 +443,7 @@ def package_cost(root: Path, size: int) -> dict[str, float]:
     """Measure the processor time of a package, from the stored release to signed bytes."""
     from wg_server.campaigns import intake
     from wg_server.campaigns.packaging import make_package
-    from wg_server.campaigns.pools import StoredPools
+    from wg_server.campaigns.pools import StoredReleasePools
     from wg_server.fleet.witness import LedgerWitness
     from wg_server.generator import versions
     from wg_server.site.home import ServerHome
@@ -445,7 +451,7 @@ def package_cost(root: Path, size: int) -> dict[str, float]:
 
     home = ServerHome(root)
     generator = versions.usable_version(home).id
-    terms = intake.QueryTerms(encoder=home.encoder_id(), epsilon=EPSILON, delta=DELTA)
+    terms = intake.QueryTerms(encoder_sha256=home.encoder_id(), epsilon=EPSILON, delta=DELTA)
     with ServerStore.open(home) as store:
         if not list(store.sites()):
             enrol(store, root.parent / "plants", size)
@@ -455,10 +461,10 @@ def package_cost(root: Path, size: int) -> dict[str, float]:
                 store.add_release(
                     intake.accept_release(site, data, terms, witness=witness, current_time=number)
                 )
-        pools = StoredPools(home, store)
+        pools = StoredReleasePools(home, store)
         for number in range(PACKAGES):
-            stored = next(store.releases(f"plant-{number % size:05}"))
-            make_package(home, pools, intake.open_recipient(stored), f"{number:032x}", generator)
+            stored = next(store.releases_of_site(f"plant-{number % size:05}"))
+            make_package(home, pools, intake.load_recipient(stored), f"{number:032x}", generator)
             if not number:  # torch is loaded, and the sums are of today
                 began = time.process_time()
     return {"package_processor_ms": round(1e3 * (time.process_time() - began) / (PACKAGES - 1), 3)}
@@ -469,7 +475,7 @@ def enrol(store: Any, plants: Path, size: int) -> None:
 
     rows = [json.loads((plants / f"{n:05}.json").read_text()) for n in range(size)]
     with store.engine.begin() as connection:
-        connection.execute(schema.site.insert(), rows)
+        connection.execute(schema.site_table.insert(), rows)
 
 
 def watch_memory(peaks: list[float]) -> None:

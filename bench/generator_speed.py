@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from tests.bearings import BEARING
 
 from wg_common import weights_package
-from wg_common.catalogue import SAME_FAMILY
+from wg_common.catalogue import SAME_FAMILY_SOURCE
 from wg_common.inference.family_head import FamilyHead, FeatureLayout
 from wg_common.nets.encoder import image_trunk, window_trunk
 from wg_common.nets.encoder.fit import fit_encoder
@@ -66,15 +66,15 @@ def measure_encoding() -> dict[str, float]:
     """Records encoded per second: singly, as for a release, and in batches, as for a prediction."""
     rng = np.random.default_rng(0)
     groups, labels = np.arange(2000) % 5, np.arange(2000) % 3
-    raw = rng.normal(size=(2000, image_trunk.WIDTH)).astype(np.float32)
+    raw = rng.normal(size=(2000, image_trunk.FEATURE_COUNT)).astype(np.float32)
     images = load_encoder(fit_encoder(raw, groups))
-    raw = rng.normal(size=(2000, window_trunk.WIDTH)).astype(np.float32)
+    raw = rng.normal(size=(2000, window_trunk.FEATURE_COUNT)).astype(np.float32)
     signals = load_encoder(fit_encoder(raw, groups, labels, modality="windows"))
     pictures = rng.integers(0, 256, (256, 64, 64, 3), dtype=np.uint8)
     waves = rng.normal(size=(32, 3, 2048)).astype(np.float32)
     found = {
         "images_encoded_per_second": _rate(images.encode_local, pictures),
-        "images_encoded_in_batches_per_second": _rate(images.encode_batched, pictures),
+        "images_encoded_in_batches_per_second": _rate(images.encode_local_batched, pictures),
         "windows_encoded_per_second": _rate(signals.encode_local, waves),
     }
     for name, rate in found.items():
@@ -120,7 +120,7 @@ def measure_sheet_networks() -> dict[str, float]:
     """Seconds for sixteen networks from a data sheet, with untrained weights."""
     sheet, sheet_labels = DataSheet(rotating_machine=BEARING), ("normal", "ball", "inner", "outer")
     simulator = bearing_simulation.BearingSimulator(0)
-    model = MachineModel(simulator.kind, simulator.hidden_size, NetworkSizes()).eval()
+    model = MachineModel(simulator.kind, simulator.hidden_figure_count, NetworkSizes()).eval()
     model.draw_parameters(torch.Generator().manual_seed(0))
     generator = DataSheetGenerator(
         {
@@ -142,7 +142,7 @@ def package_size(generator: HeadGenerator, encoder: Encoder) -> dict[str, float]
     """Bytes of a package's tensors for ten classes, with a family head."""
     others = _pools(generator)
     made = generate_heads(generator, others, LABELS)
-    size = sum(FeatureLayout(encoder.scaled_dimension, encoder.local_blocks).head_block_sizes)
+    size = sum(FeatureLayout(encoder.scaled_dimension, encoder.local_block_sizes).head_block_sizes)
     classes = len(LABELS)
     family = FamilyHead(
         reference=np.zeros((2, size)),
@@ -150,7 +150,7 @@ def package_size(generator: HeadGenerator, encoder: Encoder) -> dict[str, float]
         weight=np.zeros((classes, size)),
         bias=np.zeros(classes),
     )
-    tensors = {c.name: c.tensors for c in made} | {SAME_FAMILY: family.tensors()}
+    tensors = {c.name: c.tensors for c in made} | {SAME_FAMILY_SOURCE: family.tensors()}
     found = len(weights_package.pack_tensors(tensors))
     print(f"package of heads: {found / 1e6:.2f} MB, {classes} classes")
     return {"package_bytes": float(found)}

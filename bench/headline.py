@@ -43,7 +43,7 @@ from scipy.optimize import linear_sum_assignment
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
-from wg_common.inference.posterior import mean_aligned_head
+from wg_common.inference.posterior import mean_aligned_head_fitter
 from wg_common.nets.encoder.module import Encoder, load_encoder
 from wg_core.privacy import calibration
 from wg_server.generator.pipeline import load_tasks
@@ -283,7 +283,7 @@ def product_heads(
         pools = pooling.pools_of_releases(priors, None, [released])
         own = task.few.reshape(-1, x.shape[1])
         posterior = pooling.posterior_from_pools(priors, pools, names)
-        weight, bias = mean_aligned_head(posterior)(own, np.full(len(own), -1))
+        weight, bias = mean_aligned_head_fitter(posterior)(own, np.full(len(own), -1))
         heads.append(np.concatenate([weight, bias[:, None]], axis=1))
     return torch.tensor(np.array(heads), dtype=torch.float32)
 
@@ -423,7 +423,7 @@ def main() -> None:
     photos = tiny_imagenet_features(encoder, options.datasets, cache)
     if photos is None:
         raise SystemExit(f"{options.datasets}: tiny_imagenet is not here")
-    tasks = load_tasks(ZooStore(home.zoo), home.encoder_id())
+    tasks = load_tasks(ZooStore(home.zoo_folder), home.encoder_id())
     rendered = fit_variances([task.features for task in tasks], [task.y for task in tasks])
     families = [cached_rendered_kind(encoder, family, cache) for family in FAMILIES]
     cuts = {name: kinds.cut_kind(encoder, options.datasets, name, cache) for name in DATASETS}

@@ -18,7 +18,7 @@ import numpy as np
 from bench import hostile_release, plants
 from bench.hostile_release import ENCODER, HONEST, MANY_TIMES, Fleet, Records
 
-from wg_client.selection.checks.few_sites import LEAST_SITES
+from wg_client.selection.checks.few_sites import LEAST_SUPPORTING_SITES
 from wg_common.inference import posterior as posteriors
 from wg_common.inference.posterior import SiteEvidence
 from wg_core.privacy.statistics import NoisyStatistics
@@ -98,7 +98,9 @@ def _evaluate_case(
             weight, bias = posteriors.posterior_head(pooled, *own)
             calls = (tx @ weight.T + bias).argmax(axis=1)
             accuracies[word].append(float((calls == ty)[ty < ABSENT_CLASSES].mean()))
-            support_shares[word].append(float((behind[:ABSENT_CLASSES] >= LEAST_SITES).mean()))
+            support_shares[word].append(
+                float((behind[:ABSENT_CLASSES] >= LEAST_SUPPORTING_SITES).mean())
+            )
 
 
 def _exchange_labels(records: Records, repeats: int) -> Records:
@@ -110,10 +112,10 @@ def _accepted_sites(
     priors: ModelVariances, sites: Sequence[SiteEvidence]
 ) -> tuple[list[SiteEvidence], np.ndarray]:
     """Return the accepted other sites with added noise, and how many support each class."""
-    used, behind = [], np.zeros(len(sites[0].counts))
+    used, behind = [], np.zeros(len(sites[0].record_counts))
     for number, site in enumerate(sites[1:], 1):
         by = influence.compare_with_peers(priors, site, [*sites[:number], *sites[number + 1 :]])
         if not by.is_outlier:
-            used.append(replace(site, noise=site.noise + by.noise))
+            used.append(replace(site, noise_variances=site.noise_variances + by.extra_variance))
         behind += by.agreed_classes
     return used, behind

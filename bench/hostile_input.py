@@ -107,7 +107,7 @@ class Forger:
         self._site.register(self._ledger, "parts", secrets.token_bytes(8))  # or it was answered
         request = self._site.request(secrets.token_hex(8), "1")
         paid = self._ledger.charge(request)
-        honest, before = statistics_file.read_unverified(self._site.payload(request))
+        honest, before = statistics_file.read_unverified_release(self._site.payload(request))
         integers = before if integers is None else integers
         said = {"integers_sha256": canonical.sha256_hex(integers.astype("<i8").tobytes()), **fields}
         manifest = dataclasses.replace(honest, **said)
@@ -151,7 +151,9 @@ class Forger:
     ) -> Iterator[tuple[str, Iterator[FileUse]]]:
         """Yield kinds of hostile files, each with functions that send them."""
         honest = self.make_release()
-        manifest, zeros = statistics_file.read_unverified(bundle.decode_statistics(honest).release)
+        manifest, zeros = statistics_file.read_unverified_release(
+            bundle.decode_statistics(honest).release
+        )
         weight, most = manifest.schema.count_weight, np.iinfo(np.int64).max
         counts, sums, _ = manifest.schema.blocks
         impossible = []
@@ -171,7 +173,7 @@ class Forger:
                     self.send_release(np.zeros(1 << 22, np.int64)),
                     self.send_file(b""),
                     self.send_file(honest[: len(honest) // 2]),
-                    self.send_file(honest + bytes(protocol.STATISTICS_LIMIT)),
+                    self.send_file(honest + bytes(protocol.STATISTICS_BYTES_LIMIT)),
                     self.send_file(secrets.token_bytes(1 << 20)),
                 ]
             ),

@@ -31,7 +31,7 @@ from wg_client.models import novelty
 from wg_client.selection.model_selection import SelectionOutcome
 from wg_common.inference.family_head import FeatureLayout
 from wg_common.nets.encoder.fit import fit_encoder
-from wg_common.nets.encoder.module import Encoder, load_encoder, raw_features
+from wg_common.nets.encoder.module import Encoder, compute_raw_features, load_encoder
 from wg_server.zoo.procedural import families
 
 SETS = ("digits", "mnist10k", "fashion_mnist", "neu_det")
@@ -129,8 +129,8 @@ def _fit_encoder() -> bytes:
         drawn += list(families.render_records(family, site, labels, rng))
         groups += [number] * len(labels)
     settings = {"pixels": str(SIDE)}
-    raw = raw_features(drawn, settings=settings)
-    return fit_encoder(raw, np.array(groups), settings=settings)
+    raw = compute_raw_features(drawn, trunk_settings=settings)
+    return fit_encoder(raw, np.array(groups), trunk_settings=settings)
 
 
 def _poison_records(data: _PlantData, side: int) -> tuple[Pictures, Ints]:
@@ -157,7 +157,7 @@ def _evaluate_patch(encoder: Encoder, data: _PlantData, side: int, title: str) -
         return float(right.mean()), float((head.logits(stamped).argmax(axis=1) == 0).mean())
 
     likeness = novelty.fit_novelty_test(
-        own, FeatureLayout(encoder.scaled_dimension, encoder.local_blocks), None
+        own, FeatureLayout(encoder.scaled_dimension, encoder.local_block_sizes), None
     )
     new = float("nan") if likeness is None else float((likeness.likeness(stamped) <= NEW).mean())
     return _build_result(title, outcomes, called, new)

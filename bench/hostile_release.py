@@ -147,7 +147,7 @@ class Fleet:
         self.tests: list[Records] = []
         per_class = [rest[labels[rest] == c] for c in range(len(self.labels))]
         for plant in range(HONEST + 3):
-            camera = cameras.draw_camera(rng, strength=_STRENGTH, is_mounted=False)
+            camera = cameras.draw_camera(rng, strength=_STRENGTH, may_turn=False)
             take = slice(plant * shots, (plant + 1) * shots)
             rows = np.concatenate([found[take] for found in per_class])
             self.own.append((self._camera_features(images, rows, camera, rng), labels[rows]))
@@ -229,7 +229,11 @@ def _accepted_sites(
         (site, influence.compare_with_peers(priors, site, [*sites[:number], *sites[number + 1 :]]))
         for number, site in enumerate(sites)
     ]
-    return [replace(x, noise=x.noise + by.noise) for x, by in judged[1:] if not by.is_outlier]
+    return [
+        replace(x, noise_variances=x.noise_variances + by.extra_variance)
+        for x, by in judged[1:]
+        if not by.is_outlier
+    ]
 
 
 def _accuracy(

@@ -109,7 +109,7 @@ Block = dict[str, float]
 def _measure_times(folder: Path, rounds: int, processes: int) -> tuple[list[Block], list[Block]]:
     encoder = canary_audit._ByteEncoder(dimension=DIMENSION)
     home = make_home(folder / "server")
-    home.encoder.write_bytes(repr(encoder).encode())
+    home.encoder_file.write_bytes(repr(encoder).encode())
     install(home)
     silence: list[Block] = []
     answer: list[Block] = []

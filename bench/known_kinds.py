@@ -202,7 +202,7 @@ def cut_plant(root: Path, name: str, seed: int, cell: Cell) -> CutPlant:
             camera = cameras.draw_camera(
                 np.random.default_rng((seed, 62, 1)),
                 strength=cell.camera_strength,
-                is_mounted=False,
+                may_turn=False,
             )
             pictures = [plants.photograph(p, camera, rng) for p in pictures]
         elif cell.has_foreign_camera:
@@ -219,7 +219,9 @@ def cut_window_plant(root: Path, name: str, seed: int, cell: Cell) -> CutPlant:
         return data
     own, test = (np.stack(list(part[0])).astype(np.float64) for part in (data.own, data.test))
     rng = np.random.default_rng((seed, 62))
-    chain = sensors.draw_sensors(rng, np.eye(own.shape[1]), 1.0, cell.camera_strength, direct=True)
+    chain = sensors.draw_sensor_chain(
+        rng, np.eye(own.shape[1]), 1.0, cell.camera_strength, is_direct=True
+    )
     seen, tests = (list(sensors.measure_signals(rng, part, chain)) for part in (own, test))
     return replace(data, own=(seen, data.own[1]), test=(tests, data.test[1]))
 
@@ -239,7 +241,7 @@ def measure_refusals(
             taken = choose_family(
                 offered_families(made, encoder, local, k), np.full(len(local), -1), k
             )
-            shares.append(float(taken is None or taken.is_refused))
+            shares.append(float(taken is None or taken.is_too_unlike))
     return {f"{REFUSED}, {'other own kinds' if known else 'kinds unknown'}": float(np.mean(shares))}
 
 
@@ -263,23 +265,25 @@ def evaluate_plant(
     made = generate_heads(generator, [], data.labels)
     families = offered_families(made, encoder, local, k)
     family, trunk = choose_family(families, labels, k), plant_trunk(encoder, local)
-    test = encoder.encode_batched(data.test[0]).astype(np.float64)
+    test = encoder.encode_local_batched(data.test[0]).astype(np.float64)
     network = None if family is None else plant_network(family, encoder, records)
-    scores = {REFUSED: float(family is None or family.is_refused)}
+    scores = {REFUSED: float(family is None or family.is_too_unlike)}
     operator = generator.package.operator_families
     if operator is not None and family is not None:
         kinds = [n for n, kind in operator.families.items() if len(kind.labels) >= k]
         place = families.index(family)
-        scores[RIGHT_KIND] = float(family.is_named or kinds[place] == f"{data.name}-0")
+        scores[RIGHT_KIND] = float(family.is_matched_by_name or kinds[place] == f"{data.name}-0")
     for ending, beside in (("", network), (HEAD, None)):
         candidate = None if family is None else family_candidate(family, encoder, trunk, beside)
         candidate = (
-            candidate if may_refuse or candidate is None else replace(candidate, unlikeness=0.0)
+            candidate
+            if may_refuse or candidate is None
+            else replace(candidate, family_unlikeness=0.0)
         )
-        further = [] if beside is None else [beside.module.features(data.test[0])]
+        further = [] if beside is None else [beside.trunk_module.features(data.test[0])]
         seen = np.hstack([test, *further]), data.test[1]
         scores[DELIVERED + ending] = 1 / k
-        if candidate is not None and candidate.has_declared_order:
+        if candidate is not None and candidate.has_declared_row_order:
             scores[DELIVERED + ending] = mean_recall(
                 candidate.trunk.to_local_head(candidate.head), seen
             )
@@ -306,8 +310,8 @@ def _wrong_condition_recall(
     family = offered_families(made, encoder, local, len(data.labels))[0]
     network = plant_network(family, encoder, others)
     candidate = family_candidate(family, encoder, plant_trunk(encoder, local), network)
-    parts = [encoder.encode_batched(data.test[0])]
-    parts += [] if network is None else [network.module.features(data.test[0])]
+    parts = [encoder.encode_local_batched(data.test[0])]
+    parts += [] if network is None else [network.trunk_module.features(data.test[0])]
     seen = np.hstack(parts).astype(np.float64), data.test[1]
     return mean_recall(candidate.trunk.to_local_head(candidate.head), seen)
 

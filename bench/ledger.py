@@ -21,8 +21,8 @@ from pathlib import Path
 from bench import measure
 
 from wg_core.ledger import charging, export, witness
-from wg_core.ledger.commitment import commit
-from wg_core.ledger.store import DatasetRecord, Ledger
+from wg_core.ledger.commitment import commit_to_data
+from wg_core.ledger.store import DatasetRegistration, Ledger
 from wg_core.ledger.witness import WitnessState
 from wg_core.privacy import calibration
 from wg_core.privacy.events import MU_SQUARED_UNIT, PrivacyEvent
@@ -46,9 +46,9 @@ def create_ledger(path: Path) -> tuple[Ledger, Callable[[], bytes]]:
     ledger = Ledger.create(path, origin="bench/1", key=key, site="bench")
     ledger.enrol_witness(WITNESS, signing.public_bytes(watcher))
     ledger.register_dataset(
-        DatasetRecord(
+        DatasetRegistration(
             name="parts",
-            commitment=commit(bytes(32), [b"data"]),
+            commitment=commit_to_data(bytes(32), [b"data"]),
             cap_epsilon="1000",
             cap_delta=DELTA,
         )
@@ -64,8 +64,8 @@ def create_ledger(path: Path) -> tuple[Ledger, Callable[[], bytes]]:
             witness=witness.NamedKey(WITNESS, watcher),
             current_time=int(time.time()),
         )
-        memory = found.state
-        return found.lines
+        memory = found.new_state
+        return found.cosignature_lines
 
     return ledger, lambda: ledger.request_cosignature(WITNESS, call)
 
@@ -78,7 +78,7 @@ def charge_request(number: int, epsilon: float) -> charging.ChargeRequest:
         labels=[f"label-{n}" for n in range(10)],
         clip_radius=1.0,
     )
-    return charging.charge_for_statistics(
+    return charging.make_charge_request(
         schema,
         noise_scale(schema, epsilon, float(DELTA)),
         charging.ReleaseTerms(
@@ -172,7 +172,7 @@ def main() -> None:
         result["build_seconds"] = build_ledger(ledger, options.entries)
         out = folder / "ledger.wgl"
         start = time.perf_counter()
-        export.write(ledger, out)
+        export.write_export(ledger, out)
         result["export_seconds"] = time.perf_counter() - start
         result["export_mb"] = out.stat().st_size / 2**20
         result["verify_export"] = measure_verification(out)

@@ -16,13 +16,13 @@ def local_only_logits(trial: MachineTestSet, plants: SimulatedTestPlants, count:
     Args:
         count: Number of labelled windows per condition for its training.
     """
-    conditions = trial.labelled.shape[1]
+    conditions = trial.labelled_inputs.shape[1]
 
     def read(inputs: Tensor) -> Tensor:
         return plants.view_inputs(inputs, "standardised", trial.templates).readings
 
-    judged = read(trial.judged_inputs).numpy()
-    labelled = read(trial.labelled[:, :, :count].flatten(1, 2)).numpy()
+    judged = read(trial.test_inputs).numpy()
+    labelled = read(trial.labelled_inputs[:, :, :count].flatten(1, 2)).numpy()
     truths = np.repeat(np.arange(conditions), count)
     logits = [
         LogisticRegression(C=_PENALTY, max_iter=300).fit(known, truths).predict_log_proba(new)

@@ -73,7 +73,7 @@ def simulate_plant(kind: str, number: int, seed: int, further_sound: int = 0) ->
     recordings = []
     for _ in range((OWN + TESTS) // RECORDING_WINDOWS):
         recorded = machine
-        if kind == bearing.KIND.name:
+        if kind == bearing.MACHINE_KIND.name:
             loudness = LOUDNESS_SPREAD * torch.randn(machine.severity.shape, generator=draws)
             recorded = dataclasses.replace(machine, severity=machine.severity + loudness)
         recordings.append(simulator.simulate_windows(recorded, RECORDING_WINDOWS)[0])
@@ -134,9 +134,9 @@ def _motor_sheet(figures: list[float]) -> DataSheet:
 
 
 SHEETS: dict[str, Callable[[list[float]], DataSheet]] = {
-    bearing.KIND.name: _bearing_sheet,
-    gearbox.KIND.name: _gearbox_sheet,
-    motor.KIND.name: _motor_sheet,
+    bearing.MACHINE_KIND.name: _bearing_sheet,
+    gearbox.MACHINE_KIND.name: _gearbox_sheet,
+    motor.MACHINE_KIND.name: _motor_sheet,
 }
 
 
@@ -179,4 +179,6 @@ def real_plants(path: Path, seed: int, mixture: str, labelled: int) -> Iterator[
 
 
 def _another_bearing(seed: int) -> DataSheet:
-    return _bearing_sheet(SIMULATORS[bearing.KIND.name](seed).draw_machines(1).figures[0].tolist())
+    return _bearing_sheet(
+        SIMULATORS[bearing.MACHINE_KIND.name](seed).draw_machines(1).figures[0].tolist()
+    )

@@ -44,7 +44,7 @@ from torch import Tensor
 from wg_client.data.recipient import EncodedRecords
 from wg_client.fitting.linear_head import LinearHead, head_from_tensors
 from wg_client.methods import registry
-from wg_client.methods.base import SHEET_LIMIT, FittedMethod, PlantRecords, PreparedPackage
+from wg_client.methods.base import SHEET_FIT_LIMIT, FittedMethod, PlantRecords, PreparedPackage
 from wg_client.methods.names import GENERATED, LOCAL_ONLY
 from wg_client.methods.package import prepare_package
 from wg_client.methods.sheet_fit import measure_sheet_fit
@@ -54,7 +54,7 @@ from wg_common import catalogue
 from wg_common.catalogue import InputScaling
 from wg_common.inference.family_head import FeatureLayout
 from wg_common.machines import bearing
-from wg_common.machines.registry import declared_kind
+from wg_common.machines.registry import declared_machine_kind
 from wg_common.modalities.windows import Windows
 from wg_common.nets import network, spectrum_lines
 from wg_common.nets.encoder.module import load_encoder
@@ -78,7 +78,7 @@ VETOED, VETOED_WRONG = "own sheet in doubt", "another's in doubt"
 SIMULATED, MOSTLY_SOUND = "simulated", "simulated, 9 in 10 sound"
 SAMPLE_TAKEN = "a sample taken"
 OWN_SHEET, ANOTHER_SHEET = "own sheet", "another machine's sheet"
-POLICY = AcceptanceConfig(standard_errors=Windows().standard_errors)
+POLICY = AcceptanceConfig(standard_errors=Windows().default_standard_errors)
 WEIGHTS = {f"{weight:g}": weight for weight in (0.5, 2.0, 8.0)}
 DELIVERED = "delivered"
 SOURCES = ("kept: delivered", "kept: trained on", "kept: local-only")
@@ -99,7 +99,7 @@ def main() -> None:
     parser.add_argument("--mixtures", nargs="+", choices=MIXTURES, default=MIXTURES)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--processes", type=int, default=1)
-    parser.add_argument("--kind", choices=tuple(SHEETS), default=bearing.KIND.name)
+    parser.add_argument("--kind", choices=tuple(SHEETS), default=bearing.MACHINE_KIND.name)
     parser.add_argument("--weights", action="store_true", help="Of a delivered network's word.")
     parser.add_argument("--vetoes", action="store_true", help="Fits of sheets alone.")
     parser.add_argument("--table", type=Path)
@@ -129,7 +129,7 @@ def requested_plants(options: argparse.Namespace) -> Iterator[tuple[str, int, in
     """Yield mixture, number and seed of each requested plant whose data are available."""
     for mixture in (SIMULATED,) if options.weights else (SIMULATED, MOSTLY_SOUND):
         yield from ((mixture, number, options.seed) for number in range(options.machines))
-    if options.vetoes or options.kind != bearing.KIND.name:
+    if options.vetoes or options.kind != bearing.MACHINE_KIND.name:
         return
     if not (options.datasets / "cwru_de/data.npz").is_file():
         print("cwru_de: not here, left out")
@@ -195,7 +195,7 @@ def _load_home(root: Path) -> tuple[bytes, DataSheetGenerator]:
 def measure_vetoes(generate: Generate, plant: MachinePlant) -> dict[str, float]:
     """Measure the fit of a plant's own and another machine's sheet, and whether it is refused."""
     found: dict[str, float] = {}
-    architecture = catalogue.SPECTRUM_LINES
+    architecture = catalogue.SPECTRUM_LINES_NETWORK
     batch = network.prepare_batch(architecture, list(plant.own[0]))
     for sheet, fit, vetoed in (
         (plant.sheet, OWN_FIT, VETOED),
@@ -206,7 +206,7 @@ def measure_vetoes(generate: Generate, plant: MachinePlant) -> dict[str, float]:
         module = network.load_trunk(architecture, trunk)
         value = measure_sheet_fit(architecture, module, head_from_tensors(candidate.tensors), batch)
         if value is not None:
-            found |= {fit: value, vetoed: float(value < SHEET_LIMIT)}
+            found |= {fit: value, vetoed: float(value < SHEET_FIT_LIMIT)}
     return found
 
 
@@ -259,7 +259,7 @@ class PlantEvaluation:
                 scaled_width=encoder.scaled_dimension,
                 clip_radius=CLIP_RADIUS,
             ),
-            layout=FeatureLayout(encoder.scaled_dimension, encoder.local_blocks),
+            layout=FeatureLayout(encoder.scaled_dimension, encoder.local_block_sizes),
             encoder_package=encoder_package,
         )
 
@@ -295,7 +295,7 @@ class PlantEvaluation:
         for name, weight in WEIGHTS.items():
             with (
                 patch.object(registry, "METHODS", fits),
-                patch.object(precedence, "HEAD_START", weight),
+                patch.object(precedence, "HEAD_START_SCORE", weight),
             ):
                 kept[name] = select_model(records, package, POLICY).kept_name
         models = {fit.name: fit.model for fit in fits}
@@ -309,7 +309,7 @@ class PlantEvaluation:
         if self._encoded is None:  # The trunk behind the encoder needs no label
             trunk = records.plant_trunk
             encoder = self._encoder if trunk is None else self._encoder.with_plant_trunk(trunk)
-            self._encoded = encoder.encode_batched(tests)
+            self._encoded = encoder.encode_local_batched(tests)
         network_features = package.network.module.features(tests)
         features = np.hstack([self._encoded, network_features]).astype(np.float64)
         return {
@@ -335,8 +335,8 @@ class PlantEvaluation:
             Candidate(
                 name=candidate.name,
                 source=candidate.source,
-                architecture=catalogue.SPECTRUM_LINES,
-                inputs=candidate.inputs,
+                architecture=catalogue.SPECTRUM_LINES_NETWORK,
+                inputs=candidate.input_scaling,
             )
             for candidate in made
         )
@@ -355,19 +355,19 @@ def _delivered_accuracies(model: MachineModel, plant: MachinePlant) -> dict[str,
 
     Standardised inputs are standardised by the plant's own windows.
     """
-    architecture = catalogue.SPECTRUM_LINES
+    architecture = catalogue.SPECTRUM_LINES_NETWORK
     own, test = (network.prepare_batch(architecture, list(x[0])) for x in (plant.own, plant.test))
     by_treatment: dict[InputScaling, Tensor] = {
         "raw": torch.from_numpy(test),
-        "standardised": spectrum_lines.standardise_by(
+        "standardised": spectrum_lines.standardise_inputs(
             torch.from_numpy(test),
             torch.from_numpy(own.mean(axis=0)),
             torch.from_numpy(own.std(axis=0)),
         ),
     }
-    kind = declared_kind(plant.sheet)
+    kind = declared_machine_kind(plant.sheet)
     figures = kind.read_figures(plant.sheet)
-    templates, scores = kind.templates(figures), {}
+    templates, scores = kind.line_templates(figures), {}
     with torch.inference_mode():
         for scaling in INPUT_SCALINGS:
             view = WindowInputs.from_inputs(by_treatment[scaling][None], templates)
@@ -427,7 +427,7 @@ def table(rows: list[Row]) -> Iterator[str]:
 
 def weight_table(rows: list[Row]) -> Iterator[str]:
     """Tabulate the selected models by weight of a delivered network, and the differences."""
-    results, present = Results(rows), f"{precedence.HEAD_START:g}"
+    results, present = Results(rows), f"{precedence.HEAD_START_SCORE:g}"
     others = [name for name in WEIGHTS if name != present]
     yield from markdown(
         (
@@ -458,7 +458,7 @@ def weight_table(rows: list[Row]) -> Iterator[str]:
 def veto_table(rows: list[Row]) -> Iterator[str]:
     """Tabulate the fits of true and of wrong sheets, and the number below some limits."""
     lowest = min(row["scores"][OWN_FIT] for row in rows)
-    limits = (SHEET_LIMIT, lowest, 4 / 3 * lowest)
+    limits = (SHEET_FIT_LIMIT, lowest, 4 / 3 * lowest)
     cells = sorted({row["cell"] for row in rows})
     lines = []
     for cell in cells:

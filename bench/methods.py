@@ -114,7 +114,7 @@ class PlantDraw:
             dimension,
             others_released=bool(self.other_releases),
             groups=self.groups,
-            policy=AcceptanceConfig(standard_errors=find_modality(kind).standard_errors),
+            policy=AcceptanceConfig(standard_errors=find_modality(kind).default_standard_errors),
         )
 
 

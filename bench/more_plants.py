@@ -18,7 +18,7 @@ from bench.plants import Floats, Images, Ints, load_images, photograph, simulate
 from bench.plants import split_groups as cut_by_groups
 from numpy.typing import NDArray
 
-from wg_common.inference.posterior import Posterior, mean_aligned_head, posterior_head
+from wg_common.inference.posterior import Posterior, mean_aligned_head_fitter, posterior_head
 from wg_common.modalities import cameras
 from wg_common.nets.encoder.module import Encoder, load_encoder
 from wg_server.generator.pipeline import load_tasks
@@ -40,7 +40,7 @@ def plant_features(
 ) -> tuple[Floats, Ints]:
     """Encode a plant's records: ``records`` per class, seen through its own camera."""
     rng = np.random.default_rng((number, 5))
-    camera = cameras.draw_camera(rng, strength=0.6, is_mounted=False)
+    camera = cameras.draw_camera(rng, strength=0.6, may_turn=False)
     of_class = [rng.permutation(rows[labels[rows] == k])[:records] for k in np.unique(labels[rows])]
     chosen = np.concatenate(of_class)
     pictures = [photograph(images[row], camera, rng) for row in chosen]
@@ -98,7 +98,7 @@ def cell_accuracies(
     nothing = np.full(len(y), -1)
     half = np.where((y % 2 == 0) & (np.arange(len(y)) % 2 == 0), y, -1)
     return {
-        "no labels": right(mean_aligned_head(pooled_posterior)(x, nothing), everything),
+        "no labels": right(mean_aligned_head_fitter(pooled_posterior)(x, nothing), everything),
         "classes never seen": right(
             posterior_head(pooled_posterior, x, half), np.flatnonzero(test_y % 2 == 1)
         ),
@@ -114,7 +114,7 @@ def main() -> None:
     asked = parser.parse_args()
     home = ServerHome(asked.home)
     encoder, encoder_id = load_encoder(home.read_encoder()), home.encoder_id()
-    priors = fit_public_priors(load_tasks(ZooStore(home.zoo), encoder_id)).priors
+    priors = fit_public_priors(load_tasks(ZooStore(home.zoo_folder), encoder_id)).priors
     found = defaultdict(list)
     for name in asked.datasets.split(","):
         accuracies = measure_data_set(encoder, priors, asked.data, name)

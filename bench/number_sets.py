@@ -67,7 +67,7 @@ def evaluate_channels(path: Path, seed: int) -> list[dict[str, float]]:
         }
         best = min(one.error for name, one in by_method.items() if name != OURS)
         row = {name: one.error / best for name, one in by_method.items()}
-        inside = np.abs(predictions[OURS] - values[test]) <= model.half_width
+        inside = np.abs(predictions[OURS] - values[test]) <= model.interval_half_width
         rows.append({**row, "coverage": float(inside.mean()), "R²": by_method[OURS].r2})
     return rows
 

@@ -384,7 +384,7 @@ def measure_accuracy(home: ClientHome, test: Path, labels: tuple[str, ...]) -> R
     except WgError:
         return {}
     records = predict.load_records(test, labels)
-    seen = predict.encode_records(home, manifest, records)
+    seen = predict.compute_model_inputs(home, manifest, records)
     names = {entry.name for entry in manifest.models}
     return {
         f"accuracy of {name}": float(

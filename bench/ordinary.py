@@ -33,10 +33,10 @@ _AUGMENTATION = v2.Compose(
 
 
 def augment_site(
-    records: list[Record], modality: str, site: int, rng: np.random.Generator
+    records: list[Record], modality: str, site_number: int, rng: np.random.Generator
 ) -> list[Record]:
     """Augment each record; every tenth site is unchanged, as in ``simulate_site``."""
-    if site % 10 == 0:
+    if site_number % 10 == 0:
         return records
     torch.manual_seed(int(rng.integers(2**31)))
     return [_augment_image(np.asarray(record)) for record in records]
@@ -63,10 +63,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--home", type=Path, required=True)
     parser.add_argument("--plan", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=networks.TRAINING_STEPS)
+    parser.add_argument("--steps", type=int, default=networks.TRAINING_STEP_COUNT)
     parser.add_argument("--product", action="store_true", help="the product's augmentation")
     options = parser.parse_args()
-    networks.TRAINING_STEPS = options.steps
+    networks.TRAINING_STEP_COUNT = options.steps
     if not options.product:
         sources.simulate_site = augment_site
         Images.augment_retakes = augment_retakes  # type: ignore[method-assign]

@@ -196,7 +196,7 @@ def _cut(
         power = strength if part < 2 else 0.6
         if power:
             camera_rng = np.random.default_rng((seed, 3, max(part, 1)))
-            camera = cameras.draw_camera(camera_rng, strength=power, is_mounted=False)
+            camera = cameras.draw_camera(camera_rng, strength=power, may_turn=False)
             pictures = [photograph(p, camera, own_rng) for p in pictures]
         y = np.array([lookup[int(labels[row])] for row in kept], dtype=np.int64)
         found.append((encoder.encode_local(pictures).astype(np.float64), y))

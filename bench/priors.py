@@ -39,7 +39,7 @@ from bench.tables import markdown
 from scipy.special import log_softmax, logsumexp, softmax
 
 from wg_client.fitting.linear_head import LinearHead
-from wg_common.inference.posterior import SiteEvidence, mean_aligned_head, posterior_head
+from wg_common.inference.posterior import SiteEvidence, mean_aligned_head_fitter, posterior_head
 from wg_common.nets.encoder import package as encoders
 from wg_common.nets.encoder.module import Encoder, load_encoder
 from wg_server.generator.pipeline import load_tasks
@@ -156,7 +156,11 @@ def completed_head(case: Case, mean: Floats | None = None) -> Head:
     """Compute the head that a plant completes, optionally about another mean ``[K, d]``."""
     posterior = case.posterior if mean is None else shift_mean(case.posterior, mean)
     x, y = case.plant_records
-    return mean_aligned_head(posterior)(x, y) if y.max() < 0 else posterior_head(posterior, x, y)
+    return (
+        mean_aligned_head_fitter(posterior)(x, y)
+        if y.max() < 0
+        else posterior_head(posterior, x, y)
+    )
 
 
 def head_fit(case: Case, head: Head) -> float:
@@ -186,7 +190,9 @@ def mixture_deviations(
     and each class is one of its classes, or new; without enough evidence the result is BLUP's.
     """
     posterior = case.posterior
-    noise = np.array([s.noise[:, None] + posterior.within / s.counts[:, None] for s in evidence])
+    noise = np.array(
+        [s.noise_variances[:, None] + posterior.within / s.record_counts[:, None] for s in evidence]
+    )
     weight = 1 / (noise + posterior.ratio)
     means = np.array([site.means @ posterior.basis for site in evidence])
     seen = (weight * means).sum(axis=0) / weight.sum(axis=0)
@@ -310,8 +316,8 @@ def main() -> None:
     torch.set_num_threads(1)
     home = ServerHome(options.home)
     package = home.read_encoder()
-    encoder, tasks = load_encoder(package), load_tasks(ZooStore(home.zoo), home.encoder_id())
-    fitted = fit_public_priors(tasks, encoders.projection_of_texts(package))
+    encoder, tasks = load_encoder(package), load_tasks(ZooStore(home.zoo_folder), home.encoder_id())
+    fitted = fit_public_priors(tasks, encoders.read_text_projection(package))
     started = time.monotonic()
     networks = train_denoiser(fitted, tasks)
     training = time.monotonic() - started

@@ -46,8 +46,8 @@ def time_releases() -> None:
     summed = best_seconds(lambda: exact_statistics(schema, x, y))
     noised = best_seconds(lambda: mechanism.add_noise(exact, sigma))
     print(
-        f"release: {schema.length} entries; exact sums of 10,000 records {summed:.3f} s, noise"
-        f" {noised:.4f} s"
+        f"release: {schema.vector_length} entries; exact sums of 10,000 records {summed:.3f} s,"
+        f" noise {noised:.4f} s"
     )
 
 

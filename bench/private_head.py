@@ -112,13 +112,15 @@ def mean_figures(features: Floats, labels: Ints, count: int) -> dict[str, Floats
 def train_heads(features: Floats, labels: Ints, rows: Ints) -> dict[str, Head]:
     """Train heads on some rows, without privacy and at each epsilon, by name."""
     x, y = features[rows].astype(np.float32), labels[rows]
-    records = LabelledFeatures(features=x, labels=y, classes=int(labels.max()) + 1)
+    records = LabelledFeatures(features=x, labels=y, class_count=int(labels.max()) + 1)
     heads: dict[str, Head] = {NO_PRIVACY: train_regression(features[rows], y)}
     for epsilon in EPSILONS:
         sigma = DEFAULT_STEPS**0.5 * (1 << GRID_BITS) / calibration.largest_mu(epsilon, DELTA)
         charged = ChargedGradientSums(records.rows_by_unit(), sigma, DEFAULT_STEPS)
         heads[f"epsilon {epsilon:g}"] = private_head.train_private_head(records, charged)
-        heads[f"epsilon {epsilon:g}, nearest mean"] = nearest_mean(x, y, records.classes, epsilon)
+        heads[f"epsilon {epsilon:g}, nearest mean"] = nearest_mean(
+            x, y, records.class_count, epsilon
+        )
     return heads
 
 

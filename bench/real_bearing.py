@@ -68,10 +68,10 @@ def test_sets(path: Path, reading_map: ReadingMap, seed: int) -> Iterator[Machin
                 figures=bearing.read_figures(bearing_sheet(speed)),
                 hidden_figures=torch.zeros(1, 0),
                 templates=templates,
-                judged_inputs=inputs[held][None],
+                test_inputs=inputs[held][None],
                 labels=data["y_type"][held],
-                weights=balanced_weights(data["y_type"][held], data["group"][held]),
-                labelled=torch.stack([records[rows] for rows in labelled])[None],
+                window_weights=balanced_weights(data["y_type"][held], data["group"][held]),
+                labelled_inputs=torch.stack([records[rows] for rows in labelled])[None],
                 plants={
                     mixture: _plant(records, numbers, _record_weights(conditions, share))
                     for mixture, share in SOUND_SHARES.items()
@@ -106,7 +106,7 @@ def _record_weights(conditions: Tensor, sound: float) -> Tensor:
 def _plant(records: Tensor, numbers: Tensor, shares: Tensor) -> SimulatedTestPlants:
     mean, square = shares @ records, shares @ records.square()
     return SimulatedTestPlants(
-        numbers=(shares @ numbers)[None],
-        mean=mean[None],
-        spread=(square - mean.square()).clamp(min=0).sqrt()[None],
+        feature_means=(shares @ numbers)[None],
+        input_means=mean[None],
+        input_spreads=(square - mean.square()).clamp(min=0).sqrt()[None],
     )

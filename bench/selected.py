@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 
 from wg_client.data.recipient import EncodedRecords
 from wg_client.fitting.family_features import append_family_logits
-from wg_client.fitting.finetune import constant_base_head, fit_finetuned
+from wg_client.fitting.finetune import constant_base_fitter, fit_finetuned
 from wg_client.fitting.folds import Folds, stratified_folds
 from wg_client.fitting.linear_head import LinearHead
-from wg_client.fitting.trunk_features import TrunkFeatures, encoder_features
+from wg_client.fitting.trunk_features import TrunkFeatures, scale_encoder_features
 from wg_client.methods import names, operator_families
 from wg_client.methods.base import DeliveredCandidate, PlantNetwork, PlantRecords, PreparedPackage
 from wg_client.methods.operator_families import DeliveredFamily
@@ -36,8 +36,8 @@ AS_DELIVERED = (names.HANDED_ON, names.GENERATED)  # Methods that tables show am
 
 def plant_trunk(encoder: Encoder, local: NDArray[np.floating]) -> TrunkFeatures:
     """Encoder's trunk with a plant's local features."""
-    blocks = encoder.local_blocks, encoder.trunk_blocks
-    return encoder_features(local, encoder.dimension, encoder.scaled_dimension, *blocks)
+    blocks = encoder.local_block_sizes, encoder.trunk_block_counts
+    return scale_encoder_features(local, encoder.dimension, encoder.scaled_dimension, *blocks)
 
 
 def select_for_plant(
@@ -67,12 +67,12 @@ def select_for_plant(
             all_labels=labels,
             class_count=k,
             encoder_features=trunk,
-            units=None if groups is None else [str(group) for group in groups],
+            privacy_units=None if groups is None else [str(group) for group in groups],
         ),
         PreparedPackage(
             candidates=[] if family is None else [family],
             posterior=posterior_from_tensors(posterior, k, dimension),
-            others_released=others_released,
+            other_sites_released=others_released,
         ),
         policy,
     )
@@ -85,14 +85,14 @@ def offered_families(
     classes: int,
 ) -> list[DeliveredFamily]:
     """Return the operator's families among the candidates, with features ``[n, D]`` of a plant."""
-    layout = FeatureLayout(encoder.scaled_dimension, encoder.local_blocks)
+    layout = FeatureLayout(encoder.scaled_dimension, encoder.local_block_sizes)
     features = EncodedRecords(
         local_features=local.astype(np.float32),
         released_width=encoder.dimension,
         scaled_width=encoder.scaled_dimension,
         clip_radius=CLIP_RADIUS,
     )
-    architecture = find_modality(encoder.modality).head
+    architecture = find_modality(encoder.modality).head_architecture
     return [
         operator_families.read_family(
             PackedCandidate(name=c.name, source=c.source, architecture=architecture),
@@ -130,7 +130,9 @@ def plant_network(
     sent = family_network.unpack_network(
         family.network_tensors, architecture, len(family.head.bias)
     )
-    return None if sent is None else standardise_network(sent, plant_records, encoder.settings)
+    return (
+        None if sent is None else standardise_network(sent, plant_records, encoder.trunk_settings)
+    )
 
 
 def selected_heads(outcome: SelectionOutcome) -> dict[str, LinearHead]:
@@ -154,7 +156,7 @@ def train_locally(
 ) -> LinearHead:
     """Train a head locally on records that lack some classes."""
     mass = len(missing) / len(head.bias)
-    return fit_finetuned(constant_base_head(head), x, y, label_folds(y), unseen_mass=mass).head
+    return fit_finetuned(constant_base_fitter(head), x, y, label_folds(y), unseen_mass=mass).head
 
 
 def head_accuracy(head: LinearHead, test: tuple[Floats, Ints]) -> float:

@@ -213,7 +213,7 @@ def predict_cases(cases: Sequence[published.PublishedCase]) -> list[PredictedCas
     for case in cases:
         others = [other for other in cases if _data_set(other) != _data_set(case)]
         try:
-            told = published.estimate_gain(others, case.facts, case.epsilon, case.sites)
+            told = published.estimate_joining_gain(others, case.facts, case.epsilon, case.sites)
         except DataError:
             continue
         found.append((case, told))

@@ -63,7 +63,7 @@ class Rivals(nn.Module):
         unit = shipped.network.unit
         self.unit, self.shipped, self.rivals = unit, shipped, nn.ModuleDict()
         for name, scaling in itertools.product((FIXED, SHEET), (RAW, STANDARDISED)):
-            stated = unit.condition_size if name == SHEET else 0
+            stated = unit.figure_feature_count if name == SHEET else 0
             network = three_layer_network(unit.reading_count + stated, WIDTH, len(unit.quantities))
             self.rivals[f"{name}, {scaling}"] = network
         draw_parameters(self.rivals, torch.Generator().manual_seed(seed))
@@ -73,11 +73,13 @@ class Rivals(nn.Module):
         stated = self.unit.figure_features(plants.figures)[:, None]
         rows = {}
         for name, network in self.rivals.items():
-            inputs = plants.raw_readings if name.endswith(RAW) else plants.readings
+            inputs = plants.raw_readings if name.endswith(RAW) else plants.standardised_readings
             if name.startswith(SHEET):
                 inputs = torch.cat([inputs, stated.expand(-1, inputs.shape[1], -1)], dim=2)
             rows[name] = network(inputs)
-        rows[SHIPPED] = self.shipped.network(plants.readings, plants.figures, statistics)
+        rows[SHIPPED] = self.shipped.network(
+            plants.standardised_readings, plants.figures, statistics
+        )
         return rows
 
 
@@ -137,7 +139,7 @@ def unseen_unit_errors(model: Rivals, seed: int) -> Rows:
     released = plants.simulate_releases(model.shipped.map, RELEASE_EPSILON, generator)
     exact = plants.simulate_releases(model.shipped.map, 0, generator)
     rows, truths = model(plants, released), plants.true_scores
-    network, known = model.shipped.network, plants.readings
+    network, known = model.shipped.network, plants.standardised_readings
     for name, statistics in (
         ("delivered, another unit's statistic", released.shift_by_one()),
         ("delivered, no statistic", absent_statistics(UNITS)),
@@ -168,11 +170,11 @@ def selected_model_errors(model: Rivals, seed: int, values: int, count: int) -> 
     simulator = PROCESS_SIMULATORS[model.unit.name](seed + 203)
     plants = sensor_training.draw_plants(simulator, count, values + TEST_WINDOWS, PLANT_RECORDS)
     released = plants.simulate_releases(model.shipped.map, RELEASE_EPSILON, generator)
-    scores = model.shipped.network(plants.readings, plants.figures, released)
+    scores = model.shipped.network(plants.standardised_readings, plants.figures, released)
     errors: dict[str, list[float]] = {"local-only": [], "delivered": [], "kept": []}
     recordings = np.arange(values)  # Windows are drawn one by one
     for row, place in itertools.product(range(count), range(len(model.unit.quantities))):
-        features = plants.readings[row].double().numpy()
+        features = plants.standardised_readings[row].double().numpy()
         truths, delivered = (
             part[row, :, place].double().numpy() for part in (plants.true_scores, scores)
         )
@@ -200,7 +202,10 @@ def selected_table(model: Rivals, seed: int) -> Iterator[str]:
         rows = selected_model_errors(model, seed, values, count)
         for place, quantity in enumerate(unit.quantities):
             means = {name: float(part[:, place].mean()) for name, part in rows.items()}
-            cells = [f"{100 * math.sqrt(mean) / quantity.scale:.2f}" for mean in means.values()]
+            cells = [
+                f"{100 * math.sqrt(mean) / quantity.log_ratio_factor:.2f}"
+                for mean in means.values()
+            ]
             better = min(("local-only", "delivered"), key=means.__getitem__)
             over, error = variance_ratio(rows["kept"][:, place], rows[better][:, place])
             cells.append(f"{over:.2f} ± {error:.2f}")
@@ -223,7 +228,7 @@ def quantity_table(unit: ProcessUnit, rows: Rows) -> Iterator[str]:
         yield "| method | error, % | R² within units | ratio |"
         yield "|---|---|---|---|"
         for name, errors in rows.items():
-            error = 100 * math.sqrt(float(errors[:, place].mean())) / quantity.scale
+            error = 100 * math.sqrt(float(errors[:, place].mean())) / quantity.log_ratio_factor
             gain, deviation = variance_ratio(rows[SHIPPED][:, place], errors[:, place])
             within = 1 - float(errors[:, place].mean() / spread)
             yield f"| {name} | {error:.2f} | {within:.3f} | {gain:.2f} ± {deviation:.2f} |"

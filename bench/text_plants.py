@@ -186,7 +186,7 @@ def cut_texts(encoder: Encoder, path: Path, seed: int) -> TextPlants:
         records = [np.array(text) for text, _ in some]
         if site:
             records = Texts().augment_site(records, 0.7, np.random.default_rng((seed, 82, site)))
-        x = encoder.encode_batched(records).astype(np.float64)
+        x = encoder.encode_local_batched(records).astype(np.float64)
         return x, np.array([label for _, label in some], dtype=np.int64)
 
     parts = tuple(encoded(some, site) for site, some in enumerate(dealt))
@@ -224,7 +224,7 @@ def evaluate_plant(
     scores: dict[str, float] = {}
     for end, parts in (
         ("names", generator.package),
-        ("plain", replace(generator.package, names=None)),
+        ("plain", replace(generator.package, name_regression=None)),
     ):
         pools = pooling.pools_of_releases(parts.priors, own, others)
         made = generate_heads(HeadGenerator("", parts), pools, labels)
@@ -234,7 +234,7 @@ def evaluate_plant(
         scores[f"blup-{end}"] = head_accuracy(finished, data.test)
         if end == "names":
             try:
-                policy = AcceptanceConfig(standard_errors=Texts.standard_errors)
+                policy = AcceptanceConfig(standard_errors=Texts.default_standard_errors)
                 outcome = select_for_plant(
                     made,
                     plant_trunk(encoder, x),
@@ -275,7 +275,10 @@ def draw_rows(y: Ints, shots: int, unseen_classes: Ints, rng: np.random.Generato
 
 def nearest_mean_head(evidence: Sequence[SiteEvidence]) -> LinearHead:
     """Nearest-mean head from class means, pooled over sites with inverse-variance weights."""
-    weight = np.stack([site.present / (site.noise + 0.01) for site in evidence]) + 1e-9
+    weight = (
+        np.stack([site.presence_probabilities / (site.noise_variances + 0.01) for site in evidence])
+        + 1e-9
+    )
     means = np.einsum("sk,skd->kd", weight, np.stack([site.means for site in evidence]))
     means /= weight.sum(axis=0)[:, None]
     return LinearHead(means, -0.5 * (means**2).sum(axis=1))

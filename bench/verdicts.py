@@ -25,18 +25,18 @@ from numpy.typing import NDArray
 
 from wg_client.fitting.linear_head import Floats
 from wg_client.fitting.sure_calls import (
+    LARGEST_SURE_CALL_BOUND,
     UNREACHABLE_THRESHOLD,
-    WRONG_LIMIT,
-    bounded_error_share,
     cap_probabilities,
-    supported_probability,
+    largest_supported_probability,
+    provable_wrong_share,
     sure_call_threshold,
 )
-from wg_client.fitting.trunk_features import encoder_features
+from wg_client.fitting.trunk_features import scale_encoder_features
 from wg_client.methods.base import PlantRecords
 from wg_client.models import novelty
 from wg_client.models.acceptance import score_probabilities
-from wg_client.models.adoption import INITIAL_MISSED_SHARE, INITIAL_THRESHOLD
+from wg_client.models.adoption import INITIAL_DEFECT_THRESHOLD, INITIAL_MISSED_DEFECT_SHARE
 from wg_client.models.passing import OutOfFoldEvidence, defect_log_odds, fit_pass_rule
 from wg_common.inference.family_head import FeatureLayout
 from wg_common.modalities.registry import find_modality
@@ -89,7 +89,7 @@ def evaluate_missing(folders: Sequence[Path], kind: str, names: Sequence[str], r
     if all(f"{name} {LABELS[0]} 0" in rows for name in cuts):
         return
     encoder = unfitted_encoder(kind)
-    encoded = {name: encoder.encode_batched(list(one.records)) for name, one in cuts.items()}
+    encoded = {name: encoder.encode_local_batched(list(one.records)) for name, one in cuts.items()}
     for name, here in cuts.items():
         if f"{name} {LABELS[0]} 0" in rows:
             continue
@@ -124,7 +124,7 @@ def append_foreign(
         if encoder.modality == Windows.name:
             shape = here.records.shape[1:]
             strangers = [_reshaped(one.records[row], shape) for row in chosen]
-            parts.append(encoder.encode_batched(strangers))
+            parts.append(encoder.encode_local_batched(strangers))
         else:
             strangers = [one.records[row] for row in chosen]
             parts.append(encoded[other][chosen])
@@ -150,20 +150,20 @@ def _fit_plant(
 ) -> tuple[PlantRecords, NDArray[np.float32]]:
     """Return the plant, and the features of all records with those of the trunk that it fits."""
     kind = find_modality(encoder.modality)
-    layout = encoder.scaled_dimension, encoder.local_blocks, encoder.trunk_blocks
+    layout = encoder.scaled_dimension, encoder.local_block_sizes, encoder.trunk_block_counts
     own = list(data.records[labelled])
-    if kind.plant_trunk:
+    if kind.fits_plant_trunk:
         fitted_trunk = PlantTrunk.fit(own)
         further = plant_features(fitted_trunk, kind.name, list(records))
         features = np.hstack([features, further])
-        layout = layout[0], *fitted_trunk.layout(*layout[1:])
-    trunk = encoder_features(features[labelled], encoder.dimension, *layout)
+        layout = layout[0], *fitted_trunk.extend_layout(*layout[1:])
+    trunk = scale_encoder_features(features[labelled], encoder.dimension, *layout)
     patterns = kind.repetition_keys(own)
     plant = PlantRecords(
         all_labels=data.labels[labelled],
         class_count=int(data.labels.max()) + 1,
         encoder_features=trunk,
-        units=None if patterns else [str(group) for group in data.groups[labelled]],
+        privacy_units=None if patterns else [str(group) for group in data.groups[labelled]],
         repetition_keys=patterns,
     )
     return plant, features
@@ -191,22 +191,22 @@ def count_verdicts(
     x = features[asked].astype(np.float64)
     is_own = np.arange(len(x)) < data.is_test.sum()
     logits = trunk.to_local_head(fitted.head).logits(x)
-    chances = cap_probabilities(logits, supported_probability(len(plant.evaluated_labels)))
-    layout = FeatureLayout(encoder.scaled_dimension, encoder.local_blocks)
-    test = novelty.fit_novelty_test(features[labelled], layout, plant.units)
+    chances = cap_probabilities(logits, largest_supported_probability(len(plant.evaluated_labels)))
+    layout = FeatureLayout(encoder.scaled_dimension, encoder.local_block_sizes)
+    test = novelty.fit_novelty_test(features[labelled], layout, plant.privacy_units)
     is_new, is_unlike = _flag_unlike_records(test, x)
     good = np.arange(classes) == good_class
     labels, groups, evidence = plant.evaluated_labels, plant.evaluated_groups, None
     if fitted.logits is not None:
         evidence = OutOfFoldEvidence(fitted.logits[0], labels, groups)
-    rule = fit_pass_rule(evidence, good, np.zeros(classes, dtype=bool), INITIAL_MISSED_SHARE)
+    rule = fit_pass_rule(evidence, good, np.zeros(classes, dtype=bool), INITIAL_MISSED_DEFECT_SHARE)
     defect = chances[:, ~good].sum(axis=1)
     may_pass = rule.pass_mask(defect_log_odds(logits, good)) & ~is_unlike
-    reject = ~is_new & (defect >= INITIAL_THRESHOLD)
+    reject = ~is_new & (defect >= INITIAL_DEFECT_THRESHOLD)
     passes = ~is_new & ~reject & may_pass
-    wrong = bounded_error_share(len(plant.evaluated_labels))
+    wrong = provable_wrong_share(len(plant.evaluated_labels))
     least = UNREACHABLE_THRESHOLD
-    if fitted.logits is not None and wrong <= WRONG_LIMIT:
+    if fitted.logits is not None and wrong <= LARGEST_SURE_CALL_BOUND:
         least = sure_call_threshold(fitted.logits, plant.evaluated_labels, wrong)
     sure = ~is_new & ~reject & (chances.max(axis=1) >= least)
     truth = data.labels[data.is_test]
@@ -215,13 +215,13 @@ def count_verdicts(
         name: np.append(part, np.zeros(len(x) - len(part), bool)) for name, part in parts.items()
     }
     scores = score_probabilities(chances[is_own], truth, good, is_new[is_own], may_pass[is_own])
-    accepts = scores.counts_at(INITIAL_THRESHOLD).false_accepts
+    accepts = scores.counts_at(INITIAL_DEFECT_THRESHOLD).false_accepts
     expected = passes[sides["defective"]].sum()
     if accepts is None or accepts.wrong != expected:
         raise ValueError("acceptance counts another verdict")
     found: Row = {
-        "needed": rule.least_defect_units,
-        "judged": rule.defect_units,
+        "needed": rule.required_defect_unit_count,
+        "judged": rule.defect_unit_count,
         "accuracy": float((logits[is_own].argmax(axis=1) == truth).mean()),
     }
     for name, part in {**sides, "foreign": ~is_own}.items():
@@ -235,7 +235,7 @@ def _flag_unlike_records(
 ) -> tuple[NDArray[np.bool_], ...]:
     """Flag records ``[n, D]`` that are new, and those that are too unlike for a pass."""
     tensors = None if novelty_test is None else novelty_test.tensors()
-    shares = novelty.NEW_SHARE, novelty.PASS_LIKENESS
+    shares = novelty.LARGEST_NEW_LIKENESS, novelty.LEAST_PASS_LIKENESS
     return tuple(novelty.flag_unlike_records(tensors, x, share) for share in shares)
 
 
@@ -282,14 +282,14 @@ def table(found: Iterable[Row]) -> Iterator[str]:
         some = [row for row in rows if row["labels"] == labels and row["judged"] >= row["needed"]]
         few = [row for row in rows if row["labels"] == labels and row["judged"] < row["needed"]]
         over = sum(
-            row["defective"][0] > INITIAL_MISSED_SHARE * row["defective"][-1] for row in some
+            row["defective"][0] > INITIAL_MISSED_DEFECT_SHARE * row["defective"][-1] for row in some
         )
         yield (
             f"{labels} labels a class: {len(few)} plants have too few defective labels for a pass;"
             f" at the other {len(some)} {_mean(some, 'good', 0)} of good and"
             f" {_mean(some, 'defective', 0)} of defective records pass; more than"
-            f" {100 * INITIAL_MISSED_SHARE:g} % of defective ones pass at {over} plants. If only"
-            f" sure predictions passed, {_mean(some + few, 'good', 3)} of good and"
+            f" {100 * INITIAL_MISSED_DEFECT_SHARE:g} % of defective ones pass at {over} plants. If"
+            f" only sure predictions passed, {_mean(some + few, 'good', 3)} of good and"
             f" {_mean(some + few, 'defective', 3)} of defective records would pass at all plants."
         )
 

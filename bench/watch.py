@@ -87,7 +87,7 @@ def test_alarms(
     level = FALSE_ALARM_RATE / TEST_COUNT
     dimension, layout = (
         encoder.dimension,
-        FeatureLayout(encoder.scaled_dimension, encoder.local_blocks),
+        FeatureLayout(encoder.scaled_dimension, encoder.local_block_sizes),
     )
     shift = drift.test_for_shift(
         frozen_features[:, :dimension], new_features[:, :dimension], level, rng
@@ -95,9 +95,9 @@ def test_alarms(
     known = novelty.fit_novelty_test(frozen_features, layout, None)
     if known is None:
         return shift.p < level, False
-    count = int((known.score(new_features) > known.score_limit(novelty.NEW_SHARE)).sum())
+    count = int((known.score(new_features) > known.score_limit(novelty.LARGEST_NEW_LIKENESS)).sum())
     return shift.p < level, drift.new_record_p_value(
-        count, len(new_features), novelty.NEW_SHARE, len(known.scores)
+        count, len(new_features), novelty.LARGEST_NEW_LIKENESS, len(known.scores)
     ) < level
 
 

@@ -25,7 +25,7 @@ from bench.rows import Row, Rows, evaluate_jobs, split_by_cell, write_table
 from bench.selected import THEN_LOCAL, selected_heads, train_locally
 from numpy.typing import NDArray
 
-from wg_client.fitting.trunk_features import encoder_features
+from wg_client.fitting.trunk_features import scale_encoder_features
 from wg_common.modalities import sensors
 from wg_common.nets.encoder.module import Encoder
 from wg_server.generator.weights.head_generation import HeadGenerator
@@ -138,7 +138,7 @@ def cut_data_set(
     names, parts, groups = found
     encoded = [(encoder.encode_local(list(own)).astype(np.float64), y) for own, y in parts]
     plants = Plants(names, encoder.dimension, encoded[1], tuple(encoded[2:]), encoded[0], groups)
-    return WindowPlants(plants, encoder.scaled_dimension, encoder.local_blocks)
+    return WindowPlants(plants, encoder.scaled_dimension, encoder.local_block_sizes)
 
 
 def cut_window_records(
@@ -183,7 +183,9 @@ def cut_window_records(
         own_groups = groups[kept] if part == 1 else own_groups
         if power and kept:
             sensor_rng = np.random.default_rng((seed, 3, max(part, 1)))
-            chain = sensors.draw_sensors(sensor_rng, np.eye(own.shape[1]), 1.0, power, direct=True)
+            chain = sensors.draw_sensor_chain(
+                sensor_rng, np.eye(own.shape[1]), 1.0, power, is_direct=True
+            )
             noise_rng = np.random.default_rng((seed, 2, part))
             own = sensors.measure_signals(noise_rng, own.astype(np.float64), chain)
         y = np.array([lookup[int(labels[row])] for row in kept], dtype=np.int64)
@@ -197,7 +199,9 @@ def evaluate_plant(
     """Accuracy of every method on the plant's test records, and on classes it has never seen."""
     plants = window_plants.plants
     one = draw_plant(generator, plants, cell, seed)
-    trunk = encoder_features(one.x, plants.dimension, window_plants.scaled, window_plants.blocks)
+    trunk = scale_encoder_features(
+        one.x, plants.dimension, window_plants.scaled, window_plants.blocks
+    )
     outcome = one.select(trunk, plants.dimension)
     heads = one.heads | selected_heads(outcome)
     if cell.has_labels:

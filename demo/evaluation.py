@@ -63,7 +63,7 @@ def correct_answers(
         manifest, kept = adoption.model_in_use(home)
     except ConfigError:
         return {}, None
-    seen = predict.encode_records(home, manifest, records)
+    seen = predict.compute_model_inputs(home, manifest, records)
     right = {
         entry.name: predict.model_logits(home, manifest, entry.name, seen).argmax(1)
         == records.labels

@@ -160,7 +160,7 @@ class Federation:
             server = self._pictures if plant.sheet is None else self._machines
             token = self._running.json("wg-server", "enroll", "--home", server, plant.name)
             join = self._out / f"{plant.name}.token"  # not on a command line: others can read that
-            atomic.write_bytes(join, token["token"].encode("ascii"), mode=atomic.PRIVATE_MODE)
+            atomic.write_bytes(join, token["token"].encode("ascii"), mode=atomic.PRIVATE_FILE_MODE)
             joins.append(join)
         self._running.run_all(
             *(

@@ -13,7 +13,9 @@ DEMO = Path(__file__).parent / "locale"
 
 def load_demo_language(code: LanguageCode) -> Language:
     """Return a language with the texts of the demo and of the product's commands and pages."""
-    return translations.load_language(code, translations.COMMON_CATALOGUES, PLANT_CATALOGUES, DEMO)
+    return translations.load_language(
+        code, translations.COMMON_CATALOGUE_FOLDER, PLANT_CATALOGUES, DEMO
+    )
 
 
 def add_language_option(parser: argparse.ArgumentParser) -> None:

@@ -34,14 +34,15 @@ def fixed_network_answers(server: Path, plant: Plant) -> CorrectMask:
     torch.set_num_threads(1)
     with np.load(plant.data) as own, np.load(plant.test) as test, torch.inference_mode():
         known, inputs = (
-            spectrum_lines.envelope_spectra(torch.from_numpy(part["x"][:, 0]))
-            for part in (own, test)
+            spectrum_lines.piece_inputs(torch.from_numpy(part["x"][:, 0])) for part in (own, test)
         )
         right: list[CorrectMask] = []
         for scaling in INPUT_SCALINGS:
             read = inputs
             if scaling == "standardised":
-                read = spectrum_lines.standardise_by(inputs, known.mean(dim=0), known.std(dim=0))
+                read = spectrum_lines.standardise_inputs(
+                    inputs, known.mean(dim=0), known.std(dim=0)
+                )
             answers = generator.model.fixed[scaling](read[None])[0].argmax(dim=1).numpy()
             right.append(answers == test["y"])
     return max(right, key=lambda part: float(part.mean()))
@@ -50,4 +51,4 @@ def fixed_network_answers(server: Path, plant: Plant) -> CorrectMask:
 def takes_statistic(server: Path) -> bool:
     """Return whether a server's networks for bearings depend on a statistic, by the model card."""
     card = versions.installed_version(ServerHome(server)).card
-    return worth.uses_statistic(card, bearing.KIND.name)
+    return worth.uses_statistic(card, bearing.MACHINE_KIND.name)

@@ -46,7 +46,7 @@ def write_plans(folder: Path, data: DemoData) -> tuple[Path, Path, Path]:
         encoder=EncoderPlan(records=800),
         sources=tuple(replace(one, families=9, per_class=8) for one in windows.sources),
         machine_steps=200,
-        machines=(bearing.KIND.name, exchanger.UNIT.name),
+        machines=(bearing.MACHINE_KIND.name, exchanger.PROCESS_UNIT.name),
     )
     training = replace(training, episodes=30, machine_steps=320)
     paths = folder / "pictures.json", folder / "windows.json", folder / "training.json"

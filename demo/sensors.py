@@ -60,7 +60,11 @@ def evaluate(
         "missing_classes": [],
         "test_records": len(truths),
         "pool": 0,
-        "condition": {"data_sheet": kinds.UNIT.name, "statistic": own_values.name, "epsilon": "1"},
+        "condition": {
+            "data_sheet": kinds.PROCESS_UNIT.name,
+            "statistic": own_values.name,
+            "epsilon": "1",
+        },
         "told": False,
         "alone": None,
         "unseen": None,
@@ -90,9 +94,9 @@ def measure(server: Path, seed: int) -> dict[str, Any]:
     """
     torch.set_num_threads(1)
     home = ServerHome(server)
-    reading_map = encoders.unpack_encoder(home.read_encoder()).maps[kinds.UNIT.name]
+    reading_map = encoders.unpack_encoder(home.read_encoder()).reading_maps[kinds.PROCESS_UNIT.name]
     packed = versions.installed_version(home).sheets_path.read_bytes()
-    network = sheet_generation.unpack_sheet_generator(packed).sensors[kinds.UNIT.name]
+    network = sheet_generation.unpack_sheet_generator(packed).sensors[kinds.PROCESS_UNIT.name]
     rng = np.random.default_rng(seed)
     drawn = [exchangers.draw_exchanger(rng) for _ in range(_OTHERS)]
     parts = [exchangers.simulate_records(each, _RECORDS + _JUDGED, rng) for each in drawn]
@@ -106,8 +110,13 @@ def measure(server: Path, seed: int) -> dict[str, Any]:
         ("none", absent_statistics(len(drawn))),
     ):
         with torch.inference_mode():
-            scores = network(plants.readings, plants.figures, statistics)
-            values = kinds.UNIT.scale(plants.figures).value(scores)[..., 0].double().numpy()
+            scores = network(plants.standardised_readings, plants.figures, statistics)
+            values = (
+                kinds.PROCESS_UNIT.quantity_scale(plants.figures)
+                .value(scores)[..., 0]
+                .double()
+                .numpy()
+            )
         right[key] = _correct_mask(values, truths).mean(axis=1)
     by_hand = [
         exchangers.duty_by_balances(each, values[:_JUDGED])
@@ -124,7 +133,7 @@ def measure(server: Path, seed: int) -> dict[str, Any]:
 def _plants(drawn: list[Exchanger], values: Floats) -> SensorPlants:
     """Convert exchangers with values ``[m, n, C, T]`` to the form of training units."""
     figures = torch.tensor([[each.sheet[name] for name in kinds.FIGURE_NAMES] for each in drawn])
-    readings = kinds.UNIT.readings(torch.from_numpy(values).float(), figures)
+    readings = kinds.PROCESS_UNIT.unit_readings(torch.from_numpy(values).float(), figures)
     known, records = readings[:, :_JUDGED], readings[:, _JUDGED:]
     return SensorPlants(
         figures, known, process.standardise_readings(known, records), torch.empty(0), records

@@ -34,7 +34,7 @@ def steel(seed: int) -> families.ImageFamily:
             families.ImageClass(name, painter, tuple(rng.uniform(0, 1, 8)))
             for name, painter in PAINTERS.items()
         ),
-        recipe=surfaces.draw_recipe(rng, "rolled"),
+        surface_recipe=surfaces.draw_recipe(rng, "rolled"),
         style=tuple(rng.uniform(0, 1, 8)),
         seed=(seed,),
     )

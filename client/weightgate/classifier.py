@@ -14,12 +14,12 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from weightgate.plant import Plant, Records
-from wg_client.fitting.finetune import constant_base_head, fit_finetuned
+from weightgate.plant import Plant, RecordsLike
+from wg_client.fitting.finetune import constant_base_fitter, fit_finetuned
 from wg_client.fitting.folds import stratified_folds
 from wg_client.fitting.linear_head import Floats, LinearHead, head_from_tensors
 from wg_client.fitting.local_models import fit_local_only
-from wg_client.fitting.sure_calls import cap_probabilities, supported_probability
+from wg_client.fitting.sure_calls import cap_probabilities, largest_supported_probability
 from wg_client.models import predict, store
 from wg_client.models.manifest import ModelsManifest
 from wg_common import streams
@@ -60,14 +60,16 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sklea
             VerificationError: The model's file differs from the one that was stored.
         """
         plant, manifest, name = self._find_model()
-        store.load_tensors(plant.home, manifest, name)  # raises if the file is missing or changed
+        store.load_model_tensors(
+            plant.home, manifest, name
+        )  # raises if the file is missing or changed
         self.classes_ = np.array(manifest.labels)
         self.label_count_ = manifest.judged_labels
         if hasattr(self, "head_"):
             del self.head_
         return self
 
-    def fit(self, X: ArrayLike | Records, y: ArrayLike) -> Self:
+    def fit(self, X: ArrayLike | RecordsLike, y: ArrayLike) -> Self:
         """Train the classifier on labelled records, or on their features.
 
         Args:
@@ -89,33 +91,33 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sklea
         self.classes_ = np.array(manifest.labels)
         labels = _label_indices(np.asarray(y), manifest.labels)
         self.label_count_ = len(labels)
-        start = head_from_tensors(store.load_tensors(plant.home, manifest, name))
+        start = head_from_tensors(store.load_model_tensors(plant.home, manifest, name))
         folds = stratified_folds(labels, streams.stream_generator(Stream.SELECTION_FOLDS))
         features = self._compute_inputs(plant, manifest, X)
         if len(features) != len(labels):
             raise DataError(f"y: {len(labels)} labels of {len(features)} records")
         start = start.pad_features(features.shape[1])  # it may ignore a delivered network
         finetuned_model = fit_finetuned(
-            constant_base_head(start), features, labels, folds, unseen_mass=0.0
+            constant_base_fitter(start), features, labels, folds, unseen_mass=0.0
         )
         self.head_ = finetuned_model.head
         return self
 
-    def predict_proba(self, X: ArrayLike | Records) -> NDArray[np.float64]:
+    def predict_proba(self, X: ArrayLike | RecordsLike) -> NDArray[np.float64]:
         """Return probabilities of ``classes_``, ``[n, K]``, as ``wg-client predict`` prints them.
 
         They are capped at the largest probability that the number of labels with which the model
         was trained can support (``fitting.sure_calls``).
         """
         logits, count = self.decision_scores(X), self.label_count_
-        return cap_probabilities(logits, supported_probability(count) if count else 1.0)
+        return cap_probabilities(logits, largest_supported_probability(count) if count else 1.0)
 
-    def predict(self, X: ArrayLike | Records) -> NDArray[Any]:
+    def predict(self, X: ArrayLike | RecordsLike) -> NDArray[Any]:
         """Return the most likely label of each record, ``[n]``."""
         best = self.decision_scores(X).argmax(axis=1)
         return np.asarray(self.classes_[best])
 
-    def decision_scores(self, X: ArrayLike | Records) -> Floats:
+    def decision_scores(self, X: ArrayLike | RecordsLike) -> Floats:
         """Return the logits of ``classes_``, ``[n, K]``."""
         check_is_fitted(self, "classes_")
         if self.home is None:
@@ -135,7 +137,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sklea
         return (plant, *plant.chosen_model(self.package, self.model))
 
     def _compute_inputs(self, plant: Plant, manifest: ModelsManifest, X: Any) -> Floats:
-        parts = [predict.encode_records(plant.home, manifest, part) for part in plant.read(X)]
+        parts = [predict.compute_model_inputs(plant.home, manifest, part) for part in plant.read(X)]
         return np.concatenate(parts)
 
 

@@ -19,7 +19,7 @@ from wg_client.models import adoption, predict, store
 from wg_client.models.acceptance import (
     AcceptanceResults,
     acceptance_set_inputs,
-    evaluate_package,
+    evaluate_on_acceptance_set,
     usable_acceptance_set,
 )
 from wg_client.models.calls import VerdictRule
@@ -37,9 +37,9 @@ from wg_core.release.budget import Spend, read_spend
 from wg_core.site import config as configuration
 from wg_core.site.config import ClientConfig
 from wg_core.site.home import ClientHome
-from wg_core.snapshot import Problem
+from wg_core.snapshot import UnusableItem
 
-Records = str | Path | Sequence[str | Path] | Sequence[NDArray[Any]] | NDArray[Any]
+RecordsLike = str | Path | Sequence[str | Path] | Sequence[NDArray[Any]] | NDArray[Any]
 """A file or folder, several of them, or records as arrays.
 
 An image is uint8 ``[h, w]`` or ``[h, w, 3]``, a window floating ``[channels, samples]``.
@@ -93,7 +93,7 @@ class Plant:
             (text("labels"), ", ".join(self.labels)),
             (text("privacy spent"), f"ε {spend.epsilon:.2f} / {spend.cap_epsilon}"),
         ]
-        if adoption.read_history(self.home).latest_change.in_use is not None:
+        if adoption.read_adoption_history(self.home).latest_change.in_use is not None:
             manifest, name = self.chosen_model(None, None)
             rows.append((text("model in use"), text(registry.method_title(name))))
             picture = draw_acceptance_curve(self.acceptance(manifest.package_id))
@@ -120,14 +120,14 @@ class Plant:
         Argument and errors as for ``predict``.
         """
         manifest, _ = self.chosen_model(package, None)
-        return evaluate_package(self.home, plants.open_plant_data(self.home), manifest)
+        return evaluate_on_acceptance_set(self.home, plants.open_plant_data(self.home), manifest)
 
     def acceptance_curve(self, package: str | None = None) -> NotebookPage:
         """Draw false accepts and rejects of a package's kept model by its threshold.
 
         Argument and errors as for ``predict``.
         """
-        return NotebookPage(picture=draw_acceptance_curve(self.acceptance(package)))
+        return NotebookPage(chart=draw_acceptance_curve(self.acceptance(package)))
 
     def wrong_calls(
         self, *, package: str | None = None, model: str | None = None
@@ -148,7 +148,9 @@ class Plant:
         logits = predict.model_logits(self.home, manifest, name, inputs)
         rows = predict.predictions_from_logits(logits, manifest, records.listing.names)
         judge = VerdictRule.load(self.home, manifest, name)
-        calls = zip(judge.add_calls(rows, inputs, logits), records.records.labels, strict=True)
+        calls = zip(
+            judge.add_calls_and_verdicts(rows, inputs, logits), records.records.labels, strict=True
+        )
         return [
             {
                 "name": prediction.name,
@@ -182,7 +184,7 @@ class Plant:
         return preview.preview_release(self.home, epsilon=epsilon, delta=delta)
 
     def predict(
-        self, X: Records, *, package: str | None = None, model: str | None = None
+        self, X: RecordsLike, *, package: str | None = None, model: str | None = None
     ) -> list[Prediction]:
         """Predict each record's label, probabilities and likeness to the plant's records.
 
@@ -199,17 +201,17 @@ class Plant:
         manifest, name = self.chosen_model(package, model)
         judge, predictions = VerdictRule.load(self.home, manifest, name), []
         for data in self.read(X, predict.records_modality(manifest).name):
-            inputs = predict.encode_records(self.home, manifest, data)
+            inputs = predict.compute_model_inputs(self.home, manifest, data)
             logits = predict.model_logits(self.home, manifest, name, inputs)
             rows = predict.predictions_from_logits(logits, manifest, data.names)
-            predictions += judge.add_calls(rows, inputs, logits)
+            predictions += judge.add_calls_and_verdicts(rows, inputs, logits)
         return predictions
 
     def chosen_model(self, package: str | None, model: str | None) -> tuple[ModelsManifest, str]:
         """Return a package's models and the chosen one's name; arguments as for ``predict``."""
         return adoption.find_model(self.home, package, model)
 
-    def read(self, X: Records, modality: str | None = None) -> list[SiteData]:
+    def read(self, X: RecordsLike, modality: str | None = None) -> list[SiteData]:
         """Return decoded records in parts, read by the settings of ``client.yaml``.
 
         Args:
@@ -232,11 +234,11 @@ class Plant:
                 for path in X
             ]
         else:
-            surveys = [(_array_records(X, self.labels), [])]
+            surveys = [(_site_data_of_arrays(X, self.labels), [])]
         for data, unusable in surveys:
-            _raise_first(unusable)
+            _raise_first_problem(unusable)
             for part, problems in decode_in_batches(data):
-                _raise_first(problems)
+                _raise_first_problem(problems)
                 parts.append(part)
         return parts
 
@@ -247,24 +249,24 @@ class NotebookPage:
 
     Attributes:
         rows: Name and value of each line of the table.
-        picture: Curve of false accepts and false rejects; None: there is no acceptance set.
+        chart: Curve of false accepts and false rejects; None: there is no acceptance set.
     """
 
     rows: Sequence[tuple[str, str]] = ()
-    picture: LineChart | None = None
+    chart: LineChart | None = None
 
     def _repr_html_(self) -> str:
         speak = load_plant_language(language.environment_language())
         page = template_environment("wg_client.selection").get_template("plant.html.j2")
-        return page.render(rows=self.rows, picture=self.picture, t=speak.translate, say=speak)
+        return page.render(rows=self.rows, picture=self.chart, t=speak.translate, say=speak)
 
 
-def _raise_first(problems: Sequence[Problem]) -> None:
+def _raise_first_problem(problems: Sequence[UnusableItem]) -> None:
     for problem in problems:
         raise DataError(f"{problem.name}: {problem.reason}")
 
 
-def _array_records(X: Sequence[Any] | NDArray[Any], labels: tuple[str, ...]) -> SiteData:
+def _site_data_of_arrays(X: Sequence[Any] | NDArray[Any], labels: tuple[str, ...]) -> SiteData:
     records = [np.asarray(record) for record in X]
     if not records:
         raise DataError("X: no records")

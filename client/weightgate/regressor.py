@@ -64,19 +64,19 @@ class Regressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # sklearn
 
     def predict(self, X: ArrayLike) -> NDArray[np.float64]:
         """Return the values that the soft sensor predicts, ``[n]``."""
-        features = self._features(X)
+        features = self._compute_features(X)
         return self.sensor_.estimate(features).values
 
     def predict_interval(self, X: ArrayLike) -> NDArray[np.float64]:
         """Return lower and upper ends ``[n, 2]`` of intervals that cover 90 % of values."""
-        estimates = self.sensor_.estimate(self._features(X))
+        estimates = self.sensor_.estimate(self._compute_features(X))
         return np.stack([estimates.lower, estimates.upper], axis=1)
 
     def outside(self, X: ArrayLike) -> NDArray[np.bool_]:
         """Return a mask ``[n]`` of rows unlike all training data: do not trust their values."""
-        return self.sensor_.estimate(self._features(X)).unlike
+        return self.sensor_.estimate(self._compute_features(X)).unlike_mask
 
-    def _features(self, X: Any) -> NDArray[np.float64]:
+    def _compute_features(self, X: Any) -> NDArray[np.float64]:
         check_is_fitted(self, "sensor_")
         if _are_windows(X):
             features = sensor_models.lagged_signals(X)

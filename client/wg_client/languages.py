@@ -10,4 +10,4 @@ PLANT_CATALOGUES = Path(__file__).parent / "locale"
 
 def load_plant_language(code: LanguageCode) -> Language:
     """Return a language with the texts of the plant's commands, pages and errors."""
-    return translations.load_language(code, translations.COMMON_CATALOGUES, PLANT_CATALOGUES)
+    return translations.load_language(code, translations.COMMON_CATALOGUE_FOLDER, PLANT_CATALOGUES)

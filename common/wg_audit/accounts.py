@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from wg_audit import composition, rederive
-from wg_audit.composition import Composition, gaussian_delta
+from wg_audit.composition import BudgetComposition, gaussian_delta
 from wg_core.errors import VerificationError
 from wg_core.ledger.entries import Charge
-from wg_core.ledger.history import StatedFigures
+from wg_core.ledger.history import StatedBudgets
 from wg_core.privacy import accounting
 from wg_core.privacy.events import MU_SQUARED_UNIT, PrivacyEvent
 
-ALONE_LOW, ALONE_HIGH = 1e-6, 1e-3
+UNDERSTATEMENT_TOLERANCE, OVERSTATEMENT_TOLERANCE = 1e-6, 1e-3
 """Relative amounts by which a charge's stated epsilon may be below and above its computed cost."""
 
 
@@ -50,14 +50,14 @@ class LineageAccount:
     independent: float
 
 
-def lineage_accounts(log: Composition) -> list[LineageAccount]:
+def lineage_accounts(log_composition: BudgetComposition) -> list[LineageAccount]:
     """Compute each budget's composed epsilon by both programs, and check it against the cap.
 
     Raises:
         VerificationError: A cap is exceeded, or the two programs disagree.
     """
     result = []
-    for budget in log.budgets:
+    for budget in log_composition.budgets:
         cap_epsilon, delta = budget.cap
         events = (
             [PrivacyEvent(mechanism="gaussian", mu_squared=str(budget.mu_squared))]
@@ -65,17 +65,17 @@ def lineage_accounts(log: Composition) -> list[LineageAccount]:
             else []
         )
         account = LineageAccount(
-            lineage=budget.lineage,
-            datasets=tuple(budget.names),
+            lineage=budget.newest_lineage,
+            datasets=tuple(budget.dataset_names),
             charges=budget.charges,
-            burned=len(budget.open),
+            burned=len(budget.open_charges),
             mu_squared=float(budget.mu_squared * MU_SQUARED_UNIT),
             delta=delta,
             cap_epsilon=cap_epsilon,
             primary=accounting.composed_epsilon(events, delta),
             independent=composition.gaussian_epsilon(budget.mu_squared, delta),
         )
-        _check_account(account)
+        _check_cap_and_agreement(account)
         result.append(account)
     return result
 
@@ -84,14 +84,14 @@ def lineage_accounts(log: Composition) -> list[LineageAccount]:
 class SingleChargeFigures:
     """Epsilon and delta that each charge states for its own release, collected charge by charge."""
 
-    figures: StatedFigures = field(default_factory=StatedFigures)
+    figures: StatedBudgets = field(default_factory=StatedBudgets)
 
     @property
     def largest_delta(self) -> float:
         """Largest stated delta of a single charge; zero if there is no charge."""
-        return max(self.figures.delta, default=0.0)
+        return max(self.figures.deltas, default=0.0)
 
-    def add(self, charge: Charge) -> None:
+    def add_charge(self, charge: Charge) -> None:
         """Check a charge against its blocks, and record its stated cost.
 
         Raises:
@@ -103,23 +103,27 @@ class SingleChargeFigures:
         for subject, text in (("epsilon", charge.epsilon), ("delta", charge.delta)):
             if not rederive.parse_number(text, f"entry {seq}: {subject}") > 0:
                 raise VerificationError(f"entry {seq}: {subject} is {text}, expected more than 0")
-        self.figures.add(seq, charge.event.mu_squared, charge.delta, charge.epsilon)
+        self.figures.add_row(seq, charge.event.mu_squared, charge.delta, charge.epsilon)
 
 
-def check_single_charges(figures_alone: SingleChargeFigures) -> None:
+def check_single_charges(single_charges: SingleChargeFigures) -> None:
     """Check the epsilon that each charge states for its own release against the release's mu^2.
 
     Raises:
         VerificationError: A charge states a lower or a higher epsilon than its mu^2 implies.
     """
-    columns = _figure_columns(figures_alone.figures)
+    columns = _figure_columns(single_charges.figures)
     if columns is None:
         return
     seq, units, delta, stated_epsilon = columns
     unit = float(MU_SQUARED_UNIT)
-    too_low = gaussian_delta(np.sqrt(units * unit), stated_epsilon * (1 + ALONE_LOW)) > delta
+    too_low = (
+        gaussian_delta(np.sqrt(units * unit), stated_epsilon * (1 + UNDERSTATEMENT_TOLERANCE))
+        > delta
+    )
     too_high = (
-        gaussian_delta(np.sqrt((units + 1) * unit), stated_epsilon * (1 - ALONE_HIGH)) < delta
+        gaussian_delta(np.sqrt((units + 1) * unit), stated_epsilon * (1 - OVERSTATEMENT_TOLERANCE))
+        < delta
     )
     bad = np.flatnonzero(too_low | too_high | ~np.isfinite(stated_epsilon) | ~(delta < 1))
     if len(bad):
@@ -130,12 +134,12 @@ def check_single_charges(figures_alone: SingleChargeFigures) -> None:
         )
 
 
-def closest_to_cap(accounts: list[LineageAccount]) -> LineageAccount | None:
+def account_closest_to_cap(accounts: list[LineageAccount]) -> LineageAccount | None:
     """Return the account with the largest ratio of epsilon to cap; None without any account."""
     return max(accounts, key=lambda account: account.primary / account.cap_epsilon, default=None)
 
 
-def _check_account(account: LineageAccount) -> None:
+def _check_cap_and_agreement(account: LineageAccount) -> None:
     # Floating-point arithmetic on another machine may differ in the last digits.
     relative_tolerance = 1e-7
     largest_difference = 1e-3
@@ -154,19 +158,19 @@ def _check_account(account: LineageAccount) -> None:
 _FigureColumns = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
-def _figure_columns(figures: StatedFigures) -> _FigureColumns | None:
+def _figure_columns(figures: StatedBudgets) -> _FigureColumns | None:
     """Return arrays of entry indices, mu^2 (units of 2^-40), delta and epsilon; None if empty."""
-    if not len(figures.seq):
+    if not len(figures.charge_seqs):
         return None
     return (
-        np.frombuffer(figures.seq, dtype=np.int64),
-        np.frombuffer(figures.mu_squared, dtype=np.float64),
-        np.frombuffer(figures.delta, dtype=np.float64),
-        np.frombuffer(figures.epsilon, dtype=np.float64),
+        np.frombuffer(figures.charge_seqs, dtype=np.int64),
+        np.frombuffer(figures.mu_squared_units, dtype=np.float64),
+        np.frombuffer(figures.deltas, dtype=np.float64),
+        np.frombuffer(figures.epsilons, dtype=np.float64),
     )
 
 
-def check_stated_epsilons(figures: StatedFigures) -> None:
+def check_stated_epsilons(figures: StatedBudgets) -> None:
     """Check the composed epsilons that charges state for their budget before and after the charge.
 
     Raises:

@@ -14,7 +14,7 @@ from pathlib import Path
 from wg_audit import rederive
 from wg_audit.accounts import LineageAccount
 from wg_audit.charge_words import translatable_sentence
-from wg_audit.verdict import LOGS_WORD
+from wg_audit.verdict import LOG_SOURCE
 from wg_audit.verification import VerificationResult
 from wg_audit.wording import NAMES_SHOWN, format_duration, format_utc, list_first_names
 from wg_common.auditor_record import SITES_FILE
@@ -35,7 +35,7 @@ class AnswerWithEvidence:
 class LogRecords:
     """Verification result of a log, with its CHARGE and DATASET entries, oldest first."""
 
-    finding: VerificationResult
+    result: VerificationResult
     charges: Sequence[Charge]
     datasets: Sequence[Dataset]
 
@@ -51,9 +51,9 @@ def read_log_records(path: Path, result: VerificationResult) -> LogRecords:
         ConfigError: The path cannot be read.
     """
     with closing(sources.open_source(path)) as source:
-        stored_files = list(sources.stored_entries(source))
+        stored_files = list(sources.decode_entries(source))
     return LogRecords(
-        finding=result,
+        result=result,
         charges=[entry for entry in stored_files if isinstance(entry, Charge)],
         datasets=[entry for entry in stored_files if isinstance(entry, Dataset)],
     )
@@ -62,23 +62,23 @@ def read_log_records(path: Path, result: VerificationResult) -> LogRecords:
 # --- where
 
 
-def _list_entries(indices: Iterable[int]) -> str:
+def _join_entry_indices(indices: Iterable[int]) -> str:
     return list_first_names([str(index) for index in indices])
 
 
-def _computed_from(indices: Iterable[int]) -> str:
-    return text("computed from entries {entries}", entries=_list_entries(indices))
+def _computed_evidence(indices: Iterable[int]) -> str:
+    return text("computed from entries {entries}", entries=_join_entry_indices(indices))
 
 
-def _stated_in(indices: Iterable[int]) -> str:
-    return text("stated in entries {entries}", entries=_list_entries(indices))
+def _stated_evidence(indices: Iterable[int]) -> str:
+    return text("stated in entries {entries}", entries=_join_entry_indices(indices))
 
 
-def _compared_with(names: str) -> str:
+def _compared_evidence(names: str) -> str:
     return text("compared with {names}", names=names)
 
 
-def _distinct_texts(
+def _distinct_answers(
     records: LogRecords, text_of_charge: Callable[[Charge], str]
 ) -> Iterator[AnswerWithEvidence]:
     """Yield an answer for each distinct sentence about charges, with the entries that state it."""
@@ -87,40 +87,40 @@ def _distinct_texts(
         places.setdefault(text_of_charge(charge), []).append(charge.head.seq)
     for sentence, indices in list(places.items())[:NAMES_SHOWN]:
         if sentence:
-            yield AnswerWithEvidence(sentence, _stated_in(indices))
+            yield AnswerWithEvidence(sentence, _stated_evidence(indices))
 
 
-def _stated_sentences(
-    field: Callable[[Charge], str],
+def _answer_from_field(
+    read_field: Callable[[Charge], str],
 ) -> Callable[[LogRecords], Iterator[AnswerWithEvidence]]:
     """Return an answer function that quotes one field of the charges."""
-    return lambda records: _distinct_texts(
-        records, lambda charge: translatable_sentence(field(charge))
+    return lambda records: _distinct_answers(
+        records, lambda charge: translatable_sentence(read_field(charge))
     )
 
 
 # --- answers
 
 
-def _spent_budgets(records: LogRecords) -> Iterator[tuple[LineageAccount, list[int]]]:
+def _spent_accounts_with_entries(records: LogRecords) -> Iterator[tuple[LineageAccount, list[int]]]:
     """Yield each account with some spend, and the indices of the entries that charged it.
 
     Entry 0 is included if the budget inherits charges from a previous log.
     """
-    state = records.finding.history.state
-    for account in records.finding.accounts:
+    state = records.result.history.state
+    for account in records.result.accounts:
         if account.primary > 0:
             payments = [
                 charge.seq
                 for charge in state.charges.values()
-                if state.lineage(charge.lineage).id == account.lineage
+                if state.lineage_by_id(charge.lineage).id == account.lineage
             ]
             yield account, payments if len(payments) == account.charges else [0, *payments]
 
 
 def answer_composed_epsilon(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     """Yield the dossier's answer: composed ε and δ of each budget."""
-    for account, indices in _spent_budgets(records):
+    for account, indices in _spent_accounts_with_entries(records):
         yield AnswerWithEvidence(
             text(
                 "{names}: ε {epsilon:.4f} of a cap of {cap:g} at δ {delta:g}, composed over"
@@ -132,7 +132,7 @@ def answer_composed_epsilon(records: LogRecords) -> Iterator[AnswerWithEvidence]
                 count=account.charges,
                 independent=account.independent,
             ),
-            _computed_from(indices),
+            _computed_evidence(indices),
         )
 
 
@@ -141,7 +141,7 @@ def answer_guess_success_rate(records: LogRecords) -> Iterator[AnswerWithEvidenc
 
     The bound follows from (ε, δ) if membership and non-membership are equally likely.
     """
-    for account, indices in _spent_budgets(records):
+    for account, indices in _spent_accounts_with_entries(records):
         inverse = math.exp(-account.primary)
         yield AnswerWithEvidence(
             text(
@@ -151,7 +151,7 @@ def answer_guess_success_rate(records: LogRecords) -> Iterator[AnswerWithEvidenc
                 names=list_first_names(account.datasets),
                 share=min(100.0, 100 * (1 + account.delta * inverse) / (1 + inverse)),
             ),
-            _computed_from(indices),
+            _computed_evidence(indices),
         )
 
 
@@ -167,16 +167,16 @@ def answer_budget_caps(records: LogRecords) -> Iterator[AnswerWithEvidence]:
         )
         places.setdefault(sentence, []).append(entry.head.seq)
     for answer, indices in list(places.items())[:NAMES_SHOWN]:
-        yield AnswerWithEvidence(answer, _stated_in(indices))
+        yield AnswerWithEvidence(answer, _stated_evidence(indices))
 
 
-answer_privacy_variant = _stated_sentences(lambda charge: charge.guarantee.variant)
+answer_privacy_variant = _answer_from_field(lambda charge: charge.guarantee.variant)
 """Answer function: the variant of differential privacy."""
 
 
 def answer_privacy_unit(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     """Yield the dossier's answer: the privacy unit, and the neighbouring relation."""
-    return _distinct_texts(
+    return _distinct_answers(
         records,
         lambda charge: text(
             "one {unit}, neighbouring relation {relation}",
@@ -186,13 +186,13 @@ def answer_privacy_unit(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     )
 
 
-answer_contribution_rule = _stated_sentences(lambda charge: charge.guarantee.records_per_unit)
+answer_contribution_rule = _answer_from_field(lambda charge: charge.guarantee.records_per_unit)
 """Answer function: the rule by which several records of one privacy unit count."""
 
 
 def answer_noise_mechanism(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     """Yield the dossier's answer: the noise mechanism, and the accountant that priced it."""
-    return _distinct_texts(
+    return _distinct_answers(
         records,
         lambda charge: text(
             "{mechanism}; accountant: {accountant}",
@@ -211,13 +211,13 @@ def answer_rederived_charges(records: LogRecords) -> Iterator[AnswerWithEvidence
                 " derived again by other code",
                 count=len(records.charges),
             ),
-            _computed_from(charge.head.seq for charge in records.charges),
+            _computed_evidence(charge.head.seq for charge in records.charges),
         )
 
 
 def answer_subsampling(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     """Yield the dossier's answer: the subsampling of records, if any."""
-    return _distinct_texts(
+    return _distinct_answers(
         records,
         lambda charge: text(
             "subsampling: {words}",
@@ -228,22 +228,22 @@ def answer_subsampling(records: LogRecords) -> Iterator[AnswerWithEvidence]:
 
 def answer_matched_files(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     """Yield the dossier's answer: the number of received files that match their charges."""
-    files = records.finding.received
+    files = records.result.received_files
     if files:
         yield AnswerWithEvidence(
             text(
                 "{compared} of {released} releases: the file that the recipient got is the one"
                 " that was charged, and names the noise, sensitivity and purpose of its charge",
                 compared=len(files),
-                released=records.finding.verdict.released,
+                released=records.result.verdict.released,
             ),
-            _compared_with(list_first_names([file.file for file in files])),
+            _compared_evidence(list_first_names([file.file for file in files])),
         )
 
 
 def answer_program_and_digest(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     """Yield the dossier's answer: the program that released, and the digest of its code."""
-    return _distinct_texts(
+    return _distinct_answers(
         records,
         lambda charge: text(
             "{software}, code digest {digest}",
@@ -253,7 +253,7 @@ def answer_program_and_digest(records: LogRecords) -> Iterator[AnswerWithEvidenc
     )
 
 
-answer_randomness_source = _stated_sentences(lambda charge: charge.implementation.randomness)
+answer_randomness_source = _answer_from_field(lambda charge: charge.implementation.randomness)
 """Answer function: the source of the noise's randomness."""
 
 
@@ -269,14 +269,14 @@ def answer_count_noise(records: LogRecords) -> Iterator[AnswerWithEvidence]:
                     classes=len(charge.guarantee.labels),
                     deviation=rederive.parse_sigma(charge.mechanism.sigma) / counts.weight,
                 ),
-                _computed_from([charge.head.seq]),
+                _computed_evidence([charge.head.seq]),
             )
             return
 
 
 def answer_human_decisions(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     """Yield the dossier's answer: the numbers of requests that people approved and denied."""
-    decision_list = list(records.finding.history.state.decisions.values())
+    decision_list = list(records.result.history.state.decisions.values())
     if decision_list:
         yield AnswerWithEvidence(
             text(
@@ -285,14 +285,14 @@ def answer_human_decisions(records: LogRecords) -> Iterator[AnswerWithEvidence]:
                 approved=sum(decision.approved for decision in decision_list),
                 denied=sum(not decision.approved for decision in decision_list),
             ),
-            _stated_in(decision.head.seq for decision in decision_list),
+            _stated_evidence(decision.head.seq for decision in decision_list),
         )
 
 
 def answer_chain_and_signatures(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     """Yield the dossier's answer: entries and checkpoints under a key from another source."""
-    history, source = records.finding.history, records.finding.verdict.ledger_key.source
-    if source != LOGS_WORD:
+    history, source = records.result.history, records.result.verdict.ledger_key.source
+    if source != LOG_SOURCE:
         yield AnswerWithEvidence(
             text(
                 "entries in one hash chain and Merkle tree under the site's key: {size}; signed"
@@ -300,32 +300,32 @@ def answer_chain_and_signatures(records: LogRecords) -> Iterator[AnswerWithEvide
                 size=history.state.size,
                 heads=len(history.checkpoints),
             ),
-            _compared_with(text("the ledger key: {source}", source=source)),
+            _compared_evidence(text("the ledger key: {source}", source=source)),
         )
 
 
 def answer_witness_cosignatures(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     """Yield the dossier's answer: cosignatures of witnesses whose keys came from another source."""
-    for view in records.finding.verdict.witnesses:
-        if view.size and view.source != LOGS_WORD:
+    for view in records.result.verdict.witnesses:
+        if view.size and view.source != LOG_SOURCE:
             yield AnswerWithEvidence(
                 text(
                     "{name} cosigned up to entry {to} of {size}, last at {when} UTC, {age} before"
                     " this verification",
                     name=view.name,
                     to=view.size,
-                    size=records.finding.history.state.size,
+                    size=records.result.history.state.size,
                     when=format_utc(view.time),
-                    age=format_duration(records.finding.fresh.checked - view.time),
+                    age=format_duration(records.result.freshness.checked - view.time),
                 ),
-                _compared_with(text("the witness's key: {source}", source=view.source)),
+                _compared_evidence(text("the witness's key: {source}", source=view.source)),
             )
 
 
 def answer_recipients_and_purposes(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     """Yield the dossier's answer: the recipients and purposes of releases."""
     uses = [(x.use.recipient, x.use.purpose, x.head.seq) for x in records.charges]
-    reuses = records.finding.history.state.reuses.values()
+    reuses = records.result.history.state.reuses.values()
     uses += [(x.recipient, x.purpose, x.head.seq) for x in reuses]
     if uses:
         recipients, purposes, indices = zip(*uses, strict=True)
@@ -335,23 +335,23 @@ def answer_recipients_and_purposes(records: LogRecords) -> Iterator[AnswerWithEv
                 recipients=list_first_names(list(dict.fromkeys(recipients))),
                 purposes=list_first_names(list(dict.fromkeys(purposes))),
             ),
-            _stated_in(indices),
+            _stated_evidence(indices),
         )
 
 
-answer_floating_point_defence = _stated_sentences(
+answer_floating_point_defence = _answer_from_field(
     lambda charge: charge.implementation.floating_point
 )
 """Answer function: the defence against floating-point attacks."""
 
 
-answer_timing_defence = _stated_sentences(lambda charge: charge.implementation.timing)
+answer_timing_defence = _answer_from_field(lambda charge: charge.implementation.timing)
 """Answer function: the defence against timing attacks."""
 
 
 def answer_unprotected_data(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     """Yield the dossier's answer: the quantities that count as public and are not protected."""
-    return _distinct_texts(
+    return _distinct_answers(
         records,
         lambda charge: text(
             "taken as public: {what}; labels: {count}",
@@ -363,16 +363,16 @@ def answer_unprotected_data(records: LogRecords) -> Iterator[AnswerWithEvidence]
 
 def answer_log_completeness(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     """Yield the dossier's answer that the audit covers every known log, if it does."""
-    if records.finding.succession.complete:
+    if records.result.succession.is_complete:
         yield AnswerWithEvidence(
             text("this account includes every log of the site that the server saw"),
-            _compared_with(SITES_FILE),
+            _compared_evidence(SITES_FILE),
         )
 
 
 def answer_released_numbers(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     """Yield the dossier's answer: the blocks of numbers in a release, clip radius and encoder."""
-    return _distinct_texts(
+    return _distinct_answers(
         records,
         lambda charge: text(
             "numbers of one release: {blocks}; clip radius {radius}; features by encoder {encoder}",
@@ -395,15 +395,15 @@ def answer_dataset_versions(records: LogRecords) -> Iterator[AnswerWithEvidence]
                 " {budgets}",
                 names=list_first_names(names),
                 count=len(records.datasets),
-                budgets=len(records.finding.accounts),
+                budgets=len(records.result.accounts),
             ),
-            _stated_in(entry.head.seq for entry in records.datasets),
+            _stated_evidence(entry.head.seq for entry in records.datasets),
         )
 
 
 def answer_release_counts(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     """Yield the dossier's answer: the numbers of charges and releases."""
-    state = records.finding.history.state
+    state = records.result.history.state
     if state.charges:
         yield AnswerWithEvidence(
             text(
@@ -411,26 +411,26 @@ def answer_release_counts(records: LogRecords) -> Iterator[AnswerWithEvidence]:
                 " {releases}, burned {burned}; handed out again: {reuses}",
                 charges=len(state.charges),
                 releases=sum(not charge.is_open for charge in state.charges.values()),
-                burned=len(records.finding.burned),
+                burned=len(records.result.burned),
                 reuses=len(state.reuses),
             ),
-            _computed_from(state.charges),
+            _computed_evidence(state.charges),
         )
 
 
 def answer_replaced_logs_and_keys(records: LogRecords) -> Iterator[AnswerWithEvidence]:
     """Yield the dossier's answer: the log that this log replaces, and the changes of its key."""
-    finding = records.finding
+    finding = records.result
     if finding.succession.predecessor:
         sentence = text(
             "replaces log {log}: {reason}",
             log=finding.succession.predecessor,
             reason=finding.succession.reason,
         )
-        yield AnswerWithEvidence(sentence, _stated_in([0]))
-    keys = finding.history.state.keys[1:]
+        yield AnswerWithEvidence(sentence, _stated_evidence([0]))
+    keys = finding.history.state.key_periods[1:]
     if keys:
         change_text = text(
             "signing keys changed, by the word of both keys: {count}", count=len(keys)
         )
-        yield AnswerWithEvidence(change_text, _stated_in(key.from_size - 1 for key in keys))
+        yield AnswerWithEvidence(change_text, _stated_evidence(key.first_size - 1 for key in keys))

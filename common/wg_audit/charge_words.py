@@ -63,24 +63,24 @@ def is_known_text(field: str, text: str) -> bool:
     return any(_template_pattern(shape).fullmatch(text) for shape in _KNOWN_TEXTS[field])
 
 
-def translatable_sentence(*words: str) -> str:
+def translatable_sentence(*texts: str) -> str:
     """Return texts of a charge as one translatable list; unknown texts stay as they are."""
-    return list_names([_translate(sentence) for sentence in words])
+    return list_names([_translate_text(sentence) for sentence in texts])
 
 
-def _translate(words: str) -> str:
+def _translate_text(charge_text: str) -> str:
     for shape in _TRANSLATABLE_TEXTS:
-        match = _template_pattern(shape).fullmatch(words)
+        match = _template_pattern(shape).fullmatch(charge_text)
         if match is not None:
             return text(
-                shape, **{name: _translate(value) for name, value in match.groupdict().items()}
+                shape, **{name: _translate_text(value) for name, value in match.groupdict().items()}
             )
-    return words
+    return charge_text
 
 
 @functools.cache
-def _template_pattern(shape: str) -> re.Pattern[str]:
+def _template_pattern(text_template: str) -> re.Pattern[str]:
     """Compile a text template into a regular expression, with a named group for each value."""
     return re.compile(
-        re.sub(r"\\{(\w+)\\}", r"(?P<\1>[0-9A-Za-z.+!-]+|not installed)", re.escape(shape))
+        re.sub(r"\\{(\w+)\\}", r"(?P<\1>[0-9A-Za-z.+!-]+|not installed)", re.escape(text_template))
     )

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from wg_audit.evidence import EvidenceOptions
     from wg_audit.verification import VerificationResult
 
-PLANTS_GROUP = "weightgate.audited_plants"
+PLANTS_ENTRY_POINT_GROUP = "weightgate.audited_plants"
 """Entry-point group of plant factories for the empirical audit; the client registers one."""
 
 _PATH_TYPE = click.Path(path_type=Path)
@@ -79,9 +79,9 @@ def verify(
     return finding.verdict.exit_code
 
 
-def _print_verdict(finding: VerificationResult, document: dict[str, Any]) -> None:
+def _print_verdict(result: VerificationResult, document: dict[str, Any]) -> None:
     """Print the verdict on a log, with a line for each comparison, budget and remark."""
-    verdict = finding.verdict
+    verdict = result.verdict
     origin = escape_unprintable(document["origin"])
     print_line(
         text(
@@ -99,7 +99,7 @@ def _print_verdict(finding: VerificationResult, document: dict[str, Any]) -> Non
 
     for problem in verdict.problems:
         print_line(text("  NOT VERIFIED  {problem}", problem=show_finding(problem)))
-    for name, line in verdict.lines():
+    for name, line in verdict.display_rows():
         print_line(
             text("  {name}{line}", name=pad_columns(speak(name), 12), line=show_finding(line))
         )
@@ -110,7 +110,7 @@ def _print_verdict(finding: VerificationResult, document: dict[str, Any]) -> Non
         burned=document["burned"],
     )
     print_line(text("  {name}{line}", name=pad_columns(speak(text("charges")), 12), line=charges))
-    for account in finding.accounts:
+    for account in result.accounts:
         line = text(
             "{names}: epsilon {epsilon:.4f} of {cap:g} at delta {delta:g} (independent code:"
             " {independent:.4f})",
@@ -121,20 +121,20 @@ def _print_verdict(finding: VerificationResult, document: dict[str, Any]) -> Non
             independent=account.independent,
         )
         print_line(text("  {name}{line}", name=pad_columns(speak(text("budget")), 12), line=line))
-    for remark in finding.remarks:
+    for remark in result.remark_sentences:
         print_progress(text("note: {remark}", remark=show_finding(remark)))
     for missing in verdict.not_checked:
         print_progress(text("not checked: {what}", what=show_finding(missing)))
 
 
-def _write_report(path: Path, finding: VerificationResult, out: Path) -> list[Any]:
+def _write_report(log_path: Path, result: VerificationResult, out: Path) -> list[Any]:
     """Write the auditor's HTML page to ``out``, and return its forms for JSON output."""
     from wg_audit import answers, dossier
     from wg_audit.report import render_auditor_page
     from wg_core import atomic
     from wg_core.wire import canonical
 
-    records = answers.read_log_records(path, finding)
+    records = answers.read_log_records(log_path, result)
     atomic.write_bytes(out, render_auditor_page(records, language.current_language()).encode())
     return [canonical.to_builtins(form) for form in dossier.answer_forms(records)]
 
@@ -148,7 +148,7 @@ def export(home: Path, out: Path, as_json: bool) -> None:
     from wg_core.ledger import export as exports
     from wg_core.ledger import shared_budget
 
-    manifest = exports.write(shared_budget.ledger_file(home), out)
+    manifest = exports.write_export(shared_budget.ledger_file(home), out)
     document = {"file": str(out), "origin": manifest.origin, "entries": manifest.entries}
     print_result_lines(
         as_json,
@@ -176,7 +176,7 @@ def empirical(as_json: bool) -> int:
     from wg_audit.installed import probes
     from wg_audit.installed.bench import AuditSize
 
-    installed_plants = tuple(entry_points(group=PLANTS_GROUP))
+    installed_plants = tuple(entry_points(group=PLANTS_ENTRY_POINT_GROUP))
     if len(installed_plants) != 1:
         raise ConfigError(
             f"{len(installed_plants)} plant's programs are installed here, one is needed: nothing"
@@ -202,7 +202,7 @@ def digest(wheel: Path | None, as_json: bool) -> None:
     from wg_audit.wheel import wheel_code_digest
     from wg_core import installed_code
 
-    digest = installed_code.installed_digest() if wheel is None else wheel_code_digest(wheel)
+    digest = installed_code.installed_code_digest() if wheel is None else wheel_code_digest(wheel)
     if as_json:
         print_json(
             {
@@ -214,7 +214,7 @@ def digest(wheel: Path | None, as_json: bool) -> None:
     for file in digest.files:
         print_line(f"{file.sha256}  {file.path}")
     print_progress(
-        f"{len(digest.files)} files of {installed_code.PACKAGE}; code digest {digest.sha256}"
+        f"{len(digest.files)} files of {installed_code.CORE_PACKAGE}; code digest {digest.sha256}"
     )
 
 
@@ -224,4 +224,4 @@ help_page.translate_help(group, translations.shared_language)
 
 def main() -> None:
     """Run the command ``wg-audit``."""
-    run_program(group, extra="client", load_language=translations.shared_language)
+    run_program(group, package_extra="client", load_language=translations.shared_language)

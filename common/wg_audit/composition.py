@@ -22,7 +22,7 @@ from wg_core import numbers, typed
 from wg_core.errors import DecodeError, VerificationError
 from wg_core.ledger.statement import BlockShare
 
-FRACTION_BITS = 40  # Budgets count mu^2 in units of 2^-40
+MU_SQUARED_FRACTION_BITS = 40  # Budgets count mu^2 in units of 2^-40
 
 
 class _EventFields(msgspec.Struct):
@@ -92,31 +92,32 @@ class BudgetSpend:
     """Spend of one budget, computed by the auditor; dictionaries with None are ordered sets.
 
     Attributes:
-        lineages: Lineage IDs under which entries name the budget, the newest last.
-        names: Names of its data sets, oldest first.
+        lineage_ids: Lineage IDs under which entries name the budget, the newest last.
+        dataset_names: Names of its data sets, oldest first.
         commitments: Commitments of its data sets, hex.
         caps: (epsilon, delta) of each cap that entries state, as decimal strings.
-        units: Privacy units of its charges, oldest first.
+        privacy_units: Privacy units of its charges, oldest first.
         charges: Number of charges, including inherited ones.
         mu_squared: Sum of mu^2 of all charges, in units of 2^-40.
-        inherited_units: Part of ``mu_squared`` that the first entry inherits from the previous log.
-        open: Indices of charges without a release.
+        inherited_mu_squared: Part of ``mu_squared`` that the first entry inherits from the previous
+            log.
+        open_charges: Indices of charges without a release.
     """
 
-    lineages: dict[str, None] = field(default_factory=dict)
-    names: dict[str, None] = field(default_factory=dict)
+    lineage_ids: dict[str, None] = field(default_factory=dict)
+    dataset_names: dict[str, None] = field(default_factory=dict)
     commitments: set[str] = field(default_factory=set)
     caps: set[tuple[str, str]] = field(default_factory=set)
-    units: dict[str, None] = field(default_factory=dict)
+    privacy_units: dict[str, None] = field(default_factory=dict)
     charges: int = 0
     mu_squared: int = 0
-    inherited_units: int = 0
-    open: set[int] = field(default_factory=set)
+    inherited_mu_squared: int = 0
+    open_charges: set[int] = field(default_factory=set)
 
     @property
-    def lineage(self) -> str:
+    def newest_lineage(self) -> str:
         """Lineage ID in the newest entry that names the budget; empty if there is none."""
-        return next(reversed(self.lineages), "")
+        return next(reversed(self.lineage_ids), "")
 
     @property
     def cap(self) -> tuple[float, float]:
@@ -124,44 +125,46 @@ class BudgetSpend:
         epsilons, deltas = zip(*self.caps, strict=True)
         return min(map(numbers.parse_decimal, epsilons)), min(map(numbers.parse_decimal, deltas))
 
-    def keys(self) -> list[str]:
+    def index_keys(self) -> list[str]:
         """Return the names, commitments and lineage IDs by which entries refer to this budget."""
         return [
-            *(f"name {name}" for name in self.names),
+            *(f"name {name}" for name in self.dataset_names),
             *(f"commitment {commitment}" for commitment in self.commitments),
-            *(f"lineage {lineage}" for lineage in self.lineages),
+            *(f"lineage {lineage}" for lineage in self.lineage_ids),
         ]
 
     def merge(self, budget: BudgetSpend) -> None:
         """Add another budget's spend, names, commitments, lineages and caps to this budget."""
         # The lineages of this budget stay the newest.
-        self.lineages = budget.lineages | self.lineages
-        self.names |= budget.names
+        self.lineage_ids = budget.lineage_ids | self.lineage_ids
+        self.dataset_names |= budget.dataset_names
         self.commitments |= budget.commitments
         self.caps |= budget.caps
-        self.units |= budget.units
+        self.privacy_units |= budget.privacy_units
         self.charges += budget.charges
         self.mu_squared += budget.mu_squared
-        self.inherited_units += budget.inherited_units
-        self.open |= budget.open
+        self.inherited_mu_squared += budget.inherited_mu_squared
+        self.open_charges |= budget.open_charges
 
 
 @dataclass(slots=True)
-class Composition:
+class BudgetComposition:
     """Budgets of a log, which the auditor computes entry by entry."""
 
-    _budgets: dict[int, BudgetSpend] = field(default_factory=dict)  # By number, in their order
-    _numbers: dict[str, int] = field(default_factory=dict)  # By name, commitment or lineage
-    _targets: dict[int, int] = field(default_factory=dict)  # Number of the budget merged into
+    _budgets_by_number: dict[int, BudgetSpend] = field(
+        default_factory=dict
+    )  # By number, in their order
+    _numbers_by_key: dict[str, int] = field(default_factory=dict)  # By name, commitment or lineage
+    _merge_targets: dict[int, int] = field(default_factory=dict)  # Number of the budget merged into
     _open_charges: dict[int, int] = field(default_factory=dict)  # Number of the charge's budget
 
     @property
     def budgets(self) -> list[BudgetSpend]:
         """Budgets in the order of their first entries, after all merges."""
-        return list(self._budgets.values())
+        return list(self._budgets_by_number.values())
 
     @classmethod
-    def compose(cls, entries: Iterable[bytes]) -> Composition:
+    def compose(cls, entries: Iterable[bytes]) -> BudgetComposition:
         """Compose the budgets of a log from the canonical bytes of all its entries, in order."""
         composition = cls()
         for data in entries:
@@ -181,68 +184,76 @@ class Composition:
         entry = decode_entry_fields(data)
         if entry.predecessor is not None:
             for spend in entry.predecessor.spends:
-                self._inherit(spend)
+                self._add_inherited_spend(spend)
         elif entry.head.kind == "dataset":
             # All other lineages merge into the lineage that the entry names.
             lineages = (*entry.inherits, entry.lineage)
-            budget = self._budget([entry.name], [entry.commitment], lineages)
+            budget = self._merged_budget([entry.name], [entry.commitment], lineages)
             budget.caps.add((entry.cap_epsilon, entry.cap_delta))
         elif entry.guarantee is not None and entry.mechanism is not None:
-            budget = self._budget([entry.dataset], [entry.commitment], [entry.lineage])
+            budget = self._merged_budget([entry.dataset], [entry.commitment], [entry.lineage])
             budget.mu_squared += charge_mu_squared(entry)
             budget.charges += 1
-            budget.units[entry.guarantee.unit] = None
-            budget.open.add(entry.head.seq)
-            self._open_charges[entry.head.seq] = self._numbers[f"name {entry.dataset}"]
+            budget.privacy_units[entry.guarantee.unit] = None
+            budget.open_charges.add(entry.head.seq)
+            self._open_charges[entry.head.seq] = self._numbers_by_key[f"name {entry.dataset}"]
             if entry.state is not None:
                 budget.caps.add((entry.state.cap_epsilon, entry.state.cap_delta))
         elif entry.head.kind == "release" and entry.charge in self._open_charges:
-            number = self._find(self._open_charges.pop(entry.charge))
-            self._budgets[number].open.discard(entry.charge)
+            number = self._merged_number(self._open_charges.pop(entry.charge))
+            self._budgets_by_number[number].open_charges.discard(entry.charge)
 
-    def matching_budgets(self, bound: BudgetSpend) -> list[BudgetSpend]:
+    def matching_budgets(self, budget: BudgetSpend) -> list[BudgetSpend]:
         """Return the log's budgets that share a name, commitment or lineage with a given one."""
-        return [self._budgets[number] for number in self._matching_numbers(bound)]
+        return [self._budgets_by_number[number] for number in self._matching_numbers(budget)]
 
-    def _matching_numbers(self, bound: BudgetSpend) -> list[int]:
-        keys = bound.keys()
-        return sorted({self._find(self._numbers[key]) for key in keys if key in self._numbers})
+    def _matching_numbers(self, budget: BudgetSpend) -> list[int]:
+        keys = budget.index_keys()
+        return sorted(
+            {
+                self._merged_number(self._numbers_by_key[key])
+                for key in keys
+                if key in self._numbers_by_key
+            }
+        )
 
-    def _find(self, number: int) -> int:
+    def _merged_number(self, number: int) -> int:
         """Return the number of the budget that now contains budget ``number``, after merges."""
         target = number
-        while target in self._targets:
-            target = self._targets[target]
+        while target in self._merge_targets:
+            target = self._merge_targets[target]
         while number != target:  # shorten the chain of merges for later calls
-            self._targets[number], number = target, self._targets[number]
+            self._merge_targets[number], number = target, self._merge_targets[number]
         return target
 
-    def _inherit(self, spend: _InheritedSpendFields) -> None:
-        budget = self._budget(spend.names, spend.commitments, [spend.lineage])
+    def _add_inherited_spend(self, spend: _InheritedSpendFields) -> None:
+        budget = self._merged_budget(spend.names, spend.commitments, [spend.lineage])
         budget.caps.add((spend.cap_epsilon, spend.cap_delta))
         budget.charges += spend.charges
         units = sum(
-            numbers.parse_integer(event.mu_squared, subject="entry 0: mu_squared")
+            numbers.parse_integer(event.mu_squared, input_name="entry 0: mu_squared")
             for event in spend.events
         )
         budget.mu_squared += units
-        budget.inherited_units += units
+        budget.inherited_mu_squared += units
 
-    def _budget(
+    def _merged_budget(
         self, names: Iterable[str], commitments: Iterable[str], lineages: Iterable[str]
     ) -> BudgetSpend:
         """Return the budget that shares a name, commitment or lineage; merge several or add one."""
         words = BudgetSpend(dict.fromkeys(lineages), dict.fromkeys(names), set(commitments))
-        first, *others = self._matching_numbers(words) or [len(self._budgets) + len(self._targets)]
-        target = self._budgets.setdefault(first, BudgetSpend())
+        first, *others = self._matching_numbers(words) or [
+            len(self._budgets_by_number) + len(self._merge_targets)
+        ]
+        target = self._budgets_by_number.setdefault(first, BudgetSpend())
         for number in others:
-            target.merge(self._budgets.pop(number))
-            self._targets[number] = first
-        self._numbers |= dict.fromkeys(words.keys(), first)
-        for lineage in words.lineages:  # the newest last
-            target.lineages.pop(lineage, None)
-            target.lineages[lineage] = None
-        target.names |= words.names
+            target.merge(self._budgets_by_number.pop(number))
+            self._merge_targets[number] = first
+        self._numbers_by_key |= dict.fromkeys(words.index_keys(), first)
+        for lineage in words.lineage_ids:  # the newest last
+            target.lineage_ids.pop(lineage, None)
+            target.lineage_ids[lineage] = None
+        target.dataset_names |= words.dataset_names
         target.commitments |= words.commitments
         return target
 
@@ -266,13 +277,13 @@ def charge_mu_squared(charge: _EntryFields) -> int:
         raise VerificationError(f"entry {charge.head.seq}: is no charge")
     layout = ReleaseLayout(
         blocks=tuple(mechanism.blocks),
-        labels=len(guarantee.labels),
-        bits=mechanism.bits,
+        label_count=len(guarantee.labels),
+        grid_bits=mechanism.bits,
         dimension=mechanism.dimension,
     )
     noise = rederive.parse_sigma(mechanism.sigma)
     return rederive.rounded_mu_squared(
-        rederive.sensitivity_squared(layout), noise, fraction_bits=FRACTION_BITS
+        rederive.sensitivity_squared(layout), noise, fraction_bits=MU_SQUARED_FRACTION_BITS
     )
 
 
@@ -281,13 +292,14 @@ class UnloggedCost:
     """Cost of charges whose log is not available, as mu^2 in units of 2^-40.
 
     Attributes:
-        sum: Sum of the mu^2 of these charges.
-        largest: Largest sum of mu^2 that one of them states for its budget after the charge.
+        total_mu_squared: Sum of the mu^2 of these charges.
+        largest_stated_mu_squared: Largest sum of mu^2 that one of them states for its budget after
+            the charge.
         caps: (epsilon, delta) of the cap that each charge states.
     """
 
-    sum: int
-    largest: int
+    total_mu_squared: int
+    largest_stated_mu_squared: int
     caps: tuple[tuple[float, float], ...]
 
 
@@ -303,7 +315,7 @@ def sum_unlogged_charges(charges: Iterable[bytes]) -> UnloggedCost:
         total += charge_mu_squared(entry)
         if entry.state is None:
             raise DecodeError(f"entry {entry.head.seq}: a charge without the state of its budget")
-        after = numbers.parse_integer(entry.state.mu_squared_after, subject="mu_squared_after")
+        after = numbers.parse_integer(entry.state.mu_squared_after, input_name="mu_squared_after")
         largest = max(largest, after)
         cap = (entry.state.cap_epsilon, entry.state.cap_delta)
         caps.append((numbers.parse_decimal(cap[0]), numbers.parse_decimal(cap[1])))
@@ -320,7 +332,7 @@ def gaussian_epsilon(mu_squared: int, delta: float) -> float:
         mu_squared: Sum of mu^2, in units of 2^-40.
         delta: Delta of the guarantee.
     """
-    mu = math.sqrt(math.ldexp(mu_squared, -FRACTION_BITS))
+    mu = math.sqrt(math.ldexp(mu_squared, -MU_SQUARED_FRACTION_BITS))
 
     def too_small(epsilon: float) -> bool:
         return float(gaussian_delta(np.array([mu]), np.array([epsilon]))[0]) > delta
@@ -330,7 +342,7 @@ def gaussian_epsilon(mu_squared: int, delta: float) -> float:
         return 0.0
     while too_small(high):
         low, high = high, 2 * high
-        if high > _USELESS_EPSILON:
+        if high > _LARGEST_FINITE_EPSILON:
             return math.inf
     while high - low > high * _RELATIVE_PRECISION:
         middle = (low + high) / 2
@@ -338,7 +350,7 @@ def gaussian_epsilon(mu_squared: int, delta: float) -> float:
     return high
 
 
-_USELESS_EPSILON = 1e6  # Largest finite result, far beyond any protection
+_LARGEST_FINITE_EPSILON = 1e6  # Largest finite result, far beyond any protection
 _RELATIVE_PRECISION = 1e-12
 
 

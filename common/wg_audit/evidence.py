@@ -137,7 +137,7 @@ def _trust_anchors(options: EvidenceOptions) -> TrustAnchors:
         ledger_key=None if ledger_key is None else _parse_key(ledger_key, "--ledger-key"),
         witnesses=tuple(map(_parse_witness, options["witness_keys"])),
         quorum=options["quorum"],
-        post_quantum=options["post_quantum"],
+        requires_post_quantum=options["post_quantum"],
     )
 
 
@@ -146,7 +146,7 @@ def _parse_key(text: str, option: str) -> bytes:
     from wg_core.wire import signing
 
     try:
-        return signing.public_from_hex(text.lower(), subject=option).raw
+        return signing.public_from_hex(text.lower(), input_name=option).raw
     except DecodeError as error:
         raise UsageError(str(error)) from error
 

@@ -42,14 +42,15 @@ class Fork:
     Attributes:
         origin: Origin of the log.
         checkpoints: (number of entries, Merkle root in hex) of the contradictory signed heads.
-        charges: CHARGE entries that are missing from the given log, canonical bytes by leaf hash.
-        copy_spend: Largest sum of mu^2 among the other copies of the log, in units of 2^-40.
+        missing_charges: CHARGE entries that are missing from the given log, canonical bytes by leaf
+            hash.
+        copy_mu_squared: Largest sum of mu^2 among the other copies of the log, in units of 2^-40.
     """
 
     origin: str
     checkpoints: set[tuple[int, str]] = field(default_factory=set)
-    charges: dict[bytes, bytes] = field(default_factory=dict)
-    copy_spend: int = 0
+    missing_charges: dict[bytes, bytes] = field(default_factory=dict)
+    copy_mu_squared: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +58,17 @@ class ForkFindings:
     """Forks found in the heads and files that a server refused, and among copies of logs.
 
     Attributes:
-        by_origin: Forks by the origin of their log.
+        forks_by_origin: Forks by the origin of their log.
         late_files: Refused files that are no evidence of a fork: their entries are on the given
             log, so that they only arrived late, or their log was not given.
         shorter_copies: (origin, number of entries) of each copy that is a prefix of another one.
     """
 
-    by_origin: dict[str, Fork]
+    forks_by_origin: dict[str, Fork]
     late_files: list[Path]
     shorter_copies: list[tuple[str, int]] = field(default_factory=list)
 
-    def remarks(self) -> Iterator[str]:
+    def describe_shorter_copies(self) -> Iterator[str]:
         """Yield a sentence on each copy that is a prefix of another one."""
         for origin, size in self.shorter_copies:
             yield text(
@@ -77,52 +78,58 @@ class ForkFindings:
                 size=size,
             )
 
-    def fork(self, origin: str) -> Fork:
+    def fork_of_log(self, origin: str) -> Fork:
         """Return the fork of the log with this origin; an empty one is added if there is none."""
-        return self.by_origin.setdefault(origin, Fork(origin))
+        return self.forks_by_origin.setdefault(origin, Fork(origin))
 
-    def add_copy(
-        self, log: VerifiedLog, copy: VerifiedLog, charge: Callable[[int], Charge], spend: int
+    def compare_copy(
+        self,
+        log: VerifiedLog,
+        copy: VerifiedLog,
+        charge_at: Callable[[int], Charge],
+        copy_mu_squared: int,
     ) -> None:
         """Compare a further copy of a log with the audited one, and record a fork or a prefix.
 
         Args:
             log: Audited copy.
             copy: Further copy with the same origin.
-            charge: Function from an index to the CHARGE entry of ``copy``.
-            spend: Sum of mu^2 of the budgets of ``copy``, in units of 2^-40.
+            charge_at: Function from an index to the CHARGE entry of ``copy``.
+            copy_mu_squared: Sum of mu^2 of the budgets of ``copy``, in units of 2^-40.
 
         Raises:
             VerificationError: The further copy extends the audited one, or has another first key.
         """
         origin, state, copy_state = log.state.origin, log.state, copy.state
-        if state.keys[0] != copy_state.keys[0]:
+        if state.key_periods[0] != copy_state.key_periods[0]:
             raise VerificationError(f"log {origin}: two logs of this name have different keys")
-        if state.leaves[: copy_state.size] == copy_state.leaves:
+        if state.leaf_hashes[: copy_state.size] == copy_state.leaf_hashes:
             if copy_state.size < state.size:
                 self.shorter_copies.append((origin, copy_state.size))
             return
-        if copy_state.leaves[: state.size] == state.leaves:
+        if copy_state.leaf_hashes[: state.size] == state.leaf_hashes:
             raise VerificationError(
                 f"log {origin}: a copy has {copy_state.size} entries, the log given has"
                 f" {state.size}: verify the longer one"
             )
-        fork = self.fork(origin)
+        fork = self.fork_of_log(origin)
         fork.checkpoints |= {(x.state.size, x.root.hex()) for x in (log, copy)}
-        fork.copy_spend = max(fork.copy_spend, spend)
+        fork.copy_mu_squared = max(fork.copy_mu_squared, copy_mu_squared)
         for seq in copy_state.charges:
-            if state.leaves[seq : seq + 1] != [copy_state.leaves[seq]]:
-                fork.charges[copy_state.leaves[seq]] = entries.encode(charge(seq))
+            if state.leaf_hashes[seq : seq + 1] != [copy_state.leaf_hashes[seq]]:
+                fork.missing_charges[copy_state.leaf_hashes[seq]] = entries.encode(charge_at(seq))
 
 
 def find_forks(
-    logs: Mapping[str, VerifiedLog], pairs: Iterable[CheckpointPair], refused_files: Iterable[Path]
+    logs: Mapping[str, VerifiedLog],
+    checkpoint_pairs: Iterable[CheckpointPair],
+    refused_files: Iterable[Path],
 ) -> ForkFindings:
     """Find forks by comparing the heads and files that a server refused with the given logs.
 
     Args:
         logs: Verified logs by origin. For a log that is not here, the server's claim is accepted.
-        pairs: Pairs of heads that contradict each other according to the server.
+        checkpoint_pairs: Pairs of heads that contradict each other according to the server.
         refused_files: Release files with inclusion proofs (``.wgs``) that the server refused.
 
     Raises:
@@ -131,12 +138,14 @@ def find_forks(
         VerificationError: A head is not signed by its log, or lacks an entry of its file.
     """
     findings = ForkFindings({}, [])
-    for pair in pairs:
+    for pair in checkpoint_pairs:
         for outside in (pair.earlier, pair.later):
             _check_log_signature(outside.head, outside.note, logs, outside.source)
         log = logs.get(pair.later.head.origin)
-        if not (extends_head(log, pair.earlier.head) and extends_head(log, pair.later.head)):
-            findings.fork(pair.later.head.origin).checkpoints |= {
+        if not (
+            log_extends_head(log, pair.earlier.head) and log_extends_head(log, pair.later.head)
+        ):
+            findings.fork_of_log(pair.later.head.origin).checkpoints |= {
                 (x.size, x.root.hex()) for x in (pair.earlier.head, pair.later.head)
             }
     for path in refused_files:
@@ -153,8 +162,8 @@ def _classify_refused_file(
     findings: ForkFindings, path: Path, logs: Mapping[str, VerifiedLog]
 ) -> None:
     """Add a refused file to ``findings``: to a fork, or to the late files."""
-    data = atomic.read_bytes(path, limit=protocol.STATISTICS_LIMIT)
-    if container.stated_kind(data) == bundle.STATEMENT_KIND:
+    data = atomic.read_bytes(path, limit=protocol.STATISTICS_BYTES_LIMIT)
+    if container.stated_kind(data) == bundle.STATEMENT_BUNDLE_KIND:
         statement = bundle.decode_statement(data)
         places = [(statement.entry, statement.proof)]
     else:
@@ -170,24 +179,24 @@ def _classify_refused_file(
         _check_log_signature(head, place.note, logs, "proof")
         place.verify(entry)
         log, leaf = logs.get(head.origin), merkle.leaf_hash(entry)
-        if log is None or log.state.leaves[place.index : place.index + 1] == [leaf]:
+        if log is None or log.state.leaf_hashes[place.index : place.index + 1] == [leaf]:
             continue  # the entry is on the given log, or no log is given to compare it with
         on_log = False
-        fork = findings.fork(head.origin)
+        fork = findings.fork_of_log(head.origin)
         fork.checkpoints.add((head.size, head.root.hex()))
-        if entries.decode(entry).head.kind == entries.CHARGE:
-            fork.charges[leaf] = entry
+        if entries.decode(entry).head.kind == entries.CHARGE_KIND:
+            fork.missing_charges[leaf] = entry
     if on_log:
         findings.late_files.append(path)
 
 
-def extends_head(log: VerifiedLog | None, head: Checkpoint) -> bool:
+def log_extends_head(log: VerifiedLog | None, head: Checkpoint) -> bool:
     """Return True if ``log`` is given, has the head's origin, and extends the head."""
     return (
         log is not None
         and log.state.origin == head.origin
         and head.size <= log.state.size
-        and head.root == merkle.root(log.state.leaves[: head.size])
+        and head.root == merkle.root(log.state.leaf_hashes[: head.size])
     )
 
 
@@ -198,14 +207,14 @@ def _check_log_signature(
     log = logs.get(head.origin)
     if log is None:
         return
-    keys = [period.public_key for period in log.state.keys]
+    keys = [period.public_key for period in log.state.key_periods]
     if not checkpoint_signatures.verified_signature_lines(note, head.origin, notes.LOG_ROLE, keys):
         raise VerificationError(
             f"{source}: no key of log {head.origin} signed the head of {head.size} entries"
         )
 
 
-def read_pair(earlier_note: Path, later_note: Path) -> CheckpointPair:
+def read_checkpoint_pair(earlier_note: Path, later_note: Path) -> CheckpointPair:
     """Read a pair of contradictory checkpoints of a log, as written by ``wg-server export``.
 
     Raises:

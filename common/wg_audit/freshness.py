@@ -20,7 +20,7 @@ from wg_core.ledger.anchors import TrustedWitness
 from wg_core.ledger.checkpoint import Checkpoint
 from wg_core.ledger.history import VerifiedLog
 from wg_core.ledger.note import Note
-from wg_core.wire.protocol import NOTE_LIMIT
+from wg_core.wire.protocol import NOTE_CHARACTERS_LIMIT
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Freshness:
     extends: tuple[CheckpointInLog, ...]
 
     @property
-    def age(self) -> int | None:
+    def age_seconds(self) -> int | None:
         """Seconds from the newest cosignature to the verification; None if no witness is known."""
         return None if self.newest is None else self.checked - self.newest
 
@@ -74,29 +74,32 @@ def read_checkpoint(path: Path, source: str = "") -> OutsideCheckpoint:
         ConfigError: The file cannot be read.
         DecodeError: The file is not a checkpoint.
     """
-    return decode_checkpoint(atomic.read_bytes(path, limit=NOTE_LIMIT), source or path.name)
+    return decode_checkpoint(
+        atomic.read_bytes(path, limit=NOTE_CHARACTERS_LIMIT), source or path.name
+    )
 
 
 def decode_checkpoint(data: bytes, source: str) -> OutsideCheckpoint:
     """Decode a signed checkpoint; ``DecodeError`` if the bytes are none."""
-    head, note = checkpoints.decode(data, subject=source)
+    head, note = checkpoints.decode(data, input_name=source)
     return OutsideCheckpoint(source, head, note)
 
 
 def assess_freshness(
     history: VerifiedLog,
-    outside: Sequence[OutsideCheckpoint],
+    outside_checkpoints: Sequence[OutsideCheckpoint],
     *,
     current_time: int,
-    max_age: int | None,
+    max_age_seconds: int | None,
 ) -> Freshness:
     """Check that a log extends checkpoints from other sources, and the age of its cosignatures.
 
     Args:
         history: The verified log.
-        outside: Checkpoints from other sources.
+        outside_checkpoints: Checkpoints from other sources.
         current_time: Unix time in seconds.
-        max_age: Largest accepted age of the newest cosignature in seconds; None for no limit.
+        max_age_seconds: Largest accepted age of the newest cosignature in seconds; None for no
+            limit.
 
     Raises:
         VerificationError: The log does not extend a checkpoint, or its newest cosignature is too
@@ -104,9 +107,11 @@ def assess_freshness(
     """
     clock_tolerance_seconds = 300
     anchors = history.anchors
-    newest_heads = {witness: history.newest_cosignature(witness) for witness in anchors.witnesses}
-    for outside_checkpoint in outside:
-        for witness, time in _check_extends(history, outside_checkpoint):
+    newest_heads = {
+        witness: history.newest_cosigned_size_and_time(witness) for witness in anchors.witnesses
+    }
+    for outside_checkpoint in outside_checkpoints:
+        for witness, time in _check_and_list_cosignatures(history, outside_checkpoint):
             newest_heads[witness] = max(newest_heads[witness], (outside_checkpoint.head.size, time))
     for witness, (_, time) in newest_heads.items():
         if time > current_time + clock_tolerance_seconds:
@@ -122,23 +127,25 @@ def assess_freshness(
     fresh = Freshness(
         checked=current_time,
         newest=newest or None,
-        max_age=max_age,
+        max_age=max_age_seconds,
         extends=tuple(
-            CheckpointInLog(checkpoint.source, checkpoint.head.size) for checkpoint in outside
+            CheckpointInLog(checkpoint.source, checkpoint.head.size)
+            for checkpoint in outside_checkpoints
         ),
     )
-    if max_age is not None:
-        if fresh.age is None:
+    if max_age_seconds is not None:
+        if fresh.age_seconds is None:
             raise VerificationError("age: no key of a witness is known, so no time can be believed")
-        if fresh.age > max_age:
+        if fresh.age_seconds > max_age_seconds:
             raise VerificationError(
                 f"age: the newest cosignature by {anchors.quorum_size} of {len(anchors.witnesses)} "
-                f"known witnesses is {fresh.age} s old, at most {max_age} s are accepted"
+                f"known witnesses is {fresh.age_seconds} s old, at most {max_age_seconds} s are"
+                " accepted"
             )
     return fresh
 
 
-def _check_extends(
+def _check_and_list_cosignatures(
     history: VerifiedLog, outside_checkpoint: OutsideCheckpoint
 ) -> list[tuple[TrustedWitness, int]]:
     """Check that the log extends a checkpoint; return (witness, Unix time) of its cosignatures."""
@@ -148,19 +155,19 @@ def _check_extends(
             f"{source}: covers {head.size} entries, the log given has {state.size}: this copy is "
             "older than the checkpoint"
         )
-    roots = history.trusted_keys()
+    roots = history.anchors_by_trusted_key()
     cosigned_heads = [
         (roots[key], time)
-        for key, time in histories.trusted_cosignatures(outside_checkpoint.note, roots)
+        for key, time in histories.trusted_cosignature_times(outside_checkpoint.note, roots)
     ]
     signed = checkpoint_signatures.verified_signature_lines(
-        outside_checkpoint.note, state.origin, notes.LOG_ROLE, state.keys_at(head.size)
+        outside_checkpoint.note, state.origin, notes.LOG_ROLE, state.keys_at_size(head.size)
     )
     if not signed and not cosigned_heads:
         raise VerificationError(
             f"{source}: signed neither by the log's key nor by a witness that is known by key"
         )
-    if not head.size or head.root != merkle.root(state.leaves[: head.size]):
+    if not head.size or head.root != merkle.root(state.leaf_hashes[: head.size]):
         raise VerificationError(
             f"{source}: has another root than the first {head.size} entries of the given log: "
             "there are two histories"

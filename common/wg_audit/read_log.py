@@ -9,7 +9,7 @@ from pathlib import Path
 
 from wg_audit import forks
 from wg_audit.accounts import SingleChargeFigures
-from wg_audit.composition import Composition
+from wg_audit.composition import BudgetComposition
 from wg_audit.server_folder import ServerFolder
 from wg_audit.stated_words import StatedTexts
 from wg_core.ledger import history as histories
@@ -22,39 +22,39 @@ from wg_core.ledger.sources import LogSource
 
 
 @dataclass(frozen=True, slots=True)
-class ReadLog:
+class AnalysedLog:
     """Verified log, with what an audit computed from its entries.
 
     Attributes:
         history: The verified log.
         single_charges: Epsilon and delta that each charge states for its own release.
         texts: Free texts and class names in its entries.
-        charge: Function that returns the CHARGE entry with a given entry index.
+        charge_at: Function that returns the CHARGE entry with a given entry index.
         composition: Budgets that the auditor composed from the entries.
     """
 
     history: VerifiedLog
     single_charges: SingleChargeFigures
     texts: StatedTexts
-    charge: Callable[[int], Charge]
-    composition: Composition
+    charge_at: Callable[[int], Charge]
+    composition: BudgetComposition
 
 
-def read_log(source: LogSource, anchors: TrustAnchors) -> ReadLog:
+def read_log(source: LogSource, anchors: TrustAnchors) -> AnalysedLog:
     """Verify a log, collect its texts and stated costs, and compose its budgets."""
     alone_figures, words = SingleChargeFigures(), StatedTexts()
 
     def collect(entry: Entry) -> None:
         if isinstance(entry, Charge):
-            alone_figures.add(entry)
-        words.add(entry)
+            alone_figures.add_charge(entry)
+        words.add_entry(entry)
 
     history = histories.verify_log(source, anchors, collect)
-    composition = Composition.compose(data for data, _ in source.entries())
-    return ReadLog(history, alone_figures, words, _charges(source), composition)
+    composition = BudgetComposition.compose(data for data, _ in source.entries_with_leaf_hashes())
+    return AnalysedLog(history, alone_figures, words, _charge_reader(source), composition)
 
 
-def _charges(source: LogSource) -> Callable[[int], Charge]:
+def _charge_reader(source: LogSource) -> Callable[[int], Charge]:
     """Return a function from an entry index to the CHARGE entry; its first call decodes all."""
     charges: dict[int, Charge] = {}
 
@@ -62,7 +62,7 @@ def _charges(source: LogSource) -> Callable[[int], Charge]:
         if not charges:
             charges.update(
                 (entry.head.seq, entry)
-                for entry in sources.stored_entries(source)
+                for entry in sources.decode_entries(source)
                 if isinstance(entry, Charge)
             )
         return charges[seq]
@@ -71,33 +71,35 @@ def _charges(source: LogSource) -> Callable[[int], Charge]:
 
 
 def read_further_log(
-    stack: ExitStack,
+    exit_stack: ExitStack,
     path: Path,
     anchors: TrustAnchors,
     folder: ServerFolder | None,
     audited_origin: str,
-) -> ReadLog:
+) -> AnalysedLog:
     """Read and verify a further log of the site, by its own key and the same witnesses.
 
     A second copy of the audited log needs no cosignatures, since witnesses refuse to sign a fork.
-    Opened files are closed by ``stack``.
+    Opened files are closed by ``exit_stack``.
     """
-    source = stack.enter_context(closing(sources.open_source(path)))
+    source = exit_stack.enter_context(closing(sources.open_source(path)))
     _, origin = sources.read_site_and_origin(source)
-    record = folder.site.find_log(origin) if folder else None
+    record = folder.site_record.find_log(origin) if folder else None
     key = (bytes.fromhex(record.key) or None) if record else None
     if origin == audited_origin:
         anchors = replace(anchors, witnesses=(), quorum=None)
     return read_log(source, replace(anchors, ledger_key=key))
 
 
-def choose_copy(copies: Iterable[ReadLog], heads: Iterable[Checkpoint]) -> ReadLog:
+def choose_log_copy(
+    copies: Iterable[AnalysedLog], inherited_heads: Iterable[Checkpoint]
+) -> AnalysedLog:
     """Return the longest copy of a log, preferably of those that extend an inherited head."""
-    heads = list(heads)
+    inherited_heads = list(inherited_heads)
     return max(
         copies,
         key=lambda log: (
-            any(forks.extends_head(log.history, head) for head in heads),
+            any(forks.log_extends_head(log.history, head) for head in inherited_heads),
             log.history.state.size,
         ),
     )

@@ -58,7 +58,7 @@ class GivenLog:
     """Verified log to compare files with: its history, CHARGE entries by index, and texts."""
 
     history: VerifiedLog
-    charge: Callable[[int], Charge]
+    charge_at: Callable[[int], Charge]
     texts: StatedTexts
 
 
@@ -67,14 +67,15 @@ class FileComparison:
     """Result of comparing received files with logs.
 
     Attributes:
-        received: Compared files, by (origin of the log, index of the RELEASE entry).
-        elsewhere: Charges in files of logs that were not given, by origin and by entry index.
-        entries_elsewhere: Indices of all entries in such files, by origin.
+        received_by_release: Compared files, by (origin of the log, index of the RELEASE entry).
+        charges_of_missing_logs: Charges in files of logs that were not given, by origin and by
+            entry index.
+        entries_of_missing_logs: Indices of all entries in such files, by origin.
     """
 
-    received: dict[tuple[str, int], ReceivedFile] = field(default_factory=dict)
-    elsewhere: dict[str, dict[int, Charge]] = field(default_factory=dict)
-    entries_elsewhere: dict[str, set[int]] = field(default_factory=dict)
+    received_by_release: dict[tuple[str, int], ReceivedFile] = field(default_factory=dict)
+    charges_of_missing_logs: dict[str, dict[int, Charge]] = field(default_factory=dict)
+    entries_of_missing_logs: dict[str, set[int]] = field(default_factory=dict)
 
 
 class _SchemaFields(msgspec.Struct, forbid_unknown_fields=True):
@@ -100,8 +101,8 @@ class _SchemaFields(msgspec.Struct, forbid_unknown_fields=True):
                 BlockShare("sums", classes * self.dimension, self.sum_weight),
                 BlockShare("moments", self.dimension, self.moment_weight),
             ),
-            labels=classes,
-            bits=self.bits,
+            label_count=classes,
+            grid_bits=self.bits,
             dimension=self.dimension,
         )
 
@@ -145,7 +146,7 @@ class _HeadManifestFields(_ReleaseFields, kw_only=True):
     head_sha256: str
 
 
-def list_statistics(folder: Path) -> tuple[list[Path], list[Path]]:
+def list_statistics_files(folder: Path) -> tuple[list[Path], list[Path]]:
     """Return the sorted paths of a folder's ``.wgs`` files, and of everything else in it."""
     files: list[Path] = []
     unread: list[Path] = []
@@ -172,16 +173,18 @@ def match_files(
     """
     logs_given = _GivenLogs(missing_logs)
     for log in logs:
-        logs_given.leaves[log.history.state.origin] = log.history.state.leaves
+        logs_given.leaves_by_origin[log.history.state.origin] = log.history.state.leaf_hashes
         for state in log.history.state.charges.values():
-            if state.release is not None:
-                logs_given.by_hash.setdefault(state.payload_sha256, []).append((log, state))
+            if state.release_seq is not None:
+                logs_given.charges_by_payload_hash.setdefault(state.payload_sha256, []).append(
+                    (log, state)
+                )
     comparison = FileComparison()
     for path in paths:
         try:
-            data = atomic.read_bytes(path, limit=protocol.STATISTICS_LIMIT)
-            if container.stated_kind(data) == bundle.STATEMENT_KIND:
-                _match_statement(data, logs_given.leaves, missing_logs)
+            data = atomic.read_bytes(path, limit=protocol.STATISTICS_BYTES_LIMIT)
+            if container.stated_kind(data) == bundle.STATEMENT_BUNDLE_KIND:
+                _match_statement(data, logs_given.leaves_by_origin, missing_logs)
                 continue
             _match_file(comparison, logs_given, path, data)
         except DecodeError as error:
@@ -196,63 +199,66 @@ class _GivenLogs:
     """Verified logs to compare received files with.
 
     Attributes:
-        not_given: Origins of the site's known logs that were not given.
-        by_hash: States of charges, each with its log, by the SHA-256 of their release.
-        leaves: Leaf hashes of each log's entries, by origin.
+        missing_origins: Origins of the site's known logs that were not given.
+        charges_by_payload_hash: States of charges, each with its log, by the SHA-256 of their
+            release.
+        leaves_by_origin: Leaf hashes of each log's entries, by origin.
     """
 
-    not_given: Collection[str]
-    by_hash: dict[str, list[tuple[GivenLog, ChargeState]]] = field(default_factory=dict)
-    leaves: dict[str, Sequence[bytes]] = field(default_factory=dict)
+    missing_origins: Collection[str]
+    charges_by_payload_hash: dict[str, list[tuple[GivenLog, ChargeState]]] = field(
+        default_factory=dict
+    )
+    leaves_by_origin: dict[str, Sequence[bytes]] = field(default_factory=dict)
 
 
 def _match_file(
-    comparison: FileComparison, logs_given: _GivenLogs, path: Path, data: bytes
+    comparison: FileComparison, given_logs: _GivenLogs, path: Path, data: bytes
 ) -> None:
     covered_file = bundle.decode_statistics(data)
     payload = covered_file.release
     digest = canonical.sha256_hex(payload)
-    covering = logs_given.by_hash.get(digest, [])
+    covering = given_logs.charges_by_payload_hash.get(digest, [])
     if (
         not covering
-        and logs_given.not_given
-        and _is_of_missing_log(comparison, covered_file, logs_given.not_given)
+        and given_logs.missing_origins
+        and _record_missing_log_file(comparison, covered_file, given_logs.missing_origins)
     ):
         return
     if len(covering) != 1:
         raise VerificationError(
             f"covered by {len(covering)} RELEASE entries, expected exactly one"
-            f"{_explain_missing_entry(covered_file, logs_given.leaves)}"
+            f"{_explain_missing_entry(covered_file, given_logs.leaves_by_origin)}"
         )
     log, state = covering[0]
-    release = -1 if state.release is None else state.release
+    release = -1 if state.release_seq is None else state.release_seq
     try:
-        _check_entries(covered_file, log.history, state)
-        charge = log.charge(state.seq)
+        _check_file_entries(covered_file, log.history, state)
+        charge = log.charge_at(state.seq)
         site = log.history.state.site
-        if container.stated_kind(payload) == protocol.HEAD_KIND:
+        if container.stated_kind(payload) == protocol.HEAD_FILE_KIND:
             _check_private_head(payload, charge, site)
         else:
             manifest = _check_statistics(payload, charge, site)
             if charge.mechanism.name == rederive.MACHINE_MECHANISM:
                 place = release, charge.dataset, charge.use.recipient
-                _check_machine(manifest, log.texts.statements_before(*place))
+                _check_machine_manifest(manifest, log.texts.statements_before(*place))
     except VerificationError as error:
         raise VerificationError(f"entry {state.seq}: {error}") from error
     origin = log.history.state.origin
-    comparison.received.setdefault(
+    comparison.received_by_release.setdefault(
         (origin, release), ReceivedFile(path.name, digest, origin, release)
     )
 
 
 def _match_statement(
-    data: bytes, leaves: Mapping[str, Sequence[bytes]], not_given: Collection[str]
+    data: bytes, leaves: Mapping[str, Sequence[bytes]], missing_origins: Collection[str]
 ) -> None:
     """Check that a received public statement is an entry of its log, unless that log is missing."""
     entry = bundle.decode_statement(data).entry
-    statement = entries.decode(entry, subject="statement entry")
+    statement = entries.decode(entry, input_name="statement entry")
     origin, seq = statement.head.origin, statement.head.seq
-    if origin in not_given:
+    if origin in missing_origins:
         return
     known_leaves = leaves.get(origin, ())
     if (
@@ -262,17 +268,17 @@ def _match_statement(
         raise VerificationError(f"a public statement, entry {seq}, which the log {origin} has not")
 
 
-def _is_of_missing_log(
-    comparison: FileComparison, covered_file: StatisticsBundle, not_given: Collection[str]
+def _record_missing_log_file(
+    comparison: FileComparison, covered_file: StatisticsBundle, missing_origins: Collection[str]
 ) -> bool:
     """Record a file whose log is known but was not given; return False for any other file."""
-    charge = entries.decode(covered_file.charge_entry, subject="charge entry")
+    charge = entries.decode(covered_file.charge_entry, input_name="charge entry")
     origin = charge.head.origin
-    if origin not in not_given or not isinstance(charge, Charge):
+    if origin not in missing_origins or not isinstance(charge, Charge):
         return False
-    release = entries.decode(covered_file.release_entry, subject="release entry")
-    comparison.elsewhere.setdefault(origin, {})[charge.head.seq] = charge
-    shown_entries = comparison.entries_elsewhere.setdefault(origin, set())
+    release = entries.decode(covered_file.release_entry, input_name="release entry")
+    comparison.charges_of_missing_logs.setdefault(origin, {})[charge.head.seq] = charge
+    shown_entries = comparison.entries_of_missing_logs.setdefault(origin, set())
     shown_entries |= {charge.head.seq, release.head.seq}
     return True
 
@@ -281,7 +287,7 @@ def _explain_missing_entry(
     covered_file: StatisticsBundle, leaves: Mapping[str, Sequence[bytes]]
 ) -> str:
     """Return the reason why a file's RELEASE entry is not on the given log, or an empty string."""
-    head = entries.decode(covered_file.release_entry, subject="release entry").head
+    head = entries.decode(covered_file.release_entry, input_name="release entry").head
     known_leaves = leaves.get(head.origin)
     if known_leaves is None:
         return ""
@@ -298,13 +304,13 @@ def _explain_missing_entry(
     )
 
 
-def _check_entries(
+def _check_file_entries(
     covered_file: StatisticsBundle, history: VerifiedLog, state: ChargeState
 ) -> None:
-    leaves = history.state.leaves
+    leaves = history.state.leaf_hashes
     for name, entry, seq in (
         ("charge", covered_file.charge_entry, state.seq),
-        ("release", covered_file.release_entry, state.release),
+        ("release", covered_file.release_entry, state.release_seq),
     ):
         if seq is None or merkle.leaf_hash(entry) != leaves[seq]:
             raise VerificationError(f"carries another {name} entry than entry {seq}")
@@ -313,10 +319,10 @@ def _check_entries(
 def _check_statistics(payload: bytes, charge: Charge, site: str) -> ManifestFields:
     sections = container.decode(
         payload,
-        kind=protocol.STATISTICS_KIND,
+        kind=protocol.STATISTICS_FILE_KIND,
         version=_FILE_VERSION,
-        names=("manifest", "signature", "integers"),
-        limit=protocol.STATISTICS_LIMIT,
+        section_names=("manifest", "signature", "integers"),
+        max_bytes=protocol.STATISTICS_BYTES_LIMIT,
     )
     manifest, body = read_manifest(sections["manifest"]), sections["integers"]
     schema, mechanism = manifest.schema, charge.mechanism
@@ -330,7 +336,7 @@ def _check_statistics(payload: bytes, charge: Charge, site: str) -> ManifestFiel
     if len(body) != length:
         raise VerificationError(f"file: {len(body)} bytes of integers, its schema has {length}")
     _check_equal(
-        *_common_rows(charge, manifest, layout.blocks, str(sensitivity)),
+        *_common_comparison_rows(charge, manifest, layout.blocks, str(sensitivity)),
         ("features", _SCHEMA_FEATURES.get(mechanism.name), schema.features),
         ("class names", mechanism.name == rederive.MACHINE_MECHANISM, bool(manifest.labels)),
         ("hash of integers", canonical.sha256_hex(body), manifest.integers_sha256),
@@ -343,17 +349,23 @@ def _check_private_head(payload: bytes, charge: Charge, site: str) -> None:
     """Compare a file with a privately trained head with its charge."""
     sections = container.decode(
         payload,
-        kind=protocol.HEAD_KIND,
+        kind=protocol.HEAD_FILE_KIND,
         version=_FILE_VERSION,
-        names=("manifest", "signature", "head"),
-        limit=protocol.STATISTICS_LIMIT,
+        section_names=("manifest", "signature", "head"),
+        max_bytes=protocol.STATISTICS_BYTES_LIMIT,
     )
-    manifest, body = _decode_canonical(sections["manifest"], _HeadManifestFields), sections["head"]
+    manifest, body = (
+        _decode_canonical_manifest(sections["manifest"], _HeadManifestFields),
+        sections["head"],
+    )
     schema, mechanism = manifest.schema, charge.mechanism
     per_step = len(schema.labels) * (schema.dimension + 1)
     blocks = (BlockShare("gradients", schema.steps * per_step, 1),)
     layout = ReleaseLayout(
-        blocks=blocks, labels=len(schema.labels), bits=schema.bits, dimension=schema.dimension
+        blocks=blocks,
+        label_count=len(schema.labels),
+        grid_bits=schema.bits,
+        dimension=schema.dimension,
     )
     sensitivity = str(rederive.sensitivity_squared(layout))
     _check_equal(
@@ -361,22 +373,22 @@ def _check_private_head(payload: bytes, charge: Charge, site: str) -> None:
         ("schema version", _SCHEMA_VERSION, schema.version),
         ("bytes of the head", 4 * per_step, len(body)),
         ("hash of the head", canonical.sha256_hex(body), manifest.head_sha256),
-        *_common_rows(charge, manifest, blocks, sensitivity),
+        *_common_comparison_rows(charge, manifest, blocks, sensitivity),
         ("site", site, manifest.site),
     )
 
 
-def _common_rows(
+def _common_comparison_rows(
     charge: Charge,
     manifest: ManifestFields | _HeadManifestFields,
     blocks: tuple[BlockShare, ...],
-    sensitivity: str,
+    sensitivity_squared: str,
 ) -> tuple[tuple[str, object, object], ...]:
     """Return the rows (name, charge's value, file's value) that all kinds of files share."""
     mechanism, schema = charge.mechanism, manifest.schema
     return (
         ("sigma", rederive.parse_sigma(mechanism.sigma), rederive.parse_sigma(manifest.sigma)),
-        ("squared sensitivity", mechanism.sensitivity_squared, sensitivity),
+        ("squared sensitivity", mechanism.sensitivity_squared, sensitivity_squared),
         ("squared sensitivity", mechanism.sensitivity_squared, manifest.sensitivity_squared),
         ("blocks", mechanism.blocks, blocks),
         (
@@ -397,7 +409,9 @@ def _common_rows(
     )
 
 
-def _check_machine(manifest: ManifestFields, statements: Sequence[PublicStatement]) -> None:
+def _check_machine_manifest(
+    manifest: ManifestFields, statements: Sequence[PublicStatement]
+) -> None:
     """Compare class names and data sheet of machine statistics with earlier public statements.
 
     A charge for machine statistics has neither. The class names must be those of the newest
@@ -431,17 +445,17 @@ def _excerpt(value: object) -> str:
 
 def read_manifest(data: bytes) -> ManifestFields:
     """Decode a received file's manifest; ``DecodeError`` if it is not canonical."""
-    return _decode_canonical(data, ManifestFields)
+    return _decode_canonical_manifest(data, ManifestFields)
 
 
-def _decode_canonical(data: bytes, kind: type[_Manifest]) -> _Manifest:
+def _decode_canonical_manifest(data: bytes, manifest_type: type[_Manifest]) -> _Manifest:
     if len(data) > MANIFEST_LIMIT:
         raise DecodeError(f"manifest: {len(data)} bytes, at most {MANIFEST_LIMIT} are accepted")
     try:
         document = typed.decode_json(data, object)
         if canonical.encode(document) != data:
             raise DecodeError("manifest: not canonical (RFC 8785)")
-        manifest = typed.convert(document, kind)
+        manifest = typed.convert_to_record(document, manifest_type)
     except _DECODING_ERRORS as error:
         raise DecodeError(f"manifest: {error}") from error
     grammar.check_text_fields(manifest)

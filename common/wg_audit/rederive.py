@@ -39,8 +39,8 @@ GRADIENT_MECHANISM = "discrete Gaussians over exact integers, a sum of clipped g
 RECORD_UNIT = "record"  # Unit that a charge must name under the unit rule ``record``
 
 _GRID_BITS = range(4, 33)
-_NUMBER = re.compile(r"[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,3})?", re.ASCII)
-_HEX_FLOAT = re.compile(r"0x1(\.[0-9a-f]{1,13})?p[+-][0-9]{1,4}", re.ASCII)
+_DECIMAL_PATTERN = re.compile(r"[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,3})?", re.ASCII)
+_HEX_FLOAT_PATTERN = re.compile(r"0x1(\.[0-9a-f]{1,13})?p[+-][0-9]{1,4}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,14 +50,14 @@ class ReleaseLayout:
     Attributes:
         blocks: Name, number of entries and weight of each block: either counts, sums and moments,
             or gradients alone.
-        labels: Number of labels.
-        bits: log2 of S, the number of grid units in the clip radius.
+        label_count: Number of labels.
+        grid_bits: log2 of S, the number of grid units in the clip radius.
         dimension: Number of features.
     """
 
     blocks: tuple[BlockShare, ...]
-    labels: int
-    bits: int
+    label_count: int
+    grid_bits: int
     dimension: int
 
 
@@ -75,24 +75,24 @@ def sensitivity_squared(layout: ReleaseLayout) -> int:
         return _gradient_sensitivity(layout)
     if names != ("counts", "sums", "moments"):
         raise VerificationError(f"blocks {names}, expected counts, sums and moments")
-    _check_grid(layout.bits, layout.dimension)
+    _check_grid(layout.grid_bits, layout.dimension)
     counts, sums, moments = layout.blocks
     for block, length in (
-        (counts, layout.labels + 1),
-        (sums, layout.labels * layout.dimension),
+        (counts, layout.label_count + 1),
+        (sums, layout.label_count * layout.dimension),
         (moments, layout.dimension),
     ):
         if block.length != length:
             raise VerificationError(
                 f"block {block.name} has {block.length} entries, expected {length} for "
-                f"{layout.labels} labels and dimension {layout.dimension}"
+                f"{layout.label_count} labels and dimension {layout.dimension}"
             )
     if not (counts.weight and moments.weight) or bool(sums.weight) != bool(sums.length):
         raise VerificationError(
             f"blocks {', '.join(f'{b.name} {b.length} x {b.weight}' for b in layout.blocks)} are "
-            f"no release of {layout.labels} labels and dimension {layout.dimension}"
+            f"no release of {layout.label_count} labels and dimension {layout.dimension}"
         )
-    linear = (sums.weight**2 + moments.weight**2) << 2 * layout.bits
+    linear = (sums.weight**2 + moments.weight**2) << 2 * layout.grid_bits
     return counts.weight**2 + linear
 
 
@@ -102,18 +102,18 @@ def training_steps(layout: ReleaseLayout) -> int:
     Raises:
         VerificationError: The length of the block is no multiple of the length of one step.
     """
-    block, per_step = layout.blocks[0], layout.labels * (layout.dimension + 1)
+    block, per_step = layout.blocks[0], layout.label_count * (layout.dimension + 1)
     if not (per_step and block.length and block.weight) or block.length % per_step:
         raise VerificationError(
             f"block gradients {block.length} x {block.weight} is no number of steps of"
-            f" {layout.labels} labels and dimension {layout.dimension}"
+            f" {layout.label_count} labels and dimension {layout.dimension}"
         )
     return block.length // per_step
 
 
 def _gradient_sensitivity(layout: ReleaseLayout) -> int:
-    _check_grid(layout.bits, layout.dimension)
-    return training_steps(layout) * layout.blocks[0].weight ** 2 << 2 * layout.bits
+    _check_grid(layout.grid_bits, layout.dimension)
+    return training_steps(layout) * layout.blocks[0].weight ** 2 << 2 * layout.grid_bits
 
 
 def check_charge(charge: Charge) -> None:
@@ -136,7 +136,7 @@ def check_charge(charge: Charge) -> None:
                 f"promises something to each {charge.guarantee.unit[:80]!r}, but each record "
                 "counts by itself"
             )
-        _check_price(charge)
+        _check_mechanism_cost(charge)
     except VerificationError as error:
         raise VerificationError(f"entry {charge.head.seq}: {error}") from error
 
@@ -155,15 +155,15 @@ def stated_layout(charge: Charge) -> ReleaseLayout:
         )
     return ReleaseLayout(
         blocks=mechanism.blocks,
-        labels=len(guarantee.labels),
-        bits=mechanism.bits,
+        label_count=len(guarantee.labels),
+        grid_bits=mechanism.bits,
         dimension=mechanism.dimension,
     )
 
 
 def parse_number(text: str, subject: str) -> float:
     """Parse a nonnegative decimal number; ``VerificationError`` for any other text."""
-    if not _NUMBER.fullmatch(text):
+    if not _DECIMAL_PATTERN.fullmatch(text):
         raise VerificationError(f"{subject} is {text[:80]!r}, expected a decimal number")
     return float(text)
 
@@ -174,19 +174,21 @@ def parse_sigma(text: str) -> float:
     Raises:
         VerificationError: The text is not a positive number.
     """
-    value = float.fromhex(text) if _HEX_FLOAT.fullmatch(text) else parse_number(text, "sigma")
+    value = (
+        float.fromhex(text) if _HEX_FLOAT_PATTERN.fullmatch(text) else parse_number(text, "sigma")
+    )
     if not 0 < value < float("inf"):
         raise VerificationError(f"sigma is {text!r}, expected a positive number")
     return value
 
 
-def rounded_mu_squared(sensitivity_squared: int, noise: float, *, fraction_bits: int = 40) -> int:
+def rounded_mu_squared(sensitivity_squared: int, sigma: float, *, fraction_bits: int = 40) -> int:
     """Return mu^2 as the exact integer ``ceil(2^fraction_bits sensitivity^2 / sigma^2)``."""
-    top, bottom = noise.as_integer_ratio()
+    top, bottom = sigma.as_integer_ratio()
     return -(-(sensitivity_squared * bottom**2 << fraction_bits) // top**2)
 
 
-def _check_price(charge: Charge) -> None:
+def _check_mechanism_cost(charge: Charge) -> None:
     mechanism = charge.mechanism
     if (
         mechanism.name not in (CLASS_MECHANISM, MACHINE_MECHANISM, GRADIENT_MECHANISM)

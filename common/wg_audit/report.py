@@ -18,7 +18,9 @@ from wg_core.ledger.entries import Charge
 from wg_core.ledger.lineage import ChargeState
 from wg_core.ledger.price import parse_sigma
 
-DETAILS_LIMIT = 200  # Number of newest charges, decisions and reuses that are shown in full
+DETAILED_ENTRIES_LIMIT = (
+    200  # Number of newest charges, decisions and reuses that are shown in full
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,7 @@ class ChargeRow:
 
 def render_auditor_page(records: LogRecords, translate: Language = ENGLISH) -> str:
     """Render the auditor's HTML page about a verified log."""
-    finding = records.finding
+    finding = records.result
     state = finding.history.state
     charges = [_charge_row(charge, state.charges[charge.head.seq]) for charge in records.charges]
     heads = [head for head in finding.history.checkpoints if head.cosignatures]
@@ -43,13 +45,13 @@ def render_auditor_page(records: LogRecords, translate: Language = ENGLISH) -> s
         verdict=finding.verdict,
         state=state,
         charges=charges,
-        detailed=charges[-DETAILS_LIMIT:],
-        decisions=list(state.decisions.values())[-DETAILS_LIMIT:],
-        reuses=list(state.reuses.values())[-DETAILS_LIMIT:],
+        detailed=charges[-DETAILED_ENTRIES_LIMIT:],
+        decisions=list(state.decisions.values())[-DETAILED_ENTRIES_LIMIT:],
+        reuses=list(state.reuses.values())[-DETAILED_ENTRIES_LIMIT:],
         datasets=records.datasets,
         heads=heads,
         forms=dossier.answer_forms(records),
-        current_time=finding.fresh.checked,
+        current_time=finding.freshness.checked,
         version=__version__,
         t=translate.translate,
         say=translate,
@@ -58,7 +60,7 @@ def render_auditor_page(records: LogRecords, translate: Language = ENGLISH) -> s
 
 
 def _charge_row(charge: Charge, state: ChargeState) -> ChargeRow:
-    return ChargeRow(charge, state.release, state.payload_sha256, _noise_multiplier(charge))
+    return ChargeRow(charge, state.release_seq, state.payload_sha256, _noise_multiplier(charge))
 
 
 def _noise_multiplier(charge: Charge) -> str:

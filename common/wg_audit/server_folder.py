@@ -12,7 +12,7 @@ from wg_audit import forks, freshness, received
 from wg_audit.forks import CheckpointPair
 from wg_audit.freshness import OutsideCheckpoint
 from wg_common import auditor_record
-from wg_common.auditor_record import LogRecord, Membership, ServerRecord, SiteRecord
+from wg_common.auditor_record import LogRecord, MembershipProof, ServerRecord, SiteRecord
 from wg_common.language import Text, text
 from wg_core.errors import VerificationError
 from wg_core.ledger.anchors import TrustAnchors, TrustedWitness
@@ -27,41 +27,41 @@ class ServerFolder:
 
     Attributes:
         path: Path of the folder.
-        record: Record that the server exported about itself and all sites.
-        site: Part of the record on the site of the audited log.
-        log: Part of the record on the audited log.
+        server_record: Record that the server exported about itself and all sites.
+        site_record: Part of the record on the site of the audited log.
+        log_record: Part of the record on the audited log.
     """
 
     path: Path
-    record: ServerRecord
-    site: SiteRecord
-    log: LogRecord
+    server_record: ServerRecord
+    site_record: SiteRecord
+    log_record: LogRecord
 
     @property
     def witness(self) -> TrustedWitness:
         """Server as a witness, by the oldest key from which hand-overs lead to its present key."""
-        before = {x.now: x.before for x in self.record.handovers if x.use == WITNESS_USE}
-        key = self.record.witness_key
+        before = {x.now: x.before for x in self.server_record.handovers if x.use == WITNESS_USE}
+        key = self.server_record.witness_key
         while key in before:
             key = before.pop(key)
-        return TrustedWitness(self.record.witness_name, bytes.fromhex(key))
+        return TrustedWitness(self.server_record.witness_name, bytes.fromhex(key))
 
     @property
-    def logs(self) -> tuple[LogRecord, ...]:
+    def log_records(self) -> tuple[LogRecord, ...]:
         """Server's records of the site's logs up to the audited log, oldest first."""
-        return self.site.logs[: self.site.logs.index(self.log) + 1]
+        return self.site_record.logs[: self.site_record.logs.index(self.log_record) + 1]
 
     def add_server_keys(self, anchors: TrustAnchors) -> TrustAnchors:
         """Return the given anchors with the keys and hand-overs in the server's record added."""
         witnesses = anchors.witnesses
         if all(witness.name != self.witness.name for witness in witnesses):
             witnesses = (*witnesses, self.witness)
-        log_key = bytes.fromhex(self.log.key) or None
+        log_key = bytes.fromhex(self.log_record.key) or None
         return replace(
             anchors,
             ledger_key=anchors.ledger_key or log_key,
             witnesses=witnesses,
-            handovers=self.record.handovers,
+            handovers=self.server_record.handovers,
         )
 
     def check_keys(self, history: VerifiedLog) -> None:
@@ -71,43 +71,47 @@ class ServerFolder:
             VerificationError: The log never had the recorded key, or no hand-overs lead from the
                 given key of the server as a witness to the recorded one.
         """
-        keys = [period.public_key.hex() for period in history.state.keys]
-        if self.log.key and self.log.key not in keys:
+        keys = [period.public_key.hex() for period in history.state.key_periods]
+        if self.log_record.key and self.log_record.key not in keys:
             raise VerificationError(
                 f"the log is signed by {display_key(history.state.public_key)}, the server knows it"
-                f" with {display_key(bytes.fromhex(self.log.key))}"
+                f" with {display_key(bytes.fromhex(self.log_record.key))}"
             )
-        of_today = TrustedWitness(self.witness.name, bytes.fromhex(self.record.witness_key))
+        of_today = TrustedWitness(self.witness.name, bytes.fromhex(self.server_record.witness_key))
         for witness in history.anchors.witnesses:
-            if witness.name == of_today.name and of_today not in history.key_successors(witness):
+            if witness.name == of_today.name and of_today not in history.key_and_successors(
+                witness
+            ):
                 raise VerificationError(
                     f"witness {witness.name}: key {display_key(witness.public_key)} is given, the "
                     f"server's record says {display_key(of_today.public_key)}"
                 )
 
-    def checkpoints(self) -> list[OutsideCheckpoint]:
+    def newest_checkpoints(self) -> list[OutsideCheckpoint]:
         """Read the newest checkpoints of the audited log, from the record and from a file.
 
         Raises:
             DecodeError: A file is not a checkpoint.
         """
         histories = []
-        if self.log.checkpoint:
+        if self.log_record.checkpoint:
             source = _display_name(auditor_record.SITES_FILE)
-            histories.append(freshness.decode_checkpoint(self.log.checkpoint.encode(), source))
-        path = self.path / self.site.site / auditor_record.CHECKPOINT_FILE
+            histories.append(
+                freshness.decode_checkpoint(self.log_record.checkpoint.encode(), source)
+            )
+        path = self.path / self.site_record.site / auditor_record.CHECKPOINT_FILE
         if path.exists():
             histories.append(freshness.read_checkpoint(path, _display_name(path.name)))
-        return [x for x in histories if x.head.origin == self.log.origin]
+        return [x for x in histories if x.head.origin == self.log_record.origin]
 
     def read_site_evidence(self) -> SiteEvidence:
         """Read the server's evidence about the site, and list the files that are not understood."""
-        folder = self.path / self.site.site
-        files, other_files = received.list_statistics(folder) if folder.is_dir() else ([], [])
+        folder = self.path / self.site_record.site
+        files, other_files = received.list_statistics_files(folder) if folder.is_dir() else ([], [])
         logs = [x for x in other_files if x.suffix == auditor_record.LOG_SUFFIX and x.is_file()]
         fork_folder = folder / auditor_record.FORK_FOLDER
         pairs, refused_files, stray = (
-            _read_forks(fork_folder) if fork_folder.is_dir() else ([], [], [])
+            _read_fork_folder(fork_folder) if fork_folder.is_dir() else ([], [], [])
         )
         expected_paths = {
             folder / auditor_record.CHECKPOINT_FILE,
@@ -115,7 +119,9 @@ class ServerFolder:
         }
         expected_paths |= {fork_folder} if fork_folder.is_dir() else set()
         expected_paths |= {
-            self.path / site.site for site in self.record.sites if site is not self.site
+            self.path / site.site
+            for site in self.server_record.sites
+            if site is not self.site_record
         }
         above = [x for x in sorted(self.path.iterdir()) if x != folder]
         proofs = [x for x in other_files if x.name.endswith(auditor_record.MEMBERSHIP_SUFFIX)]
@@ -125,8 +131,8 @@ class ServerFolder:
             files,
             logs,
             unread,
-            memberships=[auditor_record.read_membership(x) for x in proofs],
-            pairs=pairs,
+            memberships=[auditor_record.read_membership_proof(x) for x in proofs],
+            checkpoint_pairs=pairs,
             refused_files=refused_files,
         )
 
@@ -136,35 +142,38 @@ class SiteEvidence:
     """Server's evidence about one site, by kind of file.
 
     Attributes:
-        files: Paths of release files that the server received.
-        logs: Paths of earlier logs that the site showed to the server.
-        unread: Paths of files and folders of unknown kinds.
+        statistics_files: Paths of release files that the server received.
+        log_paths: Paths of earlier logs that the site showed to the server.
+        unread_paths: Paths of files and folders of unknown kinds.
         memberships: Proofs that releases of the site are in the pools of its packages.
-        pairs: Pairs of checkpoints of one log that contradict each other.
+        checkpoint_pairs: Pairs of checkpoints of one log that contradict each other.
         refused_files: Paths of release files of a log that did not extend the cosigned log.
     """
 
-    files: list[Path] = field(default_factory=list)
-    logs: list[Path] = field(default_factory=list)
-    unread: list[Path] = field(default_factory=list)
-    memberships: list[Membership] = field(default_factory=list)
-    pairs: list[CheckpointPair] = field(default_factory=list)
+    statistics_files: list[Path] = field(default_factory=list)
+    log_paths: list[Path] = field(default_factory=list)
+    unread_paths: list[Path] = field(default_factory=list)
+    memberships: list[MembershipProof] = field(default_factory=list)
+    checkpoint_pairs: list[CheckpointPair] = field(default_factory=list)
     refused_files: list[Path] = field(default_factory=list)
 
 
-def _read_forks(folder: Path) -> tuple[list[CheckpointPair], list[Path], list[Path]]:
+def _read_fork_folder(folder: Path) -> tuple[list[CheckpointPair], list[Path], list[Path]]:
     """Return a site's contradictory checkpoints, and paths of refused and of all other files.
 
     Raises:
         DecodeError: A file of a pair is not a checkpoint.
     """
-    refused_files, notes = received.list_statistics(folder)
-    earlier_suffix, later_suffix = auditor_record.EARLIER_SUFFIX, auditor_record.LATER_SUFFIX
+    refused_files, notes = received.list_statistics_files(folder)
+    earlier_suffix, later_suffix = (
+        auditor_record.EARLIER_CHECKPOINT_SUFFIX,
+        auditor_record.LATER_CHECKPOINT_SUFFIX,
+    )
     pairs, stray = [], set(notes)
     for earlier in notes:
         later = earlier.with_name(earlier.name.removesuffix(earlier_suffix) + later_suffix)
         if earlier.name.endswith(earlier_suffix) and later in stray:
-            pairs.append(forks.read_pair(earlier, later))
+            pairs.append(forks.read_checkpoint_pair(earlier, later))
             stray -= {earlier, later}
     return pairs, refused_files, sorted(stray)
 

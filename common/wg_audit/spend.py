@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from wg_audit import composition, lookalikes
-from wg_audit.composition import BudgetSpend, Composition
+from wg_audit.composition import BudgetComposition, BudgetSpend
 from wg_audit.forks import Fork
 from wg_common.language import Text, list_names, text
 from wg_core.ledger.history import VerifiedLog
@@ -67,18 +67,19 @@ class KnownBudgets:
     """Budgets of the verified log and of the site's other logs, composed by the auditor.
 
     Attributes:
-        log: Budgets of the verified log.
+        log_composition: Budgets of the verified log.
         history: The verified log itself.
-        earlier_logs: Budgets of each earlier log whose spend the verified log inherits.
-        outside_logs: Budgets of each other log of the site, whose spend it does not inherit.
+        earlier_compositions: Budgets of each earlier log whose spend the verified log inherits.
+        outside_compositions: Budgets of each other log of the site, whose spend it does not
+            inherit.
         unlogged_charges: CHARGE entries (canonical bytes) in files of logs that were not given and
             are not inherited, by origin.
     """
 
-    log: Composition
+    log_composition: BudgetComposition
     history: VerifiedLog
-    earlier_logs: Sequence[Composition]
-    outside_logs: Sequence[Composition]
+    earlier_compositions: Sequence[BudgetComposition]
+    outside_compositions: Sequence[BudgetComposition]
     unlogged_charges: Mapping[str, Sequence[bytes]]
 
 
@@ -89,18 +90,21 @@ class SiteSpend:
     Attributes:
         total: Sum over everything known; None without any budget.
         forks: Logs with two contradictory histories.
-        units: (data set names, privacy units) of each budget whose charges protect several units.
-        look_alikes: Groups of names that look alike, of data sets with separate budgets, or sites.
-        other_sums: Sentences on budgets for which the log or its first entry states a wrong sum.
+        mixed_unit_budgets: (data set names, privacy units) of each budget whose charges protect
+            several units.
+        lookalike_names: Groups of names that look alike, of data sets with separate budgets, or
+            sites.
+        wrong_sum_sentences: Sentences on budgets for which the log or its first entry states a
+            wrong sum.
     """
 
     total: TotalSpend | None
     forks: tuple[ForkedLog, ...] = ()
-    units: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = ()
-    look_alikes: tuple[tuple[str, ...], ...] = ()
-    other_sums: tuple[str, ...] = ()
+    mixed_unit_budgets: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = ()
+    lookalike_names: tuple[tuple[str, ...], ...] = ()
+    wrong_sum_sentences: tuple[str, ...] = ()
 
-    def problems(self) -> Iterator[tuple[Text, Text]]:
+    def verdict_problems(self) -> Iterator[tuple[Text, Text]]:
         """Yield (word for the verdict, sentence) for each problem that the sums show."""
         for fork in self.forks:
             yield (
@@ -114,7 +118,7 @@ class SiteSpend:
                     sum=self.total.describe() if self.total else text("nothing was charged"),
                 ),
             )
-        for names, units in self.units:
+        for names, units in self.mixed_unit_budgets:
             yield (
                 text("two units"),
                 text(
@@ -124,7 +128,7 @@ class SiteSpend:
                     units=list_names(units),
                 ),
             )
-        for sentence in self.other_sums:
+        for sentence in self.wrong_sum_sentences:
             yield text("other sums"), text("other sums: {what}", what=sentence)
 
     def open_questions(self) -> Iterator[Text]:
@@ -136,7 +140,7 @@ class SiteSpend:
                 count=self.total.budgets,
                 sum=self.total.describe(),
             )
-        for names in self.look_alikes:
+        for names in self.lookalike_names:
             yield text(
                 "whether names that look alike are one: {names}",
                 names=list_names(
@@ -146,18 +150,18 @@ class SiteSpend:
 
 
 def sum_site_spend(
-    known_budgets: KnownBudgets, forks: Sequence[Fork], sites: Iterable[str]
+    known_budgets: KnownBudgets, forks: Sequence[Fork], site_names: Iterable[str]
 ) -> SiteSpend:
     """Add up a site's known privacy spend over budgets, logs and histories.
 
     Args:
         known_budgets: Budgets of the verified log and of the site's other logs.
         forks: Contradictory histories of logs.
-        sites: Names of all sites in the evidence, to be searched for names that look alike.
+        site_names: Names of all sites in the evidence, to be searched for names that look alike.
     """
     budgets = [
         budget
-        for part in (known_budgets.log, *known_budgets.outside_logs)
+        for part in (known_budgets.log_composition, *known_budgets.outside_compositions)
         for budget in part.budgets
     ]
     return SiteSpend(
@@ -168,14 +172,16 @@ def sum_site_spend(
                 heads=tuple(
                     f"{size}: {root[:_ROOT_DIGITS]}…" for size, root in sorted(fork.checkpoints)
                 ),
-                charges=len(fork.charges),
+                charges=len(fork.missing_charges),
             )
             for fork in forks
         ),
-        units=tuple(_budgets_of_mixed_units(budgets, known_budgets.earlier_logs)),
-        look_alikes=(*_lookalike_datasets(budgets), *lookalikes.lookalike_groups(sites)),
-        other_sums=(
-            *_wrong_sums(known_budgets.log, known_budgets.history),
+        mixed_unit_budgets=tuple(
+            _budgets_of_mixed_units(budgets, known_budgets.earlier_compositions)
+        ),
+        lookalike_names=(*_lookalike_datasets(budgets), *lookalikes.lookalike_groups(site_names)),
+        wrong_sum_sentences=(
+            *_wrong_sums(known_budgets.log_composition, known_budgets.history),
             *_incomplete_inheritances(known_budgets),
         ),
     )
@@ -185,14 +191,14 @@ def _lookalike_datasets(budgets: Sequence[BudgetSpend]) -> Iterator[tuple[str, .
     """Yield groups of data set names that look alike and have separate budgets."""
     payers: dict[str, int] = {}
     for index, budget in enumerate(budgets):
-        payers |= dict.fromkeys(budget.names, index)
+        payers |= dict.fromkeys(budget.dataset_names, index)
     for group in lookalikes.lookalike_groups(payers):
         if len({payers[name] for name in group}) > 1:
             yield group
 
 
 def _budgets_of_mixed_units(
-    budgets: Sequence[BudgetSpend], earlier_logs: Sequence[Composition]
+    budgets: Sequence[BudgetSpend], earlier_compositions: Sequence[BudgetComposition]
 ) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
     """Yield each budget whose charges protect different privacy units.
 
@@ -200,31 +206,34 @@ def _budgets_of_mixed_units(
         The names of its data sets, and the privacy units of its charges, also on earlier logs.
     """
     for budget in budgets:
-        parts = [budget, *(part for log in earlier_logs for part in log.matching_budgets(budget))]
-        units = dict.fromkeys(unit for part in parts for unit in part.units)
+        parts = [
+            budget,
+            *(part for log in earlier_compositions for part in log.matching_budgets(budget)),
+        ]
+        units = dict.fromkeys(unit for part in parts for unit in part.privacy_units)
         if len(units) > 1:
-            yield tuple(budget.names), tuple(units)
+            yield tuple(budget.dataset_names), tuple(units)
 
 
 def _incomplete_inheritances(known_budgets: KnownBudgets) -> Iterator[Text]:
     """Yield a sentence for each budget that inherits less than it spent on an earlier log."""
-    for before in known_budgets.earlier_logs:
+    for before in known_budgets.earlier_compositions:
         for part in before.budgets:
-            if part.mu_squared and not known_budgets.log.matching_budgets(part):
+            if part.mu_squared and not known_budgets.log_composition.matching_budgets(part):
                 yield text(
                     "the first entry inherits nothing for {names}, for which the previous log spent"
                     " {spent}",
-                    names=list_names(list(part.names)),
+                    names=list_names(list(part.dataset_names)),
                     spent=part.mu_squared,
                 )
-        for budget in known_budgets.log.budgets:
+        for budget in known_budgets.log_composition.budgets:
             units = sum(part.mu_squared for part in before.matching_budgets(budget))
-            if units > budget.inherited_units:
+            if units > budget.inherited_mu_squared:
                 yield text(
                     "the first entry inherits mu^2 = {units} units for {names}, for which the "
                     "previous log spent {spent}",
-                    units=budget.inherited_units,
-                    names=list_names(list(budget.names)),
+                    units=budget.inherited_mu_squared,
+                    names=list_names(list(budget.dataset_names)),
                     spent=units,
                 )
 
@@ -239,17 +248,17 @@ def _total_spend(
         composition.sum_unlogged_charges(charges)
         for charges in known_budgets.unlogged_charges.values()
     ]
-    branches = [composition.sum_unlogged_charges(fork.charges.values()) for fork in forks]
+    branches = [composition.sum_unlogged_charges(fork.missing_charges.values()) for fork in forks]
     caps += [cap for part in (*shown_parts, *branches) for cap in part.caps]
     if not caps:
         return None
     # A charge states the spend of its own history, which is a lower bound on the total.
     units = max(
         budget_units
-        + sum(max(part.sum, part.largest) for part in shown_parts)
-        + sum(x.sum for x in branches),
-        *(part.largest for part in branches),
-        *(fork.copy_spend for fork in forks),
+        + sum(max(part.total_mu_squared, part.largest_stated_mu_squared) for part in shown_parts)
+        + sum(x.total_mu_squared for x in branches),
+        *(part.largest_stated_mu_squared for part in branches),
+        *(fork.copy_mu_squared for fork in forks),
         0,
     )
     delta = min(delta for _, delta in caps)
@@ -258,26 +267,26 @@ def _total_spend(
         delta=delta,
         cap_epsilon=min(cap for cap, _ in caps),
         budgets=sum(budget.mu_squared > 0 for budget in budgets) + len(shown_parts),
-        logs=len(known_budgets.outside_logs) + len(shown_parts),
+        logs=len(known_budgets.outside_compositions) + len(shown_parts),
         at_least=bool(shown_parts or forks),
     )
 
 
-def _wrong_sums(log: Composition, history: VerifiedLog) -> Iterator[Text]:
+def _wrong_sums(log_composition: BudgetComposition, history: VerifiedLog) -> Iterator[Text]:
     """Yield a sentence for each budget whose sum in the log differs from that of its entries."""
     log_sums = {
-        frozenset(lineage.names): (lineage.charges, lineage.mu_squared)
+        frozenset(lineage.dataset_names): (lineage.charge_count, lineage.mu_squared_units)
         for lineage in history.state.lineages.values()
     }
-    for budget in log.budgets:
-        charges, units = log_sums.pop(frozenset(budget.names), (0, 0))
+    for budget in log_composition.budgets:
+        charges, units = log_sums.pop(frozenset(budget.dataset_names), (0, 0))
         if (charges, units) != (budget.charges, budget.mu_squared):
             yield text(
                 "the log counts {charges} charge(s) of mu^2 = {units} units for {names}, its"
                 " entries add up to {true_charges} of {true_units}",
                 charges=charges,
                 units=units,
-                names=list_names(list(budget.names)),
+                names=list_names(list(budget.dataset_names)),
                 true_charges=budget.charges,
                 true_units=budget.mu_squared,
             )

@@ -24,14 +24,14 @@ class NameChange:
     Attributes:
         seq: Index of the entry with the new class names.
         dataset: Name of the data set.
-        new_names: Class names that were added.
-        lost_names: Class names that were removed.
+        added_names: Class names that were added.
+        removed_names: Class names that were removed.
     """
 
     seq: int
     dataset: str
-    new_names: tuple[str, ...]
-    lost_names: tuple[str, ...]
+    added_names: tuple[str, ...]
+    removed_names: tuple[str, ...]
 
     def describe(self) -> Text:
         """Return a sentence that lists the added and removed class names."""
@@ -39,8 +39,8 @@ class NameChange:
             "entry {seq}: class names of {dataset} change: new {added}; gone {gone}",
             seq=self.seq,
             dataset=repr(self.dataset),
-            added=_quote_names(self.new_names),
-            gone=_quote_names(self.lost_names),
+            added=_quote_names(self.added_names),
+            gone=_quote_names(self.removed_names),
         )
 
 
@@ -49,22 +49,24 @@ class StatedTexts:
     """Free texts and class names in a log's charges and statements, collected entry by entry.
 
     Attributes:
-        unknown: Index of the first entry with each unknown text, by (field, text).
-        changes: Changes of class names, in the order of the log.
+        unknown_texts: Index of the first entry with each unknown text, by (field, text).
+        name_changes: Changes of class names, in the order of the log.
     """
 
-    unknown: dict[tuple[str, str], int] = field(default_factory=dict)
-    changes: list[NameChange] = field(default_factory=list)
-    _labels: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    unknown_texts: dict[tuple[str, str], int] = field(default_factory=dict)
+    name_changes: list[NameChange] = field(default_factory=list)
+    _labels_by_dataset: dict[str, tuple[str, ...]] = field(default_factory=dict)
     _statements: dict[tuple[str, str], list[PublicStatement]] = field(default_factory=dict)
 
-    def add(self, entry: Entry) -> None:
+    def add_entry(self, entry: Entry) -> None:
         """Record unknown texts, class names and statements of the log's next entry."""
         if isinstance(entry, Charge):
             for place, words in _free_texts(entry):
                 if not charge_words.is_known_text(place, words):
-                    self.unknown.setdefault((place, words), entry.head.seq)
-            if entry.mechanism.statistics == CLASS_STATISTICS:  # machine statistics have no classes
+                    self.unknown_texts.setdefault((place, words), entry.head.seq)
+            if (
+                entry.mechanism.release_kind == CLASS_STATISTICS
+            ):  # machine statistics have no classes
                 self._record_class_names(entry.head.seq, entry.dataset, entry.guarantee.labels)
         elif isinstance(entry, PublicStatement):
             self._statements.setdefault((entry.dataset, entry.recipient), []).append(entry)
@@ -76,16 +78,16 @@ class StatedTexts:
         return [statement for statement in statements if statement.head.seq < seq]
 
     def _record_class_names(self, seq: int, dataset: str, labels: tuple[str, ...]) -> None:
-        before = self._labels.get(dataset, labels)
+        before = self._labels_by_dataset.get(dataset, labels)
         if before != labels:
             new_names = tuple(name for name in labels if name not in before)
             lost_names = tuple(name for name in before if name not in labels)
-            self.changes.append(NameChange(seq, dataset, new_names, lost_names))
-        self._labels[dataset] = labels
+            self.name_changes.append(NameChange(seq, dataset, new_names, lost_names))
+        self._labels_by_dataset[dataset] = labels
 
-    def problems(self) -> Iterator[Text]:
+    def describe_unknown_texts(self) -> Iterator[Text]:
         """Yield a sentence on each unknown text, with the first entry that states it."""
-        for (place, words), seq in self.unknown.items():
+        for (place, words), seq in self.unknown_texts.items():
             yield text(
                 "unknown words: entry {seq} states {field} {words}, which this program does not"
                 " know",
@@ -94,13 +96,14 @@ class StatedTexts:
                 words=repr(words),
             )
 
-    def remarks(self) -> Iterator[Text]:
+    def describe_name_changes(self) -> Iterator[Text]:
         """Yield a sentence on each change of class names, and one that counts those left out."""
-        for change in self.changes[:CHANGES_SHOWN]:
+        for change in self.name_changes[:CHANGES_SHOWN]:
             yield change.describe()
-        if len(self.changes) > CHANGES_SHOWN:
+        if len(self.name_changes) > CHANGES_SHOWN:
             yield text(
-                "further changes of class names: {count}", count=len(self.changes) - CHANGES_SHOWN
+                "further changes of class names: {count}",
+                count=len(self.name_changes) - CHANGES_SHOWN,
             )
 
 

@@ -20,7 +20,7 @@ from wg_core.ledger import checkpoint as checkpoints
 from wg_core.ledger import merkle
 from wg_core.ledger.checkpoint import Checkpoint
 from wg_core.ledger.entries import Charge, InheritedSpend, Predecessor
-from wg_core.ledger.history import VerifiedLog, trusted_cosignatures
+from wg_core.ledger.history import VerifiedLog, trusted_cosignature_times
 from wg_core.ledger.recovery import verify_succession
 from wg_core.wire.signing import display_key
 
@@ -60,7 +60,7 @@ class OtherLogsFindings:
     listed: bool = False
 
     @property
-    def complete(self) -> bool:
+    def is_complete(self) -> bool:
         """True if every log of the site is known, and all of their spend is inherited."""
         return self.listed and not (self.open_ended or self.not_given or self.unnamed)
 
@@ -69,11 +69,11 @@ class OtherLogsFindings:
 class _PredecessorLink:
     """Previous log: as the next log's first entry names it, and its history if it was given."""
 
-    named: Predecessor
-    log: VerifiedLog | None
+    predecessor: Predecessor
+    history: VerifiedLog | None
 
 
-def named_heads(logs: Iterable[VerifiedLog]) -> list[Checkpoint]:
+def predecessor_heads(logs: Iterable[VerifiedLog]) -> list[Checkpoint]:
     """Return the checkpoints of previous logs that the first entries of some logs inherit from."""
     genesis_entries = [log.state.genesis for log in logs]
     return [
@@ -87,8 +87,8 @@ def compare_other_logs(
     history: VerifiedLog,
     *,
     other_logs: Mapping[str, VerifiedLog],
-    records: Sequence[LogRecord] | None,
-    outside: Sequence[OutsideCheckpoint],
+    log_records: Sequence[LogRecord] | None,
+    outside_checkpoints: Sequence[OutsideCheckpoint],
     comparison: FileComparison,
 ) -> OtherLogsFindings:
     """Check that a log's first entry carries over the spend of the site's earlier logs.
@@ -96,41 +96,41 @@ def compare_other_logs(
     Args:
         history: The verified log.
         other_logs: Other verified logs of the site, by origin.
-        records: The server's records of the site's logs up to this log, oldest first; None if
+        log_records: The server's records of the site's logs up to this log, oldest first; None if
             unknown.
-        outside: Checkpoints of other logs of the site.
+        outside_checkpoints: Checkpoints of other logs of the site.
         comparison: Result of comparing received files, also of logs that were not given.
 
     Raises:
         VerificationError: The inherited spend contradicts an earlier log, a checkpoint or a file.
     """
     chain = _predecessor_chain(history, other_logs)
-    complete = not chain or list(chain.values())[-1].log is not None
-    checkpoints = _collect_evidence(history, chain, records or (), outside)
+    complete = not chain or list(chain.values())[-1].history is not None
+    checkpoints = _collect_evidence(history, chain, log_records or (), outside_checkpoints)
     unnamed_origins = [
-        origin for origin in (*other_logs, *checkpoints.unnamed) if origin not in chain
+        origin for origin in (*other_logs, *checkpoints.unnamed_origins) if origin not in chain
     ]
-    if records:
-        unnamed_origins += _uninherited_origins(records, chain, is_whole=complete)
-    for origin, charges in comparison.elsewhere.items():
+    if log_records:
+        unnamed_origins += _uninherited_origins(log_records, chain, is_chain_complete=complete)
+    for origin, charges in comparison.charges_of_missing_logs.items():
         if chain and (origin in chain or not (complete or origin in unnamed_origins)):
             link = chain.get(origin) or list(chain.values())[-1]
-            _check_inherited_spend(link.named, charges.values())
-    shown_origins = [origin for origin, link in chain.items() if link.log is not None]
-    named_predecessor = next(iter(chain.values())).named if chain else None
+            _check_inherited_spend(link.predecessor, charges.values())
+    shown_origins = [origin for origin, link in chain.items() if link.history is not None]
+    named_predecessor = next(iter(chain.values())).predecessor if chain else None
     return OtherLogsFindings(
-        status=_succession_status(named_predecessor, unnamed_origins, records),
+        status=_succession_status(named_predecessor, unnamed_origins, log_records),
         predecessor=named_predecessor.origin if named_predecessor else "",
         reason=named_predecessor.reason if named_predecessor else "",
-        checked=tuple(x for x in shown_origins if x in checkpoints.ended),
-        open_ended=tuple(x for x in shown_origins if x not in checkpoints.ended),
+        checked=tuple(x for x in shown_origins if x in checkpoints.ended_origins),
+        open_ended=tuple(x for x in shown_origins if x not in checkpoints.ended_origins),
         not_given=tuple(
-            LogNotGiven(x, size - len(comparison.entries_elsewhere.get(x, ())))
-            for x, size in sorted(checkpoints.sizes.items())
+            LogNotGiven(x, size - len(comparison.entries_of_missing_logs.get(x, ())))
+            for x, size in sorted(checkpoints.sizes_by_origin.items())
             if x not in shown_origins and x not in unnamed_origins
         ),
         unnamed=tuple(dict.fromkeys(unnamed_origins)),
-        listed=records is not None,
+        listed=log_records is not None,
     )
 
 
@@ -139,21 +139,22 @@ class _OtherLogsEvidence:
     """Evidence from the server and witnesses on the site's other logs.
 
     Attributes:
-        sizes: Largest known number of entries of each log, by origin.
-        ended: Origins of earlier logs whose last checkpoint the server or a witness confirms.
-        unnamed: Origins of logs with a checkpoint from outside that no first entry names.
+        sizes_by_origin: Largest known number of entries of each log, by origin.
+        ended_origins: Origins of earlier logs whose last checkpoint the server or a witness
+            confirms.
+        unnamed_origins: Origins of logs with a checkpoint from outside that no first entry names.
     """
 
-    sizes: dict[str, int]
-    ended: set[str] = field(default_factory=set)
-    unnamed: list[str] = field(default_factory=list)
+    sizes_by_origin: dict[str, int]
+    ended_origins: set[str] = field(default_factory=set)
+    unnamed_origins: list[str] = field(default_factory=list)
 
 
 def _collect_evidence(
     history: VerifiedLog,
     chain: Mapping[str, _PredecessorLink],
-    records: Sequence[LogRecord],
-    outside: Sequence[OutsideCheckpoint],
+    log_records: Sequence[LogRecord],
+    outside_checkpoints: Sequence[OutsideCheckpoint],
 ) -> _OtherLogsEvidence:
     """Compare each previous log with the server's records and with outside checkpoints.
 
@@ -164,43 +165,47 @@ def _collect_evidence(
     checkpoints = _OtherLogsEvidence(
         {origin: _predecessor_checkpoint(link).size for origin, link in chain.items()}
     )
-    for record in records:
+    for record in log_records:
         link = chain.get(record.origin)
         if link is not None:
             _check_predecessor_key(link, record)
         if record.checkpoint and record.origin != history.state.origin:
             head = _decode_checkpoint(record.checkpoint, "server record")
-            checkpoints.sizes[head.origin] = max(head.size, checkpoints.sizes.get(head.origin, 0))
+            checkpoints.sizes_by_origin[head.origin] = max(
+                head.size, checkpoints.sizes_by_origin.get(head.origin, 0)
+            )
             if link is not None:
                 _check_inherits_up_to(link, head, "the server's record")
-                checkpoints.ended.add(head.origin)
-    trusted_keys = history.trusted_keys()
-    for checkpoint in outside:
+                checkpoints.ended_origins.add(head.origin)
+    trusted_keys = history.anchors_by_trusted_key()
+    for checkpoint in outside_checkpoints:
         head = checkpoint.head
-        checkpoints.sizes[head.origin] = max(head.size, checkpoints.sizes.get(head.origin, 0))
+        checkpoints.sizes_by_origin[head.origin] = max(
+            head.size, checkpoints.sizes_by_origin.get(head.origin, 0)
+        )
         if head.origin not in chain:
-            checkpoints.unnamed.append(head.origin)
+            checkpoints.unnamed_origins.append(head.origin)
             continue
         _check_inherits_up_to(chain[head.origin], head, checkpoint.source)
-        if trusted_cosignatures(checkpoint.note, trusted_keys):
-            checkpoints.ended.add(head.origin)
+        if trusted_cosignature_times(checkpoint.note, trusted_keys):
+            checkpoints.ended_origins.add(head.origin)
     return checkpoints
 
 
 def _succession_status(
     predecessor: Predecessor | None,
     unnamed_logs: Sequence[str],
-    records: Sequence[LogRecord] | None,
+    log_records: Sequence[LogRecord] | None,
 ) -> str:
     if unnamed_logs:
         return BUDGET_UNKNOWN
     if predecessor is not None:
         return PREDECESSOR_NAMED
-    return NOT_CHECKED if records is None else FIRST_LOG
+    return NOT_CHECKED if log_records is None else FIRST_LOG
 
 
 def _predecessor_chain(
-    history: VerifiedLog, earlier: Mapping[str, VerifiedLog]
+    history: VerifiedLog, other_logs: Mapping[str, VerifiedLog]
 ) -> dict[str, _PredecessorLink]:
     """Return the previous logs of ``history`` by origin, newest first, up to the first unknown one.
 
@@ -216,7 +221,7 @@ def _predecessor_chain(
         predecessor = genesis.predecessor
         if predecessor.origin in links or predecessor.origin == history.state.origin:
             raise VerificationError(f"entry 0: log {predecessor.origin} comes before itself")
-        before = earlier.get(predecessor.origin)
+        before = other_logs.get(predecessor.origin)
         if before is not None:
             verify_succession(log.state, before)
         links[predecessor.origin] = _PredecessorLink(predecessor, before)
@@ -225,37 +230,40 @@ def _predecessor_chain(
 
 
 def _uninherited_origins(
-    records: Sequence[LogRecord], chain: Mapping[str, _PredecessorLink], *, is_whole: bool
+    log_records: Sequence[LogRecord],
+    chain: Mapping[str, _PredecessorLink],
+    *,
+    is_chain_complete: bool,
 ) -> list[str]:
     """Return the origins of logs in the server's records whose spend no later log inherits.
 
     For logs before the oldest one in ``chain``, the server's statement on their succession counts.
     """
-    origins = [record.origin for record in records]
-    oldest = min((origins.index(x) for x in chain if x in origins), default=len(records))
+    origins = [record.origin for record in log_records]
+    oldest = min((origins.index(x) for x in chain if x in origins), default=len(log_records))
     return [
         before.origin
-        for index, (before, after) in enumerate(itertools.pairwise(records))
+        for index, (before, after) in enumerate(itertools.pairwise(log_records))
         if before.origin not in chain
-        and (is_whole or index > oldest or after.succession != PREDECESSOR_NAMED)
+        and (is_chain_complete or index > oldest or after.succession != PREDECESSOR_NAMED)
     ]
 
 
 def _check_predecessor_key(link: _PredecessorLink, record: LogRecord) -> None:
-    old_key = bytes.fromhex(link.named.key)
+    old_key = bytes.fromhex(link.predecessor.key)
     link_keys = {old_key}
-    if link.log is not None:
-        link_keys |= {period.public_key for period in link.log.state.keys}
+    if link.history is not None:
+        link_keys |= {period.public_key for period in link.history.state.key_periods}
     if record.key and bytes.fromhex(record.key) not in link_keys:
         raise VerificationError(
-            f"entry 0: names log {link.named.origin} with key {display_key(old_key)}, the server"
-            f" knows it with {display_key(bytes.fromhex(record.key))}"
+            f"entry 0: names log {link.predecessor.origin} with key {display_key(old_key)}, the"
+            f" server knows it with {display_key(bytes.fromhex(record.key))}"
         )
 
 
 def _check_inherits_up_to(link: _PredecessorLink, checkpoint: Checkpoint, source: str) -> None:
     """Check that a first entry inherits the previous log at least up to an outside checkpoint."""
-    older = link.named
+    older = link.predecessor
     head = _predecessor_checkpoint(link)
     if head.size < checkpoint.size:
         raise VerificationError(
@@ -263,8 +271,8 @@ def _check_inherits_up_to(link: _PredecessorLink, checkpoint: Checkpoint, source
             f"{checkpoint.size}: what was spent in between is left out"
         )
     root = head.root if head.size == checkpoint.size else None
-    if link.log is not None:
-        root = merkle.root(link.log.state.leaves[: checkpoint.size])
+    if link.history is not None:
+        root = merkle.root(link.history.state.leaf_hashes[: checkpoint.size])
     if root is not None and root != checkpoint.root:
         raise VerificationError(
             f"entry 0: names another log {older.origin} than {source}: there are two histories"
@@ -299,8 +307,8 @@ def _inherited_mu_squared(spend: InheritedSpend) -> int:
 
 
 def _predecessor_checkpoint(link: _PredecessorLink) -> Checkpoint:
-    return _decode_checkpoint(link.named.checkpoint, "predecessor's checkpoint")
+    return _decode_checkpoint(link.predecessor.checkpoint, "predecessor's checkpoint")
 
 
 def _decode_checkpoint(text: str, subject: str) -> Checkpoint:
-    return checkpoints.decode(text.encode(), subject=subject)[0]
+    return checkpoints.decode(text.encode(), input_name=subject)[0]

@@ -15,21 +15,21 @@ from wg_audit.server_folder import ServerFolder
 from wg_audit.spend import ForkedLog, SiteSpend, TotalSpend
 from wg_audit.succession import OtherLogsFindings
 from wg_audit.wording import format_duration, format_utc, list_first_names
-from wg_common.auditor_record import Membership
+from wg_common.auditor_record import MembershipProof
 from wg_common.language import Text, list_names, text
 from wg_core.errors import ExitCode
 from wg_core.ledger.anchors import TrustAnchors, TrustedWitness
 from wg_core.ledger.history import VerifiedLog
 from wg_core.wire import canonical, signing
 
-GIVEN_KEY = text("given")
-SERVERS_WORD = text("the server's word")
-LOGS_WORD = text("the log's own word")
-_UNPROVEN_OWNER = text(
+GIVEN_SOURCE = text("given")
+SERVER_SOURCE = text("the server's word")
+LOG_SOURCE = text("the log's own word")
+_UNPROVEN_OWNER_TEXT = text(
     "whose log this is: only the log itself states its key; compare it with the key"
     " from enrolment (--ledger-key)"
 )
-_UNPROVABLE = text(
+_UNPROVABLE_TEXT = text(
     "whether anything left the site without an entry in its ledger, and whether the"
     " named program really ran: no log can show that"
 )
@@ -40,7 +40,7 @@ HOLDS_BY_ITSELF = text("holds by itself")
 _EXIT_CODES: dict[str, ExitCode] = {
     VERIFIED: ExitCode.OK,
     PARTLY_VERIFIED: ExitCode.PARTLY_VERIFIED,
-    HOLDS_BY_ITSELF: ExitCode.BY_ITSELF,
+    HOLDS_BY_ITSELF: ExitCode.HOLDS_BY_ITSELF,
 }
 
 
@@ -49,25 +49,25 @@ class FileCounts:
     """Numbers of releases and of received files, with findings on files and texts.
 
     Attributes:
-        released: Number of charged releases on all given logs.
-        compared: Number of releases whose received file was compared with its charge.
-        elsewhere: Number of releases known only from files of logs that were not given.
-        unread: Names of files in the evidence that were not read.
+        release_count: Number of charged releases on all given logs.
+        compared_files: Number of releases whose received file was compared with its charge.
+        missing_log_releases: Number of releases known only from files of logs that were not given.
+        unread_files: Names of files in the evidence that were not read.
         memberships: Proven memberships of the site's releases in the pools of its packages.
-        unknown_words: Sentences on texts in charges that this program does not know.
+        unknown_text_problems: Sentences on texts in charges that this program does not know.
     """
 
-    released: int
-    compared: int
-    elsewhere: int = 0
-    unread: tuple[str, ...] = ()
-    memberships: tuple[Membership, ...] = ()
-    unknown_words: tuple[Text, ...] = ()
+    release_count: int
+    compared_files: int
+    missing_log_releases: int = 0
+    unread_files: tuple[str, ...] = ()
+    memberships: tuple[MembershipProof, ...] = ()
+    unknown_text_problems: tuple[Text, ...] = ()
 
     @property
-    def missing(self) -> int:
+    def missing_files(self) -> int:
         """Number of releases whose received file was not available."""
-        return self.released - self.compared
+        return self.release_count - self.compared_files
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,15 +75,15 @@ class OutsideFindings:
     """Results of comparing a log with outside evidence.
 
     Attributes:
-        fresh: Freshness of this copy of the log.
+        freshness: Freshness of this copy of the log.
         succession: Findings on the site's other logs.
-        files: Numbers of releases and of compared files.
+        file_counts: Numbers of releases and of compared files.
         spend: The auditor's own sums of the site's spend.
     """
 
-    fresh: Freshness
+    freshness: Freshness
     succession: OtherLogsFindings
-    files: FileCounts
+    file_counts: FileCounts
     spend: SiteSpend
 
 
@@ -169,7 +169,7 @@ class Verdict:
     released: int
     received: int
     missing: int
-    memberships: tuple[Membership, ...]
+    memberships: tuple[MembershipProof, ...]
     total: TotalSpend | None
     forks: tuple[ForkedLog, ...]
     problems: tuple[str, ...]
@@ -194,7 +194,7 @@ class Verdict:
             witnesses=list_names(words, ", ") if words else text("none"),
         )
 
-    def figures(self) -> dict[str, Any]:
+    def headline_figures(self) -> dict[str, Any]:
         """Return the figures of the headline for JSON output."""
         return {
             "total": canonical.to_builtins(self.total),
@@ -205,7 +205,7 @@ class Verdict:
             "witnesses": {x.name: x.source for x in self.witnesses},
         }
 
-    def lines(self) -> list[tuple[str, str]]:
+    def display_rows(self) -> list[tuple[str, str]]:
         """Return the rows of the verdict for display, each as (label, sentence)."""
         rows: list[tuple[str, str]] = [
             (text("ledger key"), self._key_text()),
@@ -250,7 +250,7 @@ class Verdict:
     def _freshness_text(self) -> str:
         freshness = self.freshness
         parts: list[str] = []
-        if freshness.age is not None and freshness.newest is not None:
+        if freshness.age_seconds is not None and freshness.newest is not None:
             limit = (
                 text("no limit")
                 if freshness.max_age is None
@@ -260,7 +260,7 @@ class Verdict:
                 text(
                     "newest cosignature {when} UTC, {age} ago ({limit})",
                     when=format_utc(freshness.newest),
-                    age=format_duration(freshness.age),
+                    age=format_duration(freshness.age_seconds),
                     limit=limit,
                 )
             )
@@ -285,13 +285,13 @@ class Verdict:
                 state = text("not checked: the inherited spending is only the log's own statement")
             return text("{log}, {how}", log=succession.predecessor, how=state)
         if succession.status == "first":
-            return text("none, {source}", source=SERVERS_WORD)
+            return text("none, {source}", source=SERVER_SOURCE)
         return text("not checked")
 
 
 def build_verdict(
     history: VerifiedLog,
-    outside: OutsideFindings,
+    outside_findings: OutsideFindings,
     *,
     anchors: TrustAnchors,
     folder: ServerFolder | None,
@@ -300,12 +300,16 @@ def build_verdict(
 
     Args:
         history: The verified log.
-        outside: Results of comparing the log with outside evidence.
+        outside_findings: Results of comparing the log with outside evidence.
         anchors: Keys that the auditor gave, without those of the server's folder.
         folder: Folder that the server exported, if it was given.
     """
-    fresh, succession, files = outside.fresh, outside.succession, outside.files
-    problems = list(outside.spend.problems())
+    fresh, succession, files = (
+        outside_findings.freshness,
+        outside_findings.succession,
+        outside_findings.file_counts,
+    )
+    problems = list(outside_findings.spend.verdict_problems())
     problems += [
         (
             text("budget unknown"),
@@ -313,17 +317,17 @@ def build_verdict(
         )
         for origin in succession.unnamed
     ]
-    if folder is not None and folder.log != folder.site.logs[-1]:
+    if folder is not None and folder.log_record != folder.site_record.logs[-1]:
         sentence = text(
             "superseded: by {source}, the site now uses log {origin}",
-            origin=folder.site.logs[-1].origin,
-            source=SERVERS_WORD,
+            origin=folder.site_record.logs[-1].origin,
+            source=SERVER_SOURCE,
         )
         problems.append((text("superseded"), sentence))
-    problems += [(text("unknown words"), sentence) for sentence in files.unknown_words]
+    problems += [(text("unknown words"), sentence) for sentence in files.unknown_text_problems]
     views = tuple(_witness_views(history, anchors))
-    anchored_views = [view for view in views if view.source != LOGS_WORD]
-    open_questions = tuple(_omitted_checks(history, outside))
+    anchored_views = [view for view in views if view.source != LOG_SOURCE]
+    open_questions = tuple(_omitted_checks(history, outside_findings))
     return Verdict(
         word=problems[0][0] if problems else _verdict_word(history.anchors, open_questions),
         ledger_key=_ledger_key(history, anchors),
@@ -334,31 +338,31 @@ def build_verdict(
         entries=history.state.size,
         freshness=fresh,
         succession=succession,
-        released=files.released,
-        received=files.compared,
-        missing=files.missing,
+        released=files.release_count,
+        received=files.compared_files,
+        missing=files.missing_files,
         memberships=files.memberships,
-        total=outside.spend.total,
-        forks=outside.spend.forks,
+        total=outside_findings.spend.total,
+        forks=outside_findings.spend.forks,
         problems=tuple(sentence for _, sentence in problems),
-        not_checked=(*open_questions, *_uncompared_proofs(files), _UNPROVABLE),
+        not_checked=(*open_questions, *_uncompared_proofs(files), _UNPROVABLE_TEXT),
     )
 
 
-def _uncompared_proofs(files: FileCounts) -> Iterator[str]:
+def _uncompared_proofs(file_counts: FileCounts) -> Iterator[str]:
     """Yield sentences on proofs that were available but not checked, and that no result needs."""
-    if files.memberships:
+    if file_counts.memberships:
         yield text(
             "whether packages were made from these releases: only the server states the "
             "roots; compare them with pool_root of 'wg-client models show PACKAGE --json'"
         )
-    if files.compared:
+    if file_counts.compared_files:
         yield text(
             "the proofs inside received files: each file was compared with the log itself instead"
         )
 
 
-def _membership_text(member: Membership) -> str:
+def _membership_text(member: MembershipProof) -> str:
     return text(
         "{package}: release {release} is one of the {size} of root {root}",
         package=member.package_id,
@@ -398,13 +402,13 @@ def _witness_text(view: WitnessView, current_time: int) -> str:
     )
 
 
-def _ledger_key(history: VerifiedLog, anchors: TrustAnchors) -> LedgerKey:
+def _ledger_key(history: VerifiedLog, given_anchors: TrustAnchors) -> LedgerKey:
     state, anchor = history.state, history.anchors.ledger_key
-    keys = [period.public_key for period in state.keys]
+    keys = [period.public_key for period in state.key_periods]
     if anchor is None:
-        source, rotations = LOGS_WORD, 0
+        source, rotations = LOG_SOURCE, 0
     else:
-        source = GIVEN_KEY if anchors.ledger_key is not None else SERVERS_WORD
+        source = GIVEN_SOURCE if given_anchors.ledger_key is not None else SERVER_SOURCE
         rotations = (
             len(keys)
             - 1
@@ -413,29 +417,29 @@ def _ledger_key(history: VerifiedLog, anchors: TrustAnchors) -> LedgerKey:
     return LedgerKey(
         key_id=state.key_id,
         public_key=state.public_key.hex(),
-        algorithms=history.algorithms,
+        algorithms=history.signature_algorithms,
         source=source,
         rotations=rotations,
     )
 
 
-def _witness_views(history: VerifiedLog, evidence: TrustAnchors) -> Iterator[WitnessView]:
+def _witness_views(history: VerifiedLog, given_anchors: TrustAnchors) -> Iterator[WitnessView]:
     anchors = history.anchors
     if anchors.witnesses:
-        names = {x.name for x in evidence.witnesses}
-        rows = [(x, GIVEN_KEY if x.name in names else SERVERS_WORD) for x in anchors.witnesses]
+        names = {x.name for x in given_anchors.witnesses}
+        rows = [(x, GIVEN_SOURCE if x.name in names else SERVER_SOURCE) for x in anchors.witnesses]
     else:
         firsts = [w for w in history.state.witnesses if not w.previous_key]
         known_witnesses = [TrustedWitness(w.name, w.public_key) for w in firsts]
-        rows = [(x, LOGS_WORD) for x in dict.fromkeys(known_witnesses)]
+        rows = [(x, LOG_SOURCE) for x in dict.fromkeys(known_witnesses)]
     for witness, source in rows:
-        size, moment = history.newest_cosignature(witness)
-        *before, newest = history.key_successors(witness)
+        size, moment = history.newest_cosigned_size_and_time(witness)
+        *before, newest = history.key_and_successors(witness)
         yield WitnessView(
             name=newest.name,
             key_id=newest.key_id,
             public_key=newest.public_key.hex(),
-            algorithms=newest.key.algorithms,
+            algorithms=newest.decoded_key.algorithms,
             source=source,
             handovers=len(before),
             size=size,
@@ -443,13 +447,17 @@ def _witness_views(history: VerifiedLog, evidence: TrustAnchors) -> Iterator[Wit
         )
 
 
-def _omitted_checks(history: VerifiedLog, outside: OutsideFindings) -> Iterator[str]:
+def _omitted_checks(history: VerifiedLog, outside_findings: OutsideFindings) -> Iterator[str]:
     """Yield sentences on checks that further evidence would have made possible."""
-    anchors, fresh, succession = history.anchors, outside.fresh, outside.succession
-    files = outside.files
-    yield from outside.spend.open_questions()
+    anchors, fresh, succession = (
+        history.anchors,
+        outside_findings.freshness,
+        outside_findings.succession,
+    )
+    files = outside_findings.file_counts
+    yield from outside_findings.spend.open_questions()
     if anchors.ledger_key is None:
-        yield _UNPROVEN_OWNER
+        yield _UNPROVEN_OWNER_TEXT
     if not anchors.witnesses:
         yield text("whether a witness saw this log: no witness's key was given (--witness-key)")
     if not fresh.extends:
@@ -471,18 +479,19 @@ def _omitted_checks(history: VerifiedLog, outside: OutsideFindings) -> Iterator[
         )
     if not succession.listed:
         yield text("whether the site had other logs (--server)")
-    if files.missing:
+    if files.missing_files:
         yield text(
             "the content of {count} of the releases: their files are missing (--statistics,"
             " --server)",
-            count=files.missing,
+            count=files.missing_files,
         )
-    if files.elsewhere:
+    if files.missing_log_releases:
         yield text(
-            "{count} received file(s) of the site's other logs (--previous)", count=files.elsewhere
+            "{count} received file(s) of the site's other logs (--previous)",
+            count=files.missing_log_releases,
         )
-    if files.unread:
+    if files.unread_files:
         yield text(
             "files in the evidence that were not read: {names}",
-            names=list_first_names(files.unread),
+            names=list_first_names(files.unread_files),
         )

@@ -14,21 +14,27 @@ from wg_audit import forks, freshness, server_folder, succession
 from wg_audit import spend as spending
 from wg_audit.accounts import (
     LineageAccount,
+    account_closest_to_cap,
     check_single_charges,
     check_stated_epsilons,
-    closest_to_cap,
     lineage_accounts,
 )
 from wg_audit.forks import ForkFindings
 from wg_audit.freshness import Freshness
-from wg_audit.read_log import ReadLog, choose_copy, read_further_log, read_log
-from wg_audit.received import FileComparison, GivenLog, ReceivedFile, list_statistics, match_files
+from wg_audit.read_log import AnalysedLog, choose_log_copy, read_further_log, read_log
+from wg_audit.received import (
+    FileComparison,
+    GivenLog,
+    ReceivedFile,
+    list_statistics_files,
+    match_files,
+)
 from wg_audit.server_folder import ServerFolder, SiteEvidence
 from wg_audit.spend import KnownBudgets, SiteSpend
 from wg_audit.stated_words import StatedTexts
 from wg_audit.succession import OtherLogsFindings
 from wg_audit.verdict import FileCounts, OutsideFindings, Verdict, build_verdict
-from wg_common.auditor_record import CHECKPOINT_FILE, Membership
+from wg_common.auditor_record import CHECKPOINT_FILE, MembershipProof
 from wg_common.language import text
 from wg_core.errors import ExitCode, VerificationError
 from wg_core.ledger import entries, sources
@@ -43,7 +49,7 @@ _KEY_USE_NAMES = {
     handovers.WITNESS_USE: text("cosignatures"),
 }
 
-LARGEST_USUAL_DELTA = 1e-4  # Delta above which the result has a remark
+DELTA_REMARK_THRESHOLD = 1e-4  # Delta above which the result has a remark
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +69,11 @@ class VerificationResult:
         history: The verified log.
         accounts: Composed cost and cap of each lineage's budget.
         burned: Charges without a release.
-        received: Received files that agree with their charges.
+        received_files: Received files that agree with their charges.
         largest_delta: Largest delta of any budget or single charge.
-        fresh: Freshness of this copy of the log.
+        freshness: Freshness of this copy of the log.
         succession: Findings on the site's other logs.
-        words: Free texts and changes of class names in each given log.
+        stated_texts: Free texts and changes of class names in each given log.
         forks: Contradictory histories and older copies of logs.
         verdict: Verdict with all comparisons and omitted checks.
     """
@@ -75,11 +81,11 @@ class VerificationResult:
     history: VerifiedLog
     accounts: list[LineageAccount]
     burned: list[ChargeWithoutRelease]
-    received: list[ReceivedFile]
+    received_files: list[ReceivedFile]
     largest_delta: float
-    fresh: Freshness
+    freshness: Freshness
     succession: OtherLogsFindings
-    words: list[StatedTexts]
+    stated_texts: list[StatedTexts]
     forks: ForkFindings
     verdict: Verdict
 
@@ -89,11 +95,11 @@ class VerificationResult:
         return self.verdict.exit_code == ExitCode.OK
 
     @property
-    def remarks(self) -> list[str]:
+    def remark_sentences(self) -> list[str]:
         """Sentences on facts that are no problem but deserve attention."""
-        return list(self._remarks())
+        return list(self._yield_remarks())
 
-    def _remarks(self) -> Iterator[str]:
+    def _yield_remarks(self) -> Iterator[str]:
         state = self.history.state
         if not self.history.witnessed_size:
             yield text("no witness has cosigned: a rolled-back copy would look the same")
@@ -104,11 +110,11 @@ class VerificationResult:
             )
         if self.burned:
             yield text("charges without a release (burned): {count}", count=len(self.burned))
-        if of_machine := sum(x.statistics == MACHINE_STATISTICS for x in state.charges.values()):
+        if of_machine := sum(x.release_kind == MACHINE_STATISTICS for x in state.charges.values()):
             yield text("charges for machine statistics, without labels: {count}", count=of_machine)
-        if of_heads := sum(x.statistics == GRADIENTS for x in state.charges.values()):
+        if of_heads := sum(x.release_kind == GRADIENTS for x in state.charges.values()):
             yield text("charges for heads trained privately and exported: {count}", count=of_heads)
-        if self.largest_delta > LARGEST_USUAL_DELTA:
+        if self.largest_delta > DELTA_REMARK_THRESHOLD:
             yield text(
                 "delta is up to {delta:g}: with that probability there is no protection at all;"
                 " usual are values far below one in the number of people or parts",
@@ -118,7 +124,7 @@ class VerificationResult:
             sequence_numbers = ", ".join(map(str, state.clock_steps_back[:5]))
             yield text("the site's clock stepped back at entries {first}", first=sequence_numbers)
         if state.decisions:
-            yield self._decisions()
+            yield self._describe_decisions()
         if state.reuses:
             yield text(
                 "further uses of existing releases, free of charge: {count}",
@@ -129,8 +135,8 @@ class VerificationResult:
                 "public statements of class names and data sheet, nothing charged: {count}",
                 count=state.statement_count,
             )
-        for words in self.words:
-            yield from words.remarks()
+        for words in self.stated_texts:
+            yield from words.describe_name_changes()
         for entry in state.handovers:
             handover = entry.handover
             yield text(
@@ -148,12 +154,12 @@ class VerificationResult:
                 log=self.succession.predecessor,
                 reason=self.succession.reason,
             )
-        yield from self.forks.remarks()
+        yield from self.forks.describe_shorter_copies()
 
     def to_json(self) -> dict[str, Any]:
         """Return the document that ``wg-audit verify --json`` prints."""
         state = self.history.state
-        top = closest_to_cap(self.accounts)
+        top = account_closest_to_cap(self.accounts)
         cosigned_heads = [head for head in self.history.checkpoints if head.cosignatures]
         releases = sum(not charge.is_open for charge in state.charges.values())
         return {
@@ -162,10 +168,10 @@ class VerificationResult:
             "origin": state.origin,
             "site": state.site,
             "entries": state.size,
-            "bytes": self.history.bytes,
+            "bytes": self.history.total_entry_bytes,
             "root": self.history.root.hex(),
             "ledger_key": state.public_key.hex(),
-            "keys": len(state.keys),
+            "keys": len(state.key_periods),
             "charges": len(state.charges),
             "releases": releases,
             "burned": len(self.burned),
@@ -185,8 +191,8 @@ class VerificationResult:
             "handovers": [canonical.to_builtins(entry.handover) for entry in state.handovers],
             "witnessed_size": self.history.witnessed_size,
             "cosigned_checkpoints": len(cosigned_heads),
-            "headline": self.verdict.figures(),
-            "received": [canonical.to_builtins(item) for item in self.received],
+            "headline": self.verdict.headline_figures(),
+            "received": [canonical.to_builtins(item) for item in self.received_files],
             "decisions": [
                 {
                     "entry": decision.head.seq,
@@ -206,10 +212,10 @@ class VerificationResult:
                 for reuse in state.reuses.values()
             ],
             "statements": state.statement_count,
-            "remarks": self.remarks,
+            "remarks": self.remark_sentences,
         }
 
-    def _decisions(self) -> str:
+    def _describe_decisions(self) -> str:
         """Return a sentence that counts people's decisions, and charges made by policy alone."""
         state = self.history.state
         decisions = list(state.decisions.values())
@@ -272,22 +278,24 @@ def audit_log(
     with ExitStack() as stack:
         evidence = _read_evidence(stack, path, anchors, evidence_options)
     log, folder, comparison = evidence.log, evidence.folder, evidence.comparison
-    fresh, before = _compare_from_outside(evidence, evidence_options)
+    fresh, before = _compare_with_outside(evidence, evidence_options)
     figures = lineage_accounts(log.composition)
     logs = evidence.logs
-    check_stated_epsilons(log.history.stated_figures)
+    check_stated_epsilons(log.history.stated_budgets)
     for shown_log in logs:
         check_single_charges(shown_log.single_charges)
     files = FileCounts(
-        released=sum(not c.is_open for x in logs for c in x.history.state.charges.values()),
-        compared=len(comparison.received),
-        elsewhere=sum(map(len, comparison.elsewhere.values())),
-        unread=tuple(evidence.unread),
+        release_count=sum(not c.is_open for x in logs for c in x.history.state.charges.values()),
+        compared_files=len(comparison.received_by_release),
+        missing_log_releases=sum(map(len, comparison.charges_of_missing_logs.values())),
+        unread_files=tuple(evidence.unread_files),
         memberships=tuple(evidence.memberships),
-        unknown_words=tuple(problem for x in logs for problem in x.texts.problems()),
+        unknown_text_problems=tuple(
+            problem for x in logs for problem in x.texts.describe_unknown_texts()
+        ),
     )
     outside = OutsideFindings(
-        fresh=fresh, succession=before, files=files, spend=_site_spend(evidence, before)
+        freshness=fresh, succession=before, file_counts=files, spend=_site_spend(evidence, before)
     )
     words = build_verdict(log.history, outside, anchors=anchors, folder=folder)
     deltas = (*(x.single_charges.largest_delta for x in logs), *(x.delta for x in figures))
@@ -298,11 +306,11 @@ def audit_log(
             ChargeWithoutRelease(x.seq, x.request_id, x.dataset)
             for x in log.history.state.open_charges()
         ],
-        received=list(comparison.received.values()),
+        received_files=list(comparison.received_by_release.values()),
         largest_delta=max(deltas),
-        fresh=fresh,
+        freshness=fresh,
         succession=before,
-        words=[x.texts for x in logs],
+        stated_texts=[x.texts for x in logs],
         forks=evidence.forks,
         verdict=words,
     )
@@ -314,26 +322,26 @@ class _Evidence:
 
     Attributes:
         log: The audited log.
-        earlier: Other given logs of the site, by origin.
+        other_logs: Other given logs of the site, by origin.
         folder: Folder that the server exported, if given.
         comparison: Comparison of the received files with the logs.
-        unread: Names of files in the evidence that were not read.
+        unread_files: Names of files in the evidence that were not read.
         memberships: Proven memberships of the site's releases in the pools of its packages.
         forks: Contradictory histories of logs.
     """
 
-    log: ReadLog
-    earlier: dict[str, ReadLog]
+    log: AnalysedLog
+    other_logs: dict[str, AnalysedLog]
     folder: ServerFolder | None
     comparison: FileComparison
-    unread: list[str]
-    memberships: list[Membership]
+    unread_files: list[str]
+    memberships: list[MembershipProof]
     forks: ForkFindings
 
     @property
-    def logs(self) -> list[ReadLog]:
+    def logs(self) -> list[AnalysedLog]:
         """All given logs of the site, the audited log first."""
-        return [self.log, *self.earlier.values()]
+        return [self.log, *self.other_logs.values()]
 
 
 def _read_evidence(
@@ -349,25 +357,27 @@ def _read_evidence(
     if (log.history.state.site, log.history.state.origin) != (site, origin):
         raise VerificationError(f"{path}: was changed while it was read")
     contents = folder.read_site_evidence() if folder else SiteEvidence()
-    copies: dict[str, list[ReadLog]] = {}
-    for before in (*evidence_options.get("previous", ()), *contents.logs):
+    copies: dict[str, list[AnalysedLog]] = {}
+    for before in (*evidence_options.get("previous", ()), *contents.log_paths):
         copy = read_further_log(stack, before, all_anchors, folder, origin)
         copies.setdefault(copy.history.state.origin, []).append(copy)
-    heads = succession.named_heads(x.history for x in (log, *itertools.chain(*copies.values())))
-    earlier = {name: choose_copy(x, heads) for name, x in copies.items() if name != origin}
+    heads = succession.predecessor_heads(
+        x.history for x in (log, *itertools.chain(*copies.values()))
+    )
+    earlier = {name: choose_log_copy(x, heads) for name, x in copies.items() if name != origin}
     logs = [log, *earlier.values()]
     by_origin = {x.history.state.origin: x.history for x in logs}
-    fork_evidence = forks.find_forks(by_origin, contents.pairs, contents.refused_files)
+    fork_evidence = forks.find_forks(by_origin, contents.checkpoint_pairs, contents.refused_files)
     for copy in itertools.chain(*copies.values()):
         chosen_log = by_origin[copy.history.state.origin]
         spend = sum(budget.mu_squared for budget in copy.composition.budgets)
-        fork_evidence.add_copy(chosen_log, copy.history, copy.charge, spend)
+        fork_evidence.compare_copy(chosen_log, copy.history, copy.charge_at, spend)
     paths, unread = _split_statistics_files(evidence_options.get("statistics", ()), contents)
     paths += fork_evidence.late_files
-    origins_elsewhere = {x.origin for x in succession.named_heads(y.history for y in logs)}
-    origins_elsewhere |= {x.origin for x in folder.site.logs} if folder else set()
+    origins_elsewhere = {x.origin for x in succession.predecessor_heads(y.history for y in logs)}
+    origins_elsewhere |= {x.origin for x in folder.site_record.logs} if folder else set()
     comparison = match_files(
-        [GivenLog(x.history, x.charge, x.texts) for x in logs],
+        [GivenLog(x.history, x.charge_at, x.texts) for x in logs],
         paths,
         origins_elsewhere - {origin, *earlier},
     )
@@ -382,23 +392,25 @@ def _site_spend(evidence: _Evidence, succession: OtherLogsFindings) -> SiteSpend
     """Sum a site's spend over budgets, logs and histories, counting inherited spend once."""
     log, folder, outside = evidence.log, evidence.folder, succession.unnamed
     sites = [x.history.state.site for x in evidence.logs]
-    sites += [x.site for x in folder.record.sites] if folder else []
-    earlier = evidence.earlier.items()
+    sites += [x.site for x in folder.server_record.sites] if folder else []
+    earlier = evidence.other_logs.items()
     books = KnownBudgets(
-        log=log.composition,
+        log_composition=log.composition,
         history=log.history,
-        earlier_logs=[before.composition for name, before in earlier if name not in outside],
-        outside_logs=[before.composition for name, before in earlier if name in outside],
+        earlier_compositions=[
+            before.composition for name, before in earlier if name not in outside
+        ],
+        outside_compositions=[before.composition for name, before in earlier if name in outside],
         unlogged_charges={
             origin: [entries.encode(charge) for charge in charges.values()]
-            for origin, charges in evidence.comparison.elsewhere.items()
+            for origin, charges in evidence.comparison.charges_of_missing_logs.items()
             if origin in outside
         },
     )
-    return spending.sum_site_spend(books, list(evidence.forks.by_origin.values()), sites)
+    return spending.sum_site_spend(books, list(evidence.forks.forks_by_origin.values()), sites)
 
 
-def _compare_from_outside(
+def _compare_with_outside(
     evidence: _Evidence, evidence_options: OutsideEvidence
 ) -> tuple[Freshness, OtherLogsFindings]:
     """Compare a log with outside checkpoints, the current time, and the site's other logs."""
@@ -406,34 +418,36 @@ def _compare_from_outside(
     outside = [freshness.read_checkpoint(note) for note in evidence_options.get("checkpoints", ())]
     if folder is not None:
         folder.check_keys(history)
-        outside += folder.checkpoints()
+        outside += folder.newest_checkpoints()
     fresh = freshness.assess_freshness(
         history,
         [x for x in outside if x.head.origin == history.state.origin],
         current_time=evidence_options.get("current_time", int(time.time())),
-        max_age=evidence_options.get("max_age"),
+        max_age_seconds=evidence_options.get("max_age"),
     )
     before = succession.compare_other_logs(
         history,
-        other_logs={name: earlier_log.history for name, earlier_log in evidence.earlier.items()},
-        records=folder.logs if folder else None,
-        outside=[x for x in outside if x.head.origin != history.state.origin],
+        other_logs={name: earlier_log.history for name, earlier_log in evidence.other_logs.items()},
+        log_records=folder.log_records if folder else None,
+        outside_checkpoints=[x for x in outside if x.head.origin != history.state.origin],
         comparison=evidence.comparison,
     )
     return fresh, before
 
 
 def _split_statistics_files(
-    statistics: Iterable[Path], contents: SiteEvidence
+    statistics: Iterable[Path], site_evidence: SiteEvidence
 ) -> tuple[list[Path], list[str]]:
     """Return the paths of received files to compare, and the names of files to leave unread."""
-    files, unread = list(contents.files), list(contents.unread)
+    files, unread = list(site_evidence.statistics_files), list(site_evidence.unread_paths)
     for path in statistics:
         if path.is_dir():
-            paths, ignored_paths = list_statistics(path)
+            paths, ignored_paths = list_statistics_files(path)
             files += paths
             unread += [
-                x for x in ignored_paths if x.name != CHECKPOINT_FILE and x not in contents.logs
+                x
+                for x in ignored_paths
+                if x.name != CHECKPOINT_FILE and x not in site_evidence.log_paths
             ]
         else:
             files.append(path)

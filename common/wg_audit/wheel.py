@@ -5,12 +5,12 @@ import zlib
 from pathlib import Path, PurePosixPath
 
 from wg_core.errors import ConfigError, DecodeError
-from wg_core.installed_code import PACKAGE, CodeDigest, digest_files, is_code_path
+from wg_core.installed_code import CORE_PACKAGE, CodeDigest, digest_files, is_code_path
 
 FILES_LIMIT = 4096
 BYTES_LIMIT = 64 << 20
 _WHEEL_PACKAGES = frozenset(
-    {PACKAGE, "wg_audit", "wg_common", "wg_client", "wg_server", "wg_e5", "weightgate"}
+    {CORE_PACKAGE, "wg_audit", "wg_common", "wg_client", "wg_server", "wg_e5", "weightgate"}
 )
 
 
@@ -50,5 +50,5 @@ def _read_code_files(path: Path, archive: zipfile.ZipFile) -> dict[str, bytes]:
             raise DecodeError(f"{path}: {name[:80]!r}: twice, or outside of its folder")
         files[name] = archive.read(member)
     if not files:
-        raise DecodeError(f"{path}: does not hold {PACKAGE}")
+        raise DecodeError(f"{path}: does not hold {CORE_PACKAGE}")
     return files

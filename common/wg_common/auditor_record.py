@@ -33,10 +33,10 @@ CHECKPOINT_FILE = "checkpoint.note"
 LOG_SUFFIX = ".wgl"
 MEMBERSHIP_SUFFIX = ".member.json"
 FORK_FOLDER = "forks"
-EARLIER_SUFFIX = ".earlier.note"
-LATER_SUFFIX = ".later.note"
-RECORD_LIMIT = 16 << 20
-MEMBERSHIP_LIMIT = 16 << 10
+EARLIER_CHECKPOINT_SUFFIX = ".earlier.note"
+LATER_CHECKPOINT_SUFFIX = ".later.note"
+RECORD_BYTES_LIMIT = 16 << 20
+MEMBERSHIP_BYTES_LIMIT = 16 << 10
 
 FIRST_LOG: Final = "first"
 PREDECESSOR_NAMED: Final = "names its predecessor"
@@ -70,10 +70,10 @@ class LogRecord:
     def __post_init__(self) -> None:
         grammar.check_text_fields(self)
         if self.key:
-            signing.public_from_hex(self.key, subject="server record: key")
+            signing.public_from_hex(self.key, input_name="server record: key")
         if self.checkpoint:
             head, _ = checkpoints.decode(
-                self.checkpoint.encode(), subject="server record: checkpoint"
+                self.checkpoint.encode(), input_name="server record: checkpoint"
             )
             if head.origin != self.origin:
                 raise DecodeError(
@@ -129,7 +129,7 @@ class ServerRecord:
 
     def __post_init__(self) -> None:
         grammar.check_text_fields(self)
-        signing.public_from_hex(self.witness_key, subject="server record: witness key")
+        signing.public_from_hex(self.witness_key, input_name="server record: witness key")
         names = [site.site for site in self.sites]
         if names != sorted(set(names)):
             raise DecodeError("server record: sites are not in order of their names, each once")
@@ -140,7 +140,7 @@ class ServerRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Membership(grammar.TextRecord):
+class MembershipProof(grammar.TextRecord):
     """Proof that a site's release is in the Merkle tree of the releases used for a weights package.
 
     Attributes:
@@ -171,10 +171,10 @@ class Membership(grammar.TextRecord):
         merkle.verify_inclusion(leaf, self.index, self.size, path, root)
 
 
-def read_membership(path: Path) -> Membership:
+def read_membership_proof(path: Path) -> MembershipProof:
     """Read a proof of membership from its file; raise ``DecodeError`` if it is malformed."""
-    data = atomic.read_bytes(path, limit=MEMBERSHIP_LIMIT)
-    return canonical.decode(Membership, data, subject=path.name)
+    data = atomic.read_bytes(path, limit=MEMBERSHIP_BYTES_LIMIT)
+    return canonical.decode(MembershipProof, data, input_name=path.name)
 
 
 def encode_server_record(record: ServerRecord) -> bytes:
@@ -184,7 +184,7 @@ def encode_server_record(record: ServerRecord) -> bytes:
 
 def decode_server_record(data: bytes) -> ServerRecord:
     """Decode a server's record for auditors; raise ``DecodeError`` if it is malformed."""
-    return canonical.decode(ServerRecord, data, subject=SITES_FILE, limit=RECORD_LIMIT)
+    return canonical.decode(ServerRecord, data, input_name=SITES_FILE, max_bytes=RECORD_BYTES_LIMIT)
 
 
 def read_auditor_record(folder: Path) -> ServerRecord:
@@ -196,4 +196,4 @@ def read_auditor_record(folder: Path) -> ServerRecord:
     """
     if not folder.is_dir():
         raise ConfigError(f"{folder}: expected the folder that `wg-server export --out` wrote")
-    return decode_server_record(atomic.read_bytes(folder / SITES_FILE, limit=RECORD_LIMIT))
+    return decode_server_record(atomic.read_bytes(folder / SITES_FILE, limit=RECORD_BYTES_LIMIT))

@@ -12,13 +12,15 @@ from typing import Final, Literal
 from wg_common.modalities.registry import MODALITIES
 from wg_core.errors import ConfigError
 
-HEAD_WEIGHT: Final = "head.weight"
-HEAD_BIAS: Final = "head.bias"  # Names of a head's tensors, [K, F] and [K], in every architecture
+HEAD_WEIGHT_TENSOR: Final = "head.weight"
+HEAD_BIAS_TENSOR: Final = (
+    "head.bias"  # Names of a head's tensors, [K, F] and [K], in every architecture
+)
 
-SPECTRUM_LINES: Final = "spectrum-lines"
+SPECTRUM_LINES_NETWORK: Final = "spectrum-lines"
 """Network for rotating machines, generated from a data sheet."""
 
-PROCESS_SENSOR: Final = "process-sensor"
+PROCESS_SENSOR_NETWORK: Final = "process-sensor"
 """Soft sensor for process units (``wg_common.nets.process_sensor``); it has no classes, so
 ``architectures`` does not list it."""
 
@@ -39,11 +41,11 @@ InputScaling = Literal["raw", "standardised"]
 records of the plant (``wg_common.nets.network.adapt_trunk``)."""
 POSTERIOR_SOURCE: Final = "posterior"
 """Source of a candidate of equations, which the plant completes with its own records."""
-SAME_FAMILY: Final = "kin"
+SAME_FAMILY_SOURCE: Final = "kin"
 """Source of a head of the operator's family whose class names match those of the plant."""
-ANY_FAMILY: Final = "catalogue"
+ANY_FAMILY_SOURCE: Final = "catalogue"
 """Source of a head of any of the operator's families, with the class names of that family."""
-FAMILY_SOURCES: Final = frozenset({SAME_FAMILY, ANY_FAMILY})
+FAMILY_SOURCES: Final = frozenset({SAME_FAMILY_SOURCE, ANY_FAMILY_SOURCE})
 DIFFUSION_SOURCE: Final = "diffusion"
 """Source of weights that were generated for the plant's declared machine."""
 SOFT_SENSOR_SOURCE: Final = "conditioned"
@@ -70,9 +72,11 @@ class ArchitectureSpec:
         return bool(self.module)
 
 
-NETWORKS: dict[str, ArchitectureSpec] = {
+PACKAGE_NETWORKS: dict[str, ArchitectureSpec] = {
     spec.name: spec
-    for spec in (ArchitectureSpec(SPECTRUM_LINES, "windows", "wg_common.nets.spectrum_lines"),)
+    for spec in (
+        ArchitectureSpec(SPECTRUM_LINES_NETWORK, "windows", "wg_common.nets.spectrum_lines"),
+    )
 }
 """Networks in packages, by name; ``spectrum-lines`` has 107 thousand parameters."""
 FAMILY_NETWORKS: dict[str, ArchitectureSpec] = {
@@ -85,10 +89,10 @@ FAMILY_NETWORKS: dict[str, ArchitectureSpec] = {
 def architectures() -> dict[str, ArchitectureSpec]:
     """Return all architectures by name: a head for each modality, and ``NETWORKS``."""
     heads = {
-        modality.head: ArchitectureSpec(modality.head, modality.name)
+        modality.head_architecture: ArchitectureSpec(modality.head_architecture, modality.name)
         for modality in MODALITIES.values()
     }
-    return heads | NETWORKS
+    return heads | PACKAGE_NETWORKS
 
 
 def find_architecture(name: str) -> ArchitectureSpec:

@@ -114,7 +114,7 @@ class BarChart:
 def bar_chart(
     values: Sequence[tuple[str, bool, float, float, float]],
     reference: float,
-    form: str,
+    number_format: str,
     *,
     begins_at_zero: bool = True,
 ) -> BarChart:
@@ -123,7 +123,7 @@ def bar_chart(
     Args:
         values: For each row: name, True to highlight it, value, and both ends of the interval.
         reference: Value of the reference line.
-        form: Format specification for the displayed numbers, as for ``format``.
+        number_format: Format specification for the displayed numbers, as for ``format``.
         begins_at_zero: True for bars that begin at zero; False for points on a track without zero.
     """
     ends = [end for _, _, *numbers in values for end in numbers] + [reference]
@@ -141,12 +141,14 @@ def bar_chart(
             BarRow(
                 name=name,
                 kept=is_kept,
-                value=format(value, form),
+                value=format(value, number_format),
                 start=place(origin),
                 length=round(place(max(0.0, value)) - place(origin), 2) if begins_at_zero else 0.0,
                 low=place(low),
                 spread=round(place(high) - place(low), 2),
-                interval=f"{format(low, form)} … {format(high, form)}" if high > low else "",
+                interval=f"{format(low, number_format)} … {format(high, number_format)}"
+                if high > low
+                else "",
             )
         )
     return BarChart(tuple(rows), place(reference))

@@ -24,7 +24,7 @@ from wg_common import language
 from wg_common.language import template
 from wg_core import errors, logs
 
-_AS_JSON: ContextVar[bool] = ContextVar("as_json", default=False)
+_PRINTS_JSON: ContextVar[bool] = ContextVar("as_json", default=False)
 
 _OUR_PACKAGES = ("wg_core", "wg_audit", "wg_common", "wg_server", "wg_client")
 """Packages whose log shows information; other packages show warnings only."""
@@ -32,8 +32,8 @@ _OUR_PACKAGES = ("wg_core", "wg_audit", "wg_common", "wg_server", "wg_client")
 log_option = click.option(
     "--log-format",
     "log_format",
-    type=click.Choice(logs.FORMATS),
-    default=logs.TEXT,
+    type=click.Choice(logs.LOG_FORMATS),
+    default=logs.TEXT_FORMAT,
     show_default=True,
     help="Form of the log on standard error; json: one object a line.",
 )
@@ -46,20 +46,21 @@ def run_program(
     group: click.Command,
     arguments: Sequence[str] | None = None,
     *,
-    extra: str = "",
+    package_extra: str = "",
     load_language: language.LanguageLoader | None = None,
 ) -> NoReturn:
     """Run a program's command group, and exit with the documented code.
 
     Args:
         arguments: Words after the program's name; None for those of this process.
-        extra: Extra of ``weightgate`` that installs missing packages, as in ``weightgate[extra]``.
+        package_extra: Extra of ``weightgate`` that installs missing packages, as in
+            ``weightgate[extra]``.
         load_language: Function that loads the language named by ``--language``, if any.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     before = os.umask(logs.PRIVATE_UMASK)
     try:
-        code = _run_command(group, words, extra, load_language)
+        code = _run_command(group, words, package_extra, load_language)
     finally:
         os.umask(before)
     sys.exit(code)
@@ -122,7 +123,7 @@ def show_progress(title: str, total: int | None) -> Iterator[ProgressBar]:
     """
     console, speak = Console(stderr=True), language.current_language()
     title = speak(title)
-    if _AS_JSON.get():
+    if _PRINTS_JSON.get():
         yield ProgressBar(lambda *_: None)
     elif console.is_terminal:
         columns = (
@@ -138,14 +139,14 @@ def show_progress(title: str, total: int | None) -> Iterator[ProgressBar]:
                 lambda steps, detail: bar.update(task, completed=steps, detail=speak(detail))
             )
     else:
-        yield ProgressBar(_plain_progress(title, total))
+        yield ProgressBar(_plain_progress_printer(title, total))
 
 
 @contextmanager
 def show_spinner(title: str) -> Iterator[None]:
     """Show a spinner on a terminal while work of unknown length runs; nothing elsewhere."""
     console = Console(stderr=True)
-    if console.is_terminal and not _AS_JSON.get():
+    if console.is_terminal and not _PRINTS_JSON.get():
         with console.status(language.current_language()(title)):
             yield
     else:
@@ -155,15 +156,15 @@ def show_spinner(title: str) -> Iterator[None]:
 class ProgressBar:
     """Handle of a running progress bar."""
 
-    def __init__(self, show: Any) -> None:
-        self._show = show
+    def __init__(self, show_steps: Any) -> None:
+        self._show = show_steps
 
     def update(self, steps: int, detail: str = "") -> None:
         """Set the number of finished steps and the text beside it."""
         self._show(steps, detail)
 
 
-def _plain_progress(title: str, total: int | None) -> Any:
+def _plain_progress_printer(title: str, total: int | None) -> Any:
     last, last_detail = -1, ""
 
     def show(steps: int, detail: str) -> None:
@@ -189,12 +190,12 @@ def _thresholds_reached(count: int) -> int:
 def _run_command(
     group: click.Command,
     arguments: list[str],
-    extra: str,
+    package_extra: str,
     load_language: language.LanguageLoader | None,
 ) -> int:
     logs.configure_logging(*_OUR_PACKAGES)
     as_json = "--json" in arguments
-    json_before = _AS_JSON.set(as_json)
+    json_before = _PRINTS_JSON.set(as_json)
     language.store_command_line(arguments, load_language)
     try:
         result = group.main(args=arguments, standalone_mode=False)
@@ -215,8 +216,8 @@ def _run_command(
         return errors.ExitCode.OK
     except (Exception, KeyboardInterrupt) as error:  # a bug, too, must not look like an answer
         package = _missing_package(error)
-        if package and extra:
-            message = f"{package} is not installed: pip install 'weightgate[{extra}]'"
+        if package and package_extra:
+            message = f"{package} is not installed: pip install 'weightgate[{package_extra}]'"
             return _report_failure(
                 errors.ConfigError.code, message, errors.ExitCode.CONFIG, as_json
             )
@@ -225,7 +226,7 @@ def _run_command(
             logging.getLogger(__name__).exception("internal error")
         return _report_failure(failure.code, failure.message, failure.exit_code, as_json)
     finally:
-        _AS_JSON.reset(json_before)
+        _PRINTS_JSON.reset(json_before)
     return result if isinstance(result, int) else errors.ExitCode.OK
 
 

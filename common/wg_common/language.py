@@ -89,11 +89,11 @@ class Language:
         """Translate a sentence if the catalogue has its template; return other text unchanged."""
         if self.code == "en" or not isinstance(sentence, Text):
             return str(sentence)
-        template = self.catalogue.get(sentence.template) or _list_template(
+        template = self.catalogue.get(sentence.template) or _translate_list_template(
             self.code, sentence.template
         )
         return template.format(
-            **{name: self._value(value) for name, value in sentence.values.items()}
+            **{name: self._translate_value(value) for name, value in sentence.values.items()}
         )
 
     def translate_error(self, sentence: str) -> str:
@@ -130,7 +130,7 @@ class Language:
         """Build a sentence as ``text`` does, and translate it."""
         return self(text(template, **values))
 
-    def _value(self, value: Any) -> Any:
+    def _translate_value(self, value: Any) -> Any:
         return self(value) if isinstance(value, str) else value
 
 
@@ -140,7 +140,7 @@ _SEPARATORS: Mapping[str, Mapping[str, str]] = {"ja": {", ": "、", "; ": "、",
 _LIST_TEMPLATE = re.compile(r"(?:\{n\d+\}([,;]? )?)+")
 
 
-def _list_template(code: LanguageCode, template: str) -> str:
+def _translate_list_template(code: LanguageCode, template: str) -> str:
     """Translate the separators in a template of ``list_names``; return others unchanged."""
     if not _LIST_TEMPLATE.fullmatch(template):
         return template
@@ -175,7 +175,7 @@ def environment_language(environment: Mapping[str, str] | None = None) -> Langua
     return next((code for code in LANGUAGE_CODES if variable.lower().startswith(code)), "en")
 
 
-_CONTEXT_KEY = "wg_common.language"
+_LANGUAGE_KEY = "wg_common.language"
 
 
 def add_language_option(command: click.Command, load_language: LanguageLoader) -> None:
@@ -183,9 +183,9 @@ def add_language_option(command: click.Command, load_language: LanguageLoader) -
 
     def choose(context: click.Context, _: click.Parameter, value: LanguageCode | None) -> None:
         if value is not None:
-            context.meta[_CONTEXT_KEY] = value
+            context.meta[_LANGUAGE_KEY] = value
         _CURRENT_LANGUAGE.set(
-            load_language(context.meta.get(_CONTEXT_KEY) or environment_language())
+            load_language(context.meta.get(_LANGUAGE_KEY) or environment_language())
         )
 
     option = click.Option(
@@ -201,7 +201,7 @@ def add_language_option(command: click.Command, load_language: LanguageLoader) -
 
 def requested_language(context: click.Context) -> LanguageCode:
     """Return the language named on the command line, or else by the environment."""
-    return _option_language() or context.meta.get(_CONTEXT_KEY) or environment_language()
+    return _option_language() or context.meta.get(_LANGUAGE_KEY) or environment_language()
 
 
 def _option_language() -> LanguageCode | None:
@@ -239,7 +239,7 @@ def usage_line(context: click.Context) -> Text:
 def use_configured_language(code: LanguageCode | None, load_language: LanguageLoader) -> None:
     """Switch output to the home's language, unless the command line named a language."""
     context = click.get_current_context(silent=True)
-    if code is not None and (context is None or _CONTEXT_KEY not in context.meta):
+    if code is not None and (context is None or _LANGUAGE_KEY not in context.meta):
         _CURRENT_LANGUAGE.set(load_language(code))
 
 

@@ -23,7 +23,7 @@ from wg_core.wire.signing import PrivateKey
 
 OFFER_KIND = "wgo"
 VERSION = 1
-OFFER_LIMIT = 256 << 20
+OFFER_BYTES_LIMIT = 256 << 20
 FAMILIES_LIMIT = 16  # Largest number of families in an offer
 SECTIONS = ("manifest", "signature", "encoder", "tensors")
 
@@ -92,9 +92,11 @@ def encode_offer(offer: Offer, encoder: bytes, tensors: bytes, key: PrivateKey) 
     return container.encode(OFFER_KIND, VERSION, dict(zip(SECTIONS, parts, strict=True)))
 
 
-def pack_tensors(kinds: Sequence[Tensors]) -> bytes:
+def pack_tensors(families: Sequence[Tensors]) -> bytes:
     """Pack the tensors of an offer's families as one safetensors file."""
-    by_name = {f"{n}/{name}": value for n, kind in enumerate(kinds) for name, value in kind.items()}
+    by_name = {
+        f"{n}/{name}": value for n, kind in enumerate(families) for name, value in kind.items()
+    }
     return tensors_files.pack_tensors(by_name)
 
 
@@ -106,13 +108,13 @@ def decode_offer(data: bytes) -> OpenedOffer:
         VerificationError: The signature or a hash does not match.
     """
     parts = container.decode(
-        data, kind=OFFER_KIND, version=VERSION, names=SECTIONS, limit=OFFER_LIMIT
+        data, kind=OFFER_KIND, version=VERSION, section_names=SECTIONS, max_bytes=OFFER_BYTES_LIMIT
     )
-    offer = canonical.decode(Offer, parts["manifest"], subject="offer", limit=1 << 20)
-    key = signing.public_from_hex(offer.key, subject="offer: key")
+    offer = canonical.decode(Offer, parts["manifest"], input_name="offer", max_bytes=1 << 20)
+    key = signing.public_from_hex(offer.key, input_name="offer: key")
     signing.verify(key, signing.OFFER_CONTEXT, parts["manifest"], parts["signature"])
-    container.check_hash("offer: encoder", parts["encoder"], offer.encoder)
-    container.check_hash("offer: tensors", parts["tensors"], offer.tensors)
+    container.check_section_hash("offer: encoder", parts["encoder"], offer.encoder)
+    container.check_section_hash("offer: tensors", parts["tensors"], offer.tensors)
     if len(offer.kinds) > FAMILIES_LIMIT:
         raise DecodeError(f"offer: {len(offer.kinds)} kinds, at most {FAMILIES_LIMIT} are read")
     flat = _unpack_tensors(parts["tensors"])
@@ -127,9 +129,11 @@ def decode_offer(data: bytes) -> OpenedOffer:
 
 def _unpack_tensors(data: bytes) -> dict[str, NDArray[np.float32]]:
     stream, subject = io.BytesIO(data), "offer: tensors"
-    places = tensors_files.locate_tensors(stream, 0, len(data), subject=subject, allows_half=True)
-    tensors_files.check_finite(stream, places, subject=subject)
+    places = tensors_files.locate_tensors(
+        stream, 0, len(data), input_name=subject, allows_half=True
+    )
+    tensors_files.check_finite(stream, places, input_name=subject)
     return {
-        name: tensors_files.read_tensor(stream, place, subject=subject)
+        name: tensors_files.read_tensor(stream, place, input_name=subject)
         for name, place in places.items()
     }

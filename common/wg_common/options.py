@@ -57,9 +57,9 @@ class PrivacyParameter(click.ParamType[str]):
 
     name = "number"
 
-    def __init__(self, *, below_one: bool = False, also: str | None = None) -> None:
-        self._below_one = below_one
-        self._also = also
+    def __init__(self, *, must_be_below_one: bool = False, other_text: str | None = None) -> None:
+        self._below_one = must_be_below_one
+        self._also = other_text
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Check an epsilon or delta and return its text, or fail with a usage error."""
@@ -67,7 +67,7 @@ class PrivacyParameter(click.ParamType[str]):
             return str(value)
         want = "a decimal number above 0" + (" and below 1" if self._below_one else "")
         try:
-            number = numbers.parse_exact_decimal(value, subject="number")
+            number = numbers.parse_exact_decimal(value, input_name="number")
         except DecodeError:
             self.fail(f"{str(value)[:80]!r}, expected {want}, such as 1e-5", param, ctx)
         if number <= 0 or (self._below_one and number >= 1):
@@ -76,10 +76,10 @@ class PrivacyParameter(click.ParamType[str]):
 
 
 EPSILON_TYPE = PrivacyParameter()
-DELTA_TYPE = PrivacyParameter(below_one=True)
+DELTA_TYPE = PrivacyParameter(must_be_below_one=True)
 OUT_FILE_TYPE = OutFile()
 
 
-def out_option(subject: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Return the decorator of the option ``--out``, a file to write, with ``subject`` as help."""
-    return click.option("--out", type=OUT_FILE_TYPE, required=True, help=subject)
+def out_option(help_text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return the decorator of the option ``--out``, a file to write, with ``help_text`` as help."""
+    return click.option("--out", type=OUT_FILE_TYPE, required=True, help=help_text)

@@ -47,19 +47,20 @@ class Stream(Enum):
     EXPORT_WINDOW = "export", 0
 
 
-def stream_seed(stream: Stream, *seed: int, indices: Sequence[int] = ()) -> tuple[int, ...]:
+def stream_seed(stream: Stream, *group_seed: int, indices: Sequence[int] = ()) -> tuple[int, ...]:
     """Return the integers that seed a random stream.
 
     Args:
         stream: Name of the stream.
-        seed: Seed of the stream's group, such as a plan's seed, or a task's seed, family and site.
+        group_seed: Seed of the stream's group, such as a plan's seed, or a task's seed, family and
+            site.
         indices: Indices among streams of this name, such as the numbers of a step and an episode.
     """
-    return (*seed, stream.value[1], *indices)
+    return (*group_seed, stream.value[1], *indices)
 
 
 def stream_generator(
-    stream: Stream, *seed: int, indices: Sequence[int] = ()
+    stream: Stream, *group_seed: int, indices: Sequence[int] = ()
 ) -> np.random.Generator:
     """Return a NumPy generator seeded by ``stream_seed`` with the same arguments."""
-    return np.random.default_rng(stream_seed(stream, *seed, indices=indices))
+    return np.random.default_rng(stream_seed(stream, *group_seed, indices=indices))

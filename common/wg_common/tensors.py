@@ -21,14 +21,14 @@ from wg_core import atomic
 from wg_core.errors import DecodeError
 from wg_core.wire import canonical
 
-HEADER_LIMIT = 16 << 20  # Largest header of a safetensors file, in bytes
+HEADER_BYTES_LIMIT = 16 << 20  # Largest header of a safetensors file, in bytes
 AXES_LIMIT = 8  # Most axes of a tensor
-_LENGTH = struct.Struct("<Q")
+_HEADER_LENGTH = struct.Struct("<Q")
 
 FLOAT32: np.dtype[np.floating] = np.dtype("<f4")
 FLOAT16: np.dtype[np.floating] = np.dtype("<f2")
 
-Array = NDArray[np.float32]
+Float32Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +40,14 @@ class TensorLocation:
     dtype: np.dtype[np.floating]
 
     @property
-    def count(self) -> int:
+    def entry_count(self) -> int:
         """Number of the tensor's entries."""
         return math.prod(self.shape)
 
     @property
-    def size(self) -> int:
+    def byte_size(self) -> int:
         """Size of the tensor in bytes."""
-        return self.dtype.itemsize * self.count
+        return self.dtype.itemsize * self.entry_count
 
 
 class _TensorEntry(msgspec.Struct, forbid_unknown_fields=True):
@@ -67,42 +67,44 @@ def pack_tensors(tensors: Mapping[str, NDArray[np.floating]]) -> bytes:
 
 
 def locate_tensors(
-    stream: BinaryIO, offset: int, size: int, *, subject: str, allows_half: bool = False
+    stream: BinaryIO, offset: int, size: int, *, input_name: str, allows_half: bool = False
 ) -> dict[str, TensorLocation]:
     """Return the position of each tensor in a safetensors file that is a part of a stream.
 
     Args:
         offset: Position in the stream at which the file begins.
         size: Size of the file in bytes.
-        subject: Name of the file in error messages.
+        input_name: Name of the file in error messages.
         allows_half: True if float16 is allowed.
 
     Raises:
         DecodeError: The file is malformed, has other number types, or bytes outside of tensors.
     """
     types = {"F32": FLOAT32, "F16": FLOAT16} if allows_half else {"F32": FLOAT32}
-    problem = f"{subject}: not a safetensors file"
+    problem = f"{input_name}: not a safetensors file"
     stream.seek(offset)
-    prefix = stream.read(min(_LENGTH.size, size))
-    if len(prefix) != _LENGTH.size:
+    prefix = stream.read(min(_HEADER_LENGTH.size, size))
+    if len(prefix) != _HEADER_LENGTH.size:
         raise DecodeError(f"{problem}: {len(prefix)} bytes")
-    (length,) = _LENGTH.unpack(prefix)
-    start = _LENGTH.size + length
-    if length > HEADER_LIMIT or start > size:
+    (length,) = _HEADER_LENGTH.unpack(prefix)
+    start = _HEADER_LENGTH.size + length
+    if length > HEADER_BYTES_LIMIT or start > size:
         raise DecodeError(f"{problem}: header of {length} bytes")
     entries = canonical.decode_known_fields(
-        dict[str, _TensorEntry], stream.read(length), subject=problem
+        dict[str, _TensorEntry], stream.read(length), input_name=problem
     )
     places: dict[str, TensorLocation] = {}
     position = 0
     for name, entry in sorted(entries.items(), key=lambda item: item[1].data_offsets):
         if entry.dtype not in types or any(side < 0 for side in entry.shape):
-            raise DecodeError(f"{subject}: tensor {name!r} is not of {' or '.join(types)} numbers")
+            raise DecodeError(
+                f"{input_name}: tensor {name!r} is not of {' or '.join(types)} numbers"
+            )
         if math.prod(max(side, 1) for side in entry.shape) > size or len(entry.shape) > AXES_LIMIT:
-            raise DecodeError(f"{subject}: tensor {name!r} has too many axes, or too long ones")
+            raise DecodeError(f"{input_name}: tensor {name!r} has too many axes, or too long ones")
         begin, end = entry.data_offsets
         place = TensorLocation(offset + start + begin, entry.shape, types[entry.dtype])
-        if begin != position or end - begin != place.size:
+        if begin != position or end - begin != place.byte_size:
             raise DecodeError(f"{problem}: tensor {name!r} lies at {begin} to {end}")
         places[name] = place
         position = end
@@ -112,7 +114,7 @@ def locate_tensors(
 
 
 def check_finite(
-    stream: BinaryIO, locations: Mapping[str, TensorLocation], *, subject: str
+    stream: BinaryIO, locations: Mapping[str, TensorLocation], *, input_name: str
 ) -> None:
     """Check that all numbers of some tensors are finite, reading them chunk by chunk.
 
@@ -121,22 +123,22 @@ def check_finite(
     """
     for name, place in locations.items():
         stream.seek(place.offset)
-        bytes_left = place.size
+        bytes_left = place.byte_size
         while bytes_left > 0:
             piece = stream.read(min(atomic.CHUNK_BYTES, bytes_left))
             if not np.isfinite(np.frombuffer(piece, place.dtype)).all():
-                raise DecodeError(f"{subject}: tensor {name!r} is not finite")
+                raise DecodeError(f"{input_name}: tensor {name!r} is not finite")
             bytes_left -= len(piece)
 
 
-def read_tensor(stream: BinaryIO, location: TensorLocation, *, subject: str) -> Array:
+def read_tensor(stream: BinaryIO, location: TensorLocation, *, input_name: str) -> Float32Array:
     """Read one tensor of a safetensors file as float32.
 
     Raises:
         DecodeError: The file is shorter than when the tensors were located.
     """
     stream.seek(location.offset)
-    data = stream.read(location.size)
-    if len(data) != location.size:
-        raise DecodeError(f"{subject}: cut short while it was used")
+    data = stream.read(location.byte_size)
+    if len(data) != location.byte_size:
+        raise DecodeError(f"{input_name}: cut short while it was used")
     return np.frombuffer(data, location.dtype).astype(np.float32).reshape(location.shape)

@@ -33,9 +33,9 @@ from wg_core.errors import DecodeError
 if TYPE_CHECKING:
     import polib
 
-COMMON_CATALOGUES = Path(__file__).parent / "locale"
+COMMON_CATALOGUE_FOLDER = Path(__file__).parent / "locale"
 """Folder of the catalogue for all commands and the auditor's page."""
-TEMPLATE_CONTEXTS = ("error", "wrong call", "log entry")
+PATTERN_CONTEXTS = ("error", "wrong call", "log entry")
 """Contexts of sentences that are matched by pattern."""
 
 
@@ -60,7 +60,7 @@ class TranslationEntry:
 
 def shared_language(code: LanguageCode) -> Language:
     """Load a language with the catalogue for all commands and the auditor's page."""
-    return load_language(code, COMMON_CATALOGUES)
+    return load_language(code, COMMON_CATALOGUE_FOLDER)
 
 
 @cache
@@ -78,19 +78,19 @@ def load_language(code: LanguageCode, *folders: Path) -> Language:
         return ENGLISH
     sentences = {entry.english: entry.translation for entry in entries if not entry.context}
     shapes = {
-        entry.english: entry.translation for entry in entries if entry.context in TEMPLATE_CONTEXTS
+        entry.english: entry.translation for entry in entries if entry.context in PATTERN_CONTEXTS
     }
     return Language(code, Catalogue(sentences, shapes))
 
 
 @cache
-def load_templates(code: LanguageCode, folder: Path, kind: str) -> Mapping[str, str]:
+def load_templates(code: LanguageCode, folder: Path, context_kind: str) -> Mapping[str, str]:
     """Return templates in a language by key, the second part of their contexts, in file order.
 
     Args:
         code: Code of the language.
         folder: Folder of the catalogue.
-        kind: First part of the contexts, such as ``page`` in ``page: login``.
+        context_kind: First part of the contexts, such as ``page`` in ``page: login``.
 
     Raises:
         DecodeError: The catalogue cannot be used.
@@ -100,7 +100,7 @@ def load_templates(code: LanguageCode, folder: Path, kind: str) -> Mapping[str, 
         key: entry.english if english else entry.translation
         for entry in read_catalogue(folder, LANGUAGE_CODES[1] if english else code)
         for place, colon, key in (entry.context.partition(": "),)
-        if colon and place == kind
+        if colon and place == context_kind
     }
 
 

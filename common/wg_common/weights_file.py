@@ -14,7 +14,7 @@ from wg_common import tensors, weights_package
 from wg_common.weights_package import WeightsManifest
 from wg_core.wire import canonical, container, signing
 from wg_core.wire.container import SectionSpan
-from wg_core.wire.protocol import NOTE_LIMIT, WEIGHTS_KIND, WEIGHTS_LIMIT
+from wg_core.wire.protocol import NOTE_CHARACTERS_LIMIT, WEIGHTS_BYTES_LIMIT, WEIGHTS_FILE_KIND
 from wg_core.wire.signing import PublicKey
 
 _SUBJECT = "weights package"
@@ -30,29 +30,33 @@ def decode_weights_package(
         VerificationError: The signature or a hash does not match.
     """
     stream = io.BytesIO(data)
-    manifest, places = _verify_stream(stream, key)
+    manifest, places = _verify_package(stream, key)
     return manifest, {
         candidate: {
-            name: tensors.read_tensor(stream, place, subject=_SUBJECT)
+            name: tensors.read_tensor(stream, place, input_name=_SUBJECT)
             for name, place in part.items()
         }
         for candidate, part in places.items()
     }
 
 
-def _verify_stream(
+def _verify_package(
     stream: BinaryIO, key: PublicKey
 ) -> tuple[WeightsManifest, dict[str, dict[str, tensors.TensorLocation]]]:
     text, signature, body, checkpoint = weights_package.locate_sections(stream)
     manifest = _decode_manifest(stream, text, signature, key)
-    container.read_section(stream, checkpoint, kind=WEIGHTS_KIND, limit=NOTE_LIMIT)
-    data = container.read_section(stream, body, kind=WEIGHTS_KIND, limit=WEIGHTS_LIMIT)
-    container.check_hash(f"{_SUBJECT}: tensors", data, manifest.tensors_sha256)
-    places = tensors.locate_tensors(
-        stream, body.offset, body.size, subject=_SUBJECT, allows_half=True
+    container.read_section(
+        stream, checkpoint, kind=WEIGHTS_FILE_KIND, max_bytes=NOTE_CHARACTERS_LIMIT
     )
-    tensors.check_finite(stream, places, subject=_SUBJECT)
-    return manifest, weights_package.group_by_candidate(manifest, places)
+    data = container.read_section(
+        stream, body, kind=WEIGHTS_FILE_KIND, max_bytes=WEIGHTS_BYTES_LIMIT
+    )
+    container.check_section_hash(f"{_SUBJECT}: tensors", data, manifest.tensors_sha256)
+    places = tensors.locate_tensors(
+        stream, body.offset, body.size, input_name=_SUBJECT, allows_half=True
+    )
+    tensors.check_finite(stream, places, input_name=_SUBJECT)
+    return manifest, weights_package.group_tensors_by_candidate(manifest, places)
 
 
 def _decode_manifest(
@@ -60,11 +64,14 @@ def _decode_manifest(
 ) -> WeightsManifest:
     data, signed = (
         container.read_section(
-            stream, span, kind=WEIGHTS_KIND, limit=weights_package.MANIFEST_LIMIT
+            stream, span, kind=WEIGHTS_FILE_KIND, max_bytes=weights_package.MANIFEST_BYTES_LIMIT
         )
         for span in (text, signature)
     )
     signing.verify(key, signing.WEIGHTS_CONTEXT, data, signed)
     return canonical.decode(
-        WeightsManifest, data, subject="weights manifest", limit=weights_package.MANIFEST_LIMIT
+        WeightsManifest,
+        data,
+        input_name="weights manifest",
+        max_bytes=weights_package.MANIFEST_BYTES_LIMIT,
     )

@@ -23,11 +23,11 @@ from wg_common.inference.hostile_tensors import Tensors
 from wg_core.errors import ConfigError, DecodeError
 from wg_core.wire import canonical, container, signing
 from wg_core.wire.container import SectionSpan
-from wg_core.wire.protocol import NOTE_LIMIT, WEIGHTS_KIND, WEIGHTS_LIMIT
+from wg_core.wire.protocol import NOTE_CHARACTERS_LIMIT, WEIGHTS_BYTES_LIMIT, WEIGHTS_FILE_KIND
 from wg_core.wire.signing import PrivateKey
 
 VERSION = 2
-MANIFEST_LIMIT = 4 << 20
+MANIFEST_BYTES_LIMIT = 4 << 20
 CANDIDATES_LIMIT = 256
 SECTIONS = ("manifest", "signature", "tensors", "checkpoint")
 
@@ -165,25 +165,31 @@ def encode_package(manifest: WeightsManifest, tensors: bytes, key: PrivateKey) -
         ConfigError: The package is larger than ``WEIGHTS_LIMIT``.
         VerificationError: ``tensors`` do not have the manifest's hash.
     """
-    container.check_hash("weights package: tensors", tensors, manifest.tensors_sha256)
+    container.check_section_hash("weights package: tensors", tensors, manifest.tensors_sha256)
     text = canonical.encode(manifest)
     signature = signing.sign(key, signing.WEIGHTS_CONTEXT, text)
     parts = dict(zip(SECTIONS, (text, signature, tensors, b""), strict=True))
-    data = container.encode(WEIGHTS_KIND, VERSION, parts)
-    if len(data) > WEIGHTS_LIMIT:
-        raise ConfigError(f"weights package: {len(data)} bytes, at most {WEIGHTS_LIMIT} may travel")
+    data = container.encode(WEIGHTS_FILE_KIND, VERSION, parts)
+    if len(data) > WEIGHTS_BYTES_LIMIT:
+        raise ConfigError(
+            f"weights package: {len(data)} bytes, at most {WEIGHTS_BYTES_LIMIT} may travel"
+        )
     return data
 
 
 def read_sections(data: bytes, version: int = VERSION) -> dict[str, bytes]:
     """Split a weights package into sections by name; raise ``DecodeError`` if malformed."""
     return container.decode(
-        data, kind=WEIGHTS_KIND, version=version, names=SECTIONS, limit=WEIGHTS_LIMIT
+        data,
+        kind=WEIGHTS_FILE_KIND,
+        version=version,
+        section_names=SECTIONS,
+        max_bytes=WEIGHTS_BYTES_LIMIT,
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Provenance:
+class PackageProvenance:
     """Fields of ``WeightsManifest`` that name the generator and the releases behind a package.
 
     The attributes are documented there.
@@ -195,7 +201,7 @@ class Provenance:
     pool_root: str
 
 
-def read_provenance(data: bytes) -> Provenance:
+def read_package_provenance(data: bytes) -> PackageProvenance:
     """Read the provenance of a weights package of any version, made by this server.
 
     Raises:
@@ -205,7 +211,7 @@ def read_provenance(data: bytes) -> Provenance:
         text = read_sections(data)["manifest"]
     except DecodeError:
         text = read_sections(data, version=1)["manifest"]
-    return canonical.decode_known_fields(Provenance, text, subject="weights manifest")
+    return canonical.decode_known_fields(PackageProvenance, text, input_name="weights manifest")
 
 
 def add_checkpoint(data: bytes, checkpoint: bytes) -> bytes:
@@ -217,7 +223,7 @@ def add_checkpoint(data: bytes, checkpoint: bytes) -> bytes:
     package = read_sections(data)
     if package["checkpoint"]:
         raise DecodeError("weights package: it has a checkpoint already, expected none")
-    return container.encode(WEIGHTS_KIND, VERSION, {**package, "checkpoint": checkpoint})
+    return container.encode(WEIGHTS_FILE_KIND, VERSION, {**package, "checkpoint": checkpoint})
 
 
 def read_checkpoint(stream: BinaryIO) -> bytes:
@@ -227,7 +233,9 @@ def read_checkpoint(stream: BinaryIO) -> bytes:
         DecodeError: The file is not a weights package, or the section is damaged.
     """
     span = locate_sections(stream)[-1]
-    return container.read_section(stream, span, kind=WEIGHTS_KIND, limit=NOTE_LIMIT)
+    return container.read_section(
+        stream, span, kind=WEIGHTS_FILE_KIND, max_bytes=NOTE_CHARACTERS_LIMIT
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -245,9 +253,14 @@ def states_architecture(data: bytes, architecture: str) -> bool:
     stream = io.BytesIO(data)
     try:
         text = container.read_section(
-            stream, locate_sections(stream)[0], kind=WEIGHTS_KIND, limit=MANIFEST_LIMIT
+            stream,
+            locate_sections(stream)[0],
+            kind=WEIGHTS_FILE_KIND,
+            max_bytes=MANIFEST_BYTES_LIMIT,
         )
-        contents = canonical.decode_known_fields(_CandidateList, text, subject="weights manifest")
+        contents = canonical.decode_known_fields(
+            _CandidateList, text, input_name="weights manifest"
+        )
     except DecodeError:
         return False
     return any(candidate.architecture == architecture for candidate in contents.candidates)
@@ -256,18 +269,24 @@ def states_architecture(data: bytes, architecture: str) -> bool:
 def locate_sections(stream: BinaryIO) -> tuple[SectionSpan, ...]:
     """Return the positions of an open weights package's sections."""
     return container.locate_sections(
-        stream, kind=WEIGHTS_KIND, version=VERSION, names=SECTIONS, limit=WEIGHTS_LIMIT
+        stream,
+        kind=WEIGHTS_FILE_KIND,
+        version=VERSION,
+        section_names=SECTIONS,
+        max_bytes=WEIGHTS_BYTES_LIMIT,
     )
 
 
-def group_by_candidate(manifest: WeightsManifest, flat: Mapping[str, T]) -> dict[str, dict[str, T]]:
+def group_tensors_by_candidate(
+    manifest: WeightsManifest, tensors_by_path: Mapping[str, T]
+) -> dict[str, dict[str, T]]:
     """Group tensors named ``C/T`` by candidate ``C`` and tensor name ``T``.
 
     Raises:
         DecodeError: A tensor belongs to no candidate, or a candidate has no tensor.
     """
     groups: dict[str, dict[str, T]] = {candidate.name: {} for candidate in manifest.candidates}
-    for name, value in flat.items():
+    for name, value in tensors_by_path.items():
         candidate, slash, key_name = name.partition("/")
         if not slash or candidate not in groups:
             raise DecodeError(f"weights package: tensor {name!r} belongs to no candidate")

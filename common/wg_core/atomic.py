@@ -11,8 +11,8 @@ from typing import BinaryIO
 
 from wg_core.errors import ConfigError, DecodeError, StorageError, reraise_os_errors
 
-PRIVATE_MODE = 0o600
-PUBLIC_MODE = 0o644
+PRIVATE_FILE_MODE = 0o600
+PUBLIC_FILE_MODE = 0o644
 CHUNK_BYTES = 1 << 20  # Bytes of a file in memory at a time
 _READ_FLAGS = os.O_RDONLY | sum(
     getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_BINARY")
@@ -21,7 +21,7 @@ _READ_FLAGS = os.O_RDONLY | sum(
 
 
 @contextmanager
-def open_replacement(path: Path, *, mode: int = PUBLIC_MODE) -> Iterator[BinaryIO]:
+def open_replacement(path: Path, *, mode: int = PUBLIC_FILE_MODE) -> Iterator[BinaryIO]:
     """Open a new file that replaces ``path`` on exit, or is discarded if an exception is raised.
 
     Atomic and durable: temporary file, fsync, rename, fsync of the folder.
@@ -34,7 +34,7 @@ def open_replacement(path: Path, *, mode: int = PUBLIC_MODE) -> Iterator[BinaryI
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         try:
             with os.fdopen(handle, "wb") as stream:
-                set_mode(stream, mode)
+                set_file_mode(stream, mode)
                 yield stream
                 stream.flush()
                 os.fsync(stream.fileno())
@@ -45,7 +45,7 @@ def open_replacement(path: Path, *, mode: int = PUBLIC_MODE) -> Iterator[BinaryI
         _sync_folder(path.parent)
 
 
-def write_bytes(path: Path, data: bytes | bytearray, *, mode: int = PUBLIC_MODE) -> None:
+def write_bytes(path: Path, data: bytes | bytearray, *, mode: int = PUBLIC_FILE_MODE) -> None:
     """Write a whole file, with the guarantees and errors of ``open_replacement``."""
     with open_replacement(path, mode=mode) as stream:
         stream.write(data)
@@ -75,7 +75,7 @@ def remove_file(path: Path) -> None:
             _sync_folder(path.parent)
 
 
-def copy_file(source: Path, target: Path, *, mode: int = PUBLIC_MODE) -> None:
+def copy_file(source: Path, target: Path, *, mode: int = PUBLIC_FILE_MODE) -> None:
     """Copy a file of any size in constant memory, with the guarantees of ``open_replacement``."""
     with open_replacement(target, mode=mode) as stream, source.open("rb") as data:
         shutil.copyfileobj(data, stream, CHUNK_BYTES)
@@ -115,7 +115,7 @@ def read_bytes(path: Path, *, limit: int) -> bytes:
     return data
 
 
-def set_mode(stream: BinaryIO, mode: int) -> None:
+def set_file_mode(stream: BinaryIO, mode: int) -> None:
     """Set the mode of an open file; do nothing on Windows, where files inherit permissions."""
     if hasattr(os, "fchmod"):
         os.fchmod(stream.fileno(), mode)

@@ -43,7 +43,7 @@ class ExitCode(IntEnum):
     NOT_ACCEPTED = 6
     PEER = 7
     PARTLY_VERIFIED = 8
-    BY_ITSELF = 9
+    HOLDS_BY_ITSELF = 9
     INTERNAL = 70
     INTERRUPTED = 130
 
@@ -154,12 +154,12 @@ ERRORS_BY_CODE = {
 
 
 @contextlib.contextmanager
-def reraise_os_errors(kind: type[WgError], subject: str) -> Iterator[None]:
-    """Re-raise an ``OSError`` as ``kind``, with ``subject`` and the system's reason as message."""
+def reraise_os_errors(error_type: type[WgError], message_prefix: str) -> Iterator[None]:
+    """Re-raise an ``OSError`` as ``error_type``, with a prefix and the system's reason."""
     try:
         yield
     except OSError as error:
-        raise kind(f"{subject}: {error.strerror}") from error
+        raise error_type(f"{message_prefix}: {error.strerror}") from error
 
 
 def excerpt(text: str) -> str:

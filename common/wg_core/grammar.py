@@ -16,13 +16,19 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from wg_core.errors import DecodeError, excerpt
 
-NAME_LIMIT = 100  # Most characters of the name of a class, data set, unit, recipient or person
-SENTENCE_LIMIT = 200  # Most characters of a purpose, or of a reason for giving up a ledger
-PHRASE_LIMIT = 200  # Most characters of a fixed phrase that the program writes
-NUMBER_LIMIT = 400  # Most characters of a number; ``numbers`` has the exact grammar
+NAME_CHARACTERS_LIMIT = (
+    100  # Most characters of the name of a class, data set, unit, recipient or person
+)
+SENTENCE_CHARACTERS_LIMIT = (
+    200  # Most characters of a purpose, or of a reason for giving up a ledger
+)
+PHRASE_CHARACTERS_LIMIT = 200  # Most characters of a fixed phrase that the program writes
+NUMBER_CHARACTERS_LIMIT = 400  # Most characters of a number; ``numbers`` has the exact grammar
 KEY_DIGITS_LIMIT = 8192  # Most hex digits of a key or signature; the hybrid ones need about 5,000
-NOTE_LIMIT = 128 << 10  # Most characters of a signed checkpoint with all its cosignatures
-ORIGIN_LIMIT = 255  # Most characters of a ledger's origin or of a key name (signed-note)
+NOTE_CHARACTERS_LIMIT = (
+    128 << 10
+)  # Most characters of a signed checkpoint with all its cosignatures
+ORIGIN_CHARACTERS_LIMIT = 255  # Most characters of a ledger's origin or of a key name (signed-note)
 
 _WORD_BOUNDARIES = re.compile(r"(?<!^)(?=[A-Z])")  # Boundaries between the words of a class name
 
@@ -32,19 +38,19 @@ class PrintableText:
     """Grammar of printable text in any script, without white space at either end.
 
     Attributes:
-        limit: Largest number of characters.
+        max_characters: Largest number of characters.
     """
 
-    limit: int
+    max_characters: int
 
     @property
-    def expected(self) -> str:
+    def description(self) -> str:
         """Description of the grammar for error messages."""
-        return f"1 to {self.limit} printable characters without white space at either end"
+        return f"1 to {self.max_characters} printable characters without white space at either end"
 
     def is_match(self, text: str) -> bool:
         """Return True if a text matches the grammar."""
-        return 0 < len(text) <= self.limit and text.isprintable() and text == text.strip()
+        return 0 < len(text) <= self.max_characters and text.isprintable() and text == text.strip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +59,19 @@ class Pattern:
 
     Attributes:
         expression: Regular expression that must match the whole text.
-        expected: Description of the grammar for error messages.
+        description: Description of the grammar for error messages.
     """
 
     expression: re.Pattern[str]
-    expected: str
+    description: str
 
     def is_match(self, text: str) -> bool:
         """Return True if a text matches the grammar."""
         return self.expression.fullmatch(text) is not None
 
 
-SHA256 = re.compile(r"[0-9a-f]{64}")
-SITE_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+SHA256_PATTERN = re.compile(r"[0-9a-f]{64}")
+SITE_NAME_PATTERN = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 
 _VERSION = r"[0-9][0-9A-Za-z.+!-]{0,39}"
 _SOFTWARE = Pattern(
@@ -77,30 +83,34 @@ _LIBRARY_VERSION = Pattern(
 _IDENTIFIER = Pattern(
     re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,63}"), "1 to 64 letters, digits, dots and hyphens"
 )
-_PHRASE = Pattern(re.compile(rf"[ -~]{{1,{PHRASE_LIMIT}}}"), f"1 to {PHRASE_LIMIT} ASCII letters")
+_PHRASE = Pattern(
+    re.compile(rf"[ -~]{{1,{PHRASE_CHARACTERS_LIMIT}}}"),
+    f"1 to {PHRASE_CHARACTERS_LIMIT} ASCII letters",
+)
 _NUMBER = Pattern(
-    re.compile(rf"[0-9a-fxpE.+/-]{{1,{NUMBER_LIMIT}}}"),
-    f"a number of at most {NUMBER_LIMIT} characters",
+    re.compile(rf"[0-9a-fxpE.+/-]{{1,{NUMBER_CHARACTERS_LIMIT}}}"),
+    f"a number of at most {NUMBER_CHARACTERS_LIMIT} characters",
 )
 _ORIGIN = Pattern(
-    re.compile(rf"[^\s+]{{1,{ORIGIN_LIMIT}}}"),
-    f"1 to {ORIGIN_LIMIT} characters without white space and plus",
+    re.compile(rf"[^\s+]{{1,{ORIGIN_CHARACTERS_LIMIT}}}"),
+    f"1 to {ORIGIN_CHARACTERS_LIMIT} characters without white space and plus",
 )
 _NOTE = Pattern(
-    re.compile(rf"(?s).{{0,{NOTE_LIMIT}}}"), f"a checkpoint of at most {NOTE_LIMIT} characters"
+    re.compile(rf"(?s).{{0,{NOTE_CHARACTERS_LIMIT}}}"),
+    f"a checkpoint of at most {NOTE_CHARACTERS_LIMIT} characters",
 )
-_DIGEST = Pattern(SHA256, "64 lower-case hex digits")
+_DIGEST = Pattern(SHA256_PATTERN, "64 lower-case hex digits")
 _OPTIONAL_DIGEST = Pattern(
-    re.compile(rf"(?:{SHA256.pattern})?"), "64 lower-case hex digits or nothing"
+    re.compile(rf"(?:{SHA256_PATTERN.pattern})?"), "64 lower-case hex digits or nothing"
 )
 _HEX = Pattern(
     re.compile(rf"(?:[0-9a-f]{{2}}){{0,{KEY_DIGITS_LIMIT // 2}}}"),
     f"whole bytes in at most {KEY_DIGITS_LIMIT} lower-case hex digits",
 )
-_SITE = Pattern(SITE_NAME, "1 to 63 lower-case letters, digits and inner hyphens")
+_SITE = Pattern(SITE_NAME_PATTERN, "1 to 63 lower-case letters, digits and inner hyphens")
 
-Name = Annotated[str, PrintableText(NAME_LIMIT)]
-Sentence = Annotated[str, PrintableText(SENTENCE_LIMIT)]
+Name = Annotated[str, PrintableText(NAME_CHARACTERS_LIMIT)]
+Sentence = Annotated[str, PrintableText(SENTENCE_CHARACTERS_LIMIT)]
 Phrase = Annotated[str, _PHRASE]  # One of the phrases that the auditor's program knows
 Software = Annotated[str, _SOFTWARE]
 Version = Annotated[str, _LIBRARY_VERSION]
@@ -120,9 +130,9 @@ def check_name(name: str) -> None:
     Raises:
         DecodeError: The name is empty, too long, or not printable.
     """
-    if not PrintableText(NAME_LIMIT).is_match(name):
+    if not PrintableText(NAME_CHARACTERS_LIMIT).is_match(name):
         raise DecodeError(
-            f"name {excerpt(name)}: expected 1 to {NAME_LIMIT} printable characters"
+            f"name {excerpt(name)}: expected 1 to {NAME_CHARACTERS_LIMIT} printable characters"
             " without white space at either end"
         )
 
@@ -134,13 +144,13 @@ def check_text_fields(record: object) -> None:
         DecodeError: A text does not match its grammar; the message names the field.
     """
     kind: Any = type(record)
-    for name, grammar, several in text_fields(kind):
+    for name, grammar, several in text_field_grammars(kind):
         value = getattr(record, name)
         for text in value if several else (value,):
             if not grammar.is_match(text):
                 record_name = _WORD_BOUNDARIES.sub(" ", kind.__name__).lower()
                 raise DecodeError(
-                    f"{record_name}: {name}: {excerpt(text)}, expected {grammar.expected}"
+                    f"{record_name}: {name}: {excerpt(text)}, expected {grammar.description}"
                 )
 
 
@@ -154,10 +164,10 @@ class TextRecord:
 
 
 @functools.cache
-def text_fields(kind: type) -> tuple[tuple[str, PrintableText | Pattern, bool], ...]:
+def text_field_grammars(record_type: type) -> tuple[tuple[str, PrintableText | Pattern, bool], ...]:
     """Return a record type's text fields: name, grammar, and True if it is a tuple of texts."""
     rows = []
-    for name, hint in get_type_hints(kind, include_extras=True).items():
+    for name, hint in get_type_hints(record_type, include_extras=True).items():
         several = get_origin(hint) is tuple
         inner = get_args(hint)[0] if several else hint
         for part in getattr(inner, "__metadata__", ()):

@@ -26,7 +26,7 @@ from pathlib import Path, PurePosixPath
 
 from wg_core.errors import ConfigError
 
-PACKAGE = "wg_core"
+CORE_PACKAGE = "wg_core"
 CODE_SUFFIXES = (
     ".py",
     ".pyc",
@@ -59,7 +59,7 @@ class CodeDigest:
 
 
 @functools.cache
-def installed_digest() -> CodeDigest:
+def installed_code_digest() -> CodeDigest:
     """Return the digest of the installed code, read once per process on the first call.
 
     Raises:
@@ -87,7 +87,7 @@ def is_code_path(path: str) -> bool:
     """Return whether a path with ``/`` as separator names a core file that Python could load."""
     pure = PurePosixPath(path)
     return (
-        pure.parts[0] == PACKAGE
+        pure.parts[0] == CORE_PACKAGE
         and pure.suffix in CODE_SUFFIXES
         and _CACHE_FOLDER not in pure.parts
     )
@@ -95,9 +95,9 @@ def is_code_path(path: str) -> bool:
 
 def _package_folder() -> Path:
     """Return the folder of the installed ``wg_core``; it must be one plain folder."""
-    place = importlib.resources.files(PACKAGE)
+    place = importlib.resources.files(CORE_PACKAGE)
     if not isinstance(place, Path) or not place.is_dir():
-        raise ConfigError(f"package {PACKAGE}: lies in {place}, expected one plain folder")
+        raise ConfigError(f"package {CORE_PACKAGE}: lies in {place}, expected one plain folder")
     return place
 
 
@@ -111,7 +111,7 @@ def _read_code_files(folder: Path) -> dict[str, bytes]:
                 if (parent / name).is_symlink():
                     raise ConfigError(f"{parent / name}: a link, expected plain folders")
             for name in files:
-                path = f"{PACKAGE}/{(parent / name).relative_to(folder).as_posix()}"
+                path = f"{CORE_PACKAGE}/{(parent / name).relative_to(folder).as_posix()}"
                 if is_code_path(path):
                     files_by_path[path] = (parent / name).read_bytes()
     except OSError as error:

@@ -8,18 +8,18 @@ from filelock import FileLock, Timeout
 
 from wg_core.errors import ConfigError
 
-BUSY_SECONDS = 0.3
+BUSY_WAIT_SECONDS = 0.3
 """Wait for a lock that another process has only looked at, as ``wg-client status`` does."""
 
 
 @contextmanager
-def hold_lock(path: Path, *, busy: str | None = None) -> Iterator[None]:
+def hold_lock(path: Path, *, busy_message: str | None = None) -> Iterator[None]:
     """Hold a lock on a file for the duration of the context; the file itself stays.
 
     Args:
         path: Lock file; created with mode 0600 if it does not exist.
-        busy: Error message if another process keeps holding the lock for ``BUSY_SECONDS``; None:
-            wait for the lock.
+        busy_message: Error message if another process keeps holding the lock for ``BUSY_SECONDS``;
+            None: wait for the lock.
 
     Raises:
         ConfigError: Another process holds the lock, or the file system cannot lock files.
@@ -29,9 +29,9 @@ def hold_lock(path: Path, *, busy: str | None = None) -> Iterator[None]:
     # A soft lock would stay for ever if its process was killed; the kernel's lock does not.
     lock = FileLock(path, mode=0o600, fallback_to_soft=False)
     try:
-        lock.acquire(timeout=-1 if busy is None else BUSY_SECONDS)
+        lock.acquire(timeout=-1 if busy_message is None else BUSY_WAIT_SECONDS)
     except Timeout as error:
-        raise ConfigError(f"{path.parent}: {busy}") from error
+        raise ConfigError(f"{path.parent}: {busy_message}") from error
     except OSError as error:
         raise ConfigError(f"{path}: cannot be locked: {error.strerror}") from error
     try:

@@ -17,9 +17,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-TEXT = "text"
-JSON = "json"
-FORMATS = (TEXT, JSON)
+TEXT_FORMAT = "text"
+JSON_FORMAT = "json"
+LOG_FORMATS = (TEXT_FORMAT, JSON_FORMAT)
 CONTEXT_FIELDS = ("node", "site", "campaign", "request")
 """Context fields of a log line, in their order in the line."""
 
@@ -94,27 +94,27 @@ class JsonFormatter(logging.Formatter):
             "time": time.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": self._clean(record.getMessage()),
+            "message": self._mask_secrets(record.getMessage()),
         }
         fields = _CURRENT_FIELDS.get({})
         document |= {name: fields[name] for name in CONTEXT_FIELDS if name in fields}
         if record.exc_info:
-            document["trace"] = self._clean(self.formatException(record.exc_info))
+            document["trace"] = self._mask_secrets(self.formatException(record.exc_info))
         return json.dumps(document, ensure_ascii=False)
 
-    def _clean(self, text: str) -> str:
+    def _mask_secrets(self, text: str) -> str:
         text = _JOIN_TOKEN.sub("[join token]", text)
         return self._hidden.sub("[data]", text) if self._hidden else text
 
 
-def set_log_format(form: str, *, hidden_paths: Sequence[str] = ()) -> None:
+def set_log_format(log_format: str, *, hidden_paths: Sequence[str] = ()) -> None:
     """Switch all logging of this process to a format; ``text`` changes nothing.
 
     With ``json``, warnings of Python and exceptions that end a thread are logged too, and handlers
     installed by libraries are removed, so that standard error holds nothing but JSON. Call this
     after the libraries are imported.
     """
-    if form != JSON:
+    if log_format != JSON_FORMAT:
         return
     for name in list(logging.root.manager.loggerDict):
         library = logging.getLogger(name)
@@ -131,9 +131,9 @@ def is_logging_json() -> bool:
     return any(isinstance(h.formatter, JsonFormatter) for h in logging.getLogger().handlers)
 
 
-def _log_thread_crash(thread_end: threading.ExceptHookArgs) -> None:
-    name = thread_end.thread.name if thread_end.thread else "unknown"
-    value = thread_end.exc_value or thread_end.exc_type()
+def _log_thread_crash(crash: threading.ExceptHookArgs) -> None:
+    name = crash.thread.name if crash.thread else "unknown"
+    value = crash.exc_value or crash.exc_type()
     logging.getLogger(__name__).error(
-        "thread %s ended", name, exc_info=(thread_end.exc_type, value, thread_end.exc_traceback)
+        "thread %s ended", name, exc_info=(crash.exc_type, value, crash.exc_traceback)
     )

@@ -40,7 +40,7 @@ from numpy.typing import NDArray
 
 from wg_core import atomic
 from wg_core.errors import ConfigError, NoMachineStatistics, VerificationError, reraise_os_errors
-from wg_core.ledger.commitment import commit
+from wg_core.ledger.commitment import commit_to_data
 from wg_core.privacy.centring import Centre
 from wg_core.privacy.exact import exact_statistics
 from wg_core.privacy.schema import (
@@ -65,10 +65,10 @@ POINTER_FILE = "current"
 
 DIGEST_BYTES = hashlib.sha256().digest_size
 SALT_BYTES = DIGEST_BYTES
-MANIFEST_LIMIT = 8 << 20
+MANIFEST_BYTES_LIMIT = 8 << 20
 _STATISTICS_LIMIT = 64 << 20
 _RECORDS_LIMIT = 1 << 30
-_CHUNK_RECORDS = 1 << 13
+_RECORDS_PER_CHUNK = 1 << 13
 _CONTENT_CONTEXT = b"weightgate/v1/record-content\n"
 _UNIT_CONTEXT = b"weightgate/v1/privacy-unit\n"
 
@@ -142,7 +142,7 @@ class SnapshotPointer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
+class UnusableItem:
     """File or row of the data set that cannot be used.
 
     Attributes:
@@ -155,7 +155,7 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Duplicate:
+class DuplicateRecord:
     """Record ``name``, left out because the record ``same_as`` has the same content."""
 
     name: str
@@ -163,7 +163,7 @@ class Duplicate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Listing:
+class RecordListing:
     """Names of a snapshot's records, for the plant's engineer.
 
     Attributes:
@@ -175,8 +175,8 @@ class Listing:
 
     path: str
     names: tuple[str, ...]
-    set_aside: tuple[Problem, ...] = ()
-    duplicates: tuple[Duplicate, ...] = ()
+    set_aside: tuple[UnusableItem, ...] = ()
+    duplicates: tuple[DuplicateRecord, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -217,7 +217,7 @@ class Snapshot:
         return self.manifest.schema.encoder
 
     @property
-    def machine(self) -> MachineStatistics:
+    def machine_statistics(self) -> MachineStatistics:
         """Description of the snapshot's machine statistics.
 
         Raises:
@@ -232,11 +232,11 @@ class Snapshot:
             )
         return self.manifest.machine
 
-    def schema(self, statistics: StatisticsKind) -> StatisticsSchema:
-        """Return the release layout of the given kind of statistics; raises as ``machine`` does."""
-        return self.manifest.schema if statistics == CLASS_STATISTICS else self.machine.schema
+    def schema(self, kind: StatisticsKind) -> StatisticsSchema:
+        """Return the layout of a release of some statistics; raises as ``machine_statistics``."""
+        return self.manifest.schema if kind == CLASS_STATISTICS else self.machine_statistics.schema
 
-    def statistics(self, statistics: StatisticsKind = CLASS_STATISTICS) -> Integers:
+    def statistics(self, kind: StatisticsKind = CLASS_STATISTICS) -> Integers:
         """Return exact integer statistics, int64 ``[schema.length]``, which are private.
 
         Raises:
@@ -244,9 +244,9 @@ class Snapshot:
             VerificationError: The file changed since the freeze.
         """
         name, sha256 = STATISTICS_FILE, self.manifest.statistics_sha256
-        if statistics == MACHINE_STATISTICS:
-            name, sha256 = MACHINE_STATISTICS_FILE, self.machine.statistics_sha256
-        path, length = self.folder / name, self.schema(statistics).length
+        if kind == MACHINE_STATISTICS:
+            name, sha256 = MACHINE_STATISTICS_FILE, self.machine_statistics.statistics_sha256
+        path, length = self.folder / name, self.schema(kind).vector_length
         integers: Integers = np.frombuffer(
             self._read(path, sha256, _STATISTICS_LIMIT), dtype="<i8"
         ).astype(np.int64)
@@ -304,7 +304,7 @@ class Snapshot:
         except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
             raise VerificationError(f"{path}: damaged: {error}") from error
 
-    def listing(self) -> Listing:
+    def listing(self) -> RecordListing:
         """Read the names of the records, those set aside, and the duplicates.
 
         Raises:
@@ -312,7 +312,7 @@ class Snapshot:
         """
         path = self.folder / LISTING_FILE
         data = self._read(path, self.manifest.listing_sha256, _RECORDS_LIMIT)
-        return canonical.decode(Listing, data, subject=str(path), limit=_RECORDS_LIMIT)
+        return canonical.decode(RecordListing, data, input_name=str(path), max_bytes=_RECORDS_LIMIT)
 
     def read_acceptance_set(self) -> bytes:
         """Read the acceptance set as encoded by ``freeze``; empty: the snapshot has none.
@@ -349,9 +349,11 @@ def exact_sums(
     released_features = features[:, : schema.dimension]
     if units is not None:
         return exact_statistics(schema, released_features, labels, units, centre)
-    total = np.zeros(schema.length, dtype=np.int64)
-    for start in range(0, len(labels), _CHUNK_RECORDS):  # a sum over records is a sum over chunks
-        part = slice(start, start + _CHUNK_RECORDS)
+    total = np.zeros(schema.vector_length, dtype=np.int64)
+    for start in range(
+        0, len(labels), _RECORDS_PER_CHUNK
+    ):  # a sum over records is a sum over chunks
+        part = slice(start, start + _RECORDS_PER_CHUNK)
         total += exact_statistics(schema, released_features[part], labels[part], None, centre)
         drop_pages(features)
     return total
@@ -398,7 +400,7 @@ def find_current(home: ClientHome) -> Snapshot | None:
         return load_snapshot(home.snapshots / str(later.number), later.manifest_sha256)
 
 
-def load_snapshot(folder: Path, sha256: str | None = None) -> Snapshot:
+def load_snapshot(folder: Path, manifest_sha256: str | None = None) -> Snapshot:
     """Load a snapshot from its folder, checking the SHA-256 of its manifest if given.
 
     Raises:
@@ -407,25 +409,27 @@ def load_snapshot(folder: Path, sha256: str | None = None) -> Snapshot:
         VerificationError: The manifest changed since the freeze.
     """
     path = folder / MANIFEST_FILE
-    data = atomic.read_bytes(path, limit=MANIFEST_LIMIT)
-    if sha256 is not None:
-        _check_unchanged(path, canonical.sha256_hex(data), sha256)
-    manifest = canonical.decode(SnapshotManifest, data, subject=str(path), limit=MANIFEST_LIMIT)
+    data = atomic.read_bytes(path, limit=MANIFEST_BYTES_LIMIT)
+    if manifest_sha256 is not None:
+        _check_unchanged(path, canonical.sha256_hex(data), manifest_sha256)
+    manifest = canonical.decode(
+        SnapshotManifest, data, input_name=str(path), max_bytes=MANIFEST_BYTES_LIMIT
+    )
     return Snapshot(folder, manifest)
 
 
-def put_in_use(home: ClientHome, snapshot: Snapshot) -> None:
+def make_current(home: ClientHome, snapshot: Snapshot) -> None:
     """Make a snapshot the one in use, atomically."""
     pointer = SnapshotPointer(
         number=snapshot.manifest.number,
         manifest_sha256=file_sha256(snapshot.folder / MANIFEST_FILE),
     )
     atomic.write_bytes(
-        home.snapshots / POINTER_FILE, canonical.encode(pointer), mode=atomic.PRIVATE_MODE
+        home.snapshots / POINTER_FILE, canonical.encode(pointer), mode=atomic.PRIVATE_FILE_MODE
     )
 
 
-def all_snapshots(home: ClientHome) -> list[Snapshot]:
+def load_all_snapshots(home: ClientHome) -> list[Snapshot]:
     """Load every complete snapshot of the home, oldest first."""
     folders = [
         path
@@ -435,9 +439,9 @@ def all_snapshots(home: ClientHome) -> list[Snapshot]:
     return [load_snapshot(path) for path in sorted(folders, key=lambda path: int(path.name))]
 
 
-def commitment(secret: bytes, salt: bytes, records: Sequence[bytes]) -> str:
+def data_commitment(secret: bytes, salt: bytes, record_digests: Sequence[bytes]) -> str:
     """Return the commitment, hex, to record digests, which does not depend on their order."""
-    return commit(secret, [salt, *sorted(records)])
+    return commit_to_data(secret, [salt, *sorted(record_digests)])
 
 
 def record_digest(label: str, unit: str, content: bytes) -> bytes:
@@ -473,7 +477,7 @@ def file_sha256(path: Path) -> str:
 
 def _read_pointer(home: ClientHome) -> SnapshotPointer | None:
     path = home.snapshots / POINTER_FILE
-    return canonical.read(SnapshotPointer, path) if path.is_file() else None
+    return canonical.read_record(SnapshotPointer, path) if path.is_file() else None
 
 
 def _check_unchanged(path: Path, sha256: str, frozen_sha256: str) -> None:

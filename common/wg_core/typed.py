@@ -14,47 +14,49 @@ import msgspec.inspect
 
 T = TypeVar("T")
 
-_LOCK = threading.Lock()
+_DECODERS_LOCK = threading.Lock()
 _DECODERS: dict[Any, msgspec.json.Decoder[Any]] = {}
 
 
-def json_decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
+def json_decoder(record_type: type[T]) -> msgspec.json.Decoder[T]:
     """Return msgspec's JSON decoder of a type, created once."""
-    decoder = _DECODERS.get(kind)
+    decoder = _DECODERS.get(record_type)
     if decoder is None:
-        with _LOCK:
-            decoder = _DECODERS.setdefault(kind, msgspec.json.Decoder(kind))
+        with _DECODERS_LOCK:
+            decoder = _DECODERS.setdefault(record_type, msgspec.json.Decoder(record_type))
     return decoder
 
 
-def decode_json(data: bytes, kind: type[T]) -> T:
+def decode_json(data: bytes, record_type: type[T]) -> T:
     """Decode JSON into a typed record.
 
     Raises:
         msgspec.MsgspecError, UnicodeDecodeError, RecursionError: The data do not fit the type.
     """
-    return json_decoder(kind).decode(data)
+    return json_decoder(record_type).decode(data)
 
 
-def convert(document: object, kind: type[T]) -> T:
+def convert_to_record(document: object, record_type: type[T]) -> T:
     """Convert plain dictionaries, lists and scalars into a typed record.
 
     Raises:
         msgspec.ValidationError: The document does not fit the type.
     """
-    json_decoder(kind)  # analyses the type under the lock
+    json_decoder(record_type)  # analyses the type under the lock
     try:
-        return msgspec.convert(document, kind)
+        return msgspec.convert(document, record_type)
     except msgspec.ValidationError as error:
-        raise msgspec.ValidationError(f"{error}{_allowed_values_text(kind, str(error))}") from error
+        raise msgspec.ValidationError(
+            f"{error}{_allowed_values_text(record_type, str(error))}"
+        ) from error
 
 
-def _allowed_values_text(kind: Any, error: str) -> str:
+def _allowed_values_text(record_type: Any, message: str) -> str:
     """Return the allowed values of an enum for msgspec's error, as text; empty for other errors."""
-    place = re.fullmatch(r"Invalid enum value .* - at `\$(.*)`", error, re.DOTALL)
+    place = re.fullmatch(r"Invalid enum value .* - at `\$(.*)`", message, re.DOTALL)
     if place is None:
         return ""
-    nodes: list[Any] = [msgspec.inspect.type_info(kind)]
+    nodes: list[Any] = [msgspec.inspect.type_info(record_type)]
     for step in (*re.findall(r"\.(\w+)|\[", place[1]), None):
         nodes = [part for node in nodes for part in getattr(node, "types", (node,))]  # of unions
         if step:

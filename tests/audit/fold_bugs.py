@@ -29,19 +29,19 @@ BUGS = (
     PlantedBug(
         "a merge forgets what the merged lineage had spent",
         state,
-        "        for event in source.events():\n            target.add(event)\n",
+        "        for event in source.composed_events():\n            target.add_event(event)\n",
         "",
     ),
     PlantedBug(
         "a merge forgets how often the merged lineage was charged",
         state,
-        "        target.charges += source.charges\n",
+        "        target.charge_count += source.charge_count\n",
         "",
     ),
     PlantedBug(
         "a merge forgets the names of the merged lineage",
         state,
-        "        target.names |= source.names\n",
+        "        target.dataset_names |= source.dataset_names\n",
         "",
     ),
     PlantedBug(
@@ -53,13 +53,13 @@ BUGS = (
     PlantedBug(
         "an entry that merges lineages merges none",
         state,
-        "            self._merge(self.lineage(identifier), lineage)\n",
+        "            self._merge_lineages(self.lineage_by_id(identifier), lineage)\n",
         "            pass\n",
     ),
     PlantedBug(
         "inherited spend is not added",
         state,
-        "            for event in spend.events:\n                lineage.add(event)\n",
+        "            for event in spend.events:\n                lineage.add_event(event)\n",
         "",
     ),
     PlantedBug(
@@ -71,13 +71,13 @@ BUGS = (
     PlantedBug(
         "inherited charges are not counted",
         state,
-        "                charges=spend.charges,\n",
+        "                charge_count=spend.charges,\n",
         "",
     ),
     PlantedBug(
         "names are not inherited",
         state,
-        "                names=dict.fromkeys(spend.names),\n",
+        "                dataset_names=dict.fromkeys(spend.names),\n",
         "",
     ),
     PlantedBug(
@@ -107,7 +107,7 @@ BUGS = (
     PlantedBug(
         "a lineage does not remember the names of its data sets",
         state,
-        "        lineage.names[entry.name] = None\n",
+        "        lineage.dataset_names[entry.name] = None\n",
         "",
     ),
     PlantedBug(
@@ -120,32 +120,32 @@ BUGS = (
         "each version of a data set begins a budget anew",
         state,
         "        self.datasets[entry.name] = entry\n",
-        "        self.datasets[entry.name] = entry\n        lineage.mu_squared = 0\n",
+        "        self.datasets[entry.name] = entry\n        lineage.mu_squared_units = 0\n",
     ),
     PlantedBug(
         "a release gives half of the budget back",
         state,
-        "        charge.release = self.size\n",
-        "        charge.release = self.size\n"
-        "        self.lineage(charge.lineage).mu_squared //= 2\n",
+        "        charge.release_seq = self.size\n",
+        "        charge.release_seq = self.size\n"
+        "        self.lineage_by_id(charge.lineage).mu_squared_units //= 2\n",
     ),
     PlantedBug(
         "charges are not counted",
         state,
-        "        lineage.charges += 1\n",
+        "        lineage.charge_count += 1\n",
         "",
     ),
     PlantedBug(
         "the largest charge stands for all",
         lineage,
-        "        self.mu_squared += int(event.mu_squared)\n",
-        "        self.mu_squared = max(self.mu_squared, int(event.mu_squared))\n",
+        "        self.mu_squared_units += int(event.mu_squared)\n",
+        "        self.mu_squared_units = max(self.mu_squared_units, int(event.mu_squared))\n",
     ),
     PlantedBug(
         "a charge is rounded down",
         lineage,
-        "        self.mu_squared += int(event.mu_squared)\n",
-        "        self.mu_squared += int(event.mu_squared) >> 24 << 24\n",
+        "        self.mu_squared_units += int(event.mu_squared)\n",
+        "        self.mu_squared_units += int(event.mu_squared) >> 24 << 24\n",
     ),
 )
 

@@ -524,7 +524,7 @@ def one_content_in_two_lineages(t: Truth) -> Forgery:
     site.folder.mkdir()
 
     def by_name(self: LedgerState, name: str, commitment: str) -> list[Any]:
-        found = [x for x in self.lineages.values() if name in x.names]
+        found = [x for x in self.lineages.values() if name in x.dataset_names]
         return found or [x for x in self.lineages.values() if commitment in x.commitments]
 
     with mock.patch.object(LedgerState, "lineages_of_dataset", by_name), site.create() as ledger:

@@ -96,7 +96,7 @@ def succession(t: Truth, old: Predecessor | None) -> Words:
     if t.rng.random() < 0.3:
         words += ["--previous", str(t.site.path)]
     elif t.rng.random() < 0.5:
-        exports.write(t.site.path, folder / "plant-a" / "before.wgl")
+        exports.write_export(t.site.path, folder / "plant-a" / "before.wgl")
     else:
         for path in (folder / "plant-a").glob("0*.wgs"):
             if t.rng.random() < 0.7:

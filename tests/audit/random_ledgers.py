@@ -103,7 +103,7 @@ class RandomLedger:
         self.log.append(data)
 
     def _head(self, kind: str) -> EntryHeader:
-        prev = self.state.prev.hex() if self.log else ""
+        prev = self.state.last_leaf_hash.hex() if self.log else ""
         return EntryHeader(
             kind=kind, seq=len(self.log), prev=prev, origin=ORIGIN, key_id=_key_id(), time=1
         )
@@ -113,7 +113,7 @@ class RandomLedger:
         predecessor = None if spends is None else _predecessor(spends)
         self._append(
             Genesis(
-                head=self._head(entries.GENESIS),
+                head=self._head(entries.GENESIS_KIND),
                 site="plant-a",
                 ledger_key=key(1).public_key().raw.hex(),
                 software="weightgate 0.1.0",
@@ -163,14 +163,14 @@ class RandomLedger:
         merged = sorted({x.id for x in sources if x is not target})
         self._append(
             Dataset(
-                head=self._head(entries.DATASET),
+                head=self._head(entries.DATASET_KIND),
                 name=name,
                 commitment=commitment,
                 lineage=lineage,
                 inherits=tuple(merged),
                 cap_epsilon=CAP,
                 cap_delta=DELTA,
-                refresh_rule=entries.NEVER_RENEWED,
+                refresh_rule=entries.NEVER_RENEWED_RULE,
             )
         )
         self.truth.edges.append({f"name {name}", commitment, lineage, *merged})
@@ -180,12 +180,12 @@ class RandomLedger:
             return
         dataset = self.rng.choice(sorted(self.state.datasets))
         entry = self.state.datasets[dataset]
-        lineage = self.state.lineage(entry.lineage)
+        lineage = self.state.lineage_by_id(entry.lineage)
         request = _request(self.rng.randint(0, 7))
         seq = len(self.log)
         self._append(
             Charge(
-                head=self._head(entries.CHARGE),
+                head=self._head(entries.CHARGE_KIND),
                 request_id=f"request-{seq}",
                 dataset=dataset,
                 commitment=entry.commitment,
@@ -202,8 +202,8 @@ class RandomLedger:
                     cap_epsilon=lineage.cap_epsilon,
                     cap_delta=lineage.cap_delta,
                     refresh_rule=lineage.refresh_rule,
-                    charges_before=lineage.charges,
-                    mu_squared_before=str(lineage.mu_squared),
+                    charges_before=lineage.charge_count,
+                    mu_squared_before=str(lineage.mu_squared_units),
                     mu_squared_after=self._after(lineage.id, request),
                     epsilon_before="1",
                     epsilon_after="1",
@@ -217,9 +217,9 @@ class RandomLedger:
 
     def _after(self, lineage: str, request: ChargeRequest) -> str:
         """What the fold will say is spent after the charge, by a copy of its lineage."""
-        trial = dataclasses.replace(self.state.lineage(lineage))
-        trial.add(request.event)
-        return str(trial.mu_squared)
+        trial = dataclasses.replace(self.state.lineage_by_id(lineage))
+        trial.add_event(request.event)
+        return str(trial.mu_squared_units)
 
     def _release(self) -> None:
         waiting = sorted(seq for seq, charge in self.state.charges.items() if charge.is_open)
@@ -228,7 +228,7 @@ class RandomLedger:
         charge = self.rng.choice(waiting)
         self._append(
             entries.Release(
-                head=self._head(entries.RELEASE),
+                head=self._head(entries.RELEASE_KIND),
                 charge=charge,
                 request_id=f"request-{charge}",
                 payload_sha256=_commitment(f"payload {charge}"),
@@ -250,7 +250,7 @@ def random_ledger(seed: int, state: LedgerState | None = None) -> RandomLedger:
 @cache
 def _request(number: int) -> ChargeRequest:
     """One of a few requests, by noise."""
-    return charging.charge_for_statistics(
+    return charging.make_charge_request(
         schema(),
         float(1 << (20 + number)) * 1.1,
         charging.ReleaseTerms(

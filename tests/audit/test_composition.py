@@ -15,7 +15,7 @@ from tests.audit.fold_bugs import BUGS, PlantedBug, fold
 from tests.audit.random_ledgers import RandomLedger, random_ledger
 
 from wg_audit import composition, verification
-from wg_audit.composition import BudgetSpend, Composition
+from wg_audit.composition import BudgetComposition, BudgetSpend
 from wg_core.ledger.lineage import LineageState
 from wg_core.ledger.state import LedgerState
 from wg_core.privacy import accounting
@@ -34,14 +34,17 @@ Sums = dict[frozenset[str], tuple[int, int]]
 
 def sums_of_plant(state: LedgerState) -> Sums:
     """Number of charges and sum of mu^2 of each budget, by names of data sets."""
-    return {frozenset(x.names): (x.charges, x.mu_squared) for x in state.lineages.values()}
+    return {
+        frozenset(x.dataset_names): (x.charge_count, x.mu_squared_units)
+        for x in state.lineages.values()
+    }
 
 
 def sums_of_auditor(log: list[bytes]) -> dict[frozenset[str], tuple[int, int, int]]:
     """The same and the number of burned charges, as the auditor adds up."""
     return {
-        frozenset(x.names): (x.charges, x.mu_squared, len(x.open))
-        for x in Composition.compose(log).budgets
+        frozenset(x.dataset_names): (x.charges, x.mu_squared, len(x.open_charges))
+        for x in BudgetComposition.compose(log).budgets
     }
 
 
@@ -53,7 +56,9 @@ def check_ledgers(ledgers: Iterable[RandomLedger]) -> None:
     for seed, ledger in enumerate(ledgers):
         assert sums_of_auditor(ledger.log) == ledger.truth.budgets(), seed
         assert sums_of_plant(ledger.state) == true_sums(ledger), seed
-        identifiers = {budget.lineage for budget in Composition.compose(ledger.log).budgets}
+        identifiers = {
+            budget.newest_lineage for budget in BudgetComposition.compose(ledger.log).budgets
+        }
         assert identifiers == set(ledger.state.lineages), seed
 
 
@@ -71,7 +76,7 @@ def test_the_two_folds_agree_on_ten_thousand_random_ledgers() -> None:
     check_ledgers(random_ledger(seed) for seed in range(ALL_LEDGERS))
 
 
-class PlainComposition(Composition):
+class PlainComposition(BudgetComposition):
     """The composition without an index: every entry is compared with every budget."""
 
     plain: list[BudgetSpend]
@@ -81,22 +86,22 @@ class PlainComposition(Composition):
         return self.plain
 
     def matching_budgets(self, bound: BudgetSpend) -> list[BudgetSpend]:
-        return [x for x in self.plain if set(x.keys()) & set(bound.keys())]
+        return [x for x in self.plain if set(x.index_keys()) & set(bound.index_keys())]
 
     def add_entry(self, data: bytes) -> None:
         entry = composition.decode_entry_fields(data)
         if entry.head.kind == "release":
             for budget in self.plain:
-                budget.open.discard(entry.charge)
+                budget.open_charges.discard(entry.charge)
         else:
             super().add_entry(data)
         self._open_charges.clear()
 
-    def _budget(
+    def _merged_budget(
         self, names: Iterable[str], commitments: Iterable[str], lineages: Iterable[str]
     ) -> BudgetSpend:
         words = BudgetSpend(dict.fromkeys(lineages), dict.fromkeys(names), set(commitments))
-        self._numbers |= dict.fromkeys(words.keys(), 0)
+        self._numbers_by_key |= dict.fromkeys(words.index_keys(), 0)
         bound = self.matching_budgets(words)
         target = bound[0] if bound else BudgetSpend()
         if not bound:
@@ -104,10 +109,10 @@ class PlainComposition(Composition):
         for budget in bound[1:]:
             target.merge(budget)
             self.plain.remove(budget)
-        for lineage in words.lineages:
-            target.lineages.pop(lineage, None)
-            target.lineages[lineage] = None
-        target.names |= words.names
+        for lineage in words.lineage_ids:
+            target.lineage_ids.pop(lineage, None)
+            target.lineage_ids[lineage] = None
+        target.dataset_names |= words.dataset_names
         target.commitments |= words.commitments
         return target
 
@@ -118,10 +123,10 @@ def test_an_index_of_budgets_changes_none_of_them(ledgers: list[RandomLedger]) -
         plain.plain = []
         for data in ledger.log:
             plain.add_entry(data)
-        indexed = Composition.compose(ledger.log)
+        indexed = BudgetComposition.compose(ledger.log)
         assert indexed.budgets == plain.budgets, seed
-        assert [list(x.lineages) for x in indexed.budgets] == [
-            list(x.lineages) for x in plain.budgets
+        assert [list(x.lineage_ids) for x in indexed.budgets] == [
+            list(x.lineage_ids) for x in plain.budgets
         ]
         for budget in plain.budgets:
             assert indexed.matching_budgets(budget) == [budget]
@@ -149,9 +154,9 @@ def test_the_sum_of_a_log_of_many_budgets_takes_time_in_proportion_to_it() -> No
     for count in (500, 4000):
         log = many_budgets(count)
         start = time.process_time()
-        budgets = Composition.compose(log).budgets
+        budgets = BudgetComposition.compose(log).budgets
         seconds.append(time.process_time() - start)
-        assert len(budgets) == count and not any(x.open for x in budgets)
+        assert len(budgets) == count and not any(x.open_charges for x in budgets)
     assert seconds[1] < 24 * seconds[0]  # eight times as many; each with each: 64 times
 
 
@@ -186,11 +191,11 @@ def test_another_sum_than_the_logs_own_is_a_problem_and_the_figure_is_the_true_o
     """A plant whose fold, and so the auditor's copy, forgets what a merged data set had spent."""
 
     def forgetful(self: LedgerState, source: LineageState, target: LineageState) -> None:
-        source.mu_squared = 0
+        source.mu_squared_units = 0
         merge(self, source, target)
 
-    merge = LedgerState._merge
-    monkeypatch.setattr(LedgerState, "_merge", forgetful)
+    merge = LedgerState._merge_lineages
+    monkeypatch.setattr(LedgerState, "_merge_lineages", forgetful)
     with site.create() as ledger:
         site.release(ledger, "r1", "1")
         site.register(ledger, "welds", b"other data")
@@ -206,13 +211,13 @@ def test_another_sum_than_the_logs_own_is_a_problem_and_the_figure_is_the_true_o
 
 def mu_squared(site: Site, epsilon: str) -> float:
     units = int(site.request("r", epsilon).event.mu_squared)
-    return math.ldexp(units, -composition.FRACTION_BITS)
+    return math.ldexp(units, -composition.MU_SQUARED_FRACTION_BITS)
 
 
 @settings(deadline=None, max_examples=12, derandomize=True)
 @given(mu=st.floats(1e-3, 8, allow_nan=False), delta=st.sampled_from([1e-9, 1e-6, 1e-5, 1e-3, 0.1]))
 def test_epsilon_is_that_of_another_code_base(mu: float, delta: float) -> None:
-    units = math.ceil(math.ldexp(mu * mu, composition.FRACTION_BITS))
+    units = math.ceil(math.ldexp(mu * mu, composition.MU_SQUARED_FRACTION_BITS))
     event = PrivacyEvent(mechanism="gaussian", mu_squared=str(units))
     epsilon = composition.gaussian_epsilon(units, delta)
     # dp-accounting rounds up: its figure is above, and close.

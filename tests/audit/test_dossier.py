@@ -157,7 +157,7 @@ def test_an_answer_says_where_it_stands(site: Site, exported: Exported) -> None:
         return answer
 
     (first,) = (charge.head.seq for charge in records.charges)
-    (account,) = records.finding.accounts
+    (account,) = records.result.accounts
     spent = one("8.2.2 quantifying identifiability")
     assert f"ε {account.primary:.4f} of a cap of 3" in spent.says
     assert spent.where == f"computed from entries {first}"
@@ -172,13 +172,13 @@ def test_a_guess_is_right_no_more_often_than_epsilon_and_delta_allow(
     site: Site, exported: Exported
 ) -> None:
     records = records_of(site, exported)
-    (account,) = records.finding.accounts
+    (account,) = records.result.accounts
     for epsilon, delta, share in ((1.0, 0.0, "73.1"), (0.1, 1e-5, "52.5"), (800.0, 0.5, "100.0")):
         changed = dataclasses.replace(account, primary=epsilon, delta=delta)
-        finding = dataclasses.replace(records.finding, accounts=[changed])
+        finding = dataclasses.replace(records.result, accounts=[changed])
         assert any(
             f"at most {share} % of the time" in answer.says
-            for form in dossier.answer_forms(dataclasses.replace(records, finding=finding))
+            for form in dossier.answer_forms(dataclasses.replace(records, result=finding))
             for section in form.sections
             for line in section.lines
             for answer in line.evidence
@@ -191,7 +191,7 @@ def test_a_new_key_and_a_log_before_are_incidents(site: Site) -> None:
         (turned,) = [
             seq
             for seq in range(ledger.size)
-            if isinstance(entries.decode(ledger.entry(seq)), entries.Rotation)
+            if isinstance(entries.decode(ledger.entry_bytes(seq)), entries.Rotation)
         ]
     records = answers.read_log_records(site.path, verification.audit_log(site.path))
     (answer,) = dossier.answer_forms(records)[1].sections[-1].lines[-1].evidence

@@ -41,8 +41,8 @@ class Copies:
 
     def heads(self, earlier: bytes, later: bytes) -> None:
         """The server says that two heads do not fit."""
-        (self.forks / f"0{auditor_record.EARLIER_SUFFIX}").write_bytes(earlier)
-        (self.forks / f"0{auditor_record.LATER_SUFFIX}").write_bytes(later)
+        (self.forks / f"0{auditor_record.EARLIER_CHECKPOINT_SUFFIX}").write_bytes(earlier)
+        (self.forks / f"0{auditor_record.LATER_CHECKPOINT_SUFFIX}").write_bytes(later)
 
     def refuse(self, site: Site, *request_ids: str) -> None:
         """The server refuses files of one of the ledgers."""
@@ -92,7 +92,7 @@ def test_charges_of_both_branches_are_added_and_what_they_share_counts_once(copi
 
 def test_a_head_alone_shows_a_fork_and_no_charge(copies: Copies) -> None:
     with copies.site.open() as ledger, copies.copy.open() as other:
-        copies.heads(ledger.checkpoint(), other.checkpoint())
+        copies.heads(ledger.newest_checkpoint(), other.newest_checkpoint())
     verdict = copies.verdict()
     assert verdict.word == "two histories" and verdict.forks[0].charges == 0
     assert verdict.total is not None
@@ -102,7 +102,7 @@ def test_a_head_alone_shows_a_fork_and_no_charge(copies: Copies) -> None:
 def test_heads_and_files_that_the_log_has_prove_nothing(copies: Copies) -> None:
     """A file that came after a later one is refused, too; it is compared like any other."""
     with copies.site.open() as ledger:
-        copies.heads(ledger.first_entry_checkpoint(), ledger.checkpoint())
+        copies.heads(ledger.first_entry_checkpoint(), ledger.newest_checkpoint())
     received = copies.exported.folder / "plant-a" / "r1.wgs"
     received.rename(copies.forks / "late.wgs")
     verdict = copies.verdict()
@@ -116,7 +116,7 @@ def test_a_head_that_the_log_did_not_sign_is_no_evidence(copies: Copies) -> None
     stranger.folder.mkdir()
     stranger.memory = None
     with stranger.create() as ledger, copies.site.open() as true:
-        copies.heads(true.checkpoint(), ledger.checkpoint())
+        copies.heads(true.newest_checkpoint(), ledger.newest_checkpoint())
     with pytest.raises(VerificationError, match="no key of log"):
         copies.verdict()
 
@@ -128,7 +128,7 @@ def test_a_charge_that_is_not_in_its_head_is_no_evidence(copies: Copies) -> None
     with copies.copy.open() as ledger:
         charge = ledger.find_charge("parts", request_id="c2")
         assert charge is not None
-        other = replace(file, charge_entry=ledger.entry(charge.seq))
+        other = replace(file, charge_entry=ledger.entry_bytes(charge.seq))
     path.write_bytes(bundle.encode(other))
     with pytest.raises(VerificationError, match=r"c1\.wgs"):
         copies.verdict()
@@ -138,7 +138,7 @@ def test_a_charge_that_is_not_in_its_head_is_no_evidence(copies: Copies) -> None
 
 
 def test_what_else_lies_beside_the_evidence_is_named(copies: Copies) -> None:
-    (copies.forks / f"7{auditor_record.LATER_SUFFIX}").write_bytes(b"half of a pair")
+    (copies.forks / f"7{auditor_record.LATER_CHECKPOINT_SUFFIX}").write_bytes(b"half of a pair")
     assert any("7.later.note" in question for question in copies.verdict().not_checked)
 
 
@@ -217,7 +217,7 @@ def test_an_older_copy_adds_nothing_and_is_named(copies: Copies, tmp_path: Path)
         ledger.export(newer)
     found = verification.audit_log(newer, previous=[older, newer])
     assert not found.verdict.problems and not found.verdict.forks
-    (remark,) = [x for x in found.remarks if "older copy" in x]
+    (remark,) = [x for x in found.remark_sentences if "older copy" in x]
     assert found.verdict.total is not None and ORIGIN in remark
     assert found.verdict.total.epsilon == pytest.approx(composed(copies.site, "1", "0.5", "0.1"))
     with pytest.raises(VerificationError, match="verify the longer one"):

@@ -84,14 +84,14 @@ def made(site: Site) -> tuple[Charge, dict[str, bytes]]:
     """A release: its charge, and the sections of its file."""
     asked = site.request()
     with site.create() as ledger:
-        charge = entries.decode(ledger.entry(ledger.charge(asked).seq))
+        charge = entries.decode(ledger.entry_bytes(ledger.charge(asked).seq))
     assert isinstance(charge, Charge)
     release = container.decode(
         site.payload(asked),
         kind="wgs",
         version=1,
-        names=("manifest", "signature", "integers"),
-        limit=1 << 20,
+        section_names=("manifest", "signature", "integers"),
+        max_bytes=1 << 20,
     )
     return charge, release
 
@@ -135,7 +135,7 @@ def test_a_manifest_that_nests_deeply_is_refused(manifest: bytes) -> None:
 
 
 def test_a_manifest_or_file_beyond_its_limit_is_refused_unread(tmp_path: Path) -> None:
-    limit = statistics_file.MANIFEST_LIMIT
+    limit = statistics_file.MANIFEST_BYTES_LIMIT
     with pytest.raises(DecodeError, match="at most"):
         received.read_manifest(b" " * (limit + 1))
     assert limit == received.MANIFEST_LIMIT

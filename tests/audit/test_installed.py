@@ -54,7 +54,7 @@ def test_the_reference_is_what_the_program_computes(rule: Any, seed: int) -> Non
     rng = np.random.default_rng(seed)
     setup = PlantSetup(labels=labels(CLASSES), dimension=DIMENSION, unit_rule=rule)
     schema = schema_of(setup)
-    units = [] if rule == "record" else rng.permutation(made_up.doubling_units(12)).tolist()
+    units = [] if rule == "record" else rng.permutation(made_up.doubling_unit_names(12)).tolist()
     records = made_up.simulate_records(rng, len(units) or 80, setup, units)
     features = [made_up.read_features(record.pixels, DIMENSION, 0) for record in records]
     words = (
@@ -64,7 +64,9 @@ def test_the_reference_is_what_the_program_computes(rule: Any, seed: int) -> Non
         None if rule == "record" else [record.unit for record in records],
     )
     sigma = 1e6
-    released = exact_statistics(*words) + rng.normal(0, sigma, schema.length).astype(np.int64)
+    released = exact_statistics(*words) + rng.normal(0, sigma, schema.vector_length).astype(
+        np.int64
+    )
     centre = centring.centre_of_release(schema, released, sigma)
     assert centre.point.any()
     reference = ReferenceStatistics(setup, records, file_of(schema, released, sigma))
@@ -82,7 +84,7 @@ def test_the_reference_holds_where_a_feature_is_alone(dimension: int) -> None:
             [made_up.read_features(record.pixels, dimension, 0) for record in records],
             np.array([record.label for record in records]),
         )
-        origin = file_of(schema, np.zeros(schema.length, dtype=np.int64), 1e6)
+        origin = file_of(schema, np.zeros(schema.vector_length, dtype=np.int64), 1e6)
         assert np.array_equal(ReferenceStatistics(setup, records, origin).statistics(), exact)
 
 
@@ -95,7 +97,7 @@ def test_crowds_may_have_next_to_no_records(count: int) -> None:
 def test_contents_that_are_to_be_told_apart_differ_in_one_late_bit() -> None:
     setup = PlantSetup(labels=labels(CLASSES), dimension=DIMENSION)
     records = made_up.simulate_records(np.random.default_rng(0), 20, setup)
-    late_copies = made_up.add_copies(records, CLASSES)[26:]
+    late_copies = made_up.add_conflicting_copies(records, CLASSES)[26:]
     original = [record for record in records if record.label >= 0][4].pixels.ravel()
     distances = [
         original.size - place
@@ -110,7 +112,7 @@ def test_a_release_of_another_layout_has_no_reference() -> None:
     schema = schema_of(PlantSetup(labels=labels(CLASSES), dimension=DIMENSION + 1))
     with pytest.raises(VerificationError):
         ReferenceStatistics(
-            setup, [], file_of(schema, np.zeros(schema.length, dtype=np.int64), 1e6)
+            setup, [], file_of(schema, np.zeros(schema.vector_length, dtype=np.int64), 1e6)
         )
 
 
@@ -118,9 +120,9 @@ def test_canaries_attain_the_sensitivity_and_are_orthogonal() -> None:
     setup = PlantSetup(labels=labels(8), dimension=8)
     schema = schema_of(setup)
     rng = np.random.default_rng(0)
-    released = rng.normal(0, 1e8, schema.length).astype(np.int64)  # the centre is somewhere
+    released = rng.normal(0, 1e8, schema.vector_length).astype(np.int64)  # the centre is somewhere
     reference = ReferenceStatistics(setup, [], file_of(schema, released, 1e6))
-    assert any(reference.point)
+    assert any(reference.centre)
     rows = np.stack(
         [reference.record_contribution(record) for record in made_up.canary_records(8)]
     ).astype(float)
@@ -147,7 +149,7 @@ def test_the_noise_that_was_charged_raises_no_alarm() -> None:
 
 def changed(group: list[ReleaseNoise], change: Any) -> list[ReleaseNoise]:
     return [
-        dataclasses.replace(x, integers=change(n, x.integers).astype(np.int64))
+        dataclasses.replace(x, noise_integers=change(n, x.noise_integers).astype(np.int64))
         for n, x in enumerate(group)
     ]
 
@@ -202,7 +204,7 @@ def test_noise_that_is_cut_at_four_sigma_raises_an_alarm() -> None:
 
 def test_what_leaves_may_have_no_favourite_remainder_either() -> None:
     group = releases(np.random.default_rng(0), 24)
-    even = [dataclasses.replace(x, outputs=x.outputs // 2 * 2) for x in group]
+    even = [dataclasses.replace(x, released_integers=x.released_integers // 2 * 2) for x in group]
     assert alarms(even) == {REMAINDERS}
 
 

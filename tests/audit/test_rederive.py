@@ -32,8 +32,8 @@ from wg_core.wire.data_sheet import DataSheet, RotatingMachine
 def layout(schema: StatisticsSchema) -> ReleaseLayout:
     return ReleaseLayout(
         blocks=tuple(BlockShare(b.name, b.size, b.weight) for b in schema.blocks),
-        labels=len(schema.labels),
-        bits=schema.bits,
+        label_count=len(schema.labels),
+        grid_bits=schema.bits,
         dimension=schema.dimension,
     )
 
@@ -152,7 +152,7 @@ def released(
 
 
 def packed(site: Site, request: ChargeRequest, schema: StatisticsSchema, **fields: Any) -> bytes:
-    integers = np.zeros(schema.length, dtype=np.int64)
+    integers = np.zeros(schema.vector_length, dtype=np.int64)
     manifest = statistics_file.StatisticsManifest(
         schema=schema,
         site="plant-a",
@@ -175,7 +175,7 @@ def test_files_that_fit_their_charges_pass(site: Site, tmp_path: Path) -> None:
     folder = released(site, tmp_path, request, request)
     (folder / "readme.txt").write_text("ignored")
     found = verification.audit_log(site.path, statistics=[folder])
-    assert [item.file for item in found.received] == ["a.wgs"]
+    assert [item.file for item in found.received_files] == ["a.wgs"]
 
 
 Lie = Callable[[Site, ChargeRequest], ChargeRequest]
@@ -231,7 +231,7 @@ def test_a_machine_release_is_read_by_what_its_log_states_before(
 ) -> None:
     public_words: dict[str, Any] = {"labels": ("good", "bad"), "data_sheet": sheet("1772")}
     schema = machine_schema("ab" * 32, "record")
-    request = charging.charge_for_statistics(
+    request = charging.make_charge_request(
         schema,
         mechanism.noise_scale(schema, 1.0, 1e-5),
         charging.ReleaseTerms(
@@ -261,8 +261,8 @@ def test_a_machine_release_is_read_by_what_its_log_states_before(
             verification.audit_log(site.path, statistics=[path])
     else:
         finding = verification.audit_log(site.path, statistics=[path])
-        assert [item.file for item in finding.received] == ["a.wgs"]
-        assert not [line for line in finding.remarks if "class names of" in line]
+        assert [item.file for item in finding.received_files] == ["a.wgs"]
+        assert not [line for line in finding.remark_sentences if "class names of" in line]
 
 
 def test_a_file_that_carries_another_charge_than_the_log_is_refused(

@@ -105,7 +105,7 @@ def of_parts(request: ChargeRequest, unit: str = "part") -> ChargeRequest:
 def test_two_privacy_units_in_one_sum_are_a_problem(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("wg_core.ledger.store.check_privacy_unit", lambda *_: None)
+    monkeypatch.setattr("wg_core.ledger.store.check_same_privacy_unit", lambda *_: None)
     with site.create() as ledger:
         ledger.charge(of_parts(site.request("r1", "1")))
         assert verification.audit_log(site.path).verdict.word == "holds by itself"

@@ -18,7 +18,7 @@ from wg_core.wire.signing import PrivateKey
 def cosign(ledger: Ledger, key: PrivateKey, name: str = WITNESS, time: int = 1) -> None:
     """Any key cosigns the newest checkpoint under any name, once the log has enrolled it."""
     ledger.enrol_witness(name, signing.public_bytes(key))
-    note = checkpoints.decode(ledger.checkpoint())[1]
+    note = checkpoints.decode(ledger.newest_checkpoint())[1]
     lines = checkpoints.cosign(note, name, key, time)
     ledger.add_cosignature(note.with_signatures(lines).encode(), name)
 
@@ -32,7 +32,7 @@ def test_entries_are_counted_as_witnessed_by_the_given_key_alone(site: Site) -> 
         size = ledger.size
     finding = verification.audit_log(site.path, site.anchors)
     assert finding.history.witnessed_size == seen < size
-    assert any("not cosigned yet" in remark for remark in finding.remarks)
+    assert any("not cosigned yet" in remark for remark in finding.remark_sentences)
     known = {
         (c.name, c.is_trusted) for head in finding.history.checkpoints for c in head.cosignatures
     }
@@ -42,13 +42,13 @@ def test_entries_are_counted_as_witnessed_by_the_given_key_alone(site: Site) -> 
 def test_a_cosignature_counts_even_if_the_log_does_not_name_the_witness(site: Site) -> None:
     """An auditor may be a witness that the site never heard of."""
     with site.create() as ledger:
-        note = checkpoints.decode(ledger.checkpoint())[1]
+        note = checkpoints.decode(ledger.newest_checkpoint())[1]
         lines = checkpoints.cosign(note, "auditor.example/w", site.signing_key, 5)
         signed = note.with_signatures(lines).encode()
         ledger._db.execute("update heads set note = ?", (signed,))
     known = TrustedWitness("auditor.example/w", signing.public_bytes(site.signing_key))
     finding = verification.audit_log(site.path, TrustAnchors(witnesses=(known,)))
-    assert finding.history.newest_cosignature(known) == (3, 5)
+    assert finding.history.newest_cosigned_size_and_time(known) == (3, 5)
 
 
 def test_a_quorum_counts_keys_and_takes_the_size_that_enough_have_seen(site: Site) -> None:

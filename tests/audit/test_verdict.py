@@ -64,7 +64,7 @@ def test_with_the_servers_folder_everything_is_checked_by_the_servers_word(
     assert (verdict.cosigned_by, verdict.needed) == (1, 1)
     assert verdict.cosigned_to == verdict.entries and verdict.received == 2
     assert found.succession.status == "first"
-    assert found.fresh.age == 3 * DAY and len(found.fresh.extends) == 2
+    assert found.freshness.age_seconds == 3 * DAY and len(found.freshness.extends) == 2
     proofs, past = verdict.not_checked
     assert "proofs inside received files" in proofs and "without an entry in its ledger" in past
 
@@ -160,12 +160,12 @@ def test_an_old_cosignature_is_refused_where_an_age_is_asked_for(
     found = verification.audit_log(
         site.path, site.anchors, checkpoints=[path], max_age=7 * DAY, current_time=later
     )
-    assert found.fresh.age == DAY
+    assert found.freshness.age_seconds == DAY
 
 
 def test_the_logs_own_witnesses_make_nothing_fresh(site: Site, full: bytes) -> None:
     found = verification.audit_log(site.path, current_time=site.current_time + DAY)
-    assert found.fresh.newest is None and found.fresh.age is None
+    assert found.freshness.newest is None and found.freshness.age_seconds is None
 
 
 @pytest.mark.parametrize(
@@ -465,7 +465,7 @@ def test_each_good_word_has_an_exit_code_of_its_own_and_true_is_for_the_first(
     for brought, code, word in (
         (["--server", str(exported.folder)], ExitCode.OK, "verified"),
         (given, ExitCode.PARTLY_VERIFIED, "partly verified"),
-        ([], ExitCode.BY_ITSELF, "holds by itself"),
+        ([], ExitCode.HOLDS_BY_ITSELF, "holds by itself"),
     ):
         ended, text, _ = run("verify", site.path, *brought, "--json")
         document = json.loads(text)

@@ -118,7 +118,7 @@ def test_received_files_are_each_covered_by_one_release(
 
 def test_remarks_say_what_to_look_at(site: Site, home: Path) -> None:
     finding = verification.audit_log(home)
-    remarks = " ".join((*finding.remarks, *finding.verdict.not_checked))
+    remarks = " ".join((*finding.remark_sentences, *finding.verdict.not_checked))
     for words in ("--ledger-key", "charges without a release (burned): 1", "not cosigned yet"):
         assert words in remarks
 

@@ -33,7 +33,7 @@ from wg_core.privacy import events
 from wg_core.privacy.events import PrivacyEvent
 from wg_core.wire import bundle, canonical, container, signing
 from wg_core.wire.bundle import StatisticsBundle
-from wg_core.wire.protocol import LEDGER_KIND
+from wg_core.wire.protocol import LEDGER_FILE_KIND
 from wg_core.wire.signing import PrivateKey
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def make_truth(site: Site, exported: Exported, folder: Path) -> Truth:
         site.release(ledger, "r5", "1.25")
         make_release(site, ledger, site.request("w2", "0.6", "welds"))
         truth.heads[ledger.size] = newest = site.cosign(ledger)
-        truth.entries = [entries.decode(ledger.entry(seq)) for seq in range(ledger.size)]
+        truth.entries = [entries.decode(ledger.entry_bytes(seq)) for seq in range(ledger.size)]
         for entry in truth.entries:
             payload = ledger.released_bytes(entry.head.seq) if isinstance(entry, Charge) else None
             if payload is not None:
@@ -134,8 +134,8 @@ def covered(ledger: Ledger, charge: int) -> StatisticsBundle:
         raise ValueError(f"charge {charge} has no release")
     return StatisticsBundle(
         release=payload,
-        charge_entry=ledger.entry(charge),
-        release_entry=ledger.entry(released.seq),
+        charge_entry=ledger.entry_bytes(charge),
+        release_entry=ledger.entry_bytes(released.seq),
         charge_proof=ledger.inclusion_proof(charge, witness=WITNESS),
         release_proof=ledger.inclusion_proof(released.seq, witness=WITNESS),
     )
@@ -236,7 +236,7 @@ def write(
         watcher: Cosigns the newest checkpoint under the witness's name.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    connection = database.create(path)
+    connection = database.create_ledger_file(path)
     leaves: list[bytes] = []
     connection.execute("begin")
     database.install_schema(connection)
@@ -357,13 +357,13 @@ def rotated(t: Truth, *, old: PrivateKey) -> Path:
     identifier = notes.key_ids(ORIGIN, notes.LOG_ROLE, new.public_key())[0].hex()
     head = dataclasses.replace(
         log[-1].head,
-        kind=entries.ROTATION,
+        kind=entries.ROTATION_KIND,
         seq=3,
         prev=merkle.leaf_hash(entries.encode(log[-1])).hex(),
         key_id=identifier,
     )
     keys = signing.public_bytes(t.site.key).hex(), signing.public_bytes(new).hex()
-    statement = entries.rotation_statement(head, *keys)
+    statement = entries.rotation_signed_bytes(head, *keys)
     rotation = Rotation(
         head=head,
         new_key=keys[1],
@@ -408,7 +408,7 @@ def unchecked_genesis(apply: Callable[..., Entry]) -> Callable[..., Entry]:
             bare = dataclasses.replace(entry, predecessor=None)
             apply(self, entries.encode(bare))
             leaf = merkle.leaf_hash(data)
-            self.prev, self.leaves, self.frontier = leaf, [leaf], merkle.Frontier()
+            self.last_leaf_hash, self.leaf_hashes, self.frontier = leaf, [leaf], merkle.Frontier()
             self.frontier.append(leaf)
             return entry
         return apply(self, data)
@@ -434,7 +434,7 @@ def with_entries(t: Truth, log: list[Entry]) -> list[Path]:
 
 def export_of(t: Truth, forged: Forgery) -> Path:
     out = t.folder / "forged.wgl"
-    exports.write(forged.path, out)
+    exports.write_export(forged.path, out)
     return out
 
 
@@ -455,10 +455,10 @@ def repacked(
     """An export with other sections, under a header that fits them."""
     sections = container.decode(
         export.read_bytes(),
-        kind=LEDGER_KIND,
+        kind=LEDGER_FILE_KIND,
         version=exports.VERSION,
-        names=exports.SECTIONS,
-        limit=1 << 30,
+        section_names=exports.SECTION_NAMES,
+        max_bytes=1 << 30,
     )
     if entries is not None:
         lines = entries(sections["entries"].splitlines())
@@ -473,5 +473,5 @@ def repacked(
     if manifest is not None:
         sections["manifest"] = manifest(sections["manifest"])
     out = t.folder / "repacked.wgl"
-    out.write_bytes(container.encode(LEDGER_KIND, exports.VERSION, sections))
+    out.write_bytes(container.encode(LEDGER_FILE_KIND, exports.VERSION, sections))
     return out

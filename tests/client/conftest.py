@@ -23,7 +23,7 @@ from wg_client.release.home_freeze import freeze_data, inspect_home_data
 from wg_common import weights_package
 from wg_common.modalities.base import content_digest
 from wg_common.nets.encoder.fit import fit_encoder
-from wg_common.nets.encoder.module import Encoder, load_encoder, raw_features
+from wg_common.nets.encoder.module import Encoder, compute_raw_features, load_encoder
 from wg_common.weights_package import Candidate, WeightsManifest
 from wg_core.ledger import witness as witnesses
 from wg_core.ledger.store import Ledger
@@ -133,8 +133,8 @@ class TestWitness:
             witness=witnesses.NamedKey(WITNESS, self.key),
             current_time=int(time.time()),
         )
-        self.state = signed.state
-        return signed.lines
+        self.state = signed.new_state
+        return signed.cosignature_lines
 
 
 @dataclass(slots=True)
@@ -193,7 +193,9 @@ class TestPlant:
     def freeze(self, found: Inspection | None = None, **words: Any) -> FreezeResult:
         """Freeze the data set as it is now."""
         if found is None:
-            found = inspect_home_data(self.home, load_encoder=self.load, stage=words.get("stage"))
+            found = inspect_home_data(
+                self.home, load_encoder=self.load, on_progress=words.get("on_progress")
+            )
         return freeze_data(self.home, found, load_encoder=self.load, **words)
 
     def package(
@@ -251,8 +253,8 @@ def fitted_encoder(pixels: int) -> bytes:
     rng = np.random.default_rng(11)
     images = np.concatenate([pictures(rng, label, 60) for label in range(3)])
     settings = {"pixels": str(pixels)}
-    raw = raw_features(images, settings=settings)
-    return fit_encoder(raw, np.repeat(np.arange(3), 60), settings=settings)
+    raw = compute_raw_features(images, trunk_settings=settings)
+    return fit_encoder(raw, np.repeat(np.arange(3), 60), trunk_settings=settings)
 
 
 @pytest.fixture(scope="session")
@@ -267,7 +269,11 @@ def window_encoder() -> bytes:
     labels = np.repeat(np.arange(3), 40)
     groups = np.arange(120) % 2
     return fit_encoder(
-        raw_features(found, modality="windows"), groups, labels, dimension=16, modality="windows"
+        compute_raw_features(found, modality="windows"),
+        groups,
+        labels,
+        dimension=16,
+        modality="windows",
     )
 
 
@@ -283,7 +289,7 @@ def good_head(encoder_package: bytes) -> LinearHead:
     features = load_encoder(encoder_package).encode(images).astype(np.float64)
     scale = fit_standardisation(features)
     labels = np.repeat(np.arange(3), 60)
-    return scale.unscaled_head(fit_lda(scale.apply(features), labels, 3, 0.5))
+    return scale.to_unscaled_head(fit_lda(scale.apply(features), labels, 3, 0.5))
 
 
 MakePlant = Callable[..., TestPlant]
@@ -360,10 +366,10 @@ def applied(
     tmp_path_factory: pytest.TempPathFactory, encoder_package: bytes, good_head: LinearHead
 ) -> TestPlant:
     """A plant with a model, for tests that read its home only."""
-    from wg_client.selection.delivery import apply_and_adopt
+    from wg_client.selection.delivery import apply_and_adopt_package
 
     plant = plant_maker(tmp_path_factory.mktemp("applied"), encoder_package)({0: 4, 1: 4})
-    apply_and_adopt(plant.home, plant.package({"s": (good_head, "diffusion")}))
+    apply_and_adopt_package(plant.home, plant.package({"s": (good_head, "diffusion")}))
     return plant
 
 

@@ -27,7 +27,7 @@ def family_head(
         unlike: How unlike the family any plant's records are.
     """
     encoder = load_encoder(encoder_package)
-    layout = FeatureLayout(encoder.scaled_dimension, encoder.local_blocks)
+    layout = FeatureLayout(encoder.scaled_dimension, encoder.local_block_sizes)
     return head(layout, classes).tensors() | likeness(encoder.dimension, unlike).tensors()
 
 

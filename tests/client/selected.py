@@ -28,7 +28,9 @@ def selected(
     """Select a model of candidates on records ``[n, d]`` with labels ``[n]``, -1 without one."""
     trunk, policy = TrunkFeatures(x), policy or AcceptanceConfig()
     return select_model(
-        PlantRecords(all_labels=y, class_count=classes, encoder_features=trunk, units=units),
+        PlantRecords(
+            all_labels=y, class_count=classes, encoder_features=trunk, privacy_units=units
+        ),
         PreparedPackage(
             candidates=[
                 DeliveredCandidate(name, source, trunk, head) for name, source, head in named

@@ -11,7 +11,7 @@ from tests.core.connection.test_cosigning import make_world
 
 from wg_client.fitting.linear_head import LinearHead
 from wg_core.errors import VerificationError
-from wg_core.privacy.mechanism import Integers, opendp_sampler
+from wg_core.privacy.mechanism import Integers, add_opendp_noise
 from wg_core.release.budget import read_spend
 from wg_core.release.query import ReleaseHooks, answer_query
 from wg_server.store import quarantine
@@ -27,7 +27,7 @@ class Largest:
     def __call__(self, exact: Integers, sigma: float) -> Integers:
         self.parts += 1
         if self.parts == 1:
-            return opendp_sampler(exact, sigma)
+            return add_opendp_noise(exact, sigma)
         return np.where(np.arange(len(exact)) % 2 == 0, 1 << 62, -(1 << 62)).astype(np.int64)
 
 
@@ -45,7 +45,7 @@ def test_class_sums_of_two_to_the_62_are_charged_and_used_for_nobody(
     assert read_spend(world.plant.home, world.plant.config).charges == 1
     assert world.releases() == 0
     with ServerStore.open(world.server) as store:
-        (note,) = quarantine.list_releases(store.engine, "quarantined")
+        (note,) = quarantine.list_release_summaries(store.engine, "quarantined")
         quarantine.set_release_status(store.engine, note.release_id, "accepted")
     assert world.generate(source)
     assert world.releases() == 1

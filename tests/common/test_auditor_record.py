@@ -115,4 +115,4 @@ def test_what_is_no_record_is_refused(data: bytes, match: str | None) -> None:
 
 def test_a_record_larger_than_the_limit_is_refused_unread() -> None:
     with pytest.raises(DecodeError, match="at most"):
-        auditor_record.decode_server_record(b" " * (auditor_record.RECORD_LIMIT + 1))
+        auditor_record.decode_server_record(b" " * (auditor_record.RECORD_BYTES_LIMIT + 1))

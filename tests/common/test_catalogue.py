@@ -35,11 +35,11 @@ def test_it_says_what_each_architecture_takes() -> None:
 
 def test_every_modality_has_a_head_and_every_network_a_module() -> None:
     for modality in MODALITIES.values():
-        head = catalogue.find_architecture(modality.head)
+        head = catalogue.find_architecture(modality.head_architecture)
         assert (head.is_network, head.modality) == (False, modality.name)
-    for name, spec in (catalogue.NETWORKS | catalogue.FAMILY_NETWORKS).items():
+    for name, spec in (catalogue.PACKAGE_NETWORKS | catalogue.FAMILY_NETWORKS).items():
         assert name == spec.name and spec.is_network and spec.modality in MODALITIES
-        assert network.network_kind(name).features > 0
+        assert network.network_kind(name).feature_count > 0
 
 
 def test_names_are_those_that_types_allow() -> None:

@@ -25,7 +25,7 @@ from wg_common import help_page, translations
 from wg_common.language import LANGUAGE_CODES, LanguageCode
 from wg_common.modalities.registry import MODALITIES
 from wg_core.site.failures import FAILURE_MODES
-from wg_server.cli.languages import OPERATOR_CATALOGUES
+from wg_server.cli.languages import OPERATOR_CATALOGUE_FOLDER
 from wg_server.cli.languages import load_operator_language as operator_speaks
 from wg_server.cli.main import main_group as operator
 
@@ -76,7 +76,7 @@ def said(*folders: Path) -> set[str]:
     return sentences
 
 
-OPERATOR_SOURCES = (OPERATOR_CATALOGUES.parent, ROOT / "server/wg_server/campaigns/worth.py")
+OPERATOR_SOURCES = (OPERATOR_CATALOGUE_FOLDER.parent, ROOT / "server/wg_server/campaigns/worth.py")
 
 
 def said_to_operators() -> set[str]:
@@ -102,7 +102,7 @@ def shapes(*folders: Path) -> set[str]:
 @pytest.mark.parametrize("code", OTHERS)
 def test_every_shape_of_an_error_is_that_of_a_sentence_in_the_sources(code: LanguageCode) -> None:
     there = shapes(CLIENT, *COMMON) | {os.strerror(number) for number in errno.errorcode}
-    for folder in (PLANT_CATALOGUES, translations.COMMON_CATALOGUES):
+    for folder in (PLANT_CATALOGUES, translations.COMMON_CATALOGUE_FOLDER):
         told = in_context(folder, code, "error")
         assert told
         assert [e for e in told if re.sub(r"{\w+}", "{}", e) not in there] == []
@@ -161,7 +161,9 @@ def test_nothing_is_left_of_a_sentence_that_is_gone(code: LanguageCode) -> None:
     used = said(CLIENT, *COMMON) | NAMED_BY_VALUE | set(in_help(group)) | set(in_help(auditor))
     assert sorted(set(load_plant_language(code).catalogue) - used) == []
     used = said(*COMMON) | said_to_operators() | set(in_help(operator)) | set(in_help(auditor))
-    of_operators = {each.english for each in translations.read_catalogue(OPERATOR_CATALOGUES, code)}
+    of_operators = {
+        each.english for each in translations.read_catalogue(OPERATOR_CATALOGUE_FOLDER, code)
+    }
     assert sorted(of_operators - used) == []
 
 

@@ -19,19 +19,24 @@ from wg_common import translations
 from wg_common.language import ENGLISH, LanguageCode, text
 from wg_core.errors import DecodeError
 from wg_server.campaigns import wording
-from wg_server.cli.languages import OPERATOR_CATALOGUES
+from wg_server.cli.languages import OPERATOR_CATALOGUE_FOLDER
 from wg_server.console import messages
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = (
-    translations.COMMON_CATALOGUES,
+    translations.COMMON_CATALOGUE_FOLDER,
     PLANT_CATALOGUES,
-    wording.REASON_CATALOGUES,
-    messages.PAGE_CATALOGUES,
+    wording.REASON_CATALOGUE_FOLDER,
+    messages.PAGE_CATALOGUE_FOLDER,
     DEMO,
-    OPERATOR_CATALOGUES,
+    OPERATOR_CATALOGUE_FOLDER,
 )
-KINDS = ("", *translations.TEMPLATE_CONTEXTS, wording.KEY_PREFIX, messages.KEY_PREFIX)
+KINDS = (
+    "",
+    *translations.PATTERN_CONTEXTS,
+    wording.CATALOGUE_KEY_PREFIX,
+    messages.CATALOGUE_KEY_PREFIX,
+)
 HEADER = """msgid ""
 msgstr ""
 "Language: ja\\n"
@@ -84,7 +89,9 @@ def test_every_catalogue_is_whole_and_its_contexts_are_read(
         if "\r" in each.translation or each.translation != each.translation.strip("\n")
     ] == []
     shapes = (
-        translations.TEMPLATE_CONTEXTS if folder == messages.PAGE_CATALOGUES else ("wrong call",)
+        translations.PATTERN_CONTEXTS
+        if folder == messages.PAGE_CATALOGUE_FOLDER
+        else ("wrong call",)
     )
     told = [each for each in found if each.context not in shapes]  # a shape may leave a value out
     assert [each for each in told if values(each.english) != values(each.translation)] == []
@@ -108,8 +115,8 @@ def test_packages_hold_every_catalogue() -> None:
 
 def test_languages_have_the_same_texts_by_key() -> None:
     for folder, kind in (
-        (wording.REASON_CATALOGUES, wording.KEY_PREFIX),
-        (messages.PAGE_CATALOGUES, messages.KEY_PREFIX),
+        (wording.REASON_CATALOGUE_FOLDER, wording.CATALOGUE_KEY_PREFIX),
+        (messages.PAGE_CATALOGUE_FOLDER, messages.CATALOGUE_KEY_PREFIX),
     ):
         english = translations.load_templates("en", folder, kind)
         for code in OTHERS:

@@ -17,7 +17,7 @@ from wg_common.inference.hostile_tensors import Tensors
 from wg_common.weights_package import Candidate, GeneratorCondition, WeightsManifest
 from wg_core.errors import ConfigError, DecodeError, VerificationError
 from wg_core.wire import container, signing
-from wg_core.wire.protocol import NOTE_LIMIT
+from wg_core.wire.protocol import NOTE_CHARACTERS_LIMIT
 from wg_core.wire.signing import PublicKey
 
 KEY = signing.generate_key()
@@ -171,13 +171,13 @@ def test_a_condition_names_what_it_stands_on_or_is_refused() -> None:
 def test_provenance_is_read_of_packages_of_the_first_version_too() -> None:
     tensors = weights_package.pack_tensors(heads())
     data = package(tensors)
-    told = weights_package.read_provenance(data)
+    told = weights_package.read_package_provenance(data)
     assert (told.own_release, told.generator) == ("33" * 16, "22" * 32)
     parts = weights_package.read_sections(data)
     earlier = container.encode("wgw", 1, parts)
-    assert weights_package.read_provenance(earlier) == told
+    assert weights_package.read_package_provenance(earlier) == told
     with pytest.raises(DecodeError):
-        weights_package.read_provenance(container.encode("wgw", 3, parts))
+        weights_package.read_package_provenance(container.encode("wgw", 3, parts))
 
 
 def test_tensors_other_than_the_manifests_are_not_signed() -> None:
@@ -211,7 +211,7 @@ def test_a_tensor_lies_where_its_header_says_and_nowhere_else(
 
 
 def test_a_package_that_no_message_takes_is_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(weights_package, "WEIGHTS_LIMIT", 1000)
+    monkeypatch.setattr(weights_package, "WEIGHTS_BYTES_LIMIT", 1000)
     with pytest.raises(ConfigError, match="at most 1000 may travel"):
         package(
             weights_package.pack_tensors(
@@ -243,8 +243,8 @@ def with_checkpoint_of(checkpoint: bytes) -> bytes:
         (container.encode("wgw", 2, {"manifest": b""}), "sections"),
         (container.encode("wgs", 2, {}), "found kind"),
         (
-            with_checkpoint_of(bytes(NOTE_LIMIT + 1)),
-            f"section 'checkpoint' of {NOTE_LIMIT + 1} bytes",
+            with_checkpoint_of(bytes(NOTE_CHARACTERS_LIMIT + 1)),
+            f"section 'checkpoint' of {NOTE_CHARACTERS_LIMIT + 1} bytes",
         ),
         (with_checkpoint_of(b"x")[:-1] + b"y", "does not match its hash"),
     ],

@@ -11,7 +11,7 @@ from tests.common.test_catalogues import in_context
 
 from wg_common import cli, language, options, translations
 
-WRONG_CALLS = in_context(translations.COMMON_CATALOGUES, "ja", "wrong call")
+WRONG_CALLS = in_context(translations.COMMON_CATALOGUE_FOLDER, "ja", "wrong call")
 
 
 @click.group()

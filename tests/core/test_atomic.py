@@ -13,8 +13,8 @@ from wg_core.errors import ConfigError, DecodeError
 
 def test_a_written_file_has_its_mode_and_leaves_no_other(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "key"
-    atomic.write_bytes(path, b"one", mode=atomic.PRIVATE_MODE)
-    atomic.write_bytes(path, b"two", mode=atomic.PRIVATE_MODE)
+    atomic.write_bytes(path, b"one", mode=atomic.PRIVATE_FILE_MODE)
+    atomic.write_bytes(path, b"two", mode=atomic.PRIVATE_FILE_MODE)
     assert path.read_bytes() == b"two"
     assert path.stat().st_mode & 0o777 == 0o600
     assert [p.name for p in path.parent.iterdir()] == ["key"]
@@ -41,7 +41,7 @@ def test_a_system_without_modes_and_folders_to_open_writes_all_the_same(
     monkeypatch.delattr(os, "fchmod")
     monkeypatch.delattr(os, "O_DIRECTORY")
     path = tmp_path / "file"
-    atomic.write_bytes(path, b"one", mode=atomic.PRIVATE_MODE)
+    atomic.write_bytes(path, b"one", mode=atomic.PRIVATE_FILE_MODE)
     atomic.rename_file(path, tmp_path / "moved")
     assert (tmp_path / "moved").read_bytes() == b"one"
     root = Path(__file__).parents[2]

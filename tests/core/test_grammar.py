@@ -18,14 +18,19 @@ from wg_core.privacy.schema import default_schema
 from wg_core.site import config as configuration
 from wg_core.wire import canonical, statistics_file
 
-SPOKEN = ("欠陥：キズ（大）", "Kratzer, tief", "pitted surface 3 mm", "傷" * grammar.NAME_LIMIT)
+SPOKEN = (
+    "欠陥：キズ（大）",
+    "Kratzer, tief",
+    "pitted surface 3 mm",
+    "傷" * grammar.NAME_CHARACTERS_LIMIT,
+)
 PURPOSE = "品質部門の依頼により、ライン3の外観検査用の重みを作成するためです。翌月に見直します。"
 ROOTS = (
     *entries.ENTRY_TYPES.values(),
     charging.ChargeRequest,
     statistics_file.StatisticsManifest,
     auditor_record.ServerRecord,
-    auditor_record.Membership,
+    auditor_record.MembershipProof,
     export.ExportManifest,
     export.ExportedCheckpoint,
 )
@@ -61,18 +66,18 @@ def test_every_text_of_a_record_has_a_grammar(kind: type) -> None:
 
 @pytest.mark.parametrize("kind", ALL, ids=lambda kind: kind.__name__)
 def test_a_record_with_texts_checks_them_when_it_is_built(kind: Any) -> None:
-    if grammar.text_fields(kind):
+    if grammar.text_field_grammars(kind):
         assert "check_text_fields" in kind.__post_init__.__code__.co_names
 
 
 def test_names_and_purposes_of_real_plants_are_taken() -> None:
     for name in SPOKEN:
         grammar.check_name(name)
-    assert grammar.PrintableText(grammar.SENTENCE_LIMIT).is_match(PURPOSE)
+    assert grammar.PrintableText(grammar.SENTENCE_CHARACTERS_LIMIT).is_match(PURPOSE)
     configuration.check_labels(SPOKEN)
 
 
-@given(st.text(st.characters(codec="utf-8"), max_size=2 * grammar.NAME_LIMIT))
+@given(st.text(st.characters(codec="utf-8"), max_size=2 * grammar.NAME_CHARACTERS_LIMIT))
 def test_reader_and_writer_take_the_same_names(name: str) -> None:
     head = entries.EntryHeader(
         kind="reuse", seq=1, prev="0" * 64, origin="weightgate/a/0", key_id="0" * 8, time=0
@@ -85,7 +90,7 @@ def test_reader_and_writer_take_the_same_names(name: str) -> None:
             "recipient": name,
         }
     )
-    if grammar.PrintableText(grammar.NAME_LIMIT).is_match(name):
+    if grammar.PrintableText(grammar.NAME_CHARACTERS_LIMIT).is_match(name):
         reuse = entries.Reuse(head=head, charge=1, purpose="weights", recipient=name)
         assert entries.encode(reuse) == document
         assert entries.decode(document) == reuse

@@ -64,18 +64,22 @@ def test_coreutils_compute_the_same_digest() -> None:
     lines = sorted(listed.splitlines(), key=lambda line: line.partition("  ")[2])
     text = "".join(f"{line}\n" for line in lines)
     done = subprocess.run(["sha256sum"], input=text.encode(), capture_output=True, check=True)
-    assert done.stdout.split()[0].decode() == installed_code.installed_digest().sha256
+    assert done.stdout.split()[0].decode() == installed_code.installed_code_digest().sha256
     printed = CliRunner().invoke(group, ["digest"])
-    assert printed.stdout == text and installed_code.installed_digest().sha256 in printed.stderr
+    assert (
+        printed.stdout == text and installed_code.installed_code_digest().sha256 in printed.stderr
+    )
 
 
 def test_a_client_that_was_changed_before_the_noise_has_another_digest(copy: Path) -> None:
-    assert _digest_at(copy) == installed_code.installed_digest().sha256  # the place does not matter
+    assert (
+        _digest_at(copy) == installed_code.installed_code_digest().sha256
+    )  # the place does not matter
     changed = copy / "wg_core" / "snapshot.py"
     original = changed.read_text(encoding="utf-8")
     try:
         changed.write_text(original + "\n# subtract the site's own mean\n", encoding="utf-8")
-        assert _digest_at(copy) != installed_code.installed_digest().sha256
+        assert _digest_at(copy) != installed_code.installed_code_digest().sha256
     finally:
         changed.write_text(original, encoding="utf-8")
 
@@ -83,7 +87,7 @@ def test_a_client_that_was_changed_before_the_noise_has_another_digest(copy: Pat
 def test_every_file_of_code_counts_and_nothing_else() -> None:
     files = {path: file.read_bytes() for path, file in FILES.items()}
     whole = installed_code.digest_files(files)
-    assert whole.sha256 == installed_code.installed_digest().sha256 and len(whole.files) > 90
+    assert whole.sha256 == installed_code.installed_code_digest().sha256 and len(whole.files) > 90
     for path in (file.path for file in whole.files):
         assert (
             installed_code.digest_files({**files, path: files[path] + b" "}).sha256 != whole.sha256
@@ -112,10 +116,12 @@ def test_a_wheel_has_the_digest_of_its_installation(tmp_path: Path) -> None:
     files = {path: file.read_bytes() for path, file in FILES.items()}
     files |= {"wg_server/__init__.py": b"", "weightgate-1.dist-info/METADATA": b"Name: weightgate"}
     wheel = _wheel(tmp_path / "weightgate-1-py3-none-any.whl", files)
-    assert wheels.wheel_code_digest(wheel).sha256 == installed_code.installed_digest().sha256
+    assert wheels.wheel_code_digest(wheel).sha256 == installed_code.installed_code_digest().sha256
     here = CliRunner().invoke(group, ["digest", "--json"])
     there = CliRunner().invoke(group, ["digest", "--json", "--wheel", str(wheel)])
-    assert here.stdout == there.stdout and installed_code.installed_digest().sha256 in here.stdout
+    assert (
+        here.stdout == there.stdout and installed_code.installed_code_digest().sha256 in here.stdout
+    )
 
 
 @pytest.mark.parametrize(

@@ -31,10 +31,10 @@ def test_a_second_holder_is_told_so(path: Path) -> None:
     with (
         locks.hold_lock(path),
         pytest.raises(ConfigError, match=f"{path.parent}: somebody works"),
-        locks.hold_lock(path, busy="somebody works"),
+        locks.hold_lock(path, busy_message="somebody works"),
     ):
         pytest.fail("two hold one lock")
-    with locks.hold_lock(path, busy="somebody works"):
+    with locks.hold_lock(path, busy_message="somebody works"):
         pass
 
 
@@ -59,10 +59,10 @@ def test_the_lock_is_free_when_its_holder_is_killed_and_its_file_stays(path: Pat
         [sys.executable, "-c", HOLDER, str(path)], stdout=subprocess.PIPE
     ) as process:
         assert process.stdout is not None and process.stdout.readline() == b"held\n"
-        with pytest.raises(ConfigError), locks.hold_lock(path, busy="somebody works"):
+        with pytest.raises(ConfigError), locks.hold_lock(path, busy_message="somebody works"):
             pytest.fail("two hold one lock")
         process.kill()
-    with locks.hold_lock(path, busy="somebody works"):
+    with locks.hold_lock(path, busy_message="somebody works"):
         assert path.stat().st_mode & 0o777 == 0o600
 
 
@@ -76,7 +76,7 @@ def test_a_lock_that_is_let_go_leaves_its_file(path: Path) -> None:
 def test_an_error_inside_frees_the_lock(path: Path) -> None:
     with pytest.raises(RuntimeError, match="work"), locks.hold_lock(path):
         raise RuntimeError("work")
-    with locks.hold_lock(path, busy="somebody works"):
+    with locks.hold_lock(path, busy_message="somebody works"):
         pass
 
 

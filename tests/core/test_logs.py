@@ -93,7 +93,7 @@ def test_warnings_and_threads_that_die_are_lines_too(capsys: pytest.CaptureFixtu
     own.addHandler(logging.StreamHandler())
     own.propagate = False
     try:
-        logs.set_log_format(logs.JSON)
+        logs.set_log_format(logs.JSON_FORMAT)
         assert logs.is_logging_json()
         with warnings.catch_warnings():
             warnings.simplefilter("always")
@@ -113,5 +113,5 @@ def test_warnings_and_threads_that_die_are_lines_too(capsys: pytest.CaptureFixtu
 
 
 def test_text_is_the_form_that_nobody_asked_to_change() -> None:
-    logs.set_log_format(logs.TEXT)
+    logs.set_log_format(logs.TEXT_FORMAT)
     assert not logs.is_logging_json()

@@ -41,11 +41,11 @@ def test_hostile_yaml_is_refused_with_the_file_named(name: str) -> None:
     text = HOSTILE[name]
     data = text if isinstance(text, bytes) else text.encode()
     with pytest.raises(ConfigError, match=r"plan\.yaml"):
-        settings.read_yaml(data, subject="plan.yaml")
+        settings.read_yaml(data, input_name="plan.yaml")
 
 
 def test_a_configuration_is_read() -> None:
-    found = settings.read_yaml(b"a: 1\nb: [x, {c: 2.5}]\n", subject="x")
+    found = settings.read_yaml(b"a: 1\nb: [x, {c: 2.5}]\n", input_name="x")
     assert found == {"a": 1, "b": ["x", {"c": 2.5}]}
 
 

@@ -19,9 +19,9 @@ class Point(msgspec.Struct):
 def test_a_type_is_learnt_once_and_decodes_like_msgspec() -> None:
     assert typed.json_decoder(Point) is typed.json_decoder(Point)
     assert typed.decode_json(b'{"x":3}', Point) == Point(3)
-    assert typed.convert({"x": 3}, Point) == Point(3)
+    assert typed.convert_to_record({"x": 3}, Point) == Point(3)
     with pytest.raises(msgspec.ValidationError):
-        typed.convert({"x": "3"}, Point)
+        typed.convert_to_record({"x": "3"}, Point)
 
 
 def test_many_threads_may_ask_for_new_types_at_once() -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from tests.e2e.fleet_support import make_home, running
 
 from wg_client.fitting.linear_head import LinearHead
-from wg_client.fleet.initialise import DataChoice, initialise
+from wg_client.fleet.initialise import DataSetChoice, initialise
 from wg_common import weights_package
 from wg_common.modalities.registry import find_modality
 from wg_common.weights_package import Candidate, WeightsManifest
@@ -35,7 +35,7 @@ SITE = "unit-7"
 def without_encoder(root: Path) -> ServerHome:
     """A server's home whose zoo is still to be built."""
     server = make_home(root)
-    server.encoder.unlink()
+    server.encoder_file.unlink()
     return server
 
 
@@ -70,8 +70,8 @@ def enrolled(server: ServerHome, root: Path, data: Path) -> ClientHome:
     """A plant that has frozen its data."""
     plant = ClientHome(root)
     with running(server), ServerStore.open(server) as store:
-        token = protocol.encode_token(create_join_token(server, store, SITE, 600.0))
-        choice = DataChoice(path=data, name=SITE)
+        token = protocol.encode_join_token(create_join_token(server, store, SITE, 600.0))
+        choice = DataSetChoice(path=data, dataset_name=SITE)
         initialise(plant, token, choice, PrivacyConfig(answer_slot_seconds=0.05))
     return plant
 
@@ -107,7 +107,11 @@ def head_package(
         pool_root="aa" * 32,
         pool_releases=1,
         candidates=(
-            Candidate(name="sample-0", source="diffusion", architecture=find_modality(kind).head),
+            Candidate(
+                name="sample-0",
+                source="diffusion",
+                architecture=find_modality(kind).head_architecture,
+            ),
         ),
         tensors_sha256=hashlib.sha256(tensors).hexdigest(),
         created=current_time,

@@ -42,7 +42,7 @@ def main() -> None:
     stop = threading.Event()
     with stop_on_signals(stop):
         if words.role == "server":
-            serve_home(ServerHome(words.home), stop=stop, make_package=base_package)
+            serve_home(ServerHome(words.home), stop_event=stop, make_package=base_package)
         else:
             node(ClientHome(words.home), words.once, words.die_after, stop)
 
@@ -77,7 +77,7 @@ def node(home: ClientHome, once: bool, fatal: str, stop: threading.Event) -> Non
     run_node(
         home,
         NodeHandlers(answer_query=answer, apply_package=apply),
-        one_package=once,
+        stops_after_package=once,
         stop=stop,
         options=FAST,
     )

@@ -29,9 +29,9 @@ from wg_common.weights_package import Candidate, WeightsManifest
 from wg_core.fleet.inbox import Inbox
 from wg_core.fleet.interface import NodeHandlers, NodeOptions
 from wg_core.fleet.node import run_node
-from wg_core.ledger.charging import ReleaseTerms, charge_for_statistics
-from wg_core.ledger.cosigned import RolledBack
-from wg_core.ledger.store import DatasetRecord, Ledger
+from wg_core.ledger.charging import ReleaseTerms, make_charge_request
+from wg_core.ledger.cosigned import LedgerRolledBack
+from wg_core.ledger.store import DatasetRegistration, Ledger
 from wg_core.ledger.witness import AskWitness
 from wg_core.privacy.exact import exact_statistics
 from wg_core.privacy.mechanism import noise_scale, release_statistics
@@ -55,7 +55,7 @@ from wg_core.wire.protocol import StatisticsQuery
 from wg_core.wire.signing import PrivateKey
 from wg_core.wire.statistics_file import StatisticsManifest, encode_release, integers_to_bytes
 from wg_server.campaigns.packaging import PackageMaker, ReleasePools
-from wg_server.campaigns.pools import StoredPools
+from wg_server.campaigns.pools import StoredReleasePools
 from wg_server.campaigns.release import PackageRecipient
 from wg_server.fleet.enrolment import create_join_token
 from wg_server.generator import versions
@@ -64,7 +64,7 @@ from wg_server.operation.serve import serve_home
 from wg_server.site.home import ServerConfig, ServerHome
 from wg_server.store.campaigns import Campaign
 from wg_server.store.queue import CampaignQueue, NewCampaign
-from wg_server.store.schema import campaign as campaigns
+from wg_server.store.schema import campaign_table as campaigns
 from wg_server.store.sites import ServerStore
 
 LABELS = ("good", "scratch", "pit")
@@ -91,8 +91,8 @@ def make_home(root: Path, *, message_seconds: int = 600, name: str = "central") 
         message_seconds=message_seconds,
     )
     create_home(home, config)
-    home.encoder.parent.mkdir(parents=True, exist_ok=True)
-    home.encoder.write_bytes(b"a public encoder")
+    home.encoder_file.parent.mkdir(parents=True, exist_ok=True)
+    home.encoder_file.write_bytes(b"a public encoder")
     install(home)
     return home
 
@@ -116,13 +116,15 @@ def package_of(
     """A signed package of these candidates, for an hour."""
     tensors = weights_package.pack_tensors(heads)
     current_time = int(time.time())
-    assert isinstance(pools, StoredPools)
-    others = pools.store.newest_usable_ids(encoder=own.encoder, excluded_site=own.site)
+    assert isinstance(pools, StoredReleasePools)
+    others = pools.store.newest_usable_release_ids(
+        encoder_sha256=own.encoder_sha256, excluded_site=own.site
+    )
     manifest = WeightsManifest(
         package_id=secrets.token_hex(16),
         request_id=request_id,
         site=own.site,
-        encoder=own.encoder,
+        encoder=own.encoder_sha256,
         generator="0" * 64,
         labels=own.labels,
         own_release=own.release_id,
@@ -146,7 +148,7 @@ def running(home: ServerHome, make_package: PackageMaker = base_package) -> Iter
 
     def run() -> None:
         try:
-            serve_home(home, stop=stop, make_package=make_package)
+            serve_home(home, stop_event=stop, make_package=make_package)
         except BaseException as error:
             failed.append(error)
             raise
@@ -184,7 +186,7 @@ class Plant:
     home: ClientHome
     steps: list[str] = field(default_factory=list)
     applied: list[str] = field(default_factory=list)
-    behind: list[RolledBack] = field(default_factory=list)
+    behind: list[LedgerRolledBack] = field(default_factory=list)
     """Why its node ended, if its ledger was an older copy."""
     asked: list[float] = field(default_factory=list)
     before_answer: Callable[[], None] = lambda: None
@@ -207,7 +209,7 @@ class Plant:
     def apply(self, home: ClientHome, source: Path) -> object:
         self.before_apply()
         pinned = configuration.load(home).server.signing_key
-        key = signing.public_from_hex(Inbox(home).former_key(source) or pinned)
+        key = signing.public_from_hex(Inbox(home).stored_server_key(source) or pinned)
         manifest, _ = weights_file.decode_weights_package(source.read_bytes(), key)
         self.applied.append(manifest.request_id)
         return manifest
@@ -220,10 +222,10 @@ class Plant:
 
         def run() -> None:
             try:
-                run_node(self.home, handlers, one_package=once, stop=stop, options=FAST)
+                run_node(self.home, handlers, stops_after_package=once, stop=stop, options=FAST)
             except Died:
                 pass
-            except RolledBack as error:
+            except LedgerRolledBack as error:
                 self.behind.append(error)
 
         thread = threading.Thread(target=run, name=self.site)
@@ -242,7 +244,9 @@ class Plant:
 def token(server: ServerHome, site: str, *, replace: bool = True) -> str:
     """A join token of ten minutes; ``replace``: also for a site that is enrolled."""
     with ServerStore.open(server) as store:
-        return protocol.encode_token(create_join_token(server, store, site, 600.0, replace=replace))
+        return protocol.encode_join_token(
+            create_join_token(server, store, site, 600.0, may_replace=replace)
+        )
 
 
 def enrol_plant(
@@ -255,7 +259,7 @@ def enrol_plant(
         sharing.join_shared_budget(home, budget_of.home.root)
         data = "line-2"
     word = token(server, site, replace=False)
-    done = enrolment.enrol(home, word, ledger=home.ledger if budget_of else None)
+    done = enrolment.enrol(home, word, ledger_path=home.ledger if budget_of else None)
     config = ClientConfig(
         site=site,
         pin=Pinned(
@@ -266,19 +270,22 @@ def enrol_plant(
             witness_key=done.reply.witness_key,
         ),
         data=DataConfig(
-            name=data, path="nowhere", labels=LABELS, encoder=canonical.sha256_hex(done.encoder)
+            name=data,
+            path="nowhere",
+            labels=LABELS,
+            encoder=canonical.sha256_hex(done.encoder_package),
         ),
         privacy=PrivacyConfig(answer_slot_seconds=0.05),
     )
     configuration.save(home, config)
     with Ledger.open(home.ledger, signing.load(home.ledger_key)) as ledger:
         ledger.register_dataset(
-            DatasetRecord(
+            DatasetRegistration(
                 name=data,
-                commitment=hashlib.sha256(home.load_secret() + data.encode()).hexdigest(),
+                commitment=hashlib.sha256(home.load_site_secret() + data.encode()).hexdigest(),
                 cap_epsilon=config.privacy.cap_epsilon,
                 cap_delta=config.privacy.cap_delta,
-                lineage="line-1" if budget_of else "",
+                continued_dataset="line-1" if budget_of else "",
             )
         )
     return Plant(site, home)
@@ -331,8 +338,8 @@ def release_records(
     terms: dict[str, Any] = {"epsilon": query.epsilon, "delta": query.delta}
     terms |= {"dataset": dataset, "request_id": query.request_id, "purpose": query.purpose}
     charged = ledger.charge(
-        charge_for_statistics(
-            schema, sigma, ReleaseTerms(recipient=recipient, unit="record", **terms)
+        make_charge_request(
+            schema, sigma, ReleaseTerms(recipient=recipient, privacy_unit="record", **terms)
         )
     )
     on_step("charged" if charged.is_new else "repeated")
@@ -351,7 +358,7 @@ def release_records(
             sensitivity_squared=str(schema.sensitivity_squared()),
             integers_sha256=canonical.sha256_hex(integers_to_bytes(integers)),
             **terms,
-            **({} if schema.statistics == CLASS_STATISTICS else OF_MACHINE),
+            **({} if schema.release_kind == CLASS_STATISTICS else OF_MACHINE),
         )
         ledger.record_release(charged.seq, encode_release(manifest, integers, key))
         on_step("recorded")
@@ -365,8 +372,8 @@ def covered_release(ledger: Ledger, seq: int, witness_name: str) -> bytes:
     return bundle.encode(
         StatisticsBundle(
             release=outbox,
-            charge_entry=ledger.entry(seq),
-            release_entry=ledger.entry(released.seq),
+            charge_entry=ledger.entry_bytes(seq),
+            release_entry=ledger.entry_bytes(released.seq),
             charge_proof=ledger.inclusion_proof(seq, witness=witness_name),
             release_proof=ledger.inclusion_proof(released.seq, witness=witness_name),
         )

@@ -30,7 +30,7 @@ class Moment:
 
 MOMENTS = {
     "records read": Moment("wg_client.fleet.initialise:inspect_data"),
-    "one key": Moment("wg_core.wire.key_files:save"),
+    "one key": Moment("wg_core.wire.key_files:save_private_keys"),
     "all keys": Moment("wg_core.site.identity:create_identity"),
     "an empty ledger": Moment("wg_core.ledger.database:install_schema", after=False),
     "a ledger": Moment("wg_core.ledger.store:Ledger.create"),
@@ -38,9 +38,9 @@ MOMENTS = {
     "the witness on the ledger": Moment("wg_core.ledger.store:Ledger.enrol_witness"),
     "enrolled": Moment("wg_client.fleet.initialise:enrol"),
     "client.yaml": Moment("wg_core.site.config:save"),
-    "half encoded": Moment("wg_core.release.encoded:EncodedFeatureCache.add"),
-    "a snapshot that is not in use": Moment("wg_core.snapshot:put_in_use", after=False),
-    "a snapshot that the ledger does not know": Moment("wg_core.snapshot:put_in_use"),
+    "half encoded": Moment("wg_core.release.encoded:EncodedFeatureCache.add_features"),
+    "a snapshot that is not in use": Moment("wg_core.snapshot:make_current", after=False),
+    "a snapshot that the ledger does not know": Moment("wg_core.snapshot:make_current"),
 }
 
 

@@ -25,10 +25,10 @@ from tests.patience import PATIENCE_SECONDS, wait_until
 from tests.server.generator.conftest import World
 from tests.server.generators import install
 
-from wg_client.fleet.initialise import DataChoice, initialise
+from wg_client.fleet.initialise import DataSetChoice, initialise
 from wg_client.models import store as model_store
 from wg_common.nets.encoder.fit import fit_encoder
-from wg_common.nets.encoder.module import raw_features
+from wg_common.nets.encoder.module import compute_raw_features
 from wg_core import atomic
 from wg_core.ledger.store import Ledger, Spending
 from wg_core.site.config import PrivacyConfig
@@ -51,8 +51,10 @@ def encoder_package() -> bytes:
     rng = np.random.default_rng(11)
     images = np.concatenate([pictures(rng, label, 60) for label in range(3)])
     settings = {"pixels": "64"}  # a quarter of the usual work
-    raw = raw_features(images, settings=settings)
-    return fit_encoder(raw, np.repeat(np.arange(3), 60), dimension=DIMENSION, settings=settings)
+    raw = compute_raw_features(images, trunk_settings=settings)
+    return fit_encoder(
+        raw, np.repeat(np.arange(3), 60), dimension=DIMENSION, trunk_settings=settings
+    )
 
 
 def generator_package(encoder: bytes) -> bytes:
@@ -80,7 +82,7 @@ class Site:
             return ledger.read_spending(self.name)
 
     def charged(self) -> int:
-        return self.spent().charges
+        return self.spent().charge_count
 
     def released(self) -> set[str]:
         """Hashes of the releases in everything that is in the outbox."""
@@ -126,7 +128,7 @@ class Packages:
 
 def equip(server: ServerHome, packages: Packages) -> None:
     """Give a server encoder and generator."""
-    atomic.write_bytes(server.encoder, packages.encoder)
+    atomic.write_bytes(server.encoder_file, packages.encoder)
     install(server, packages.generator)
 
 
@@ -140,12 +142,12 @@ def make_fleet(
     with running(server):
         for number, name in enumerate(names):
             with ServerStore.open(server) as store:
-                token = protocol.encode_token(create_join_token(server, store, name, 600.0))
+                token = protocol.encode_join_token(create_join_token(server, store, name, 600.0))
             data = root / f"{name}.npz"
             write_npz(data, {0: 8, 1: 8, 2: 8}, seed=number, labels=LABELS)
             home = ClientHome(root / name)
             privacy = PrivacyConfig(answer_slot_seconds=slot_seconds)
-            initialise(home, token, DataChoice(path=data, name=name), privacy)
+            initialise(home, token, DataSetChoice(path=data, dataset_name=name), privacy)
             sites.append(Site(name, home))
     logs = root / "logs"
     logs.mkdir()

@@ -130,7 +130,7 @@ def test_a_plant_joins_with_its_ledger_and_goes_on(
     tmp_path: Path,
     built_in: bool,
 ) -> None:
-    server.encoder.write_bytes(alone.encoder.read_bytes() if built_in else fitted_encoder(64))
+    server.encoder_file.write_bytes(alone.encoder.read_bytes() if built_in else fitted_encoder(64))
     with Ledger.open(alone.ledger, signing.load(alone.ledger_key)) as ledger:
         origin, size = ledger.origin, ledger.size
     word = tmp_path / "token"

@@ -86,12 +86,12 @@ def check_nothing_lost_or_double(
 ) -> None:
     tasks = {task.site: task for task in campaign.tasks}
     with ServerStore.open(server) as store:
-        assert store.count_forks() == 0
+        assert store.count_fork_evidence() == 0
         logs = store.logs_of_sites(tasks)
     for plant in plants:
         assert plant.applied == [tasks[plant.site].delivery_id]
         with plant.ledger() as ledger:
-            assert ledger.read_spending("line-1").charges == 1
+            assert ledger.read_spending("line-1").charge_count == 1
             (log,) = logs[plant.site]
             assert log.checkpoint is not None
             assert succession.checkpoint_size(log.checkpoint) == ledger.size
@@ -135,7 +135,7 @@ def test_a_plant_comes_back_from_its_newest_backup_and_goes_on(
         assert done["ledger_entries"] == ledger.size
     assert released(server, again).tasks[0].release_id == first.tasks[0].release_id
     with again.ledger() as ledger:
-        assert ledger.read_spending("line-1").charges == 1
+        assert ledger.read_spending("line-1").charge_count == 1
 
 
 def test_an_older_plant_is_refused_with_what_to_do(
@@ -147,14 +147,14 @@ def test_an_older_plant_is_refused_with_what_to_do(
     new = ClientHome(tmp_path / "new")
     for checkpoint in (None, tmp_path / "note"):  # over the network, and without one
         with pytest.raises(VerificationError, match="Restore the newest backup") as refused:
-            plant_backup.restore_home(tmp_path / "b", new, KEY, checkpoint=checkpoint)
+            plant_backup.restore_home(tmp_path / "b", new, KEY, note_path=checkpoint)
         assert (
             "wg-client keys --renew ledger --stolen" in str(refused.value)
             and refused.value.exit_code == 5
         )
         assert not new.root.exists()
     with ServerStore.open(server) as store:
-        assert store.count_forks() == 0
+        assert store.count_fork_evidence() == 0
 
 
 @pytest.mark.slow
@@ -172,7 +172,9 @@ def test_an_older_plant_without_another_backup_gives_its_ledger_up(
         again.home, token(server, plant.site), "restored from an old backup"
     )
     with ServerStore.open(server) as store:
-        said = succession.classify_site_logs(list(store.sites()), store.logs_of_sites([plant.site]))
+        said = succession.classify_successions_by_site(
+            list(store.sites()), store.logs_of_sites([plant.site])
+        )
     assert said[plant.site] == BUDGET_UNKNOWN
     assert released(server, again).state == "done"
     evidence = tmp_path / "evidence"
@@ -189,15 +191,15 @@ def test_a_note_that_is_old_or_of_another_ledger_proves_nothing(
     new, note = ClientHome(tmp_path / "new"), tmp_path / "note"
     note.write_bytes(newest_checkpoint(server, other.site))
     with pytest.raises(VerificationError, match="another ledger"):
-        plant_backup.restore_home(tmp_path / "b", new, KEY, checkpoint=note)
+        plant_backup.restore_home(tmp_path / "b", new, KEY, note_path=note)
     note.write_bytes(newest_checkpoint(server, plant.site))
-    later = time.time() + 2 * plant_backup.NOTE_SECONDS
+    later = time.time() + 2 * plant_backup.NOTE_LIFETIME_SECONDS
     with monkeypatch.context() as patched:
         patched.setattr("wg_core.connection.cosigning.time.time", lambda: later)
         with pytest.raises(VerificationError, match="48 h ago"):
-            plant_backup.restore_home(tmp_path / "b", new, KEY, checkpoint=note)
+            plant_backup.restore_home(tmp_path / "b", new, KEY, note_path=note)
     assert not new.root.exists()
-    plant_backup.restore_home(tmp_path / "b", new, KEY, checkpoint=note)
+    plant_backup.restore_home(tmp_path / "b", new, KEY, note_path=note)
 
 
 def test_a_folder_that_was_copied_back_charges_nothing(
@@ -212,5 +214,5 @@ def test_a_folder_that_was_copied_back_charges_nothing(
         wait_until(lambda: not node.is_alive(), "the node's end")
     assert "Restore the newest copy" in str(old.behind[0]) and old.behind[0].exit_code == 5
     with old.ledger() as ledger, ServerStore.open(server) as store:
-        assert ledger.read_spending("line-1").charges == 0
-        assert store.count_forks() == 0
+        assert ledger.read_spending("line-1").charge_count == 0
+        assert store.count_fork_evidence() == 0

@@ -113,7 +113,7 @@ def test_plans_have_the_operators_records_and_one_kind_of_machine_and_of_unit(
 ) -> None:
     pictures, windows, training = write_plans(tmp_path, shares)
     assert read_zoo(pictures).sources[-1].path == str(shares.operator_records)
-    assert read_zoo(windows).machines == (bearing.KIND.name, exchanger.UNIT.name)
+    assert read_zoo(windows).machines == (bearing.MACHINE_KIND.name, exchanger.PROCESS_UNIT.name)
     assert read_training(training).machine_steps
 
 

@@ -25,7 +25,7 @@ from wg_common.catalogue import ArchitectureSpec
 from wg_common.modalities.base import Modality
 from wg_common.modalities.registry import MODALITIES
 from wg_common.nets.encoder.fit import fit_encoder
-from wg_common.nets.encoder.module import load_encoder, raw_features
+from wg_common.nets.encoder.module import compute_raw_features, load_encoder
 from wg_common.nets.encoder.package import read_modality
 from wg_core.errors import DecodeError
 from wg_core.settings import parse_yaml
@@ -59,8 +59,8 @@ class Counts(Modality):
     layout = "int16 [n, length] (counts)"
     suffixes = frozenset({".counts"})
     file_limit = 1 << 16
-    head = "counts-head"
-    trunks = (__name__,)
+    head_architecture = "counts-head"
+    trunk_modules = (__name__,)
 
     def matches_array(self, x):
         return x.dtype == np.int16 and x.ndim == 2
@@ -99,14 +99,14 @@ class CountsTrunk(NamedTrunk):
     label = "counts-1"
     width = 2 * VALUES
     needs_process = False
-    directions = 24
+    direction_count = 24
 
     @classmethod
     def digest(cls):
         return "c0" * 32
 
     @classmethod
-    def block_weights(cls):
+    def released_fit_weights(cls):
         return np.ones(cls.width)
 
     def feature_bounds(self):
@@ -134,7 +134,7 @@ def trunk():
     return nn.Sequential(nn.Linear(VALUES, 24), nn.SiLU(), nn.Linear(24, 8))
 
 
-NETWORK = NetworkKind(trunk=trunk, prepare=shares, features=8)
+NETWORK = NetworkKind(make_trunk=trunk, prepare_records=shares, feature_count=8)
 '''
 
 PLAN = """
@@ -177,7 +177,7 @@ def extension(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found: Modality = importlib.import_module("toy_extension.counts").Counts()
     monkeypatch.setitem(MODALITIES, found.name, found)
     spec = ArchitectureSpec("counts-net", "counts", module="toy_extension.network")
-    monkeypatch.setitem(catalogue.NETWORKS, spec.name, spec)
+    monkeypatch.setitem(catalogue.PACKAGE_NETWORKS, spec.name, spec)
 
 
 @pytest.fixture
@@ -186,7 +186,7 @@ def package(extension: None) -> bytes:
     public = [one for label in range(3) for one in draw(rng, label, 80)]
     groups = np.arange(240) % 5
     return fit_encoder(
-        raw_features(public, modality="counts"), groups, modality="counts", dimension=8
+        compute_raw_features(public, modality="counts"), groups, modality="counts", dimension=8
     )
 
 
@@ -208,7 +208,9 @@ def _head(package: bytes) -> LinearHead:
     records = [one for label in range(3) for one in draw(rng, label, 60)]
     features = load_encoder(package).encode(records).astype(np.float64)
     scale = fit_standardisation(features)
-    return scale.unscaled_head(fit_lda(scale.apply(features), np.repeat(np.arange(3), 60), 3, 0.5))
+    return scale.to_unscaled_head(
+        fit_lda(scale.apply(features), np.repeat(np.arange(3), 60), 3, 0.5)
+    )
 
 
 def _predictions(here: Json, plant: TestPlant, tmp_path: Path) -> list[str]:
@@ -264,8 +266,8 @@ def test_a_zoo_is_built_of_it(extension: None, tmp_path: Path) -> None:
     home = ServerHome(tmp_path / "server")
     plan = parse_yaml(PLAN.format(tmp_path / "own.npz").encode(), ZooPlan, "plan")
     build_zoo(home, plan, workers=1, progress=lambda done, words: None)
-    zoo = ZooStore(home.zoo)
-    entries = list(zoo.entries())
+    zoo = ZooStore(home.zoo_folder)
+    entries = list(zoo.read_entries())
     assert (
         len(entries) == 2 and len(list(own_families.family_entries(zoo, entries[0].encoder))) == 1
     )

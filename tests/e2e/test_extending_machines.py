@@ -32,7 +32,7 @@ import torch
 
 from wg_common.machines import words
 from wg_common.machines.base import (
-    BUMP_WIDTHS, WINDOW_SAMPLES, FigureRange, MachineKind, check_simulated, line_bumps
+    BUMPS_PER_LINE, WINDOW_SAMPLES, FigureRange, MachineKind, check_figures_simulated, line_bumps
 )
 from wg_common.language import text
 
@@ -46,18 +46,18 @@ def chops(figures):
 
 def read_figures(sheet):
     values = torch.tensor([[float(sheet.machine.chops_hz), float(sheet.machine.sampling_hz)]])
-    check_simulated(RANGES, chops(values).tolist())
+    check_figures_simulated(RANGES, chops(values).tolist())
     return values
 
 
-KIND = MachineKind(
+MACHINE_KIND = MachineKind(
     name="siren",
-    condition_words={"whole": words.SOUND_WORDS, "cracked": ("cracked", "Riss", "亀裂")},
-    condition_size=1,
-    template_count=2 * BUMP_WIDTHS,
+    words_by_condition={"whole": words.HEALTHY_WORDS, "cracked": ("cracked", "Riss", "亀裂")},
+    figure_feature_count=1,
+    template_count=2 * BUMPS_PER_LINE,
     read_figures=read_figures,
     figure_features=lambda figures: chops(figures).log()[:, None] - 4,
-    templates=lambda figures: line_bumps(2 * chops(figures)[:, None] * torch.arange(1, 3), 0.002),
+    line_templates=lambda figures: line_bumps(2 * chops(figures)[:, None] * torch.arange(1, 3), 0.002),
 )
 '''
 
@@ -80,7 +80,7 @@ class Machines:
 
 
 class SirenSimulator:
-    kind, hidden_size = siren.KIND, 1
+    kind, hidden_figure_count = siren.MACHINE_KIND, 1
 
     def __init__(self, seed):
         self.generator = torch.Generator().manual_seed(seed)
@@ -111,7 +111,7 @@ def siren(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     (folder / "siren_simulation.py").write_text(SIMULATION, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     added = importlib.import_module("toy_machine.siren_simulation")
-    monkeypatch.setitem(MACHINE_KINDS, "siren", added.siren.KIND)
+    monkeypatch.setitem(MACHINE_KINDS, "siren", added.siren.MACHINE_KIND)
     monkeypatch.setitem(SIMULATORS, "siren", added.SirenSimulator)
     yield added
     for name in [name for name in sys.modules if name.startswith("toy_machine")]:
@@ -125,15 +125,18 @@ def _sheet(chops: float) -> Any:
 
 def test_networks_for_a_new_kind_are_trained_made_and_explained(siren: Any) -> None:
     sizes = NetworkSizes(latent=2, rank=2, hidden=16)
-    draws = SimulatedMachineCounts(step=8, pool=40, renewals=1, validation=16)
-    reading_map = ReadingMap(siren.siren.KIND).eval()
+    draws = SimulatedMachineCounts(per_step=8, pool=40, renewals=1, validation=16)
+    reading_map = ReadingMap(siren.siren.MACHINE_KIND).eval()
     objective = MachineObjective("siren", reading_map, sizes, draws, seed=1)
-    schedule = TrainingSchedule(steps=80, learning_rate=1e-2, average=0.9, evaluate_every=80)
+    schedule = TrainingSchedule(
+        steps=80, learning_rate=1e-2, average_decay=0.9, steps_per_evaluation=80
+    )
     training.train_module(objective, schedule, lambda *_: None)
     judged = machine_pool.batch_with_plants(
-        machine_pool.draw_machines(siren.SirenSimulator(7), 30), torch.Generator().manual_seed(1)
+        machine_pool.draw_pooled_machines(siren.SirenSimulator(7), 30),
+        torch.Generator().manual_seed(1),
     )
-    view, model = judged.views["raw"], objective.model
+    view, model = judged.inputs_by_scaling["raw"], objective.model
     with torch.inference_mode():
         right = {
             name: float((logits.argmax(dim=2) == judged.labels).float().mean())

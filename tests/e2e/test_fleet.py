@@ -50,9 +50,11 @@ def test_a_campaign_brings_statistics_in_and_packages_out(
         assert each.applied == [task.delivery_id]
         assert task.state == "delivered" and task.bytes_received > 0 and task.bytes_sent > 0
         with each.ledger() as ledger:
-            assert ledger.read_spending("line-1").charges == 1
+            assert ledger.read_spending("line-1").charge_count == 1
     with ServerStore.open(server) as store:
-        releases = store.newest_usable_ids(encoder=done.encoder, excluded_site="nobody")
+        releases = store.newest_usable_release_ids(
+            encoder_sha256=done.encoder, excluded_site="nobody"
+        )
         assert [store.require_release(each).site for each in releases] == ["plant-a", "plant-b"]
 
 
@@ -75,7 +77,10 @@ def test_a_campaign_for_machine_statistics_serves_a_plant_and_waits_for_no_other
     with ServerStore.open(server) as store:
         release = store.require_release(served.release_id)
         assert release.statistics == MACHINE_STATISTICS and release.is_usable
-        assert store.newest_usable_ids(encoder=done.encoder, excluded_site="nobody") == []
+        assert (
+            store.newest_usable_release_ids(encoder_sha256=done.encoder, excluded_site="nobody")
+            == []
+        )
 
 
 @pytest.mark.slow
@@ -97,7 +102,7 @@ def test_a_late_plant_holds_nobody_up_is_served_and_makes_the_others_packages_be
     assert other.applied[-1] == done.find_task("plant-b").delivery_id
     for each, charges in ((plant, 2), (other, 1), (late, 1)):
         with each.ledger() as ledger:
-            assert ledger.read_spending("line-1").charges == charges
+            assert ledger.read_spending("line-1").charge_count == charges
 
 
 def test_once_ends_after_one_package(server: ServerHome, plant: Plant) -> None:
@@ -136,7 +141,7 @@ def test_once_reports_why_a_package_was_not_applied(server: ServerHome, plant: P
             run_node(
                 plant.home,
                 NodeHandlers(answer_query=plant.answer, apply_package=plant.apply),
-                one_package=True,
+                stops_after_package=True,
             )
         except WgError as error:
             failures.append(error)
@@ -163,7 +168,7 @@ def test_a_second_campaign_gets_the_stored_release_and_charges_nothing(
     assert first.tasks[0].release_id == second.tasks[0].release_id
     assert first.tasks[0].query_id != second.tasks[0].query_id
     with plant.ledger() as ledger:
-        assert ledger.read_spending("line-1").charges == 1
+        assert ledger.read_spending("line-1").charge_count == 1
 
 
 @pytest.mark.parametrize(
@@ -214,7 +219,7 @@ def test_a_cancelled_campaign_ends_and_asks_nobody_more(server: ServerHome, plan
     with ServerStore.open(server) as store:
         queue = CampaignQueue(store.engine)
         wait_until(lambda: queue.find_campaign(campaign.id).state == "running", "the start")
-        queue.cancel(campaign.id)
+        queue.cancel_campaign(campaign.id)
     assert finished(server, campaign).state == "cancelled"
     with plant.running():
         time.sleep(0.5)
@@ -240,4 +245,4 @@ def test_a_package_that_arrived_is_applied_at_the_next_start(
 
 def test_one_process_serves_a_home(server: ServerHome) -> None:
     with pytest.raises(ConfigError, match="another process serves"):
-        serve_home(server, stop=threading.Event())
+        serve_home(server, stop_event=threading.Event())

@@ -54,7 +54,7 @@ from wg_server.store.sites import ServerStore
 
 def node_client(plant: Plant, *, key_of: Plant | None = None) -> FleetHttpClient:
     """Flower's own client, with a plant's certificate and any plant's node key."""
-    key = key_files.load_ec((key_of or plant).home.node_key)
+    key = key_files.load_ec_key((key_of or plant).home.node_key)
     config = link.client_tls_context(plant.home)
     return FleetHttpClient(
         _url(plant.home),
@@ -68,7 +68,7 @@ def _url(home: ClientHome) -> str:
 
 
 def activate(plant: Plant, client: FleetHttpClient, *, key_of: Plant | None = None) -> Node:
-    key = key_files.load_ec((key_of or plant).home.node_key).public_key()
+    key = key_files.load_ec_key((key_of or plant).home.node_key).public_key()
     reply = client.ActivateNode(
         ActivateNodeRequest(public_key=public_key_to_bytes(key), heartbeat_interval=30)
     )
@@ -135,7 +135,7 @@ def test_a_reply_of_another_shape_is_refused_before_anything_is_kept(
 def test_nodes_can_neither_register_nor_fetch_code(server: ServerHome, plant: Plant) -> None:
     with node_client(plant) as client:
         node = activate(plant, client)
-        key = public_key_to_bytes(key_files.load_ec(plant.home.node_key).public_key())
+        key = public_key_to_bytes(key_files.load_ec_key(plant.home.node_key).public_key())
         for attempt in (
             lambda: client.RegisterNode(RegisterNodeFleetRequest(public_key=key)),
             lambda: client.UnregisterNode(UnregisterNodeFleetRequest(node_id=node.node_id)),
@@ -246,7 +246,7 @@ def test_a_reply_that_is_no_message_is_the_senders_error(server: ServerHome, pla
 def test_a_burst_of_requests_is_slowed_down(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(serve, "RateLimit", partial(RateLimit, rate=2))
+    monkeypatch.setattr(serve, "RateLimit", partial(RateLimit, requests_per_second=2))
     home = make_home(tmp_path / "server")
     with running(home):
         plant = enrol_plant(home, tmp_path / "plant-a", "plant-a")
@@ -260,7 +260,7 @@ def test_a_burst_of_requests_is_slowed_down(
 def test_a_client_that_never_finishes_a_request_is_dropped(
     server: ServerHome, plant: Plant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(listener, "HEADER_SECONDS", 0.5)
+    monkeypatch.setattr(listener, "REQUEST_HEAD_SECONDS", 0.5)
     with raw_connection(server, plant) as connection:
         connection.sendall(b"POST /wg/v1/witness HTTP/1.1\r\nhost: x\r\n")
         with contextlib.suppress(ConnectionError, ssl.SSLError):
@@ -288,7 +288,9 @@ def test_an_uncovered_release_is_refused(server: ServerHome, plant: Plant) -> No
     (task,) = done.tasks
     assert (task.state, task.code, task.release_id) == ("failed", "verification", "")
     with ServerStore.open(server) as store:
-        assert not store.newest_usable_ids(encoder=done.encoder, excluded_site="nobody")
+        assert not store.newest_usable_release_ids(
+            encoder_sha256=done.encoder, excluded_site="nobody"
+        )
 
 
 def test_a_server_in_the_middle_never_sees_the_secret(server: ServerHome, tmp_path: Path) -> None:
@@ -297,7 +299,7 @@ def test_a_server_in_the_middle_never_sees_the_secret(server: ServerHome, tmp_pa
     wrong = replace(token, ca_sha256="0" * 64)
     home = ClientHome(tmp_path / "plant")
     with pytest.raises(VerificationError, match="not the server"):
-        enrolment.enrol(home, protocol.encode_token(wrong))
+        enrolment.enrol(home, protocol.encode_join_token(wrong))
     assert not home.certificate.exists() and not home.tls_key.exists()
 
 

@@ -30,8 +30,8 @@ from wg_server.store.sites import ServerStore
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(node, "_RENEWAL_CHECK_SECONDS", 0.05)
-    monkeypatch.setattr(node, "_CHECK_IN_SECONDS", 0.05)
-    monkeypatch.setattr(serve, "CERTIFICATE_CHECK_SECONDS", 0.02)
+    monkeypatch.setattr(node, "_CHECK_IN_INTERVAL_SECONDS", 0.05)
+    monkeypatch.setattr(serve, "CERTIFICATE_CHECK_INTERVAL_SECONDS", 0.02)
 
 
 def rotate(server: ServerHome) -> Any:
@@ -76,13 +76,13 @@ def test_connected_plants_move_to_a_new_authority_and_nobody_enrols_again(
     }
     with ServerStore.open(server) as store:
         assert all(site.enrolled < third.created for site in store.sites())
-        assert store.count_forks() == 0
+        assert store.count_fork_evidence() == 0
     assert len(pki.root_certificate_files(server)) == 3
 
 
 def test_a_token_of_before_names_another_authority(server: ServerHome, tmp_path: Path) -> None:
     with ServerStore.open(server) as store:
-        token = protocol.encode_token(create_join_token(server, store, "plant-a", 60.0))
+        token = protocol.encode_join_token(create_join_token(server, store, "plant-a", 60.0))
     rotate(server)
     with pytest.raises(VerificationError, match="the join token names"):
         enrolment.enrol(ClientHome(tmp_path / "plant-a"), token)
@@ -101,7 +101,9 @@ def test_a_change_that_was_cut_off_is_finished_by_running_it_again(
             operation.rotate_authority(server)
     found = operation.rotate_authority(server)
     assert found.before == before != found.after  # one change, not two
-    assert not server.next_authority.exists() and len(pki.link_certificates(server)) == 1
+    assert (
+        not server.next_authority_folder.exists() and len(pki.read_link_certificates(server)) == 1
+    )
     assert [path.name for path in server.ca_cert.parent.iterdir() if path.name[0] == "."] == []
     with plant.running():
         wait_until(lambda: moved(server, plant), "the plant")
@@ -113,7 +115,7 @@ def test_a_half_changed_authority_makes_no_certificates(
 ) -> None:
     key = server.ca_key.read_bytes()
     operation.rotate_authority(server)
-    atomic.write_bytes(server.ca_key, key, mode=atomic.PRIVATE_MODE)
+    atomic.write_bytes(server.ca_key, key, mode=atomic.PRIVATE_FILE_MODE)
     monkeypatch.setattr(pki, "_PAIR_SECONDS", 0.0)
     with pytest.raises(ConfigError, match="keys --renew authority"):
         pki.renew_server_certificate(server, server.read_config())

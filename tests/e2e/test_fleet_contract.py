@@ -65,7 +65,7 @@ def pump(source: socket.socket, sink: socket.socket) -> None:
 def test_flowers_stock_client_interoperates_and_gets_no_code(
     server: ServerHome, plant: Plant
 ) -> None:
-    key = key_files.load_ec(plant.home.node_key)
+    key = key_files.load_ec_key(plant.home.node_key)
     campaign = start_campaign(server, ["plant-a"])
     with (
         adding_the_certificate(server, link.client_tls_context(plant.home)) as address,
@@ -82,7 +82,7 @@ def test_flowers_stock_client_interoperates_and_gets_no_code(
         with pytest.raises(RunNotRunningException):  # its word for a 403
             get_fab(run.fab_hash, run.run_id)
     with ServerStore.open(server) as store:
-        CampaignQueue(store.engine).cancel(campaign.id)
+        CampaignQueue(store.engine).cancel_campaign(campaign.id)
     finished(server, campaign)
 
 

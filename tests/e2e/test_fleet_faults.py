@@ -147,7 +147,7 @@ def shown(home: ServerHome, campaign: Campaign) -> Campaign:
 
 def releases(home: ServerHome, encoder: str) -> list[str]:
     with ServerStore.open(home) as store:
-        kept = store.newest_usable_ids(encoder=encoder, excluded_site="nobody")
+        kept = store.newest_usable_release_ids(encoder_sha256=encoder, excluded_site="nobody")
         return [store.require_release(each).site for each in kept]
 
 
@@ -156,7 +156,7 @@ def check_once(home: ServerHome, plant: Plant, done: Campaign) -> None:
     assert done.state == "done"
     with plant.ledger() as ledger:
         spent = ledger.read_spending("line-1")
-        assert (spent.charges, spent.charges_without_release) == (1, 0)
+        assert (spent.charge_count, spent.open_charge_count) == (1, 0)
     assert plant.steps.count("charged") == 1
     wait_until(lambda: bool(plant.applied), "applying")
     assert plant.applied == [done.tasks[0].delivery_id]
@@ -225,7 +225,7 @@ def test_a_reply_that_is_sent_twice_or_after_the_end_changes_nothing(
     server: ServerHome, plant: Plant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent: list[tuple[flower.FlowerSession, object]] = []
-    push = flower.FlowerSession._push
+    push = flower.FlowerSession._push_reply
 
     def twice(session: flower.FlowerSession, reply: object) -> None:
         push(session, reply)  # type: ignore[arg-type]
@@ -233,7 +233,7 @@ def test_a_reply_that_is_sent_twice_or_after_the_end_changes_nothing(
         with suppress(httpx.HTTPStatusError):
             push(session, reply)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(flower.FlowerSession, "_push", twice)
+    monkeypatch.setattr(flower.FlowerSession, "_push_reply", twice)
     with plant.running():
         done = finished(server, start_campaign(server, ["plant-a"]))
         for session, reply in sent:  # the campaign is over, the connection is not
@@ -316,7 +316,10 @@ def test_two_copies_of_one_plant_release_once(
         # Whoever answered first extended the ledger; the other's story is a second one.
         other = copy if plant.steps else plant
         with plant.ledger() as one, copy.ledger() as two:
-            assert one.read_spending("line-1").charges + two.read_spending("line-1").charges >= 1
+            assert (
+                one.read_spending("line-1").charge_count + two.read_spending("line-1").charge_count
+                >= 1
+            )
     assert releases(server, done.encoder) == ["plant-a"]
     if not other.steps:
         # Its ledger lacks what the witness has seen: its node ends before it is asked anything.
@@ -324,7 +327,9 @@ def test_two_copies_of_one_plant_release_once(
             wait_until(lambda: not node.is_alive(), "the node's end")
         assert other.behind
         with ServerStore.open(server) as store:
-            kept = store.newest_usable_ids(encoder=done.encoder, excluded_site="nobody")
+            kept = store.newest_usable_release_ids(
+                encoder_sha256=done.encoder, excluded_site="nobody"
+            )
         assert kept == [done.tasks[0].release_id]
 
 
@@ -389,14 +394,14 @@ def test_enrolment_between_versions_says_which_side_to_update(
     with ServerStore.open(server) as store:
         token = create_join_token(server, store, "plant-x", 600.0)
     with pytest.raises(DecodeError, match=r"expected one word beginning with 'wgj1\.'"):
-        protocol.decode_token("wgj2.e30")
-    later = protocol.encode_token(replace(token, version=2))
+        protocol.decode_join_token("wgj2.e30")
+    later = protocol.encode_join_token(replace(token, version=2))
     with pytest.raises(DecodeError, match=r"join token: version 2.*update the older"):
         enrolment.enrol(ClientHome(tmp_path / "plant"), later)
     newer = partial(protocol.EnrolmentRequest, version=2)
     monkeypatch.setattr(enrolment, "EnrolmentRequest", newer)
     with pytest.raises(PeerError, match=r"refused \(400\).*version 2, this program reads 1"):
-        enrolment.enrol(ClientHome(tmp_path / "plant"), protocol.encode_token(token))
+        enrolment.enrol(ClientHome(tmp_path / "plant"), protocol.encode_join_token(token))
 
 
 # ----------------------------------------------------------------------------------- disks in parts
@@ -414,7 +419,7 @@ def test_a_full_disk_at_the_plant_is_waited_out(
             raise StorageError("the disk is full")
 
     setattr(plant, f"before_{where}", fail)
-    monkeypatch.setattr(fleet_support, "FAST", replace(FAST, apply_again_seconds=0.1))
+    monkeypatch.setattr(fleet_support, "FAST", replace(FAST, apply_retry_seconds=0.1))
     with plant.running():
         done = finished(server, start_campaign(server, ["plant-a"]))
         check_once(server, plant, done)
@@ -453,6 +458,6 @@ def test_a_process_whose_disk_is_full_goes_on_when_there_is_room(tmp_path: Path,
     assert done.state == "done" and len(answers(plant)) == 1
     with plant.ledger() as ledger:
         assert (
-            ledger.read_spending("line-1").charges,
-            ledger.read_spending("line-1").charges_without_release,
+            ledger.read_spending("line-1").charge_count,
+            ledger.read_spending("line-1").open_charge_count,
         ) == (1, 0)

@@ -47,11 +47,14 @@ def test_a_generator_whose_card_fails_takes_nothing_from_a_campaign_of_four(
     """Two plants are served, the generator is exchanged, the server starts again, two more come."""
     monkeypatch.setattr(fleet_support, "DIMENSION", DIMENSION)
     server = make_home(tmp_path / "server")
-    heads = generator_package(server.encoder.read_bytes())
+    heads = generator_package(server.encoder_file.read_bytes())
     first = install(server, heads)
     with running(server, packaging.make_package):
         plants = [enrol_plant(server, tmp_path / name, name) for name in NAMES]
-        campaign = _start(server, CampaignOrder(sites=NAMES, grace_seconds=0.0, asks_unshared=True))
+        campaign = _start(
+            server,
+            CampaignOrder(sites=NAMES, grace_seconds=0.0, asks_sites_without_shared_classes=True),
+        )
         with ServerStore.open(server) as store:
             queue = CampaignQueue(store.engine)
             with plants[0].running(), plants[1].running():
@@ -63,7 +66,7 @@ def test_a_generator_whose_card_fails_takes_nothing_from_a_campaign_of_four(
                 second = candidate(server, b"no generator at all", passes=False)
                 assert versions.installed_version(server).id == first.id
                 versions.install_version(server, second)
-                versions.prune_versions(server, queue.generators_in_use())
+                versions.prune_versions(server, queue.generator_ids_in_use())
     with running(server, packaging.make_package):
         with plants[0].running(), plants[1].running(), plants[2].running(), plants[3].running():
             done = finished(server, campaign)
@@ -72,12 +75,15 @@ def test_a_generator_whose_card_fails_takes_nothing_from_a_campaign_of_four(
         assert _made_with(server, done) == {first.summary.generator}
         for plant in plants:
             with plant.ledger() as ledger:
-                assert ledger.read_spending("line-1").charges == 1
+                assert ledger.read_spending("line-1").charge_count == 1
         # The next campaign begins with what is installed, and fails for a reason of its own.
         versions.install_version(
-            server, versions.read_version(server, versions.read_installed(server).before)
+            server, versions.read_version(server, versions.read_installed_versions(server).before)
         )
-        again = _start(server, CampaignOrder(sites=NAMES, epsilon="0.5", asks_unshared=True))
+        again = _start(
+            server,
+            CampaignOrder(sites=NAMES, epsilon="0.5", asks_sites_without_shared_classes=True),
+        )
         with plants[0].running(), plants[1].running(), plants[2].running(), plants[3].running():
             assert finished(server, again).state == "done"
         assert again.generator == first.id
@@ -92,7 +98,7 @@ def test_a_server_without_a_usable_generator_serves_all_but_campaigns(
     if state == "damaged":
         version.heads_path.write_bytes(b"damaged")
     else:
-        server.installed_generator.unlink()
+        server.installed_generator_file.unlink()
         versions.prune_versions(server, [])
         if state == "candidate":
             candidate(server, passes=False)
@@ -111,6 +117,6 @@ def test_a_server_without_a_usable_generator_serves_all_but_campaigns(
             with pytest.raises((ConfigError, VerificationError)):
                 starting.queue_campaign(server, store, CampaignOrder())
             assert CampaignQueue(store.engine).newest_campaigns() == []
-            assert not quarantine.list_releases(store.engine)
+            assert not quarantine.list_release_summaries(store.engine)
         with plant.ledger() as ledger:
-            assert ledger.read_spending("line-1").charges == 0
+            assert ledger.read_spending("line-1").charge_count == 0

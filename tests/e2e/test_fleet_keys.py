@@ -69,8 +69,8 @@ def test_a_certificate_is_renewed_on_demand(server: ServerHome, plant: Plant) ->
     assert done["certificate_expires"] == certificate.expiry_time(plant.home)
     witness_once(plant)
     with ServerStore.open(server) as store:
-        status = troubles.site_statuses(store, names=[plant.site])[plant.site]
-        assert status.certificate == done["certificate_expires"]
+        status = troubles.site_statuses_by_name(store, site_names=[plant.site])[plant.site]
+        assert status.certificate_expiry == done["certificate_expires"]
 
 
 def test_a_session_that_outlives_its_certificate_renews_it(
@@ -111,7 +111,7 @@ def test_a_revoked_plant_is_out_at_once_and_comes_back_with_its_ledger(
     assert (first.state, second.state) == ("done", "done")
     assert second.tasks[0].release_id == first.tasks[0].release_id
     with plant.ledger() as ledger:
-        assert ledger.read_spending("line-1").charges == 1
+        assert ledger.read_spending("line-1").charge_count == 1
 
 
 def test_enrolling_again_needs_a_token_of_the_same_site(server: ServerHome, plant: Plant) -> None:
@@ -174,11 +174,11 @@ def test_a_rotation_that_was_cut_off_is_finished_by_running_it_again(
             raise CutOff
 
     with pytest.raises(CutOff):
-        rotation.rotate_key(plant.home, on_step=step)
-    done = rotation.rotate_key(plant.home)
+        rotation.rotate_ledger_key(plant.home, on_step=step)
+    done = rotation.rotate_ledger_key(plant.home)
     assert site_of(server, plant).ledger_key == done.public_key
     with plant.ledger() as ledger:
-        assert ledger.rotation_seq == done.entry_index  # one rotation, not two
+        assert ledger.newest_rotation_seq == done.entry_index  # one rotation, not two
     assert campaign(server, plant).state == "done"
 
 
@@ -190,13 +190,13 @@ def test_a_plant_that_went_on_between_rotating_and_telling_is_heard(
             raise CutOff
 
     with pytest.raises(CutOff):
-        rotation.rotate_key(plant.home, on_step=step)
+        rotation.rotate_ledger_key(plant.home, on_step=step)
     witness_once(plant)  # the rotation's own checkpoint has both signatures
     with plant.ledger() as ledger:
         ledger.enrol_witness("another", signing.public_bytes(signing.generate_key()))
     with pytest.raises(PeerError, match="403"):
         witness_once(plant)
-    done = rotation.rotate_key(plant.home)
+    done = rotation.rotate_ledger_key(plant.home)
     assert site_of(server, plant).ledger_key == done.public_key
     witness_once(plant)
 
@@ -211,7 +211,7 @@ def test_a_rotation_without_the_old_key_is_refused(
     with Ledger.create(path, origin=before.ledger_origin, key=key, site=plant.site) as forged:
         forged.enrol_witness(config.server.witness_name, bytes.fromhex(config.server.witness_key))
         seq = forged.rotate_key(new)
-        entry = forged.entry(seq).decode()
+        entry = forged.entry_bytes(seq).decode()
         proof = forged.newest_checkpoint_proof(seq, witness=config.server.witness_name).decode()
     notices = [
         canonical.encode(KeyRotation(entry=entry, proof=proof)),
@@ -222,7 +222,7 @@ def test_a_rotation_without_the_old_key_is_refused(
     with link.ServerLink.open(plant.home, config.server.fleet_url) as wire:
         for notice in notices:
             with pytest.raises(PeerError, match="400"):
-                wire.announce_rotation(notice)
+                wire.announce_key_rotation(notice)
     assert site_of(server, plant).ledger_key == before.ledger_key
 
 
@@ -231,16 +231,16 @@ def test_a_plant_cannot_take_another_plants_key(server: ServerHome, plant: Plant
     victim = signing.load(other.home.ledger_key)
     signing.save(plant.home.keys / "ledger.next.pem", victim)
     with pytest.raises(PeerError, match="another site"):
-        rotation.rotate_key(plant.home)
+        rotation.rotate_ledger_key(plant.home)
 
 
 def test_a_rotation_needs_a_server_that_is_there(server: ServerHome, plant: Plant) -> None:
     with ServerStore.open(server) as store:
-        store.revoke(plant.site, 1.0)
+        store.revoke_site(plant.site, 1.0)
     with plant.ledger() as ledger:
         size = ledger.size
     with pytest.raises(PeerError):
-        rotation.rotate_key(plant.home)
+        rotation.rotate_ledger_key(plant.home)
     with plant.ledger() as ledger:
         assert ledger.size == size
 
@@ -274,7 +274,7 @@ def test_after_a_compromise_the_spend_stands_on_a_new_log(server: ServerHome, pl
     assert campaign(server, plant).state == "done"
     with plant.ledger() as ledger:
         spent = ledger.read_spending("line-1")
-        assert spent.charges == 2 and spent.epsilon > done["epsilon_spent"]
+        assert spent.charge_count == 2 and spent.epsilon > done["epsilon_spent"]
     finding = audited(server, plant, previous=old).to_json()
     assert finding["origin"] == after.ledger_origin
     # With the server's export nothing is left but what no log can show.
@@ -318,6 +318,6 @@ def test_the_command_that_runs_while_a_node_does_waits_for_its_release(
     with plant.running():
         queued = start_campaign(server, [plant.site])
         wait_until(lambda: "recorded" in plant.steps, "the release")
-        rotation.rotate_key(plant.home)
+        rotation.rotate_ledger_key(plant.home)
         assert finished(server, queued).finished is not None
     assert campaign(server, plant, epsilon="0.25").state == "done"

@@ -92,14 +92,14 @@ def check_nothing_twice(fleet: Fleet, done: Campaign) -> None:
     assert done.state == "done", done
     for site, task in zip(fleet.sites, done.tasks, strict=True):
         spent = site.spent()
-        assert (spent.charges, spent.charges_without_release) == (1, 0), site
+        assert (spent.charge_count, spent.open_charge_count) == (1, 0), site
         assert len(site.released()) == 1, site
         assert site.applied() == [task.delivery_id], site
         assert verification.audit_log(site.home.ledger).accounts[0].charges == 1
     with ServerStore.open(fleet.server) as store:
-        kept = store.newest_usable_ids(encoder=done.encoder, excluded_site="nobody")
+        kept = store.newest_usable_release_ids(encoder_sha256=done.encoder, excluded_site="nobody")
         assert kept == [t.release_id for t in done.tasks]
-        assert store.fork_evidence() == []
+        assert store.list_fork_evidence() == []
 
 
 @pytest.mark.slow

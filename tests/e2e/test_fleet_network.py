@@ -62,7 +62,7 @@ def test_no_process_of_ours_looks_up_a_name_or_calls_a_stranger(
     data = write_npz(tmp_path / "plant.npz", {0: 8, 1: 8, 2: 8}, seed=1, labels=LABELS)
     plant = tmp_path / "plant"
     with serving(fleet, watched) as main, ServerStore.open(home) as store:
-        token = protocol.encode_token(create_join_token(home, store, "plant-a", 600.0))
+        token = protocol.encode_join_token(create_join_token(home, store, "plant-a", 600.0))
         join = ("--home", plant, "--join", token, "--data", data)
         run(fleet, "init", "wg-client", "init", *join, environment=watched)
         words = ("wg-client", "run", "--home", plant, "--once")

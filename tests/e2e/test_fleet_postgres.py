@@ -59,7 +59,7 @@ def test_a_campaign_survives_the_loss_of_every_connection(
         second = make_home(tmp_path / "second")
         second.write_config(dataclasses.replace(second.read_config(), database=cluster))
         with pytest.raises(ConfigError, match="another process serves this store"):
-            serve_home(second, stop=threading.Event())
+            serve_home(second, stop_event=threading.Event())
         plant.before_answer = cut
         with plant.running():
             campaign = start_campaign(server, ["plant-a"])
@@ -68,7 +68,7 @@ def test_a_campaign_survives_the_loss_of_every_connection(
     admin.dispose()
     assert done.state == "done" and plant.applied == [done.tasks[0].delivery_id]
     with plant.ledger() as ledger:
-        assert ledger.read_spending("line-1").charges == 1
+        assert ledger.read_spending("line-1").charge_count == 1
 
 
 BALANCER = """
@@ -129,7 +129,7 @@ def test_plants_behind_a_balancer_are_served_by_two_processes_or_by_the_one_that
     for plant, task in zip(plants, found.tasks, strict=True):
         assert plant.applied[-1] == task.delivery_id and task.state == "delivered"
         with plant.ledger() as ledger:
-            assert ledger.read_spending("line-1").charges == 1
+            assert ledger.read_spending("line-1").charge_count == 1
     sent = [name for name in names if f"statistics sent to {name}" in said()]
     assert sent and set(sent) < set(names)
     assert "package of" not in said()  # the leader makes them

@@ -73,7 +73,7 @@ def test_a_node_killed_at_a_step_goes_on_where_it_was(
     with process("node", plant.home.root, "--die-after", step) as node:
         assert node.wait(PATIENCE_SECONDS) == -signal.SIGKILL
     with plant.ledger() as ledger:
-        assert ledger.read_spending("line-1").charges == 1
+        assert ledger.read_spending("line-1").charge_count == 1
     with process("node", plant.home.root, "--once") as node:
         done = finished(server, campaign)
         assert node.wait(PATIENCE_SECONDS) == 0
@@ -82,7 +82,7 @@ def test_a_node_killed_at_a_step_goes_on_where_it_was(
     assert models(plant) == 1
     with plant.ledger() as ledger:
         spent = ledger.read_spending("line-1")
-        assert (spent.charges, spent.charges_without_release) == (1, 0)
+        assert (spent.charge_count, spent.open_charge_count) == (1, 0)
 
 
 def test_a_server_killed_in_a_campaign_goes_on_where_it_was(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_better_packages_survive_kills_of_the_server(tmp_path: Path, seed: int) 
             main = stack.enter_context(process("server", home.root))
         done = finished(home, campaign)
         wait_until(lambda: all(map(models, plants)), "applying")
-        assert queue.start_queued() == []
+        assert queue.start_queued_campaigns() == []
     assert done.state == "done"
     assert done.find_task("plant-c").served == 1
     # A kill between a receipt and its record may have a package offered again, never made twice.
@@ -141,8 +141,8 @@ def test_better_packages_survive_kills_of_the_server(tmp_path: Path, seed: int) 
         assert len(answers(plant)) == 1
         with plant.ledger() as ledger:
             assert (
-                ledger.read_spending("line-1").charges,
-                ledger.read_spending("line-1").charges_without_release,
+                ledger.read_spending("line-1").charge_count,
+                ledger.read_spending("line-1").open_charge_count,
             ) == (
                 1,
                 0,

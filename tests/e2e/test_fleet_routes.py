@@ -40,7 +40,7 @@ from wg_core.site.home import ClientHome
 from wg_core.wire import key_files, protocol
 from wg_server.console.web import CONSOLE_PATH
 from wg_server.fleet import guards
-from wg_server.fleet.adapter import HANDLERS
+from wg_server.fleet.adapter import HANDLERS_BY_PATH
 from wg_server.fleet.enrolment import CA_PATH, create_join_token
 from wg_server.fleet.listener import Listener
 from wg_server.operation import serve as serving
@@ -83,7 +83,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ServerHo
 def fleet_routes() -> list[Found]:
     """Every route that the fleet listener has."""
     found = list(walk(LISTENING["fleet"]))
-    for path in HANDLERS:
+    for path in HANDLERS_BY_PATH:
         found.append(Found("POST", path, PROTOBUF_REQUEST_TYPES[("POST", path)]))
     paths = {each.path for each in found}
     assert {protocol.WITNESS_PATH, protocol.RENEW_PATH, FLOWER + "get-fab"} <= paths
@@ -140,14 +140,14 @@ def nothing(home: ServerHome, plant: Plant, folder: Path) -> ssl.SSLContext:
 def of_another_authority(home: ServerHome, plant: Plant, folder: Path) -> ssl.SSLContext:
     other = make_home(folder / "other")
     csr = identity.certificate_request(plant.home, "plant-a")
-    pem = pki.to_pem(
+    pem = pki.certificate_to_pem(
         pki.issue_client_certificate(other, "plant-a", csr, datetime.timedelta(hours=1))
     )
     return with_certificate(home, pem, plant.home.tls_key, folder)
 
 
 def of_itself(home: ServerHome, plant: Plant, folder: Path) -> ssl.SSLContext:
-    key = key_files.load_ec(plant.home.tls_key)
+    key = key_files.load_ec_key(plant.home.tls_key)
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "plant-a")])
     current_time = datetime.datetime.now(datetime.UTC)
     certificate = (
@@ -160,7 +160,7 @@ def of_itself(home: ServerHome, plant: Plant, folder: Path) -> ssl.SSLContext:
         .not_valid_after(current_time + datetime.timedelta(hours=1))
         .sign(key, hashes.SHA256())
     )
-    return with_certificate(home, pki.to_pem(certificate), plant.home.tls_key, folder)
+    return with_certificate(home, pki.certificate_to_pem(certificate), plant.home.tls_key, folder)
 
 
 def expired(home: ServerHome, plant: Plant, folder: Path) -> ssl.SSLContext:
@@ -170,7 +170,7 @@ def expired(home: ServerHome, plant: Plant, folder: Path) -> ssl.SSLContext:
     )
     with ServerStore.open(home) as store:
         store.add_certificate("plant-a", pki.certificate_sha256(certificate), time.time() + 3600)
-    return with_certificate(home, pki.to_pem(certificate), plant.home.tls_key, folder)
+    return with_certificate(home, pki.certificate_to_pem(certificate), plant.home.tls_key, folder)
 
 
 @pytest.mark.parametrize("presents", [nothing, of_another_authority, of_itself, expired])
@@ -186,7 +186,7 @@ def test_without_a_certificate_of_ours_no_route_answers(
 def never_enrolled(home: ServerHome, plant: Plant, folder: Path) -> ssl.SSLContext:
     # Signed by our CA, and yet not in the store: a CA key used behind the server's back.
     csr = identity.certificate_request(plant.home, "plant-a")
-    pem = pki.to_pem(
+    pem = pki.certificate_to_pem(
         pki.issue_client_certificate(home, "plant-a", csr, datetime.timedelta(hours=1))
     )
     return with_certificate(home, pem, plant.home.tls_key, folder)
@@ -194,7 +194,7 @@ def never_enrolled(home: ServerHome, plant: Plant, folder: Path) -> ssl.SSLConte
 
 def revoked(home: ServerHome, plant: Plant, folder: Path) -> ssl.SSLContext:
     with ServerStore.open(home) as store:
-        store.revoke("plant-a", time.time())
+        store.revoke_site("plant-a", time.time())
     return link.client_tls_context(plant.home)
 
 
@@ -202,8 +202,8 @@ def replaced(home: ServerHome, plant: Plant, folder: Path) -> ssl.SSLContext:
     # The site enrolled again with new keys: what it had before is worth nothing.
     before = with_certificate(home, plant.home.certificate.read_text(), plant.home.tls_key, folder)
     with ServerStore.open(home) as store:
-        token = create_join_token(home, store, "plant-a", 600.0, replace=True)
-    enrolment.enrol(ClientHome(folder / "anew"), protocol.encode_token(token))
+        token = create_join_token(home, store, "plant-a", 600.0, may_replace=True)
+    enrolment.enrol(ClientHome(folder / "anew"), protocol.encode_join_token(token))
     return before
 
 
@@ -241,7 +241,7 @@ def test_revocation_holds_from_the_next_request_on_an_open_connection(
     ) as client:
         assert call(client, witness, b"x") == 400
         with ServerStore.open(server) as store:
-            store.revoke("plant-a", time.time())
+            store.revoke_site("plant-a", time.time())
         assert {call(client, each) for each in routes} == {403}
 
 
@@ -257,7 +257,7 @@ def signed(
     home: ServerHome, context: ssl.SSLContext, key_file: Path, each: Found, message: Message
 ) -> int:
     """Status of one Flower request, signed by a node key as Flower's own client does."""
-    key = key_files.load_ec(key_file)
+    key = key_files.load_ec_key(key_file)
     assert each.request is not None
     with ProtobufClient(
         home.read_config().fleet_url,
@@ -281,7 +281,7 @@ def test_another_sites_certificate_speaks_for_no_other_node(
         victim = activate(plant, client)
     with node_client(thief) as client:
         activate(thief, client)
-    victims = public_key_to_bytes(key_files.load_ec(plant.home.node_key).public_key())
+    victims = public_key_to_bytes(key_files.load_ec_key(plant.home.node_key).public_key())
     context = link.client_tls_context(thief.home)
     for each in fleet_routes():
         if each.request is None:
@@ -297,7 +297,7 @@ def test_a_certificate_without_the_node_key_opens_no_flower_route(
 ) -> None:
     with node_client(plant) as client:
         node = activate(plant, client)
-    public = public_key_to_bytes(key_files.load_ec(plant.home.node_key).public_key())
+    public = public_key_to_bytes(key_files.load_ec_key(plant.home.node_key).public_key())
     claim = {FLEET_HTTP_PUBLIC_KEY_HEADER: base64.b64encode(public).decode()}
     context = link.client_tls_context(plant.home)
     with transport.open_client(server.read_config().fleet_url, context) as client:

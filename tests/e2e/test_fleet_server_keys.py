@@ -99,7 +99,7 @@ def test_connected_plants_take_new_keys_over_and_one_that_was_away_two_changes(
         (view,) = finding.verdict.witnesses
         assert (view.handovers, view.public_key) == (2, made["witness_key"])
         assert finding.history.witnessed_size == finding.history.state.size
-        assert sum("by the word of the one before" in x for x in finding.remarks) == 4
+        assert sum("by the word of the one before" in x for x in finding.remark_sentences) == 4
     folder = tmp_path / "for-auditors"
     assert document_of(
         operator, "export", "--home", server.root, "--site", "plant-a", "--out", folder
@@ -137,8 +137,8 @@ def test_new_keys_are_adopted_while_packages_wait_under_the_old_one(
             delivered = finished(server, start_campaign(server, [plant.site]))
             assert delivered.state == "done" and not plant.applied
     rotate_keys(server)
-    monkeypatch.setattr(node, "_CHECK_IN_SECONDS", 0.05)
-    monkeypatch.setattr(fleet_support, "FAST", replace(FAST, apply_again_seconds=0.1))
+    monkeypatch.setattr(node, "_CHECK_IN_INTERVAL_SECONDS", 0.05)
+    monkeypatch.setattr(fleet_support, "FAST", replace(FAST, apply_retry_seconds=0.1))
     with running(server), plant.running():
         wait_for_keys(server, plant)
         asked = start_campaign(server, [plant.site], epsilon="0.5")
@@ -148,7 +148,7 @@ def test_new_keys_are_adopted_while_packages_wait_under_the_old_one(
         ids = [campaign.tasks[0].delivery_id for campaign in (delivered, second)]
         wait_until(lambda: plant.applied == ids, "both packages")
         assert not list((plant.home.packages / "rejected").glob("*"))
-        wait_until(lambda: not list(plant.home.waiting.glob("*")), "an empty inbox")
+        wait_until(lambda: not list(plant.home.waiting_packages.glob("*")), "an empty inbox")
 
 
 def reason(plant: Plant) -> str:
@@ -182,7 +182,7 @@ def test_taking_keys_over_is_finished_after_it_was_cut_off(
         wait_for_keys(server, plant)
         assert finished(server, start_campaign(server, [plant.site])).state == "done"
     with plant.ledger() as ledger:
-        kinds = [json.loads(ledger.entry(seq))["head"]["kind"] for seq in range(ledger.size)]
+        kinds = [json.loads(ledger.entry_bytes(seq))["head"]["kind"] for seq in range(ledger.size)]
     assert kinds.count("handover") == 2
 
 

@@ -27,7 +27,7 @@ from wg_client.cli.main import group as client
 from wg_client.fleet import reenrolment
 from wg_core.errors import ConfigError
 from wg_core.ledger.anchors import TrustAnchors, TrustedWitness
-from wg_core.ledger.store import DatasetRecord
+from wg_core.ledger.store import DatasetRegistration
 from wg_core.release.query import open_ledger
 from wg_core.site import config as configuration
 from wg_core.wire import signing
@@ -90,7 +90,7 @@ def test_two_servers_serve_one_plant_under_one_budget(
     with plant.ledger() as ledger:
         spent, same = ledger.read_spending("line-1"), ledger.read_spending("line-2")
         assert (spent.lineage, spent.epsilon) == (same.lineage, same.epsilon)
-        assert spent.charges == 2 and 1.4 < spent.epsilon < 1.6
+        assert spent.charge_count == 2 and 1.4 < spent.epsilon < 1.6
     anchors = TrustAnchors(witnesses=(witness_of(plant), witness_of(second)), quorum=2)
     one, two = (verification.audit_log(each.home.root, anchors) for each in (plant, second))
     assert one.history.root == two.history.root
@@ -121,7 +121,7 @@ def test_a_new_key_is_told_to_both_servers_before_anything_is_released(
     assert campaign(other_server, second, "0.5").state == "done"
     assert campaign(server, plant, "0.5").state == "done"
     with ServerStore.open(other_server) as store:
-        assert store.require_site(plant.site).ledger_key == new and store.count_forks() == 0
+        assert store.require_site(plant.site).ledger_key == new and store.count_fork_evidence() == 0
 
 
 def test_a_ledger_that_was_given_up_is_told_to_both_servers(
@@ -139,18 +139,18 @@ def test_a_ledger_that_was_given_up_is_told_to_both_servers(
     with open_ledger(second.home) as ledger:
         assert ledger.public_key == signing.public_bytes(signing.load(plant.home.ledger_key))
         ledger.register_dataset(
-            DatasetRecord(
+            DatasetRegistration(
                 name="line-2",
                 commitment="ab" * 32,
                 cap_epsilon="8",
                 cap_delta="1e-5",
-                lineage="line-1",
+                continued_dataset="line-1",
             )
         )
-        assert ledger.read_spending("line-2").charges == 1  # what was spent on the old log
+        assert ledger.read_spending("line-2").charge_count == 1  # what was spent on the old log
     assert campaign(other_server, second, "0.5").state == "done"
     with ServerStore.open(other_server) as store:
-        assert store.count_forks() == 0
+        assert store.count_fork_evidence() == 0
 
 
 def test_a_second_server_of_the_same_name_is_refused(plant: Plant, tmp_path: Path) -> None:

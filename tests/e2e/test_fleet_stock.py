@@ -159,7 +159,7 @@ def test_a_stock_supernode_joins_pulls_and_gets_no_code(tmp_path: Path, watched:
     home = make_home(tmp_path / "server")
     with running(home):
         plant = enrol_plant(home, tmp_path / "plant-a", "plant-a")
-        key = key_files.load_ec(plant.home.node_key)
+        key = key_files.load_ec_key(plant.home.node_key)
         context = link.client_tls_context(plant.home)
         with forwarder(home, context) as port, supernode(tmp_path, home, port, key) as bundle:
             wait_until(watched.online, "the SuperNode")
@@ -193,7 +193,7 @@ def test_a_stock_supernode_that_is_not_the_site_is_refused(
             key = ec.generate_private_key(ec.SECP384R1())
             context = link.client_tls_context(plant.home)
         else:
-            key = key_files.load_ec(plant.home.node_key)
+            key = key_files.load_ec_key(plant.home.node_key)
             context = link.client_tls_context(other.home)
         with forwarder(home, context) as port, supernode(tmp_path, home, port, key):
             wait_until(lambda: bool(watched.of("activate-node")), "the SuperNode")
@@ -209,7 +209,7 @@ def test_a_stock_supernode_without_a_certificate_does_not_get_past_tls(
     home = make_home(tmp_path / "server")
     with running(home):
         plant = enrol_plant(home, tmp_path / "plant-a", "plant-a")
-        key = key_files.load_ec(plant.home.node_key)
+        key = key_files.load_ec_key(plant.home.node_key)
         with supernode(tmp_path, home, home.read_config().fleet_port, key) as bundle:
             assert bundle.wait() != 0
         assert watched.answers == [] and not watched.online()

@@ -32,15 +32,15 @@ from wg_server.store.sites import ServerStore
 
 SITE = "plant-a"
 ANSWERING = {
-    "asked for its CA": Moment("wg_server.fleet.enrolment:network_of", after=False),
+    "asked for its CA": Moment("wg_server.fleet.enrolment:client_network", after=False),
     "asked to enrol": Moment("wg_server.fleet.enrolment:EnrolmentService.enrol_site", after=False),
-    "the request read": Moment("wg_server.store.succession:read_first_entry"),
+    "the request read": Moment("wg_server.store.succession:read_first_state_and_checkpoint"),
     "before the token": Moment("wg_server.store.sites:_spend_token", after=False),
     "the token spent": Moment("wg_server.store.sites:_spend_token"),
     "the log begun": Moment("wg_server.store.sites:store_new_log"),
     "the certificate made": Moment("wg_server.site.pki:issue_client_certificate"),
-    "the log cosigned": Moment("wg_server.store.sites:update_checkpoint_in"),
-    "all recorded": Moment("wg_server.store.sites:ServerStore.enrol"),
+    "the log cosigned": Moment("wg_server.store.sites:update_checkpoint_in_transaction"),
+    "all recorded": Moment("wg_server.store.sites:ServerStore.enrol_site"),
     "the answer made": Moment("wg_server.fleet.enrolment:EnrolmentService.enrol_site"),
 }
 """Moments of the server while a plant waits for it."""
@@ -54,7 +54,7 @@ def package() -> bytes:
 @pytest.fixture
 def words(server: ServerHome, package: bytes, tmp_path: Path) -> list[str]:
     """``init`` and its options; the token is in a file, as the guide has it."""
-    server.encoder.write_bytes(package)
+    server.encoder_file.write_bytes(package)
     data = write_npz(tmp_path / "data.npz", {0: 3, 1: 3, 2: 3}, seed=1, labels=LABELS)
     (tmp_path / "token").write_text(token(server, SITE, replace=False))
     given = {"--home": tmp_path / "plant", "--data": data, "--join-file": tmp_path / "token"}
@@ -72,13 +72,15 @@ def check_enrolled(server: ServerHome, home: ClientHome) -> None:
     with ServerStore.open(server) as store:
         site, logs = store.require_site(SITE), store.logs_of_sites([SITE])
     with Ledger.open(home.ledger, signing.load(home.ledger_key)) as ledger:
-        kinds = Counter(entries.decode(ledger.entry(seq)).head.kind for seq in range(ledger.size))
+        kinds = Counter(
+            entries.decode(ledger.entry_bytes(seq)).head.kind for seq in range(ledger.size)
+        )
         assert site.state == "enrolled" and site.ledger_origin == ledger.origin
         with link.ServerLink.open(home, config.server.fleet_url) as connection:
             ledger.request_cosignature(config.server.witness_name, connection.cosign)
     assert [log.origin for log in logs[SITE]] == [site.ledger_origin]
-    dataset = kinds.pop(entries.DATASET, 0)
-    assert kinds == {entries.GENESIS: 1, entries.WITNESS: 1} and dataset <= 1
+    dataset = kinds.pop(entries.DATASET_KIND, 0)
+    assert kinds == {entries.GENESIS_KIND: 1, entries.WITNESS_KIND: 1} and dataset <= 1
 
 
 @pytest.mark.parametrize("name", MOMENTS)

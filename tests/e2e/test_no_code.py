@@ -51,7 +51,7 @@ from tests.e2e.fleet_support import (
 )
 from tests.patience import wait_until
 
-from wg_client.fleet.initialise import DataChoice, initialise
+from wg_client.fleet.initialise import DataSetChoice, initialise
 from wg_common import catalogue
 from wg_common.modalities.registry import MODALITIES
 from wg_common.nets.encoder.module import load_encoder
@@ -61,7 +61,7 @@ from wg_core.site.config import PrivacyConfig
 from wg_core.site.home import ClientHome
 from wg_core.wire import fleet, key_files, protocol
 from wg_server.fleet import adapter
-from wg_server.fleet.adapter import FleetRun, FlowerLink
+from wg_server.fleet.adapter import FlowerLink, FlowerRun
 from wg_server.operation import serve as serving
 from wg_server.site.home import ServerHome
 from wg_server.store.queue import CampaignQueue
@@ -104,7 +104,7 @@ _MODULES = {
 _HARMLESS = {"importlib.metadata", "importlib.resources"}
 _BY_NAME = {
     "wg_common.nets.network": "module = catalogue.find_network(architecture).module",
-    "wg_common.nets.encoder.trunk": "module = (*kind.trunks, kind.trunk_file)[index]",
+    "wg_common.nets.encoder.trunk": "module = (*kind.trunk_modules, kind.trunk_file_module)[module_index]",
 }
 """Modules that import another of ours by its name, and where it is from: the program's tables."""
 _STARTS = {
@@ -196,7 +196,11 @@ def source_of(module: str) -> Path | None:
 def imported_by_name() -> set[str]:
     """Modules that stand in the tables of architectures and modalities."""
     networks = {spec.module for spec in catalogue.architectures().values() if spec.module}
-    trunks = {name for kind in MODALITIES.values() for name in (*kind.trunks, kind.trunk_file)}
+    trunks = {
+        name
+        for kind in MODALITIES.values()
+        for name in (*kind.trunk_modules, kind.trunk_file_module)
+    }
     return (networks | trunks) - {""}
 
 
@@ -392,10 +396,10 @@ def fab(canary: Path) -> bytes:
     return buffer.getvalue()
 
 
-def send(run: FleetRun, state: FlowerLink, plant: Plant, kind: str, content: RecordDict) -> str:
+def send(run: FlowerRun, state: FlowerLink, plant: Plant, kind: str, content: RecordDict) -> str:
     """Send any content under any message type, past the server's own code."""
     link = state._state
-    node_key = key_files.load_ec(plant.home.node_key).public_key()
+    node_key = key_files.load_ec_key(plant.home.node_key).public_key()
     node_id = link.get_node_id_by_public_key(public_key_to_bytes(node_key))
     assert node_id is not None
     message = Message(content, dst_node_id=node_id, message_type=kind, ttl=3600.0)
@@ -416,7 +420,7 @@ def online(state: FlowerLink) -> bool:
     return bool(state._state.get_node_info(statuses=[NodeStatus.ONLINE]))
 
 
-def answer(run: FleetRun, message_id: str) -> adapter.NodeReply:
+def answer(run: FlowerRun, message_id: str) -> adapter.NodeReply:
     found: list[adapter.NodeReply] = []
 
     def there() -> bool:
@@ -475,11 +479,17 @@ def test_the_node_declines_every_record_that_is_not_ours(
                 for name, content in records(canary).items():
                     for kind in sorted(protocol.MESSAGE_TYPES):
                         reply = answer(run, send(run, state[0], plant, kind, content))
-                        assert (reply.envelope, reply.error) == (None, fleet.MALFORMED), name
+                        assert (reply.envelope, reply.error_code) == (
+                            None,
+                            fleet.MESSAGE_MALFORMED,
+                        ), name
                 for kind in ("query.everything", "train.code", "evaluate.code", "train", "query"):
                     content = records(canary)["pickle as a query"]
                     reply = answer(run, send(run, state[0], plant, kind, content))
-                    assert (reply.envelope, reply.error) == (None, fleet.TYPE_DENIED), kind
+                    assert (reply.envelope, reply.error_code) == (
+                        None,
+                        fleet.MESSAGE_TYPE_DENIED,
+                    ), kind
             # And it is well: it answers what it should.
             assert finished(home, start_campaign(home, ["plant-a"])).state == "done"
     assert plant.steps == ["charged", "recorded"]
@@ -525,18 +535,18 @@ def test_a_run_that_offers_an_app_bundle_is_declined_and_the_bundle_never_asked_
             task = link.get_run_info(run_ids=[run_id])[0].primary_task_id
             assert task is not None and link.claim_task(task) and link.activate_task(task)
             TaskIdentity.task_id = task
-            run = FleetRun(link, run_id)
+            run = FlowerRun(link, run_id)
             content = records(canary)["pickle as a query"]
             sent = send_in(run, state[0], plant, content)
             reply = answer(run, sent)
-    assert (reply.envelope, reply.error) == (None, fleet.APP_MISMATCH)
+    assert (reply.envelope, reply.error_code) == (None, fleet.APP_MISMATCH)
     assert "/v1/fleet/get-run" in paths and "/v1/fleet/get-fab" not in paths
 
 
-def send_in(run: FleetRun, state: FlowerLink, plant: Plant, content: RecordDict) -> str:
+def send_in(run: FlowerRun, state: FlowerLink, plant: Plant, content: RecordDict) -> str:
     TaskIdentity.run_id = run._run_id
     TaskIdentity.node_id = 1
-    return send(run, state, plant, protocol.QUERY_STATISTICS, content)
+    return send(run, state, plant, protocol.QUERY_MESSAGE_TYPE, content)
 
 
 # ------------------------------------------------------------------- a server that lies in its TLS
@@ -613,14 +623,14 @@ def test_a_node_outlives_whatever_the_server_answers(
                 tamper.count, tamper.answer, tamper.path = 0, LIES[lie], path
                 wait_until(lambda: tamper.count > 0, f"a lie at {path}")
                 with ServerStore.open(home) as store, suppress(ConfigError):
-                    CampaignQueue(store.engine).cancel(campaign.id)
+                    CampaignQueue(store.engine).cancel_campaign(campaign.id)
                 tamper.path = ""
                 finished(home, campaign)
                 assert node.is_alive(), path
             campaign = start_campaign(home, ["plant-a"], epsilon="0.1")
             assert finished(home, campaign).state == "done"
     with plant.ledger() as ledger:
-        assert ledger.read_spending("line-1").charges == 1
+        assert ledger.read_spending("line-1").charge_count == 1
 
 
 def test_an_encoder_that_is_a_pickle_is_refused_at_enrolment(
@@ -629,18 +639,18 @@ def test_an_encoder_that_is_a_pickle_is_refused_at_enrolment(
     buffer = io.BytesIO()
     torch.save({"mean": Bomb(canary)}, buffer)
     for shipped in (buffer.getvalue(), pickle.dumps(Bomb(canary))):
-        server.encoder.write_bytes(shipped)
+        server.encoder_file.write_bytes(shipped)
         word = token(server, "plant-x")
         data = write_npz(tmp_path / "x.npz", {0: 2, 1: 2, 2: 2}, seed=1, labels=LABELS)
         home = ClientHome(tmp_path / f"home-{len(shipped)}")
         with nothing_runs(), pytest.raises(DecodeError, match="encoder"):
-            initialise(home, word, DataChoice(path=data), PrivacyConfig())
+            initialise(home, word, DataSetChoice(path=data), PrivacyConfig())
         with pytest.raises(DecodeError):
             load_encoder(shipped)
         assert not home.config.exists()
 
 
 def test_options_of_the_node_bound_what_it_pulls() -> None:
-    assert NodeOptions().max_objects <= 64
-    assert NodeOptions().max_bytes <= 64 << 20
-    assert FAST.max_bytes == NodeOptions().max_bytes
+    assert NodeOptions().max_message_objects <= 64
+    assert NodeOptions().max_message_bytes <= 64 << 20
+    assert FAST.max_message_bytes == NodeOptions().max_message_bytes

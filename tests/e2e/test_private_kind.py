@@ -41,7 +41,7 @@ def test_a_private_kind_says_its_epsilon_wherever_it_goes(
     words = "--statistics", statistics, "--out", package
     make.command("wg-server", "generate", *of_server, *words)
     data = read_sections(package.read_bytes())["manifest"]
-    manifest = canonical.decode(WeightsManifest, data, subject="manifest")
+    manifest = canonical.decode(WeightsManifest, data, input_name="manifest")
     privacy = {candidate.name: candidate.privacy.epsilon for candidate in manifest.candidates}
     assert privacy == {"kin": "4", "posterior": ""}
     make.command("wg-client", "apply", "--home", plant, package, good=(0, 6))

@@ -17,7 +17,7 @@ from tests.e2e.fleet_support import make_home, running
 
 from wg_client.fitting.linear_head import LinearHead
 from wg_common.nets.encoder.fit import fit_encoder
-from wg_common.nets.encoder.module import load_encoder, raw_features
+from wg_common.nets.encoder.module import compute_raw_features, load_encoder
 from wg_core.errors import ExitCode
 from wg_core.wire import protocol
 from wg_server.fleet.enrolment import create_join_token
@@ -88,13 +88,13 @@ def encoder(kind: str, public: Records) -> bytes:
     records, labels = public
     if kind == "texts":
         records = [np.array(text) for text in records]
-    raw = raw_features(records, modality=kind)
+    raw = compute_raw_features(records, modality=kind)
     return fit_encoder(raw, labels % 2, labels, modality=kind)
 
 
 def package(server: ServerHome, kind: str, labels: tuple[str, ...]) -> bytes:
     """A head that says nothing."""
-    dimension = load_encoder(server.encoder.read_bytes()).dimension
+    dimension = load_encoder(server.encoder_file.read_bytes()).dimension
     head = LinearHead(np.zeros((len(labels), dimension)), np.zeros(len(labels)))
     return head_package(server, head, labels, site="plant-a", kind=kind)
 
@@ -113,9 +113,9 @@ def test_simulate_says_what_init_and_apply_find(kind: str, tmp_path: Path, here:
         np.savez(data, x=x, y=y, classes=np.array(names))
     expected = here("simulate", "--data", data)["local"]["mean"]
     server = make_home(tmp_path / "server")
-    server.encoder.write_bytes(encoder(kind, public()))
+    server.encoder_file.write_bytes(encoder(kind, public()))
     with running(server), ServerStore.open(server) as store:
-        token = protocol.encode_token(create_join_token(server, store, "plant-a", 600.0))
+        token = protocol.encode_join_token(create_join_token(server, store, "plant-a", 600.0))
         (tmp_path / "token").write_text(token)
         words = ("--home", tmp_path / "plant")
         here("init", *words, "--data", data, "--join-file", tmp_path / "token")
@@ -135,9 +135,11 @@ def test_simulate_does_not_judge_by_features_that_say_nothing(
     monkeypatch.setattr(
         sentences,
         "embed_sentences",
-        lambda texts: np.ones((len(texts), sentences.WIDTH), np.float32),
+        lambda texts: np.ones((len(texts), sentences.VECTOR_LENGTH), np.float32),
     )
-    monkeypatch.setattr(ngrams, "text_vector", lambda text: np.ones(ngrams.WIDTH, np.float32))
+    monkeypatch.setattr(
+        ngrams, "text_vector", lambda text: np.ones(ngrams.VECTOR_LENGTH, np.float32)
+    )
     monkeypatch.setattr(E5Trunk, "is_available", lambda: False)
     data = tmp_path / "notes.csv"
     data.write_text("text,label\na leak,x\na hum,y\na spark,x\nworn,y\n")

@@ -31,7 +31,7 @@ from wg_server.store.sites import ServerStore
 from wg_server.zoo.build import build_zoo
 
 pytestmark = pytest.mark.slow
-KIND, STEPS, WINDOWS, VALUES = exchanger.UNIT.name, 150, 320, 40
+KIND, STEPS, WINDOWS, VALUES = exchanger.PROCESS_UNIT.name, 150, 320, 40
 CONNECTED, BY_FILE = ("north", "south"), "east"
 PLANTS = (*CONNECTED, BY_FILE)
 _GAP = 5 * WINDOW_SAMPLES + 7  # Row of a log that lacks a value
@@ -42,7 +42,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> ServerHome:
     """A server whose encoder reads heat exchangers, and whose generator makes sensors of them."""
     home = file_support.without_encoder(tmp_path_factory.mktemp("soft") / "server")
     plan = replace(ZOO, machine_steps=STEPS, machines=(KIND,))
-    build_zoo(home, plan, workers=1, progress=lambda *_: None, train_maps=train_reading_maps)
+    build_zoo(
+        home, plan, workers=1, progress=lambda *_: None, train_reading_maps=train_reading_maps
+    )
     version = file_support.trained(home, replace(TRAINING, machine_steps=STEPS))
     assert list(version.card["sheets"]["sensors"]) == [KIND]
     assert all(check["passed"] for check in version.card["sheets"]["checks"])
@@ -105,14 +107,14 @@ def plant_files(folder: Path, seed: int) -> PlantFiles:
     units.figures[:, -1] = 150  # Two weeks
     windows = simulator.simulate_windows(units, WINDOWS)
     return PlantFiles(
-        folder, units, windows.values[0].numpy(), windows.true_quantities[0, :, 0].numpy()
+        folder, units, windows.displayed_values[0].numpy(), windows.true_quantities[0, :, 0].numpy()
     )
 
 
 def enrolled(server: ServerHome, folder: Path, site: str, files: PlantFiles, run: Shell) -> None:
     """``wg-client init``: refused as the columns stand, and done as it says."""
     with ServerStore.open(server) as store:
-        token = protocol.encode_token(create_join_token(server, store, site, 600.0))
+        token = protocol.encode_join_token(create_join_token(server, store, site, 600.0))
     (folder / "token").write_text(token)
     words: list[object] = ["wg-client", "init", "--home", folder / "home"]
     words += ["--join-file", folder / "token", "--data", files.log, "--labels", "heat duty"]

@@ -43,7 +43,7 @@ class Collector(BaseHTTPRequestHandler):
 def test_a_collector_gets_traces_metrics_and_nothing_secret(tmp_path: Path, issuer: str) -> None:
     home, bodies = make_home(tmp_path / "server"), Collector.bodies
     oidc = {"issuer": issuer, "client_id": "console", "client_secret": "a-client-secret"}
-    home.oidc.write_text(json.dumps(oidc))
+    home.oidc_file.write_text(json.dumps(oidc))
     with ThreadingHTTPServer(("127.0.0.1", 0), Collector) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         exported = " ".join(re.findall(r"^\$ export (OTEL.*)$", PAGE.read_text("utf-8"), re.M))

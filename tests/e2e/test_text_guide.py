@@ -21,7 +21,7 @@ from wg_client.fitting.linear_head import fit_standardisation
 from wg_common.modalities.texts import Texts
 from wg_common.nets.encoder import sentences
 from wg_common.nets.encoder.fit import fit_encoder
-from wg_common.nets.encoder.module import load_encoder, raw_features
+from wg_common.nets.encoder.module import compute_raw_features, load_encoder
 from wg_core.errors import ExitCode
 from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
@@ -37,16 +37,16 @@ PAGE = Path(__file__).parents[2] / "docs" / "text-guide.md"
 
 def _encoder() -> bytes:
     records, labels = public(40)
-    raw = raw_features(records, modality="texts")
+    raw = compute_raw_features(records, modality="texts")
     return fit_encoder(raw, labels % 2, labels, modality="texts", dimension=8)
 
 
 def _package(server: ServerHome) -> bytes:
     """A head that was trained on many notes, as the server would send it."""
     records, labels = public(60)
-    features = load_encoder(server.encoder.read_bytes()).encode(records).astype(np.float64)
+    features = load_encoder(server.encoder_file.read_bytes()).encode(records).astype(np.float64)
     scale = fit_standardisation(features)
-    head = scale.unscaled_head(fit_lda(scale.apply(features), labels, len(LABELS), 0.5))
+    head = scale.to_unscaled_head(fit_lda(scale.apply(features), labels, len(LABELS), 0.5))
     return head_package(server, head, LABELS, site="pump-7", kind="texts")
 
 
@@ -57,7 +57,7 @@ def test_the_commands_of_the_page_run(
     monkeypatch.setattr(sentences, "embed_sentences", bag_of_words)
     monkeypatch.setenv("COLUMNS", "100")
     server = make_home(tmp_path / "server")
-    server.encoder.write_bytes(_encoder())
+    server.encoder_file.write_bytes(_encoder())
     monkeypatch.chdir(tmp_path)
     own = [row | {"author": f"a{number}"} for number, row in enumerate(rows(2, 8))]
     write(Path("notes.csv"), own)
@@ -66,7 +66,7 @@ def test_the_commands_of_the_page_run(
     said: dict[str, str] = {}
     with running(server), ServerStore.open(server) as store:
         Path("token").write_text(
-            protocol.encode_token(create_join_token(server, store, "pump-7", 600.0))
+            protocol.encode_join_token(create_join_token(server, store, "pump-7", 600.0))
         )
         for block in re.findall(r"```console\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL):
             for line in block.splitlines():
@@ -82,7 +82,7 @@ def test_the_commands_of_the_page_run(
     assert len(calls) == 1 + 9
     config = configuration.load(ClientHome(Path("plant")))
     assert config.data.unit_column == "author"
-    assert config.acceptance.standard_errors == Texts.standard_errors
+    assert config.acceptance.standard_errors == Texts.default_standard_errors
 
 
 def test_the_example_table_of_the_page_can_be_read(tmp_path: Path) -> None:

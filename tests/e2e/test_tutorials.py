@@ -144,7 +144,7 @@ def of_windows(scene: Scene, encoder: bytes) -> Step:
         number = len(list(scene.folder.glob("plant-logs-*")))
         place = scene.folder / f"windows-{number}"
         home = make_home(place)
-        atomic.write_bytes(home.encoder, encoder)
+        atomic.write_bytes(home.encoder_file, encoder)
         with running(home):
             said = scene.json("wg-server", "enroll", "--home", place, "plant-logs")
             Path("token").write_text(said["token"])
@@ -166,7 +166,7 @@ def on_the_budget_of_the_first(scene: Scene, encoder: bytes) -> Step:
 
     def step(words: Words) -> None:
         home = make_home(scene.folder / "second", name="second")
-        atomic.write_bytes(home.encoder, encoder)
+        atomic.write_bytes(home.encoder_file, encoder)
         with running(home):
             said = scene.json("wg-server", "enroll", "--home", home.root, "plant-a")
             Path("token").write_text(said["token"])

@@ -130,9 +130,9 @@ DTYPES = {"tensor(float)": torch.float32, "tensor(int32)": torch.int32}
 
 def by_onnx(home: ClientHome, predictor: Predictor, files: Sequence[Path], out: Path) -> list[str]:
     """Verdicts of the exported file."""
-    export_model(home, predictor.manifest, predictor.name, "onnx", out)
+    export_model(home, predictor.manifest, predictor.model_name, "onnx", out)
     session = onnxruntime.InferenceSession(str(out))
-    trunks = predictor.encoder.module.trunk, *predictor.encoder.further
+    trunks = predictor.encoder.module.trunk, *predictor.encoder.further_trunks
     said = []
     for file in files:
         data = load_records(file, predictor.manifest.labels, predictor.reading_config)
@@ -166,7 +166,7 @@ def by_service(predictor: Predictor, files: Sequence[Path]) -> list[str]:
 
 def by_watch(predictions: PredictionRun, files: Sequence[Path], out: Path) -> list[str]:
     """Verdicts that a watch appends."""
-    lines = predictions.watch_folder(files[0].parent, out, pause=0)
+    lines = predictions.watch_folder(files[0].parent, out, pause_seconds=0)
     for _ in files:
         next(lines)
     with out.open(encoding="utf-8-sig", newline="") as stream:
@@ -187,7 +187,7 @@ def test_four_ways_give_one_verdict_and_nothing_foreign_passes(
     predictor = Predictor.load(home, *adoption.model_in_use(home))
     assert by_service(predictor, files) == expected
     assert by_onnx(home, predictor, files, tmp_path / "model.onnx") == expected
-    predictions = PredictionRun(home, predictor.manifest, predictor.name)
+    predictions = PredictionRun(home, predictor.manifest, predictor.model_name)
     assert by_watch(predictions, files, tmp_path / "verdicts.csv") == expected
     foreign_verdicts = [said[name] for name, kind in truth.items() if kind == "foreign"]
     assert len(foreign_verdicts) == FOREIGN and "pass" not in foreign_verdicts

@@ -12,7 +12,7 @@ from wg_client.data.survey import load_dataset
 from wg_client.models import predict
 from wg_client.models.export import export_model
 from wg_client.models.manifest import KEPT_ALIAS
-from wg_client.selection.delivery import apply_and_adopt
+from wg_client.selection.delivery import apply_and_adopt_package
 from wg_core.site import config as configuration
 from wg_server.campaigns.airgap import generate_from_file
 from wg_server.generator.plan import GeneratorPlan
@@ -43,11 +43,11 @@ def test_windows_go_all_the_way_without_a_network(tmp_path: Path) -> None:
     made = generate_from_file(server, statistics, package)
     assert made.site == file_support.SITE
 
-    applied = apply_and_adopt(plant, package)
+    applied = apply_and_adopt_package(plant, package)
     assert applied.manifest.architecture == "window-head"
     assert applied.manifest.labels == labels == configuration.load(plant).data.labels
     data = load_dataset(data_file, labels, split=1)
-    features = predict.encode_records(plant, applied.manifest, data)
+    features = predict.compute_model_inputs(plant, applied.manifest, data)
     rows = predict.predict(plant, applied.manifest, KEPT_ALIAS, features, data.names)
     assert len(rows) == 4 * len(labels)
     right = np.mean([row.label == labels[y] for row, y in zip(rows, data.labels, strict=True)])

@@ -17,7 +17,7 @@ class GeneratorExchange:
     def prepare(self, world: World) -> None:
         home = ServerHome(world.disk / "server")
         create_home(home, ServerConfig(name="central", fleet_port=1, enrol_port=2, admin_port=3))
-        atomic.write_bytes(home.encoder, b"a public encoder")
+        atomic.write_bytes(home.encoder_file, b"a public encoder")
         for heads in (b"oldest", b"old"):
             install(home, heads * 5_000)
 
@@ -34,7 +34,7 @@ class GeneratorExchange:
         heads = version.heads_path.read_bytes()
         assert heads == b"new" * 5_000 or (given is None and heads == b"old" * 5_000)
         assert given in (None, version.id.encode())
-        before = versions.read_version(home, versions.read_installed(home).before)
+        before = versions.read_version(home, versions.read_installed_versions(home).before)
         before.verify_packages()
         self.act(world)
         assert len(versions.list_versions(home)) == 2

@@ -62,7 +62,7 @@ class RemoteSite(Site):
         self.memory = WitnessState(self._kept.read_bytes()) if self._kept.exists() else None
         line = super().call(request)
         assert self.memory is not None
-        self._kept.write_bytes(self.memory.checkpoint)
+        self._kept.write_bytes(self.memory.signed_checkpoint)
         return line
 
 
@@ -85,7 +85,10 @@ class LedgerAnswers:
     def check(self, world: World, given: bytes | None) -> None:
         site = RemoteSite(world)
         with site.open() as ledger:
-            charges, stored = ledger.read_spending("parts").charges, ledger.released_bytes("r1")
+            charges, stored = (
+                ledger.read_spending("parts").charge_count,
+                ledger.released_bytes("r1"),
+            )
         assert charges == 1 or (given is None and stored is None and charges == 0)
         released = self.act(world)
         assert given in (None, released) and stored in (None, released)
@@ -171,7 +174,10 @@ class PlantAnswers:
         home = ClientHome(world.disk / "plant")
         snapshots.load_current(home).verify_files()
         with Ledger.open(home.ledger) as ledger:
-            charges, stored = ledger.read_spending("line-1").charges, ledger.released_bytes(REQUEST)
+            charges, stored = (
+                ledger.read_spending("line-1").charge_count,
+                ledger.released_bytes(REQUEST),
+            )
         assert charges == 1 or (given is None and stored is None and charges == 0)
         answer = self.act(world)
         assert given in (None, answer) and self.act(world) == answer
@@ -206,8 +212,8 @@ class PlantAnswers:
                 ),
                 current_time=int(time.time()),
             )
-            kept.write_bytes(signed.state.checkpoint)
-            return signed.lines
+            kept.write_bytes(signed.new_state.signed_checkpoint)
+            return signed.cosignature_lines
 
         return cosign
 
@@ -242,8 +248,8 @@ class Deliveries:
             receipt = inbox.store_package(self._delivery(request), payload)
             given.append(receipt.request_id)
         first, second, _ = sorted(inbox.waiting_packages())
-        inbox.delete_applied(first)
-        inbox.reject(second)
+        inbox.delete_applied_package(first)
+        inbox.reject_package(second)
         return json.dumps(given).encode()
 
     def check(self, world: World, given: bytes | None) -> None:
@@ -290,7 +296,7 @@ class Installation:
     def _all_whole(self, home: ClientHome) -> None:
         for manifest in models.all_manifests(home):
             for entry in manifest.models:
-                assert models.load_tensors(home, manifest, entry.name)
+                assert models.load_model_tensors(home, manifest, entry.name)
 
     def _write(self, world: World, number: int) -> None:
         tensors = {
@@ -299,7 +305,7 @@ class Installation:
         home, manifest = ClientHome(world.disk), self._manifest(number, tensors)
         if models.read_manifest(home, manifest.package_id) is None:
             models.write_models(home, manifest, tensors)
-        adoption.record_arrival(home, manifest)
+        adoption.decide_adoption(home, manifest)
 
     def _manifest(self, number: int, tensors: Any) -> ModelsManifest:
         entries = tuple(
@@ -375,8 +381,8 @@ class ServerStoreFaults:
         ledger_key = signing.public_bytes(site.key).hex()
         request = empty_request(ledger_origin=ORIGIN, ledger_key=ledger_key)
         with ServerStore.open(home) as store, ledger:
-            store.invite("plant-a", "s", time.time() + 600)
-            store.enrol(
+            store.store_join_token("plant-a", "s", time.time() + 600)
+            store.enrol_site(
                 request,
                 "node",
                 "tls",
@@ -424,7 +430,7 @@ class ServerStoreFaults:
                 assert found == [given.decode()] and kept is not None
                 assert self._seen(store) == 6
             self._cosign(world, store)
-            assert self._seen(store) == 6 and store.fork_evidence() == []
+            assert self._seen(store) == 6 and store.list_fork_evidence() == []
             with store.engine.connect() as connection:
                 assert connection.execute(sa.text("pragma integrity_check")).scalar() == "ok"
         self.act(world)
@@ -443,7 +449,7 @@ class ServerStoreFaults:
             witness.cosign_extension(store.require_site("plant-a"), body)
 
     def _seen(self, store: ServerStore) -> int:
-        checkpoint = store.last_cosigned(ORIGIN)
+        checkpoint = store.last_cosigned_checkpoint(ORIGIN)
         assert checkpoint is not None
         return checkpoint_size(checkpoint)
 

@@ -25,8 +25,8 @@ from wg_server.store.sites import ServerStore
 def home(tmp_path: Path) -> ServerHome:
     found = ServerHome(tmp_path / "server")
     create_home(found, ServerConfig(name="central", fleet_port=1, enrol_port=2, admin_port=3))
-    found.encoder.parent.mkdir()
-    found.encoder.write_bytes(b"a public encoder")
+    found.encoder_file.parent.mkdir()
+    found.encoder_file.write_bytes(b"a public encoder")
     return found
 
 

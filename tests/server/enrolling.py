@@ -13,7 +13,10 @@ from wg_core.wire.protocol import EnrolmentRequest
 from wg_server.store.succession import LedgerBeginning
 
 UNSEEN = LedgerBeginning(
-    genesis="00" * 32, predecessor=None, replaced=None, cosign=lambda known: (b"0", 1, b"")
+    genesis_leaf_hash="00" * 32,
+    predecessor=None,
+    replaced_log=None,
+    decide_checkpoint=lambda known: (b"0", 1, b""),
 )
 """Leaves a memory that is no checkpoint."""
 
@@ -22,10 +25,10 @@ def beginning(ledger: Ledger) -> LedgerBeginning:
     """Of a real ledger, remembered at size 1."""
     first = ledger.first_entry_checkpoint()
     return LedgerBeginning(
-        genesis=merkle.leaf_hash(ledger.entry(0)).hex(),
+        genesis_leaf_hash=merkle.leaf_hash(ledger.entry_bytes(0)).hex(),
         predecessor=None,
-        replaced=None,
-        cosign=lambda known: (known or first, 1, b""),
+        replaced_log=None,
+        decide_checkpoint=lambda known: (known or first, 1, b""),
     )
 
 
@@ -51,7 +54,7 @@ def request_of(
             signing_key=public.signing_key,
             ledger_origin=ledger.origin,
             ledger_key=public.ledger_key,
-            genesis=ledger.entry(0).decode(),
+            genesis=ledger.entry_bytes(0).decode(),
             checkpoint=ledger.first_entry_checkpoint().decode(),
             replaced=replaced,
         )

@@ -30,7 +30,7 @@ def add_sites(store: ServerStore, names: Sequence[str], **changes: Any) -> None:
     """Enrol sites as ``site_named`` has them."""
     with store.engine.begin() as connection:
         rows = [asdict(site_named(name, **changes)) for name in names]
-        connection.execute(schema.site.insert(), rows)
+        connection.execute(schema.site_table.insert(), rows)
 
 
 def release_of(site: str, release_id: str, **changes: Any) -> StoredRelease:

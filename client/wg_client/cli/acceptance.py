@@ -14,7 +14,7 @@ from wg_common.language import Text, list_names, text
 from wg_core.errors import UsageError
 from wg_core.logs import escape_unprintable
 from wg_core.site.home import ClientHome
-from wg_core.snapshot import Duplicate
+from wg_core.snapshot import DuplicateRecord
 from wg_core.wire import canonical
 
 if TYPE_CHECKING:
@@ -43,18 +43,18 @@ def threshold(
     """
     from wg_client.data import plant as plants
     from wg_client.models import adoption
-    from wg_client.models.acceptance import evaluate_package
+    from wg_client.models.acceptance import evaluate_on_acceptance_set
     from wg_client.models.calls import VerdictRule
 
     manifest, name = chosen_model(home, None, None)
     if value is not None or missed_share is not None:
         if by is None:
             raise UsageError("--by: say who decides; a role will do")
-        adoption.set_threshold(home, value, missed_share=missed_share, by=by)
-    figures = evaluate_package(home, plants.open_plant_data(home), manifest)
-    in_force = adoption.read_history(home).latest_change.threshold
+        adoption.set_threshold(home, value, missed_share=missed_share, author=by)
+    figures = evaluate_on_acceptance_set(home, plants.open_plant_data(home), manifest)
+    in_force = adoption.read_adoption_history(home).latest_change.threshold
     passing = VerdictRule.load(home, manifest, name).pass_rule
-    curve = figures.scores[name].threshold_curve(points=11) if figures.scores else []
+    curve = figures.scores[name].threshold_curve(point_count=11) if figures.scores else []
     lines: list[str] = [text("threshold: {value:g}", value=in_force)]
     lines += [passing.guarantee_sentence] if passing.missed_share else []
     for judgement in curve:
@@ -67,7 +67,9 @@ def threshold(
             )
         )
     judgement_now = figures.counts_for_model(name)
-    lines += [NO_ACCEPTANCE_SET] if judgement_now is None else missing_record_lines(judgement_now)
+    lines += (
+        [NO_ACCEPTANCE_SET_MESSAGE] if judgement_now is None else needed_record_lines(judgement_now)
+    )
     document = {
         "package": manifest.package_id,
         "model": name,
@@ -78,7 +80,7 @@ def threshold(
     print_result(document, lines, as_json)
 
 
-NO_ACCEPTANCE_SET = text(
+NO_ACCEPTANCE_SET_MESSAGE = text(
     "false accepts and false rejects are not known: there is no acceptance set. 299 good and 299"
     " defective records, none called wrong, would show at most 1 % of each; name their folder in"
     " client.yaml (data.acceptance), and freeze"
@@ -101,7 +103,7 @@ def acceptance_lines(results: AcceptanceResults) -> Iterator[str]:
     """Yield a line of text per model: its errors on the acceptance set at its threshold."""
     kept_scores = results.counts_for_model(results.kept_model)
     if kept_scores is None:
-        yield NO_ACCEPTANCE_SET
+        yield NO_ACCEPTANCE_SET_MESSAGE
         return
     yield text("on the acceptance set, with 95 % bounds:")
     for name, judgement in results.counts_by_model.items():
@@ -115,10 +117,10 @@ def acceptance_lines(results: AcceptanceResults) -> Iterator[str]:
             wrong=error_count_text(judgement.wrong_labels),
         )
     yield from near_duplicate_lines(results.near_duplicates)
-    yield from missing_record_lines(kept_scores)
+    yield from needed_record_lines(kept_scores)
 
 
-def near_duplicate_lines(duplicates: Sequence[Duplicate]) -> Iterator[str]:
+def near_duplicate_lines(duplicates: Sequence[DuplicateRecord]) -> Iterator[str]:
     """Yield a warning of acceptance records that are nearly the same as training records."""
     if duplicates:
         yield text(
@@ -134,7 +136,7 @@ def near_duplicate_lines(duplicates: Sequence[Duplicate]) -> Iterator[str]:
         )
 
 
-def missing_record_lines(counts: ThresholdCounts) -> Iterator[str]:
+def needed_record_lines(counts: ThresholdCounts) -> Iterator[str]:
     """Yield lines on how many more records could show that error rates are at most 1 %."""
     if counts.false_accepts is None or counts.false_rejects is None:
         yield text('it is not known which labels are good: name them in client.yaml ("data.good")')

@@ -69,8 +69,8 @@ def use(
         raise errors.ConfigError(
             f"{home.models}: no model is in shadow; see 'wg-client models show'"
         )
-    _print_change(
-        home.root, adoption.put_in_use(home, *model, by, accept_few_sites=accept_few), as_json
+    _print_adoption_change(
+        home.root, adoption.put_model_in_use(home, *model, by, accept_few_sites=accept_few), as_json
     )
 
 
@@ -88,10 +88,10 @@ def shadow(home: ClientHome, package: str, name: str, by: str, as_json: bool) ->
     from wg_client.models import adoption
 
     manifest, name = chosen_model(home, package, name)
-    _print_change(home.root, adoption.set_shadow(home, manifest, name, by), as_json)
+    _print_adoption_change(home.root, adoption.set_shadow_model(home, manifest, name, by), as_json)
 
 
-def change_lines(changes: Iterable[AdoptionChange]) -> Iterator[str]:
+def adoption_change_lines(changes: Iterable[AdoptionChange]) -> Iterator[str]:
     """Yield lines for every change of the model in use: time, kind, model, person, reason."""
     for change in changes:
         yield f"{_format_time(change.when)}  {change.what:11} {change.subject or '-'}"
@@ -104,8 +104,8 @@ def next_adoption_step(home: ClientHome, manifest: ModelsManifest) -> str:
     """Return a line that names the command to run after a package was applied."""
     from wg_client.models import adoption
 
-    shadow = adoption.read_history(home).latest_change.shadow
-    if shadow is None or shadow.package_id != manifest.package_id or manifest.keeps_delivered:
+    shadow = adoption.read_adoption_history(home).latest_change.shadow
+    if shadow is None or shadow.package_id != manifest.package_id or manifest.keeps_delivered_model:
         return next_step("wg-client predict --home {home} NEW_RECORDS", home=home.root)
     return next_step("wg-client models use --home {home} --shadow --by NAME", home=home.root)
 
@@ -127,7 +127,7 @@ def chosen_model(
     return adoption.find_model(home, package, name)
 
 
-def _print_change(root: Path, change: AdoptionChange, as_json: bool) -> None:
+def _print_adoption_change(root: Path, change: AdoptionChange, as_json: bool) -> None:
     none = text("none")
     lines: list[str] = [
         text("in use: {model}", model=none if change.in_use is None else str(change.in_use)),
@@ -138,8 +138,10 @@ def _print_change(root: Path, change: AdoptionChange, as_json: bool) -> None:
     print_result(canonical.to_builtins(change), lines, as_json)
 
 
-def _format_time(seconds: int) -> str:
-    return time.strftime("%Y-%m-%d %H:%MZ", time.gmtime(seconds)) if seconds else "before         "
+def _format_time(unix_time: int) -> str:
+    return (
+        time.strftime("%Y-%m-%d %H:%MZ", time.gmtime(unix_time)) if unix_time else "before         "
+    )
 
 
 COMMANDS = (use, shadow)  # Commands of the group `models`

@@ -12,13 +12,17 @@ from pathlib import Path
 
 import click
 
-from wg_client.cli.models import applied_document, applied_lines, describe_kept_sensor
+from wg_client.cli.models import (
+    applied_model_document,
+    applied_model_lines,
+    kept_sensor_document_and_lines,
+)
 from wg_client.languages import load_plant_language
 from wg_common import cli, language
 from wg_common.language import text
 from wg_core import logs
 from wg_core.errors import InternalError, StorageError, WgError
-from wg_core.fleet.applier import DISK_ERRORS
+from wg_core.fleet.applier import DISK_ERROR_NUMBERS
 from wg_core.fleet.applying import ApplyResult
 from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
@@ -31,19 +35,19 @@ log = logging.getLogger(__name__)
 @click.argument("home", type=click.Path(path_type=Path))
 @click.argument("package", type=click.Path(path_type=Path))
 @cli.log_option
-def applying(home: Path, package: Path, log_format: str) -> None:
+def apply_in_process(home: Path, package: Path, log_format: str) -> None:
     """Apply PACKAGE at HOME, and answer with one record."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)  # applying a package is not interrupted
     answer = os.dup(1)
     os.dup2(2, 1)
-    threading.Thread(target=_exit_with_node, daemon=True).start()
+    threading.Thread(target=_exit_when_node_ends, daemon=True).start()
     try:
         reply = _apply_package(ClientHome(home), package, log_format)
     except WgError as error:
         reply = ApplyResult(code=error.code, message=str(error))
     except OSError as error:
-        kind = StorageError if error.errno in DISK_ERRORS else InternalError
+        kind = StorageError if error.errno in DISK_ERROR_NUMBERS else InternalError
         reply = ApplyResult(
             code=kind.code, message=f"{package}: cannot be applied: {error.strerror}"
         )
@@ -62,14 +66,14 @@ def _apply_package(home: ClientHome, package: Path, log_format: str) -> ApplyRes
     speak = language.current_language()
     if isinstance(kept_model, SensorPackage):
         log_line = f"soft sensor kept; next: wg-client soft-sensor --home {home.root}"
-        document, sentences = describe_kept_sensor(home, kept_model)
+        document, sentences = kept_sensor_document_and_lines(home, kept_model)
     else:
         kept_name = kept_model.manifest.kept
         command = f"wg-client models show --home {home.root}"
         log_line = f"kept {kept_name}; report: {home.report}; next: {command}"
-        document = applied_document(home, kept_model)
+        document = applied_model_document(home, kept_model)
         first_line = text("kept {model}", model=kept_name)
-        sentences = [first_line, *applied_lines(home, kept_model)]
+        sentences = [first_line, *applied_model_lines(home, kept_model)]
     return ApplyResult(
         document=json.dumps(document, indent=2, sort_keys=True),
         lines=tuple(logs.escape_unprintable(speak(line), "\n\t") for line in sentences),
@@ -77,7 +81,7 @@ def _apply_package(home: ClientHome, package: Path, log_format: str) -> ApplyRes
     )
 
 
-def _exit_with_node() -> None:
+def _exit_when_node_ends() -> None:
     """End this process when the node ends, which closes standard input."""
     while os.read(0, 1):  # not sys.stdin, whose lock would be held at exit
         pass
@@ -85,4 +89,4 @@ def _exit_with_node() -> None:
 
 
 if __name__ == "__main__":
-    cli.run_program(applying, extra="client", load_language=load_plant_language)
+    cli.run_program(apply_in_process, package_extra="client", load_language=load_plant_language)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     )
 
 
-_REFUSING_PARTS = {"policy": text("policy"), "budget": text("budget")}
+_REFUSER_TITLES = {"policy": text("policy"), "budget": text("budget")}
 
 
 @click.command()
@@ -91,7 +91,7 @@ def _preview_lines(preview: ReleasePreview, home: ClientHome) -> Iterator[str]:
             noise=preview.mean.noise_length,
         )
     yield from (*_public_data_lines(preview), *_cost_lines(leaves.unit, cost))
-    yield from _decision_lines(home)
+    yield from _decider_lines(home)
     yield text("nothing was sent, nothing was charged")
     for hint in preview.hints:
         yield text("hint: {hint}", hint=hint)
@@ -185,7 +185,7 @@ def _snapshot_lines(snapshot: SnapshotSummary) -> Iterator[str]:
     )
 
 
-def _decision_lines(home: ClientHome) -> Iterator[str]:
+def _decider_lines(home: ClientHome) -> Iterator[str]:
     from wg_core.site import config
 
     yield text("who decides:")
@@ -198,8 +198,8 @@ def _decision_lines(home: ClientHome) -> Iterator[str]:
         )
 
 
-def _cost_lines(unit: str, cost: ReleaseCost) -> Iterator[str]:
-    unit_name = text("record") if unit == RECORD_UNIT else unit
+def _cost_lines(privacy_unit: str, cost: ReleaseCost) -> Iterator[str]:
+    unit_name = text("record") if privacy_unit == RECORD_UNIT else privacy_unit
     yield text("what it would cost, for one {unit} added or removed:", unit=unit_name)
     yield text(
         "    alone    epsilon {epsilon:.4g} at delta {delta}",
@@ -214,7 +214,7 @@ def _cost_lines(unit: str, cost: ReleaseCost) -> Iterator[str]:
     )
     yield text(
         "    {verdict}; {count} such releases still fit under the cap",
-        verdict=text("refused by {by}", by=_REFUSING_PARTS[cost.refused_by])
+        verdict=text("refused by {by}", by=_REFUSER_TITLES[cost.refused_by])
         if cost.refused_by
         else text("allowed"),
         count=cost.releases_left,

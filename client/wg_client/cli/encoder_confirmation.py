@@ -14,7 +14,7 @@ from wg_core.errors import RefusedError
 if TYPE_CHECKING:
     from wg_common.nets.encoder.package import EncoderDescription
 
-_NOT_STORED = text(
+_NOT_STORED_MESSAGE = text(
     "the encoder was not confirmed, and was not stored. When you have checked its "
     "hash, run this command again; the join token stays valid for this home until "
     "it expires"
@@ -27,15 +27,17 @@ encoder_option = click.option(
 )
 
 
-def is_interactive(encoder: str | None, as_json: bool) -> bool:
+def is_interactive(encoder_hash: str | None, as_json: bool) -> bool:
     """Return True if the owner can be asked, and has not named the encoder by an option."""
-    return encoder is None and not as_json and sys.stdin.isatty()
+    return encoder_hash is None and not as_json and sys.stdin.isatty()
 
 
-def confirm_encoder(description: EncoderDescription, refusal: Text = _NOT_STORED) -> None:
+def confirm_encoder(
+    description: EncoderDescription, refusal_message: Text = _NOT_STORED_MESSAGE
+) -> None:
     """Show an encoder, and ask the owner to confirm it; errors as for ``confirm_hash``."""
-    print_line(text("encoder {encoder}", encoder=description.encoder))
-    sources = ", ".join(description.sources) or text("nothing")
+    print_line(text("encoder {encoder}", encoder=description.encoder_id))
+    sources = ", ".join(description.source_names) or text("nothing")
     print_line(
         text(
             "for {modality}; built on {trunks}; fitted, by its own statement, on {sources}",
@@ -44,15 +46,15 @@ def confirm_encoder(description: EncoderDescription, refusal: Text = _NOT_STORED
             sources=sources,
         )
     )
-    confirm_hash(refusal)
+    confirm_encoder_hash(refusal_message)
 
 
-def confirm_hash(refusal: Text = _NOT_STORED) -> None:
+def confirm_encoder_hash(refusal_message: Text = _NOT_STORED_MESSAGE) -> None:
     """Ask the owner to confirm the hash that was shown.
 
     Raises:
-        RefusedError: The owner does not confirm it; ``refusal`` is the message.
+        RefusedError: The owner does not confirm it; ``refusal_message`` is the message.
     """
     question = text("Is this the hash that you received from the server's operator?")
     if not click.confirm(current_language()(question), default=False):
-        raise RefusedError(refusal)
+        raise RefusedError(refusal_message)

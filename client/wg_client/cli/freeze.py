@@ -25,7 +25,7 @@ from wg_common.language import Text, current_language, english_text, list_names,
 from wg_core import errors
 from wg_core.logs import escape_unprintable
 from wg_core.site.home import ClientHome
-from wg_core.snapshot import Duplicate, Problem
+from wg_core.snapshot import DuplicateRecord, UnusableItem
 from wg_core.wire import canonical
 
 if TYPE_CHECKING:
@@ -33,15 +33,17 @@ if TYPE_CHECKING:
     from wg_client.data.inspection import Inspection
     from wg_core.release.freeze import FreezeResult
 
-UNUSABLE_LINE = template("  cannot be used: {name}: {why}")
-_LEFT_OUT = template("  left out: {name}: {why}")
-_COUNTS_ONCE = template("  counts once: {name}: the same content as {why}")
-_ZERO_FEATURES = template("  zeros for features: {name}")
+UNUSABLE_RECORD_TEMPLATE = template("  cannot be used: {name}: {why}")
+_LEFT_OUT_TEMPLATE = template("  left out: {name}: {why}")
+_DUPLICATE_TEMPLATE = template("  counts once: {name}: the same content as {why}")
+_ZERO_FEATURES_TEMPLATE = template("  zeros for features: {name}")
 FREEZING_TITLE = text("freezing, %")
-_ITEMS_SHOWN = 50  # Most listed names of one kind
-_UNGROUPED = 10  # Most listed names of one kind before those with one reason share a line
-_CLASSES_SHOWN = 20
-_STAGES = {
+_MOST_LISTED_ITEMS = 50  # Most listed names of one kind
+_MOST_UNGROUPED_ITEMS = (
+    10  # Most listed names of one kind before those with one reason share a line
+)
+_MOST_LISTED_CLASSES = 20
+_STAGE_TEMPLATES = {
     "read": template("{done} of {total} records read"),
     "encoded": template("{done} of {total} records encoded"),
     "judged": template("training on {total} labels alone, in cross-validation"),
@@ -68,8 +70,8 @@ def freeze(home: ClientHome, set_aside: bool, allow_empty: bool, as_json: bool) 
         from wg_client.release.home_freeze import freeze_data, inspect_home_data
 
         load = plants.caching_encoder_loader()
-        inspection = inspect_home_data(home, load_encoder=load, stage=stage)
-    if exit_code := print_refusal(inspection, set_aside, allow_empty, source, as_json):
+        inspection = inspect_home_data(home, load_encoder=load, on_progress=stage)
+    if exit_code := print_freeze_refusal(inspection, set_aside, allow_empty, source, as_json):
         return exit_code
     with freezing_progress() as stage:
         frozen = freeze_data(
@@ -78,15 +80,15 @@ def freeze(home: ClientHome, set_aside: bool, allow_empty: bool, as_json: bool) 
             load_encoder=load,
             set_aside=set_aside,
             allow_empty=allow_empty,
-            stage=stage,
+            on_progress=stage,
         )
     command = "wg-client {name} --home {home}"
     name = "models fit" if config.pin is None else "check"
     next_line = next_step(command, name=name, home=home.root)
-    document = {"frozen": True, **freeze_document(frozen), "read": reading_document(inspection)}
+    document = {"frozen": True, **freeze_document(frozen), "read": inspection_document(inspection)}
     print_result(
         document | {"hints": list(inspection.hints)},
-        [reading_line(inspection), *frozen_lines(frozen), next_line],
+        [inspection_line(inspection), *freeze_result_lines(frozen), next_line],
         as_json,
     )
     return errors.ExitCode.OK
@@ -116,20 +118,20 @@ def freezing_progress(
                 bar = stack.enter_context(cli.show_progress(title, 100))
             finished_share = share * stages.index(stage)
             last = count == total and stage == stages[-1]
-            message = text(_STAGES[stage], done=count, total=total)
+            message = text(_STAGE_TEMPLATES[stage], done=count, total=total)
             bar.update(100 if last else finished_share + share * count // max(total, 1), message)
 
         yield show
 
 
-def print_refusal(
-    inspection: Inspection, set_aside: bool, allow_empty: bool, source: Path, as_json: bool
+def print_freeze_refusal(
+    inspection: Inspection, set_aside: bool, allow_empty: bool, data_path: Path, as_json: bool
 ) -> int:
     """Print all reasons why a data set cannot be frozen; return the exit code, 0 if it can be."""
     from wg_client.release.home_freeze import freeze_refusal
 
     refusal = freeze_refusal(
-        inspection, set_aside=set_aside, allow_empty=allow_empty, source=source
+        inspection, set_aside=set_aside, allow_empty=allow_empty, source=data_path
     )
     for hint in inspection.hints:
         print_progress(text("hint: {hint}", hint=hint))
@@ -144,15 +146,15 @@ def print_refusal(
                     "message": str(refusal),
                     "exit_code": refusal.exit_code,
                 },
-                "read": reading_document(inspection),
+                "read": inspection_document(inspection),
                 "problems": canonical.to_builtins(inspection.problems),
                 "duplicates": canonical.to_builtins(inspection.duplicates),
                 "hints": list(inspection.hints),
             }
         )
     else:
-        print_line(reading_line(inspection))
-        for line in list_some_items(UNUSABLE_LINE, inspection.problems):
+        print_line(inspection_line(inspection))
+        for line in abridged_item_lines(UNUSABLE_RECORD_TEMPLATE, inspection.problems):
             print_line(line)
     print_progress(
         text(
@@ -163,7 +165,7 @@ def print_refusal(
     return refusal.exit_code
 
 
-def reading_document(inspection: Inspection) -> dict[str, Any]:
+def inspection_document(inspection: Inspection) -> dict[str, Any]:
     """Build the JSON document on a data set's layout and its usable records."""
     data = inspection.data
     counts = {name: int((data.labels == at).sum()) for at, name in enumerate(data.label_names)}
@@ -176,14 +178,14 @@ def reading_document(inspection: Inspection) -> dict[str, Any]:
     }
 
 
-def reading_line(inspection: Inspection) -> Text:
+def inspection_line(inspection: Inspection) -> Text:
     """Describe a data set's layout and its usable records as a line of text."""
-    document = reading_document(inspection)
+    document = inspection_document(inspection)
     counts: list[str] = [
         f"{escape_unprintable(name)} {count}" for name, count in document["classes"].items()
     ]
-    if (omitted := len(counts) - _CLASSES_SHOWN) > 0:
-        counts = counts[:_CLASSES_SHOWN]
+    if (omitted := len(counts) - _MOST_LISTED_CLASSES) > 0:
+        counts = counts[:_MOST_LISTED_CLASSES]
         counts.append(text("{count} more classes", count=omitted))
     if document["unlabelled"]:
         counts.append(text("without a label {count}", count=document["unlabelled"]))
@@ -205,30 +207,30 @@ def freeze_document(result: FreezeResult) -> dict[str, Any]:
         "records": result.records,
         "set_aside": canonical.to_builtins(result.listing.set_aside),
         "duplicates": canonical.to_builtins(result.listing.duplicates),
-        "acceptance": acceptance_counts(result),
+        "acceptance": acceptance_counts_by_label(result),
         "near_duplicates": canonical.to_builtins(_near_duplicates(result)),
-        "encoder_failures": list(_encoder_failures(result)),
+        "encoder_failures": list(_encoder_failure_names(result)),
         "machine": manifest.machine is not UNSET,
         "unread_machine": result.unread_machine_reason,
     }
 
 
-def _encoder_failures(frozen: FreezeResult) -> tuple[str, ...]:
-    from wg_client.release.home_freeze import encoder_failures
+def _encoder_failure_names(result: FreezeResult) -> tuple[str, ...]:
+    from wg_client.release.home_freeze import encoder_failure_names
 
-    return encoder_failures(frozen.snapshot)
+    return encoder_failure_names(result.snapshot)
 
 
-def encoder_failure_line(count: int) -> str:
+def encoder_failure_line(record_count: int) -> str:
     """Return a sentence on how many records the encoder failed on; only the plant reads it."""
     return text(
         "the encoder failed on {count} records, whose features are set to zero; nobody "
         "outside learns this. If there are many, ask the operator for another encoder",
-        count=count,
+        count=record_count,
     )
 
 
-def acceptance_counts(result: FreezeResult) -> dict[str, int]:
+def acceptance_counts_by_label(result: FreezeResult) -> dict[str, int]:
     """Return the records of the acceptance set by label; empty if there is no set."""
     acceptance, labels = _acceptance_set(result), result.snapshot.manifest.schema.labels
     if acceptance is None:
@@ -237,7 +239,7 @@ def acceptance_counts(result: FreezeResult) -> dict[str, int]:
     return {name: int((counted_labels == at).sum()) for at, name in enumerate(labels)}
 
 
-def _near_duplicates(result: FreezeResult) -> tuple[Duplicate, ...]:
+def _near_duplicates(result: FreezeResult) -> tuple[DuplicateRecord, ...]:
     acceptance = _acceptance_set(result)
     return () if acceptance is None else acceptance.listing.duplicates
 
@@ -249,14 +251,18 @@ def _acceptance_set(result: FreezeResult) -> AcceptanceSet | None:
     return decode_acceptance_set(data, str(folder)) if data else None
 
 
-def frozen_lines(result: FreezeResult) -> list[str]:
+def freeze_result_lines(result: FreezeResult) -> list[str]:
     """Describe a snapshot, and the records that are not in it, as lines of text."""
     listing, manifest = result.listing, result.snapshot.manifest
-    failures = _encoder_failures(result)
+    failures = _encoder_failure_names(result)
     return [
-        *list_some_items(_LEFT_OUT, listing.set_aside),
-        *list_some_items(_COUNTS_ONCE, listing.duplicates),
-        *([*_name_lines(failures), encoder_failure_line(len(failures))] if failures else []),
+        *abridged_item_lines(_LEFT_OUT_TEMPLATE, listing.set_aside),
+        *abridged_item_lines(_DUPLICATE_TEMPLATE, listing.duplicates),
+        *(
+            [*_encoder_failure_lines(failures), encoder_failure_line(len(failures))]
+            if failures
+            else []
+        ),
         text(
             "{path}: version {number} of data set {dataset}, {records} records, {left_out} left"
             " out, {duplicates} duplicates",
@@ -276,67 +282,68 @@ def frozen_lines(result: FreezeResult) -> list[str]:
                     ),
                 )
             ]
-            if (counts := acceptance_counts(result))
+            if (counts := acceptance_counts_by_label(result))
             else []
         ),
         *near_duplicate_lines(_near_duplicates(result)),
-        *_machine_lines(result),
+        *_machine_statistics_lines(result),
     ]
 
 
-def _machine_lines(frozen: FreezeResult) -> Iterator[str]:
+def _machine_statistics_lines(result: FreezeResult) -> Iterator[str]:
     """Yield a line that machine statistics can be released, or why not; none without a sheet."""
-    if frozen.snapshot.manifest.machine is not UNSET:
+    if result.snapshot.manifest.machine is not UNSET:
         yield text("machine statistics: of the machine that the data sheet states")
-    elif frozen.unread_machine_reason:
-        reason = current_language().translate_error(frozen.unread_machine_reason)
+    elif result.unread_machine_reason:
+        reason = current_language().translate_error(result.unread_machine_reason)
         yield text("no machine statistics: {reason}", reason=escape_unprintable(reason))
 
 
-def list_some_items(line_template: str, items: tuple[Any, ...]) -> list[str]:
+def abridged_item_lines(line_template: str, items: tuple[Any, ...]) -> list[str]:
     """Return a line of text for each of the first items, with the item's name and a reason.
 
     If there are many items, those with the same reason share a line.
     """
-    if line_template != _COUNTS_ONCE and len(items) > _UNGROUPED:
+    if line_template != _DUPLICATE_TEMPLATE and len(items) > _MOST_UNGROUPED_ITEMS:
         by_reason: dict[str, list[Any]] = {}
         for item in items:
             by_reason.setdefault(item.reason, []).append(item)
         items = tuple(
-            Problem(
+            UnusableItem(
                 name=f"{group[0].name} (+{len(group) - 1})" if group[1:] else group[0].name,
                 reason=reason,
             )
             for reason, group in by_reason.items()
         )
-    return _limit_lines(
+    return _add_omission_line(
         [
             text(
                 line_template,
                 name=escape_unprintable(entry.name),
                 why=escape_unprintable(
                     entry.same_as
-                    if line_template == _COUNTS_ONCE
+                    if line_template == _DUPLICATE_TEMPLATE
                     else current_language().translate_error(entry.reason)
                 ),
             )
-            for entry in items[:_ITEMS_SHOWN]
+            for entry in items[:_MOST_LISTED_ITEMS]
         ],
         len(items),
     )
 
 
-def _name_lines(failures: tuple[str, ...]) -> list[str]:
+def _encoder_failure_lines(record_names: tuple[str, ...]) -> list[str]:
     lines = [
-        text(_ZERO_FEATURES, name=escape_unprintable(name)) for name in failures[:_ITEMS_SHOWN]
+        text(_ZERO_FEATURES_TEMPLATE, name=escape_unprintable(name))
+        for name in record_names[:_MOST_LISTED_ITEMS]
     ]
-    return _limit_lines(lines, len(failures))
+    return _add_omission_line(lines, len(record_names))
 
 
-def _limit_lines(lines: Sequence[str], count: int) -> list[str]:
-    """Return the lines, followed by one on the number of omitted ones if ``count`` is larger."""
-    omission = text("  {count} more; --json names all", count=count - len(lines))
-    return [*lines, omission] if count > len(lines) else [*lines]
+def _add_omission_line(lines: Sequence[str], total: int) -> list[str]:
+    """Return the lines, followed by one on the number of omitted ones if ``total`` is larger."""
+    omission = text("  {count} more; --json names all", count=total - len(lines))
+    return [*lines, omission] if total > len(lines) else [*lines]
 
 
 COMMANDS = (freeze,)

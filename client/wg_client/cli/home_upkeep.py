@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from wg_client.cli.options import KIND_TITLES, home_option
+from wg_client.cli.options import STATISTICS_KIND_TITLES, home_option
 from wg_common.backup.options import decryption_options, encryption_options
 from wg_common.cli import json_option, print_result, show_spinner
 from wg_common.language import text
@@ -84,7 +84,7 @@ def restore(
 
     with show_spinner(text("reading the backup, and asking the server")):
         restoration, size = backups.restore_home(
-            path, home, key, checkpoint=checkpoint, give_up_ledger=give_up_ledger
+            path, home, key, note_path=checkpoint, give_up_ledger=give_up_ledger
         )
     document = {**canonical.to_builtins(restoration), "ledger_entries": size}
     if give_up_ledger:
@@ -116,7 +116,7 @@ def status(home: ClientHome, probe: bool, as_json: bool) -> int:
     from wg_client.operation import status as looking
 
     if probe:
-        good, word = looking.connection_state(home)
+        good, word = looking.connection_and_contact(home)
         state = word.state if word else "never connected"
         reason = f": {word.reason}" if word and word.reason else ""
         print_result({"connected": good, "state": state}, [f"{state}{reason}"], as_json)
@@ -211,7 +211,7 @@ def _release_lines(budget: BudgetStatus) -> Iterator[str]:
         yield text(
             "  {when}  {request}  {of}, epsilon {epsilon}, {after} composed, {size}, to"
             " {recipient}: {purpose}",
-            of=KIND_TITLES[row.statistics],
+            of=STATISTICS_KIND_TITLES[row.statistics],
             when=_format_time(row.time),
             request=row.request_id[:12],
             epsilon=row.epsilon,
@@ -222,8 +222,8 @@ def _release_lines(budget: BudgetStatus) -> Iterator[str]:
         )
 
 
-def _format_time(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%MZ")
+def _format_time(unix_time: float) -> str:
+    return datetime.fromtimestamp(unix_time, UTC).strftime("%Y-%m-%d %H:%MZ")
 
 
 COMMANDS = (status, backup, restore)

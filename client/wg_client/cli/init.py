@@ -10,20 +10,20 @@ import click
 from wg_client.cli import options
 from wg_client.cli.encoder_confirmation import (
     confirm_encoder,
-    confirm_hash,
+    confirm_encoder_hash,
     encoder_option,
     is_interactive,
 )
 from wg_client.cli.freeze import (
     FREEZING_TITLE,
     freeze_document,
+    freeze_result_lines,
     freezing_progress,
-    frozen_lines,
-    print_refusal,
-    reading_document,
-    reading_line,
+    inspection_document,
+    inspection_line,
+    print_freeze_refusal,
 )
-from wg_client.cli.models import fit_local_only_model
+from wg_client.cli.models import fit_and_describe_local_only
 from wg_client.cli.reading_options import ReadingOptions, build_reading_config, reading_options
 from wg_common import cli
 from wg_common.cli import json_option, next_step, print_line, print_progress, print_result
@@ -50,8 +50,8 @@ class _InitOptions(ReadingOptions):
     acceptance: str | None
 
 
-_DEFAULT = PrivacyConfig()
-_CONFIRMED = {
+_DEFAULT_PRIVACY = PrivacyConfig()
+_CONFIRMATION_PHRASES = {
     "option": text("as --encoder names it"),
     "answer": text("as you confirmed it"),
     "token": text("as in the join token; nobody has confirmed it. Compare it with the operator's"),
@@ -62,7 +62,7 @@ _CONFIRMED = {
 
 @click.command()
 @options.home_option
-@options.token_options
+@options.optional_join_token_options
 @click.option(
     "--replace",
     is_flag=True,
@@ -93,12 +93,12 @@ _CONFIRMED = {
 @click.option(
     "--cap-epsilon",
     help="Cap on what all releases of this data set cost together. Default: "
-    f"{_DEFAULT.cap_epsilon}, or that of --budget-of.",
+    f"{_DEFAULT_PRIVACY.cap_epsilon}, or that of --budget-of.",
 )
 @click.option(
     "--max-epsilon",
     help="Largest epsilon of one request. Default: "
-    f"{_DEFAULT.max_request_epsilon}, or the cap if that is smaller.",
+    f"{_DEFAULT_PRIVACY.max_request_epsilon}, or the cap if that is smaller.",
 )
 @options.set_aside_option
 @options.allow_empty_option
@@ -117,7 +117,7 @@ def init(  # long: a parameter for each option
     set_aside: bool,
     allow_empty: bool,
     as_json: bool,
-    **words: Unpack[_InitOptions],
+    **further_options: Unpack[_InitOptions],
 ) -> int:
     """Make keys on site, enrol with the server, write client.yaml, and freeze the data set.
 
@@ -130,7 +130,7 @@ def init(  # long: a parameter for each option
     """
     if replace:
         if token is None:
-            raise errors.UsageError(options.JOIN_REQUIRED)
+            raise errors.UsageError(options.JOIN_REQUIRED_MESSAGE)
         if budget_of is not None:
             raise errors.UsageError("--budget-of: for a new home; a budget cannot be moved")
         if data is not None:
@@ -143,7 +143,7 @@ def init(  # long: a parameter for each option
         raise errors.UsageError("--data: needed, unless --replace enrols a home again")
     with cli.show_spinner(FREEZING_TITLE):
         from wg_client.fleet.initialise import (
-            DataChoice,
+            DataSetChoice,
             check_not_initialised,
             check_token,
             initialise,
@@ -151,34 +151,36 @@ def init(  # long: a parameter for each option
         )
 
     check_not_initialised(home)
-    reading = build_reading_config(data, unit_column, words)
+    reading = build_reading_config(data, unit_column, further_options)
     if unit_column is None:
         unit_column = _ask_recording_unit(
             data, reading, interactive=is_interactive(encoder, as_json)
         )
     if allow_empty and labels is None:
         raise errors.UsageError("--allow-empty: needs --labels")
-    choice = DataChoice(
+    choice = DataSetChoice(
         path=data,
         labels=None if labels is None else options.split_at_commas(labels),
         unit_column=unit_column,
-        name=name,
+        dataset_name=name,
         set_aside=set_aside,
         allow_empty=allow_empty,
         budget_home=budget_of,
         reading=reading,
         data_sheet=None if data_sheet is None else read_data_sheet(data_sheet),
-        acceptance=_acceptance_setting(words["acceptance"]),
+        acceptance=_parse_acceptance_option(further_options["acceptance"]),
     )
-    policy = _privacy_policy(budget_of, words["cap_epsilon"], words["max_epsilon"])
+    policy = _build_privacy_config(
+        budget_of, further_options["cap_epsilon"], further_options["max_epsilon"]
+    )
     if token is not None:
         check_token(token, encoder)
     with freezing_progress() as stage:
         scan = inspect_data(choice, stage)
-    if exit_code := print_refusal(scan, set_aside, allow_empty, data, as_json):
+    if exit_code := print_freeze_refusal(scan, set_aside, allow_empty, data, as_json):
         return exit_code
     if unit_column is None:
-        _print_parts_hint(data, reading, scan.data.modality)
+        _print_unnamed_parts_hint(data, reading, scan.data.modality)
     interactive = is_interactive(encoder, as_json) and token is not None
     confirm = confirm_encoder if interactive else None
     by = "built in" if token is None else _confirmation_kind(home, encoder, interactive)
@@ -188,21 +190,21 @@ def init(  # long: a parameter for each option
             token,
             choice,
             policy,
-            encoder=encoder,
-            confirm=confirm,
+            encoder_hash=encoder,
+            confirm_encoder=confirm,
             inspection=scan,
             progress=stage,
         )
-    lines = [] if token is not None else fit_local_only_model(home)[1]
-    document, summary = _home_summary(home, *config_and_snapshot, by, lines)
-    document["read"] = reading_document(scan)
-    print_result(document, [summary[0], reading_line(scan), *summary[1:]], as_json)
+    lines = [] if token is not None else fit_and_describe_local_only(home)[1]
+    document, summary = _home_document_and_lines(home, *config_and_snapshot, by, lines)
+    document["read"] = inspection_document(scan)
+    print_result(document, [summary[0], inspection_line(scan), *summary[1:]], as_json)
     return errors.ExitCode.OK
 
 
 @click.command()
 @options.home_option
-@options.join_options
+@options.join_token_options
 @encoder_option
 @json_option
 def join(home: ClientHome, token: str, encoder: str | None, as_json: bool) -> None:
@@ -217,10 +219,10 @@ def join(home: ClientHome, token: str, encoder: str | None, as_json: bool) -> No
     from wg_core.wire import protocol
 
     if is_interactive(encoder, as_json):
-        encoder_id = protocol.decode_token(token.strip()).encoder
+        encoder_id = protocol.decode_join_token(token.strip()).encoder
         print_line(text("encoder {encoder}", encoder=encoder_id))
-        confirm_hash()
-    config = reenrolment.join_server(home, token, encoder=encoder)
+        confirm_encoder_hash()
+    config = reenrolment.join_server(home, token, encoder_hash=encoder)
     by = "option" if encoder is not None else "token" if as_json else "answer"
     snapshot = snapshots.load_current(home)
     models: list[str] = []
@@ -231,11 +233,11 @@ def join(home: ClientHome, token: str, encoder: str | None, as_json: bool) -> No
             text("the encoder is another one now: data set and model are made anew with it")
         )
         frozen = _freeze_again(home)
-        fit, models = fit_local_only_model(home)
+        fit, models = fit_and_describe_local_only(home)
         models = models[:-1] if fit["kept"] else models  # The last one names the next command
     command = "wg-client check --home {home} && wg-client run --home {home}"
     models = [*models, next_step(command, home=home.root)]
-    print_result(*_home_summary(home, config, frozen, by, models), as_json)
+    print_result(*_home_document_and_lines(home, config, frozen, by, models), as_json)
 
 
 def _freeze_again(home: ClientHome) -> FreezeResult:
@@ -245,8 +247,8 @@ def _freeze_again(home: ClientHome) -> FreezeResult:
 
     load = plants.caching_encoder_loader()
     with freezing_progress() as stage:
-        scan = inspect_home_data(home, load_encoder=load, stage=stage)
-        return freeze_data(home, scan, load_encoder=load, set_aside=True, stage=stage)
+        scan = inspect_home_data(home, load_encoder=load, on_progress=stage)
+        return freeze_data(home, scan, load_encoder=load, set_aside=True, on_progress=stage)
 
 
 def _ask_recording_unit(data: Path, reading: ReadingConfig, *, interactive: bool) -> str | None:
@@ -269,7 +271,7 @@ def _ask_recording_unit(data: Path, reading: ReadingConfig, *, interactive: bool
     return unit if click.confirm(current_language()(question), default=True) else None
 
 
-def _print_parts_hint(data: Path, reading: ReadingConfig, modality: str) -> None:
+def _print_unnamed_parts_hint(data: Path, reading: ReadingConfig, modality: str) -> None:
     """Print a hint that records of one part count separately, unless the data set names parts."""
     from wg_client.data.recordings import unnamed_part_hint
 
@@ -277,7 +279,7 @@ def _print_parts_hint(data: Path, reading: ReadingConfig, modality: str) -> None
         print_progress(text("hint: {hint}", hint=hint))
 
 
-def _acceptance_setting(option: str | None) -> str | float | None:
+def _parse_acceptance_option(option: str | None) -> str | float | None:
     """Parse ``--acceptance``: a share of the records, or a folder, returned as absolute path.
 
     Raises:
@@ -296,22 +298,22 @@ def _acceptance_setting(option: str | None) -> str | float | None:
     return str(path)
 
 
-def _confirmation_kind(home: ClientHome, encoder: str | None, interactive: bool) -> str:
+def _confirmation_kind(home: ClientHome, encoder_hash: str | None, interactive: bool) -> str:
     """Return the way in which the owner confirms the encoder: a key of ``_CONFIRMED``."""
     if home.config.exists():  # an interrupted call is resumed
         return "before"
-    return "option" if encoder is not None else "answer" if interactive else "token"
+    return "option" if encoder_hash is not None else "answer" if interactive else "token"
 
 
-def _privacy_policy(
-    budget_of: Path | None, cap_epsilon: str | None, max_epsilon: str | None
+def _build_privacy_config(
+    budget_home: Path | None, cap_epsilon: str | None, max_epsilon: str | None
 ) -> PrivacyConfig:
     """Build the privacy policy of ``client.yaml`` from options and defaults."""
     from wg_core.site import config as configuration
 
-    default = _DEFAULT
-    if budget_of is not None:
-        default = configuration.load(ClientHome(budget_of)).privacy
+    default = _DEFAULT_PRIVACY
+    if budget_home is not None:
+        default = configuration.load(ClientHome(budget_home)).privacy
     cap = cap_epsilon or default.cap_epsilon
     return PrivacyConfig(
         cap_epsilon=cap,
@@ -320,8 +322,12 @@ def _privacy_policy(
     )
 
 
-def _home_summary(
-    home: ClientHome, config: ClientConfig, frozen: FreezeResult, by: str, models: list[str]
+def _home_document_and_lines(
+    home: ClientHome,
+    config: ClientConfig,
+    freeze_result: FreezeResult,
+    confirmation_kind: str,
+    model_lines: list[str],
 ) -> tuple[dict[str, object], list[str]]:
     """Describe a new home, as a JSON document and as lines of text."""
     data, privacy, server = config.data, config.privacy, config.pin
@@ -338,24 +344,28 @@ def _home_summary(
             "site": config.site,
             "home": str(home.root),
             "config": str(home.config),
-            "records": frozen.records,
+            "records": freeze_result.records,
             "labels": list(data.labels),
             "cap_epsilon": privacy.cap_epsilon,
             "server": None if server is None else server.fleet_url,
             "encoder": data.encoder,
-            "encoder_confirmed_by": by,
-            "snapshot": freeze_document(frozen),
+            "encoder_confirmed_by": confirmation_kind,
+            "snapshot": freeze_document(freeze_result),
         },
         [
             state,
-            *frozen_lines(frozen),
-            *_log_lines(data.reading.log),
-            *_machine_lines(config),
+            *freeze_result_lines(freeze_result),
+            *_sensor_log_lines(data.reading.log),
+            *_data_sheet_lines(config),
             text("public label domain: {labels}", labels=", ".join(data.labels)),
             *_budget_lines(home, config),
-            text("encoder {encoder}, {how}", encoder=data.encoder, how=_CONFIRMED[by]),
-            *models,
-            *([] if models else [next_step("wg-client check --home {home}", home=home.root)]),
+            text(
+                "encoder {encoder}, {how}",
+                encoder=data.encoder,
+                how=_CONFIRMATION_PHRASES[confirmation_kind],
+            ),
+            *model_lines,
+            *([] if model_lines else [next_step("wg-client check --home {home}", home=home.root)]),
         ],
     )
 
@@ -374,7 +384,7 @@ def _budget_lines(home: ClientHome, config: ClientConfig) -> list[str]:
     ]
 
 
-def _machine_lines(config: ClientConfig) -> list[str]:
+def _data_sheet_lines(config: ClientConfig) -> list[str]:
     """Describe the effect of the plant's data sheet as lines of text; none without a sheet."""
     from wg_client.release.machine_hints import machine_hints
 
@@ -382,27 +392,27 @@ def _machine_lines(config: ClientConfig) -> list[str]:
     return [text("data sheet: {hint}", hint=hint) for hint in hints]
 
 
-def _log_lines(log: SensorLogConfig | None) -> list[str]:
+def _sensor_log_lines(log_config: SensorLogConfig | None) -> list[str]:
     """Describe the public rule by which windows are cut from sensor logs, as lines of text."""
-    if log is None:
+    if log_config is None:
         return []
     return [
         text(
             "sensor logs: {rate:g} samples a second, windows of {window:g} s every {hop:g} s;"
             " channels {channels}",
-            rate=log.rate,
-            window=log.window_seconds,
-            hop=log.hop_seconds,
-            channels=", ".join(log.channels),
+            rate=log_config.rate,
+            window=log_config.window_seconds,
+            hop=log_config.hop_seconds,
+            channels=", ".join(log_config.channels),
         )
     ]
 
 
-def _enrol_again(home: ClientHome, token: str, encoder: str | None, as_json: bool) -> None:
+def _enrol_again(home: ClientHome, token: str, encoder_hash: str | None, as_json: bool) -> None:
     from wg_client.fleet import reenrolment
     from wg_core.release import readiness
 
-    config = reenrolment.enrol_again(home, token, encoder=encoder)
+    config = reenrolment.enrol_again(home, token, encoder_hash=encoder_hash)
     try:
         readiness.ready_snapshot(home)
     except errors.ConfigError as error:  # the encoder has changed

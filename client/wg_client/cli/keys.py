@@ -5,20 +5,20 @@ from datetime import UTC, datetime
 
 import click
 
-from wg_client.cli.options import home_option, join_options
+from wg_client.cli.options import home_option, join_token_options
 from wg_common.cli import json_option, print_result
 from wg_common.language import text
 from wg_core.errors import UsageError
 from wg_core.site.home import ClientHome
 
-_RENEWABLE = ("certificate", "ledger")
+_RENEWAL_CHOICES = ("certificate", "ledger")
 
 
 @click.command()
 @home_option
 @click.option(
     "--renew",
-    type=click.Choice(_RENEWABLE),
+    type=click.Choice(_RENEWAL_CHOICES),
     help="Get a fresh TLS certificate now, which a running node does by itself when it is due; or"
     " sign the ledger with a new key, for which the old one signs.",
 )
@@ -28,7 +28,7 @@ _RENEWABLE = ("certificate", "ledger")
     help="The ledger's key is stolen or lost: give this ledger up. All that was spent moves to a"
     " new one, and every key is made anew. Needs a join token, --reason, and a stopped node.",
 )
-@functools.partial(join_options, is_needed=False)
+@functools.partial(join_token_options, is_required=False)
 @click.option("--reason", help="With --stolen: why, in a few words; goes on the new ledger.")
 @click.option("--encoder", metavar="HASH", help="SHA-256 of the encoder, if it is to change.")
 @json_option
@@ -113,7 +113,7 @@ def _renew_ledger_key(home: ClientHome, as_json: bool) -> None:
     from wg_client.fleet import rotation
     from wg_core.wire import signing
 
-    renewal = rotation.rotate_key(home)
+    renewal = rotation.rotate_ledger_key(home)
     lines = [
         f"entry {renewal.entry_index}: signed by both keys, known to the server",
         f"ledger key, for auditors: {signing.display_key(bytes.fromhex(renewal.public_key))}",
@@ -122,12 +122,12 @@ def _renew_ledger_key(home: ClientHome, as_json: bool) -> None:
 
 
 def _replace_ledger(
-    home: ClientHome, token: str, reason: str, encoder: str | None, as_json: bool
+    home: ClientHome, token: str, reason: str, encoder_hash: str | None, as_json: bool
 ) -> None:
     from wg_client.fleet import reenrolment
     from wg_core.release.budget import read_spend
 
-    config = reenrolment.replace_compromised_ledger(home, token, reason, encoder=encoder)
+    config = reenrolment.replace_compromised_ledger(home, token, reason, encoder_hash=encoder_hash)
     spend = read_spend(home, config)
     old_ledgers = [str(path) for path in sorted(home.root.glob("ledger-*.sqlite"))]
     document = {

@@ -29,7 +29,7 @@ from wg_common.help_page import SectionedGroup
 from wg_common.language import text
 from wg_core import __version__
 
-_SECTIONS: Mapping[str, Sequence[str]] = {
+_HELP_SECTIONS: Mapping[str, Sequence[str]] = {
     text("Every day"): ("status", "check", "run", "requests", "predict", "serve"),
     text("Joining"): ("simulate", "init", "join", "freeze"),
     text("Models"): ("models", "watch"),
@@ -65,11 +65,11 @@ for _module in (
 ):
     for _command in _module.COMMANDS:
         group.add_command(_command)
-group.sections = _SECTIONS
+group.sections = _HELP_SECTIONS
 language.add_language_option(group, load_plant_language)
 help_page.translate_help(group, load_plant_language)
 
 
 def main() -> None:
     """Run the command line of ``wg-client``."""
-    cli.run_program(group, extra="client", load_language=load_plant_language)
+    cli.run_program(group, package_extra="client", load_language=load_plant_language)

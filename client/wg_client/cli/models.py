@@ -13,8 +13,8 @@ import click
 
 from wg_client.cli import acceptance, adoption, options
 from wg_client.cli.acceptance import acceptance_lines
-from wg_client.cli.adoption import APPLYING_MESSAGE, change_lines, chosen_model
-from wg_client.cli.options import by_option, home_option, model_option, package_option
+from wg_client.cli.adoption import APPLYING_MESSAGE, adoption_change_lines, chosen_model
+from wg_client.cli.options import approver_option, home_option, model_option, package_option
 from wg_client.cli.prediction import PredictionRun
 from wg_client.cli.reading_options import text_column_option
 from wg_client.methods.names import LOCAL_ONLY
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from wg_client.selection.sensor_package import SensorPackage
 
 
-WATCH_SECONDS = 0.5  # Pause between two readings of a folder
+FOLDER_POLL_SECONDS = 0.5  # Pause between two readings of a folder
 _ACCURACY_NOTE = text(
     "accuracy on your own records, out of fold, ± standard error; –: could not be evaluated"
 )
@@ -55,12 +55,12 @@ def apply(home: ClientHome, file: Path, as_json: bool) -> int:
             home, file, progress=lambda count, total: bar.update(100 * count // max(total, 1))
         )
     if isinstance(applied_model, SensorPackage):
-        print_result(*describe_kept_sensor(home, applied_model), as_json)
+        print_result(*kept_sensor_document_and_lines(home, applied_model), as_json)
         return errors.ExitCode.OK
     manifest = applied_model.manifest
     if applied_model.was_applied_before and not as_json:
         print_progress(text("this package was applied before; nothing was trained again"))
-    document = applied_document(home, applied_model) | {
+    document = applied_model_document(home, applied_model) | {
         "already_applied": applied_model.was_applied_before,
         "models": canonical.to_builtins(manifest.models),
         "findings": canonical.to_builtins(manifest.findings),
@@ -72,9 +72,11 @@ def apply(home: ClientHome, file: Path, as_json: bool) -> int:
             for entry in manifest.models
         ),
     ]
-    lines += applied_lines(home, applied_model)
+    lines += applied_model_lines(home, applied_model)
     print_result(document, lines, as_json)
-    return errors.ExitCode.OK if applied_model.keeps_delivered else errors.ExitCode.NOT_ACCEPTED
+    return (
+        errors.ExitCode.OK if applied_model.keeps_delivered_model else errors.ExitCode.NOT_ACCEPTED
+    )
 
 
 @click.group()
@@ -95,7 +97,7 @@ def show_models(home: ClientHome, package: str | None, as_json: bool) -> None:
     from wg_client.models import acceptance as judging
 
     if package is None:
-        _list_models(home, as_json)
+        _print_models(home, as_json)
         return
     manifest, _ = chosen_model(home, package, None)
     lines: list[str] = [
@@ -108,7 +110,7 @@ def show_models(home: ClientHome, package: str | None, as_json: bool) -> None:
         f"  {_origin_sentence(entry)}"
         for entry in manifest.models
     ]
-    judgement = judging.evaluate_package(home, plants.open_plant_data(home), manifest)
+    judgement = judging.evaluate_on_acceptance_set(home, plants.open_plant_data(home), manifest)
     lines += acceptance_lines(judgement)
     figures = {"acceptance": canonical.to_builtins(judgement.counts_by_model)}
     print_result(canonical.to_builtins(manifest) | figures, lines, as_json)
@@ -123,13 +125,13 @@ def _origin_sentence(entry: ModelEntry) -> str:
     return f"{entry.origin} ({text(registry.source_mechanism(entry.source))})"
 
 
-def _list_models(home: ClientHome, as_json: bool) -> None:
+def _print_models(home: ClientHome, as_json: bool) -> None:
     from wg_client.models import adoption, store
     from wg_client.models.adoption import ModelReference
     from wg_core.fleet.inbox import Inbox
 
     home.check_initialised()
-    manifests, adoption_state = store.all_manifests(home), adoption.read_history(home)
+    manifests, adoption_state = store.all_manifests(home), adoption.read_adoption_history(home)
     state = adoption_state.latest_change
     rows: list[dict[str, Any]] = [
         {
@@ -171,7 +173,7 @@ def _list_models(home: ClientHome, as_json: bool) -> None:
         ]
     if Inbox(home).waiting_packages():
         hint = [text(APPLYING_MESSAGE)]
-    lines += change_lines(adoption_state.changes)
+    lines += adoption_change_lines(adoption_state.changes)
     document = {"models": rows, "changes": canonical.to_builtins(adoption_state.changes)}
     print_result(document, lines or hint, as_json)
 
@@ -181,10 +183,10 @@ def _list_models(home: ClientHome, as_json: bool) -> None:
 @json_option
 def fit_models(home: ClientHome, as_json: bool) -> None:
     """Make the model of your own labels, and the report on it; needs no server."""
-    print_result(*fit_local_only_model(home), as_json)
+    print_result(*fit_and_describe_local_only(home), as_json)
 
 
-def fit_local_only_model(home: ClientHome) -> tuple[dict[str, Any], list[str]]:
+def fit_and_describe_local_only(home: ClientHome) -> tuple[dict[str, Any], list[str]]:
     """Fit the local-only model; return the result as a JSON document and as lines of text."""
     with cli.show_spinner(text("training the model on your own labels")):
         from wg_client.selection import local_only_fit
@@ -194,8 +196,12 @@ def fit_local_only_model(home: ClientHome) -> tuple[dict[str, Any], list[str]]:
         except errors.DataError as error:
             return {"kept": None, "reason": str(error)}, [str(error)]
     (entry,) = applied_model.manifest.models
-    lines = [_ACCURACY_NOTE, _model_row(entry.name, entry, ""), *applied_lines(home, applied_model)]
-    return applied_document(home, applied_model), lines
+    lines = [
+        _ACCURACY_NOTE,
+        _model_row(entry.name, entry, ""),
+        *applied_model_lines(home, applied_model),
+    ]
+    return applied_model_document(home, applied_model), lines
 
 
 @models.command("export")
@@ -211,8 +217,8 @@ def fit_local_only_model(home: ClientHome) -> tuple[dict[str, Any], list[str]]:
     help="Train a new head on the encoder's released features by private gradient descent, charge"
     " it to the ledger at this epsilon, and export it in place of a model. Takes 30 time slots.",
 )
-@options.window_option
-@by_option
+@options.window_shape_option
+@approver_option
 @json_option
 def export_models(
     home: ClientHome,
@@ -231,20 +237,22 @@ def export_models(
     file shows an auditor what was charged. The same order on the same data gives the same head
     again, and charges nothing.
     """
-    from wg_client.models.export import FORMATS, export_model
+    from wg_client.models.export import FORMAT_BY_SUFFIX, export_model
     from wg_core import snapshot as snapshots
 
-    form = FORMATS.get(out.suffix.lower())
+    form = FORMAT_BY_SUFFIX.get(out.suffix.lower())
     if form is None:
         raise errors.UsageError(
-            f"--out {out}: its name says no format; expected one of {', '.join(FORMATS)}"
+            f"--out {out}: its name says no format; expected one of {', '.join(FORMAT_BY_SUFFIX)}"
         )
     if epsilon is not None:
         if name is not None or package is not None:
             raise errors.UsageError(
                 "--private: trains a head of its own; leave out --model, --package"
             )
-        return _export_private(home, PrivateExport(epsilon, by, form, out, window), as_json)
+        return _export_private_head(
+            home, PrivateExportOrder(epsilon, by, form, out, window), as_json
+        )
     if by is not None:
         raise errors.UsageError("--by: for --private, which the ledger counts")
     if window is not None:
@@ -268,7 +276,7 @@ def export_models(
 
 
 @dataclass(frozen=True, slots=True)
-class PrivateExport:
+class PrivateExportOrder:
     """Order of ``models export --private``: cost, approver, format, file, (channels, samples)."""
 
     epsilon: str
@@ -278,13 +286,13 @@ class PrivateExport:
     window_shape: tuple[int, int] | None
 
 
-def _export_private(home: ClientHome, order: PrivateExport, as_json: bool) -> None:
+def _export_private_head(home: ClientHome, order: PrivateExportOrder, as_json: bool) -> None:
     """Train a private head, charge its privacy cost, and write the model and its release."""
-    from wg_client.models.export import check_exportable, export_private_head
+    from wg_client.models.export import check_private_head_exportable, export_private_head
     from wg_common.nets.private_head import train_private_head
     from wg_core.fleet import by_file
     from wg_core.release.budget import read_spend
-    from wg_core.release.private_head import HeadOrder, release_head
+    from wg_core.release.private_head import HeadOrder, release_private_head
     from wg_core.site import config as configuration
 
     config, out = configuration.load(home), order.out_path
@@ -294,10 +302,10 @@ def _export_private(home: ClientHome, order: PrivateExport, as_json: bool) -> No
         delta=config.privacy.cap_delta,
         approver=order.approver,
     )
-    check_exportable(home, order.file_format, order.window_shape)
-    with by_file.reachable_server(home, config) as witness:
+    check_private_head_exportable(home, order.file_format, order.window_shape)
+    with by_file.connect_server_witness(home, config) as witness:
         before = read_spend(home, config).charges
-        data = release_head(home, head_order, train_private_head, witness=witness)
+        data = release_private_head(home, head_order, train_private_head, witness=witness)
     evidence = out.with_name(f"{out.name}.wgs")
     atomic.write_bytes(evidence, data)
     metadata = export_private_head(home, data, order.file_format, out, order.window_shape)
@@ -374,7 +382,7 @@ def predict(
     with cli.show_spinner(text("loading the model")):
         predictions = PredictionRun(home, *chosen_model(home, package, name), text_column)
     if watch is not None and out is not None:
-        for line in predictions.watch_folder(watch, out, pause=WATCH_SECONDS):
+        for line in predictions.watch_folder(watch, out, pause_seconds=FOLDER_POLL_SECONDS):
             cli.print_line(line)
     for path in paths:
         try:
@@ -382,7 +390,7 @@ def predict(
         except errors.DataError as error:
             if len(paths) == 1:
                 raise
-            predictions.list_unreadable(path, error)
+            predictions.add_unreadable_path(path, error)
     if out is not None:
         predictions.write_csv(out)
     for line in predictions.shadow_lines():
@@ -390,17 +398,17 @@ def predict(
     for problem in predictions.problems:
         print_progress(text("  left out: {name}: {why}", name=problem.name, why=problem.reason))
     lines = (
-        predictions.lines()
+        predictions.prediction_lines()
         if out is None
         else [
-            text("{path}: {count} predictions", path=out, count=predictions.count),
-            *predictions.notes(),
+            text("{path}: {count} predictions", path=out, count=predictions.prediction_count),
+            *predictions.verdict_notes(),
         ]
     )
-    print_result(predictions.document(), lines, as_json)
+    print_result(predictions.json_document(), lines, as_json)
     if not (unread := len(predictions.problems)):
         return errors.ExitCode.OK
-    total = predictions.count + unread
+    total = predictions.prediction_count + unread
     print_progress(
         text("error: {count} of {total} records cannot be read", count=unread, total=total)
     )
@@ -417,7 +425,7 @@ def _name_file_in_errors(file: Path) -> Iterator[None]:
     try:
         yield
     except errors.DecodeError as error:
-        if _is_package(file):
+        if _is_weights_package(file):
             raise errors.VerificationError(
                 f"{file}: damaged on its way, or made like this: {error}"
             ) from error
@@ -426,9 +434,9 @@ def _name_file_in_errors(file: Path) -> Iterator[None]:
         raise errors.VerificationError(f"{file}: {error}") from error
 
 
-def _is_package(file: Path) -> bool:
+def _is_weights_package(file: Path) -> bool:
     """Return whether a file begins like a weights package."""
-    kind = f'"kind":"{protocol.WEIGHTS_KIND}"'.encode()
+    kind = f'"kind":"{protocol.WEIGHTS_FILE_KIND}"'.encode()
     try:
         with file.open("rb") as stream:
             start = stream.read(256)
@@ -437,12 +445,12 @@ def _is_package(file: Path) -> bool:
     return start.startswith(container.MAGIC) and kind in start
 
 
-def applied_document(home: ClientHome, applied_model: AppliedModel) -> dict[str, Any]:
+def applied_model_document(home: ClientHome, applied_model: AppliedModel) -> dict[str, Any]:
     """Build the JSON document that ``apply --json`` prints about an applied package."""
     manifest = applied_model.manifest
     return {
         "package": manifest.package_id,
-        "accepted": applied_model.keeps_delivered,
+        "accepted": applied_model.keeps_delivered_model,
         "kept": manifest.kept,
         "reason": manifest.reason,
         "gain": manifest.gain,
@@ -450,7 +458,7 @@ def applied_document(home: ClientHome, applied_model: AppliedModel) -> dict[str,
     }
 
 
-def describe_kept_sensor(
+def kept_sensor_document_and_lines(
     home: ClientHome, package: SensorPackage
 ) -> tuple[dict[str, Any], list[str]]:
     """Describe a stored soft sensor as a JSON document and as lines of text."""
@@ -472,26 +480,26 @@ def describe_kept_sensor(
     return document, [line, next_step(command, home=home.root)]
 
 
-def applied_lines(home: ClientHome, applied_model: AppliedModel) -> list[str]:
+def applied_model_lines(home: ClientHome, applied_model: AppliedModel) -> list[str]:
     """Describe an applied package as lines of text: recommendation, reason, report, next step."""
     return [
-        *(applied_model.advice or (applied_model.manifest.reason,)),
+        *(applied_model.advice_sentences or (applied_model.manifest.reason,)),
         text("report: {path}", path=home.report),
         adoption.next_adoption_step(home, applied_model.manifest),
     ]
 
 
-def _model_row(name: str, entry: ModelEntry, mark: str) -> Text:
+def _model_row(name: str, entry: ModelEntry, status_text: str) -> Text:
     figures = _format_accuracy(entry.accuracy, entry.error)
     name = text("{name} (your own)", name=name) if name == LOCAL_ONLY else name
-    mark = text("  {word}", word=mark) if mark else ""
-    return text("{name:24} {figures}{mark}", name=name, figures=figures, mark=mark)
+    status_text = text("  {word}", word=status_text) if status_text else ""
+    return text("{name:24} {figures}{mark}", name=name, figures=figures, mark=status_text)
 
 
-def _format_accuracy(accuracy: float | None, error: float | None) -> str:
-    if accuracy is None or error is None:
+def _format_accuracy(accuracy: float | None, standard_error: float | None) -> str:
+    if accuracy is None or standard_error is None:
         return "      –      "
-    return f"{100 * accuracy:5.1f} ± {100 * error:4.1f} %"
+    return f"{100 * accuracy:5.1f} ± {100 * standard_error:4.1f} %"
 
 
 for _command in (*adoption.COMMANDS, *acceptance.COMMANDS):

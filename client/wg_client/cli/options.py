@@ -24,9 +24,9 @@ from wg_core.site.home import ClientHome
 from wg_core.site.reading import CHANNELS_LIMIT, WINDOW_SAMPLES_LIMIT, WINDOW_SAMPLES_MINIMUM
 from wg_core.wire import protocol
 
-STANDARD_INPUT = "-"
-JOIN_REQUIRED = "a join token: give --join - (standard input) or --join-file FILE"
-COMMAND_LINE_WARNING = (
+STANDARD_INPUT_MARK = "-"
+JOIN_REQUIRED_MESSAGE = "a join token: give --join - (standard input) or --join-file FILE"
+VISIBLE_JOIN_WARNING = (
     "warning: the join token is on the command line, where everybody on this machine can read it"
     " (ps) and the shell keeps it; use --join - or --join-file"
 )
@@ -57,13 +57,13 @@ delta_option = click.option(
     type=DELTA_TYPE,
     help="Delta of the release; default: the most that the policy allows.",
 )
-by_option = click.option(
+approver_option = click.option(
     "--by",
     metavar="NAME",
     help="Person who approves, where privacy.approve is 'human'; a role will do. It goes on the"
     " ledger.",
 )
-window_option = click.option(
+window_shape_option = click.option(
     "--window-shape",
     "window",
     metavar="CHANNELS SAMPLES",
@@ -78,7 +78,7 @@ package_option = click.option("--package", help="Package id; default: the one in
 model_option = click.option(
     "--model", "name", help="Model; default: the one in use, or the package's kept one."
 )
-KIND_TITLES = {
+STATISTICS_KIND_TITLES = {
     CLASS_STATISTICS: text("classes"),
     MACHINE_STATISTICS: text("machine"),
     GRADIENTS: text("private head"),
@@ -100,11 +100,13 @@ allow_empty_option = click.option(
 )
 
 
-def join_options(command: Callable[..., Any], *, is_needed: bool = True) -> Callable[..., Any]:
+def join_token_options(
+    command: Callable[..., Any], *, is_required: bool = True
+) -> Callable[..., Any]:
     """Add ``--join`` and ``--join-file`` to a command, which gets the token's text as ``token``.
 
     Args:
-        is_needed: Refuse a call without either option; if False, ``token`` is then None.
+        is_required: Refuse a call without either option; if False, ``token`` is then None.
     """
 
     @click.option(
@@ -120,17 +122,17 @@ def join_options(command: Callable[..., Any], *, is_needed: bool = True) -> Call
     @functools.wraps(command)
     def with_token(*words: Any, join: str | None, join_file: Path | None, **options: Any) -> Any:
         has_token = join is not None or join_file is not None
-        token = read_token(join, join_file) if has_token or is_needed else None
+        token = read_join_token(join, join_file) if has_token or is_required else None
         return command(*words, token=token, **options)
 
     return with_token
 
 
-token_options = functools.partial(join_options, is_needed=False)
+optional_join_token_options = functools.partial(join_token_options, is_required=False)
 """Decorator that adds ``--join`` and ``--join-file`` to a command that works without a token."""
 
 
-def read_token(join: str | None, join_file: Path | None) -> str:
+def read_join_token(join: str | None, join_file: Path | None) -> str:
     """Read a join token's text from standard input, a file or, with a warning, the command line.
 
     Every user of a machine can read every command line (``ps``), and shells keep a history. A join
@@ -142,24 +144,26 @@ def read_token(join: str | None, join_file: Path | None) -> str:
         DecodeError: The input is too long for a token.
     """
     if (join is None) == (join_file is None):
-        raise UsageError(JOIN_REQUIRED)
+        raise UsageError(JOIN_REQUIRED_MESSAGE)
     if join_file is not None:
-        data = atomic.read_bytes(join_file, limit=protocol.TOKEN_LIMIT)
-    elif join == STANDARD_INPUT:
-        data = sys.stdin.buffer.read(protocol.TOKEN_LIMIT + 1)
-        if len(data) > protocol.TOKEN_LIMIT:
-            raise DecodeError(f"join token: more than {protocol.TOKEN_LIMIT} bytes were given")
+        data = atomic.read_bytes(join_file, limit=protocol.TOKEN_CHARACTERS_LIMIT)
+    elif join == STANDARD_INPUT_MARK:
+        data = sys.stdin.buffer.read(protocol.TOKEN_CHARACTERS_LIMIT + 1)
+        if len(data) > protocol.TOKEN_CHARACTERS_LIMIT:
+            raise DecodeError(
+                f"join token: more than {protocol.TOKEN_CHARACTERS_LIMIT} bytes were given"
+            )
     else:
-        print_progress(COMMAND_LINE_WARNING)
+        print_progress(VISIBLE_JOIN_WARNING)
         return join or ""
     return _decode_token_text(data).strip()
 
 
-def _decode_token_text(token: bytes) -> str:
+def _decode_token_text(token_bytes: bytes) -> str:
     """Decode a token's bytes: ASCII, or UTF-16 or UTF-8 with the byte order mark of Windows."""
-    if token.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return token.decode("utf-16", "replace")
-    return token.removeprefix(codecs.BOM_UTF8).decode("ascii", "replace")
+    if token_bytes.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return token_bytes.decode("utf-16", "replace")
+    return token_bytes.removeprefix(codecs.BOM_UTF8).decode("ascii", "replace")
 
 
 data_sheet_option = click.option(

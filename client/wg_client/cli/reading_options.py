@@ -8,7 +8,13 @@ import click
 
 from wg_client.cli.options import split_at_commas
 from wg_core.errors import UsageError
-from wg_core.site.reading import AUTO_ENCODING, DEFAULT_COLUMNS, ENCODINGS, GREY_BITS, ReadingConfig
+from wg_core.site.reading import (
+    AUTO_TEXT_ENCODING,
+    DEFAULT_TABLE_COLUMNS,
+    GREY_BIT_DEPTHS,
+    TEXT_ENCODINGS,
+    ReadingConfig,
+)
 
 text_column_option = click.option(
     "--text-column", help="Column of a table with the texts; default: text, or as 'init' named it."
@@ -16,15 +22,15 @@ text_column_option = click.option(
 _CLICK_OPTIONS = (
     click.option(
         "--bits",
-        type=click.Choice([str(bits) for bits in GREY_BITS]),
+        type=click.Choice([str(bits) for bits in GREY_BIT_DEPTHS]),
         default="16",
         show_default=True,
         help="Number of a grey pixel's 16 bits that the camera fills.",
     ),
     click.option(
         "--encoding",
-        type=click.Choice(ENCODINGS),
-        default=AUTO_ENCODING,
+        type=click.Choice(TEXT_ENCODINGS),
+        default=AUTO_TEXT_ENCODING,
         show_default=True,
         help="Encoding of tables; auto knows UTF-8, UTF-16 and CP932 (Shift-JIS).",
     ),
@@ -118,16 +124,16 @@ def build_reading_config(
         if log_options:
             option = log_options[0].replace("_", "-")
             raise UsageError(f"--{option}: of sensor logs; say how long a window is: --window")
-        from wg_client.data.folders import window_columns
+        from wg_client.data.folders import window_column_names
 
-        channels = names or window_columns(data)
+        channels = names or window_column_names(data)
         return ReadingConfig(
             bits=bits,
             encoding=encoding,
             channels=channels,
             columns=(
-                options["text_column"] or DEFAULT_COLUMNS[0],
-                options["label_column"] or DEFAULT_COLUMNS[1],
+                options["text_column"] or DEFAULT_TABLE_COLUMNS[0],
+                options["label_column"] or DEFAULT_TABLE_COLUMNS[1],
             ),
         )
     from wg_client.data import sensor_windows

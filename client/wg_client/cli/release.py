@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wg_client.cli.options import by_option, delta_option, home_option, statistics_option
+from wg_client.cli.options import approver_option, delta_option, home_option, statistics_option
 from wg_common.cli import json_option, print_progress, print_result
 from wg_common.language import Text, text
 from wg_common.options import PrivacyParameter, out_option
@@ -40,12 +40,12 @@ if TYPE_CHECKING:  # numpy is slow to import
 )
 @click.option(
     "--epsilon",
-    type=PrivacyParameter(also=protocol.FREE_EPSILON),
+    type=PrivacyParameter(other_text=protocol.FREE_EPSILON),
     help="Epsilon of the release; default: the most that the policy allows. 0: class names and data"
     " sheet alone.",
 )
 @delta_option
-@by_option
+@approver_option
 @json_option
 def statistics(
     home: ClientHome,
@@ -88,10 +88,12 @@ def statistics(
     )
     if query.is_free:
         data, payment = answer_query(home, query, witness=None), text("nothing charged")
-        return print_result(*_write_release(home, out, data, payment, {"charged": False}), as_json)
+        return print_result(
+            *_write_and_describe_release(home, out, data, payment, {"charged": False}), as_json
+        )
     _warn_of_few_units(readiness.ready_snapshot(home, statistics), statistics)
-    with by_file.reachable_server(home, config) as witness:
-        with locks.lock_release(home), open_ledger(home) as ledger:
+    with by_file.connect_server_witness(home, config) as witness:
+        with locks.lock_ledger(home), open_ledger(home) as ledger:
             policy.check_query(config, query, encoder=query.encoder, current_time=time.time())
             approval.approve_by_command(config, ledger, query, by)
         before = read_spend(home, config).charges
@@ -106,7 +108,7 @@ def statistics(
             )
         )
     about = {"charged": is_charged, "cosigned": witness is not None, "statistics": statistics}
-    return print_result(*_write_release(home, out, data, payment, about), as_json)
+    return print_result(*_write_and_describe_release(home, out, data, payment, about), as_json)
 
 
 def _warn_of_few_units(snapshot: Snapshot, statistics: StatisticsKind) -> None:
@@ -120,8 +122,8 @@ def _warn_of_few_units(snapshot: Snapshot, statistics: StatisticsKind) -> None:
         print_progress(sentence)
 
 
-def _write_release(
-    home: ClientHome, out: Path, data: bytes, payment: str, about: dict[str, Any]
+def _write_and_describe_release(
+    home: ClientHome, out: Path, data: bytes, payment_text: str, extra_fields: dict[str, Any]
 ) -> tuple[dict[str, Any], list[Text]]:
     """Write a release's file; describe it and its cost as a JSON document and as lines of text."""
     from wg_core.release.budget import read_spend
@@ -133,7 +135,7 @@ def _write_release(
         "file": str(out),
         "bytes": len(data),
         "sha256": canonical.sha256_hex(data),
-        **about,
+        **extra_fields,
         "epsilon_spent": spend.epsilon,
         "cap_epsilon": spend.cap_epsilon,
         "cap_delta": spend.cap_delta,
@@ -142,7 +144,7 @@ def _write_release(
         text("{path}: {size} bytes", path=out, size=len(data)),
         text(
             "{paid}; epsilon {spent:.4g} of {cap} spent at {delta}",
-            paid=payment,
+            paid=payment_text,
             spent=spend.epsilon,
             cap=spend.cap_epsilon,
             delta=spend.cap_delta,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wg_client.cli.options import KIND_TITLES, home_option
+from wg_client.cli.options import STATISTICS_KIND_TITLES, home_option
 from wg_common.cli import json_option, next_step, print_result
 from wg_common.language import text
 from wg_core.errors import UsageError
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from wg_core.ledger.entries import Decision
     from wg_core.release.approval import WaitingRequest
 
-_STATES = {
+_STATE_TITLES = {
     "answered": text("answered"),
     "waiting": text("waiting"),
     "approved": text("approved"),
@@ -85,9 +85,9 @@ def _list_requests(home: ClientHome, as_json: bool) -> None:
         for line in (
             text(
                 "{request}  {state} {of}, epsilon {epsilon}, until {expires}",
-                of=KIND_TITLES[row["statistics"]],
+                of=STATISTICS_KIND_TITLES[row["statistics"]],
                 request=row["request_id"][:16],
-                state=_STATES[row["state"]],
+                state=_STATE_TITLES[row["state"]],
                 epsilon=row["epsilon"],
                 expires=_format_time(row["expires"]),
             ),
@@ -119,7 +119,7 @@ def _show_request(home: ClientHome, request_id: str, as_json: bool) -> None:
 
 
 def _decide_request(
-    home: ClientHome, request_id: str, name: str, is_approved: bool, as_json: bool
+    home: ClientHome, request_id: str, decider_name: str, is_approved: bool, as_json: bool
 ) -> None:
     from wg_core.release import approval
     from wg_core.release.query import open_ledger
@@ -127,15 +127,15 @@ def _decide_request(
 
     config = _read_config(home)
     request = approval.find_waiting_request(home, request_id, time.time())
-    with locks.lock_release(home), open_ledger(home) as ledger:
+    with locks.lock_ledger(home), open_ledger(home) as ledger:
         decision = approval.record_decision(
-            config, ledger, request.query, is_approved=is_approved, name=name
+            config, ledger, request.query, is_approved=is_approved, person_name=decider_name
         )
     lines = [
         text(
             "request {request}: {word} by {name}; ledger entry {entry}",
             request=decision.request_id[:16],
-            word=_STATES["approved" if is_approved else "denied"],
+            word=_STATE_TITLES["approved" if is_approved else "denied"],
             name=decision.name,
             entry=decision.head.seq,
         ),
@@ -188,7 +188,7 @@ def _request_state(decision: Decision | None, is_charged: bool) -> str:
 def _request_lines(document: dict[str, Any], home: ClientHome) -> Iterator[str]:
     cost, leaves = document["cost"], document["would_leave"]
     by = text(" by {name}", name=document["by"]) if document["by"] else ""
-    state = _STATES[document["state"]]
+    state = _STATE_TITLES[document["state"]]
     yield text("request {request}: {state}{by}", request=document["request_id"], state=state, by=by)
     yield text(
         "  asked by {recipient}, came {when}",
@@ -226,8 +226,8 @@ def _request_lines(document: dict[str, Any], home: ClientHome) -> Iterator[str]:
         )
 
 
-def _format_time(seconds: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(seconds))
+def _format_time(unix_time: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(unix_time))
 
 
 COMMANDS = (requests,)

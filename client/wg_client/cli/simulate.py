@@ -13,7 +13,7 @@ from click.core import ParameterSource
 
 from wg_client.cli.check import release_contents_lines, wrap_to_columns
 from wg_client.cli.encoder_confirmation import confirm_encoder, is_interactive
-from wg_client.cli.freeze import UNUSABLE_LINE, freezing_progress, list_some_items
+from wg_client.cli.freeze import UNUSABLE_RECORD_TEMPLATE, abridged_item_lines, freezing_progress
 from wg_client.cli.options import data_sheet_option, split_at_commas
 from wg_client.cli.reading_options import ReadingOptions, build_reading_config, reading_options
 from wg_client.data import process_log
@@ -31,10 +31,16 @@ if TYPE_CHECKING:
     from wg_client.pilot.simulation import Simulation
     from wg_common.offer import OpenedOffer
 
-_INIT_PARAMETERS = {"data", "labels", "unit_column", "data_sheet", *ReadingOptions.__annotations__}
-_LABELS_SHOWN = 20
-_SIMULATING = text("simulating, %")
-_ENCODER_REFUSED = text(
+_INIT_PARAMETER_NAMES = {
+    "data",
+    "labels",
+    "unit_column",
+    "data_sheet",
+    *ReadingOptions.__annotations__,
+}
+_MOST_LISTED_LABELS = 20
+_PROGRESS_TITLE = text("simulating, %")
+_ENCODER_REFUSED_MESSAGE = text(
     "the encoder was not confirmed, and was not run. When you have checked its hash, run this"
     " command again"
 )
@@ -96,19 +102,19 @@ def simulate(
     Needs no server and no token. Sends nothing, charges nothing, writes nothing. Before an offer's
     encoder sees a record, you are asked whether it is the one that the operator told you.
     """
-    with show_spinner(_SIMULATING):
-        from wg_client.fleet.initialise import DataChoice, inspect_data
+    with show_spinner(_PROGRESS_TITLE):
+        from wg_client.fleet.initialise import DataSetChoice, inspect_data
         from wg_client.pilot import simulation
 
     offer_file = None if offer is None else _open_offer(offer, encoder, as_json)
-    choice = DataChoice(
+    choice = DataSetChoice(
         path=data,
         labels=None if labels is None else split_at_commas(labels),
         unit_column=unit_column,
         reading=build_reading_config(data, unit_column, reading),
         data_sheet=None if data_sheet is None else read_data_sheet(data_sheet),
     )
-    if choice.data_sheet is not None and process_log.declared_unit(choice.data_sheet):
+    if choice.data_sheet is not None and process_log.declared_process_unit(choice.data_sheet):
         raise UsageError(
             text(
                 "--data-sheet: a {kind} has soft sensors, which state numbers, not classes."
@@ -117,19 +123,19 @@ def simulate(
                 kind=choice.data_sheet.kind,
             )
         )
-    with freezing_progress(_SIMULATING, ("read", "encoded", "judged")) as stage:
+    with freezing_progress(_PROGRESS_TITLE, ("read", "encoded", "judged")) as stage:
         outcome = simulation.simulate(
             choice,
             inspect_data(choice, stage),
-            encoder=encoder if offer_file is None else None,
+            encoder_path=encoder if offer_file is None else None,
             offer=offer_file,
-            sites=sites,
+            other_site_count=sites,
             epsilon=float(price),
-            stage=stage,
+            on_progress=stage,
         )
     print_result(
         canonical.to_builtins(outcome),
-        wrap_to_columns(_simulation_lines(outcome, _shared_options())),
+        wrap_to_columns(_simulation_lines(outcome, _init_command_options())),
         as_json,
     )
 
@@ -148,7 +154,9 @@ def _open_offer(path: Path, encoder: Path | None, as_json: bool) -> OpenedOffer:
     offer_file = read_offer(path)
     named_encoder = None if encoder is None else str(encoder)
     manifest = offer_file.offer
-    check_owner_hash(named_encoder, manifest.encoder, source=str(path), state="nothing was run")
+    check_owner_hash(
+        named_encoder, manifest.encoder, source_name=str(path), consequence="nothing was run"
+    )
     if named_encoder is None and not is_interactive(named_encoder, as_json):
         raise UsageError(
             f"{path}: compare the hash of its encoder with the operator's, and give --encoder"
@@ -162,22 +170,22 @@ def _open_offer(path: Path, encoder: Path | None, as_json: bool) -> OpenedOffer:
                 key=manifest.key,
             )
         )
-        confirm_encoder(read_description(offer_file.encoder), _ENCODER_REFUSED)
+        confirm_encoder(read_description(offer_file.encoder), _ENCODER_REFUSED_MESSAGE)
     return offer_file
 
 
-def _shared_options() -> str:
+def _init_command_options() -> str:
     """Return the options of ``simulate`` that ``init`` takes too, as command-line words."""
     context = click.get_current_context()
     return " ".join(
         f"{param.opts[0]} {shlex.quote(str(context.params[param.name]))}"
         for param in context.command.params
-        if param.name in _INIT_PARAMETERS
+        if param.name in _INIT_PARAMETER_NAMES
         and context.get_parameter_source(param.name) is ParameterSource.COMMANDLINE
     )
 
 
-def _simulation_lines(simulation: Simulation, language_option: str) -> Iterator[str]:
+def _simulation_lines(simulation: Simulation, init_options: str) -> Iterator[str]:
     data = simulation.data
     yield text(
         "{path}: {records} {kind}, {labelled} with a label",
@@ -187,17 +195,17 @@ def _simulation_lines(simulation: Simulation, language_option: str) -> Iterator[
         labelled=data.labelled,
     )
     none = text("none: could be delivered")
-    for label, count in list(data.per_label.items())[:_LABELS_SHOWN]:
+    for label, count in list(data.per_label.items())[:_MOST_LISTED_LABELS]:
         yield text(
             "    {label} {count}",
             label=pad_columns(escape_unprintable(label), 24),
             count=count or none,
         )
-    if len(data.per_label) > _LABELS_SHOWN:
+    if len(data.per_label) > _MOST_LISTED_LABELS:
         yield text("    ... {count} classes in all", count=len(data.per_label))
     if data.left_out:
         yield text("    files that cannot be used: {count}", count=data.left_out)
-        yield from list_some_items(UNUSABLE_LINE, data.problems)
+        yield from abridged_item_lines(UNUSABLE_RECORD_TEMPLATE, data.problems)
     for sentence in data.hints:
         yield text("hint: {hint}", hint=sentence)
     if data.drawn < data.records:
@@ -215,7 +223,7 @@ def _simulation_lines(simulation: Simulation, language_option: str) -> Iterator[
     )
     yield text("nothing was sent, nothing was charged")
     yield text("to take part, get a join token from an operator and save it in a file, token")
-    yield next_step("wg-client init --home plant --join-file token {said}", said=language_option)
+    yield next_step("wg-client init --home plant --join-file token {said}", said=init_options)
 
 
 def _gain_lines(simulation: Simulation) -> Iterator[str]:

@@ -23,20 +23,20 @@ from wg_core.site.home import ClientHome
 if TYPE_CHECKING:
     from wg_client.data.laboratory import LaboratoryWindows
     from wg_client.fitting.sensor_models import RegressionQuality
-    from wg_client.models.drift import ShiftTest
+    from wg_client.models.drift import ShiftTestResult
     from wg_client.models.soft_sensor import Estimates, SensorInputs, SoftSensor
 
 _PROGRESS_TITLE = text("learning a soft sensor, %")
-_DRIFT_LEVEL = 0.01
+_LARGEST_DRIFT_P_VALUE = 0.01
 """Largest p-value at which drift of the signals is reported."""
-LogFiles = tuple[Path, Path | None]
+LogAndLaboratoryFiles = tuple[Path, Path | None]
 """A log, and a file of laboratory values."""
-_INPUT_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
+_INPUT_FILE_TYPE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
 @click.command(name="soft-sensor")
-@click.argument("log", type=_INPUT_FILE)
-@click.argument("laboratory", type=_INPUT_FILE, required=False)
+@click.argument("log", type=_INPUT_FILE_TYPE)
+@click.argument("laboratory", type=_INPUT_FILE_TYPE, required=False)
 @click.option("--target", required=True, help="Column of the laboratory's values.")
 @click.option("--time", required=True, help="Column of times, which both files have.")
 @click.option(
@@ -47,7 +47,7 @@ _INPUT_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 @click.option("--out", type=OUT_FILE_TYPE, help="Write values and intervals of all hours, as CSV.")
 @click.option(
     "--package",
-    type=_INPUT_FILE,
+    type=_INPUT_FILE_TYPE,
     help="A package with a soft sensor.  [default: the newest that used a statistic, else the"
     " newest]",
 )
@@ -98,27 +98,33 @@ def soft_sensor(
     counts = {
         "windows": len(hours.values),
         "values": sum(map(math.isfinite, hours.values.tolist())),
-        "unmatched": hours.unmatched,
-        "unlike": int(sensor.estimates.unlike.sum()),
+        "unmatched": hours.unmatched_count,
+        "unlike": int(sensor.estimates.unlike_mask.sum()),
     }
-    drift, drift_lines = _describe_drift(sensor.shift)
-    lines = [*_estimate_lines(counts, judgements), *sensor.lines, *drift_lines]
+    drift, drift_lines = _drift_document_and_lines(sensor.drift_test)
+    lines = [*_estimate_lines(counts, judgements), *sensor.extra_lines, *drift_lines]
     if out is not None:
-        atomic.write_bytes(out, _estimate_table(sensor, target), mode=atomic.PRIVATE_MODE)
+        atomic.write_bytes(out, _estimate_csv(sensor, target), mode=atomic.PRIVATE_FILE_MODE)
     if report is not None:
         from wg_client.selection import sensor_report
 
-        column = target, str(sensor.document.get("unit", ""))
+        column = target, str(sensor.extra_document.get("unit", ""))
         page = sensor_report.render_sensor_report(column, lines, hours, sensor.estimates)
-        atomic.write_bytes(report, page.encode(), mode=atomic.PRIVATE_MODE)
+        atomic.write_bytes(report, page.encode(), mode=atomic.PRIVATE_FILE_MODE)
     if onnx is not None:
         from wg_client.models.soft_sensor import encode_sensor_onnx
 
         shape = hours.channels, hours.windows.shape[2]
         data = encode_sensor_onnx(sensor.sensor, sensor.compute_inputs, target, *shape)
-        atomic.write_bytes(onnx, data, mode=atomic.PRIVATE_MODE)
+        atomic.write_bytes(onnx, data, mode=atomic.PRIVATE_FILE_MODE)
     figures = {name: judgement._asdict() for name, judgement in judgements.items()}
-    document = {**counts, "channels": list(hours.channels), **figures, **sensor.document, **drift}
+    document = {
+        **counts,
+        "channels": list(hours.channels),
+        **figures,
+        **sensor.extra_document,
+        **drift,
+    }
     print_result(document, lines, as_json)
 
 
@@ -130,21 +136,23 @@ class EstimatedLog(NamedTuple):
         sensor: The soft sensor.
         compute_inputs: Function that computes the soft sensor's inputs from windows.
         estimates: Estimates for the windows.
-        shift: Result of the drift test of the signals; None: too few windows.
-        document: Further fields of the JSON output.
-        lines: Further lines of the text output.
+        drift_test: Result of the drift test of the signals; None: too few windows.
+        extra_document: Further fields of the JSON output.
+        extra_lines: Further lines of the text output.
     """
 
     windows: LaboratoryWindows
     sensor: SoftSensor
     compute_inputs: SensorInputs
     estimates: Estimates
-    shift: ShiftTest | None
-    document: dict[str, Any]
-    lines: list[Text]
+    drift_test: ShiftTestResult | None
+    extra_document: dict[str, Any]
+    extra_lines: list[Text]
 
 
-def _train_local_sensor(files: LogFiles, target: str, time: str, samples: int) -> EstimatedLog:
+def _train_local_sensor(
+    files: LogAndLaboratoryFiles, target_column: str, time_column: str, window_rows: int
+) -> EstimatedLog:
     """Train a soft sensor on laboratory values alone."""
     import numpy as np
 
@@ -152,23 +160,32 @@ def _train_local_sensor(files: LogFiles, target: str, time: str, samples: int) -
     from wg_client.fitting.sensor_models import lagged_signals
     from wg_client.models import soft_sensor as sensors
 
-    hours = read_laboratory_windows(*files, target=target, time=time, samples=samples)
+    hours = read_laboratory_windows(
+        *files, target=target_column, time=time_column, samples=window_rows
+    )
     with show_spinner(_PROGRESS_TITLE):
         features = lagged_signals(hours.windows)
-        sensor = sensors.train_soft_sensor(features, hours.values, hours.recordings)
+        sensor = sensors.train_soft_sensor(features, hours.values, hours.recording_ids)
         has_value = np.isfinite(hours.values)
         shift = sensors.test_for_drift(features[has_value], features[~has_value])
-    line = text("nine values in ten lie within ± {width:.4g}", width=sensor.half_width)
-    estimates, document = sensor.estimate(features), {"half_width": sensor.half_width}
-    return EstimatedLog(hours, sensor, sensors.lagged_inputs, estimates, shift, document, [line])
+    line = text("nine values in ten lie within ± {width:.4g}", width=sensor.interval_half_width)
+    estimates, document = sensor.estimate(features), {"half_width": sensor.interval_half_width}
+    return EstimatedLog(
+        hours, sensor, sensors.lagged_signal_inputs, estimates, shift, document, [line]
+    )
 
 
 def _use_delivered_sensor(
-    files: LogFiles, target: str, time: str, source: tuple[Path, Path | None], quantity: str | None
+    files: LogAndLaboratoryFiles,
+    target_column: str,
+    time_column: str,
+    home_and_package: tuple[Path, Path | None],
+    quantity: str | None,
 ) -> EstimatedLog:
     """Use a delivered soft sensor, evaluated on laboratory values if there are any.
 
-    ``source`` is the plant's home folder, and a package file; None: a package in the home.
+    ``home_and_package`` is the plant's home folder, and a package file; None: a package in the
+    home.
     """
     import torch
 
@@ -179,28 +196,28 @@ def _use_delivered_sensor(
     from wg_common.machines.process import WINDOW_SAMPLES
 
     with show_spinner(_PROGRESS_TITLE):
-        home, path = ClientHome(source[0]), source[1]
+        home, path = ClientHome(home_and_package[0]), home_and_package[1]
         package = store_sensor_package(home, path) if path else select_sensor(home)
-        place = package.quantity_index(target, quantity)
+        place = package.quantity_index(target_column, quantity)
         hours = read_laboratory_windows(
-            *files, target=target, time=time, samples=WINDOW_SAMPLES
+            *files, target=target_column, time=time_column, samples=WINDOW_SAMPLES
         ).select_channels(package.channels)
         if (hours.values <= 0).any():
-            words = {"path": files[1], "target": repr(target)}
+            words = {"path": files[1], "target": repr(target_column)}
             raise DataError(text("{path}: values of {target} are to be above 0", **words))
         inputs = functools.partial(package.compute_inputs, quantity_index=place)
         features, scores = (part.numpy() for part in inputs(torch.from_numpy(hours.windows)))
         network, scale = package.sensor, package.quantity_scale(place)
-        records = network.standardise(network.records).double().numpy()
-        width = float(network.half_width[place])
+        records = network.standardise(network.plant_readings).double().numpy()
+        width = float(network.half_widths[place])
         sensor = sensors.adapt_delivered_sensor(scale, hours, (features, scores), records, width)
         shift = sensors.test_for_drift(records, features)
     told_quantity, about = network.unit.quantities[place], package.manifest
     document = {
         "package": about.package_id,
         "quantity": told_quantity.name,
-        "unit": told_quantity.unit,
-        "shares": sensor.named_shares,
+        "unit": told_quantity.measurement_unit,
+        "shares": sensor.share_by_model,
         "statistic": about.condition.statistic,
         "epsilon": about.condition.epsilon,
     }
@@ -208,7 +225,7 @@ def _use_delivered_sensor(
         "{quantity} in {unit} of a {kind}, made at epsilon {epsilon}; package {package}, of"
         " {count} that the home keeps",
         quantity=told_quantity.name,
-        unit=told_quantity.unit,
+        unit=told_quantity.measurement_unit,
         kind=about.condition.data_sheet,
         epsilon=about.condition.epsilon or 0,
         package=about.package_id[:16],
@@ -217,21 +234,23 @@ def _use_delivered_sensor(
     selection = text(
         "selected: {shares}; nine values in ten lie between {low:.0%} and {high:.0%} of the"
         " estimate",
-        shares=", ".join(f"{name} {share:.0%}" for name, share in sensor.named_shares.items()),
-        low=math.exp(-sensor.half_width / told_quantity.scale),
-        high=math.exp(sensor.half_width / told_quantity.scale),
+        shares=", ".join(f"{name} {share:.0%}" for name, share in sensor.share_by_model.items()),
+        low=math.exp(-sensor.interval_half_width / told_quantity.log_ratio_factor),
+        high=math.exp(sensor.interval_half_width / told_quantity.log_ratio_factor),
     )
     estimates = sensor.estimate(features, scores)
     return EstimatedLog(hours, sensor, inputs, estimates, shift, document, [origin, selection])
 
 
-def _describe_drift(shift: ShiftTest | None) -> tuple[dict[str, Any], list[Text]]:
+def _drift_document_and_lines(
+    drift_test: ShiftTestResult | None,
+) -> tuple[dict[str, Any], list[Text]]:
     """Describe the drift of the signals as a JSON document and as sentences."""
-    if shift is None:
+    if drift_test is None:
         return {}, []
-    figures = {"p": shift.p, "largest": shift.largest}
-    line = text("no drift is seen in the signals (p {p:.2g})", p=shift.p)
-    if shift.p <= _DRIFT_LEVEL:
+    figures = {"p": drift_test.p, "largest": drift_test.largest}
+    line = text("no drift is seen in the signals (p {p:.2g})", p=drift_test.p)
+    if drift_test.p <= _LARGEST_DRIFT_P_VALUE:
         line = text(
             "drift: the signals have moved (by {largest:.1f} of their spread, p {p:.2g}): take"
             " laboratory values there",
@@ -241,7 +260,7 @@ def _describe_drift(shift: ShiftTest | None) -> tuple[dict[str, Any], list[Text]
 
 
 def _estimate_lines(
-    counts: Mapping[str, int], judgements: Mapping[str, RegressionQuality]
+    counts: Mapping[str, int], quality_by_model: Mapping[str, RegressionQuality]
 ) -> Iterator[Text]:
     """Yield lines on the estimates: numbers of windows, and errors against laboratory values."""
     yield text(
@@ -249,23 +268,25 @@ def _estimate_lines(
         " estimates there; {unmatched} values have no complete window",
         **counts,
     )
-    for name, judgement in judgements.items():
+    for name, judgement in quality_by_model.items():
         yield text(
             "{target} on days not used for training: error {error:.4g}, bias {bias:+.2g}, R²"
             " {r2:.2f}",
             target=name,
             **judgement._asdict(),
         )
-    if judgements and judgement.r2 <= 0:
+    if quality_by_model and judgement.r2 <= 0:
         yield text("It is no better than the mean of the values: do not use it.")
 
 
-def _estimate_table(sensor: EstimatedLog, target: str) -> bytes:
+def _estimate_csv(estimated_log: EstimatedLog, target_column: str) -> bytes:
     """Return the estimates of all windows as CSV text, one row per window."""
-    hours, estimates = sensor.windows, sensor.estimates
+    hours, estimates = estimated_log.windows, estimated_log.estimates
     stream = io.StringIO(newline="")
     writer = csv.writer(stream)
-    writer.writerow(["time", spreadsheet_cell(target), "lower", "upper", "unlike", "laboratory"])
+    writer.writerow(
+        ["time", spreadsheet_cell(target_column), "lower", "upper", "unlike", "laboratory"]
+    )
     for moment, *numbers, unlike, known_value in zip(
         hours.times, *estimates, hours.values, strict=True
     ):

@@ -35,20 +35,22 @@ def watch(home: ClientHome, paths: tuple[Path, ...], text_column: str | None, as
     Ends with code 6 if there is an alarm. One of a hundred batches of records like the frozen ones
     raises a false alarm; records of one part are not independent, so take one of each part.
     """
-    from wg_client.cli.prediction import read_records_at
+    from wg_client.cli.prediction import read_records_and_problems
     from wg_client.operation import watch as watching
 
     labels = configuration.load(home).data.labels
     modality = snapshots.load_current(home).manifest.modality
-    surveys = [read_records_at(home, labels, path, modality, text_column) for path in paths]
+    surveys = [
+        read_records_and_problems(home, labels, path, modality, text_column) for path in paths
+    ]
     left_out = [problem for _, problems in surveys for problem in problems]
     with cli.show_progress(
         text("looking at records"), sum(len(data) for data, _ in surveys)
     ) as bar:
-        observation = watching.test_batch(
+        observation = watching.test_batch_for_drift(
             home,
             [data for data, _ in surveys],
-            left_out=left_out,
+            unreadable_records=left_out,
             progress=lambda count: bar.update(count),
         )
     for problem in observation.left_out:
@@ -64,7 +66,7 @@ def watch(home: ClientHome, paths: tuple[Path, ...], text_column: str | None, as
     return errors.ExitCode.CONFIG if observation.left_out else errors.ExitCode.OK
 
 
-def _drift_lines(report: DriftReport, root: Path, rate: float) -> Iterator[str]:
+def _drift_lines(report: DriftReport, home_root: Path, false_alarm_rate: float) -> Iterator[str]:
     shift = report.shift
     yield text(
         "{count} records, against version {number} of the data set",
@@ -94,10 +96,10 @@ def _drift_lines(report: DriftReport, root: Path, rate: float) -> Iterator[str]:
     yield text(
         "{verdict} (of such batches without any drift, {rate:g} in 100 raise one)",
         verdict=verdict,
-        rate=100 * rate,
+        rate=100 * false_alarm_rate,
     )
     if report.alarm:
-        yield next_step("wg-client predict --home {home} NEW_RECORDS", home=root)
+        yield next_step("wg-client predict --home {home} NEW_RECORDS", home=home_root)
 
 
 COMMANDS = (watch,)

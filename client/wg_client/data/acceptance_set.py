@@ -31,13 +31,13 @@ from wg_core.release.query import open_ledger
 from wg_core.site import locks
 from wg_core.site.config import ClientConfig
 from wg_core.site.home import ClientHome
-from wg_core.site.reading import RECORDS_AT_ONCE
-from wg_core.snapshot import DIGEST_BYTES, FrozenRecords, Listing, Problem
+from wg_core.site.reading import RECORDS_PER_CHUNK
+from wg_core.snapshot import DIGEST_BYTES, FrozenRecords, RecordListing, UnusableItem
 from wg_core.wire import canonical
 
-_TRAINED_FILE = "trained.digests"
-_TRAINED_LIMIT = 4 << 30
-_LISTING_LIMIT = 1 << 30
+_TRAINED_DIGESTS_FILE = "trained.digests"
+_TRAINED_DIGESTS_BYTES_LIMIT = 4 << 30
+_LISTING_BYTES_LIMIT = 1 << 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -48,13 +48,13 @@ class AcceptanceSet:
         features: Local features, float32 ``[a, D]``.
         records: Labels, keyed digests and rows of the records.
         listing: Names of the records, the folder or file that holds them, and near-duplicates.
-        failures: Records on which the encoder failed, ``[a]``; their features are zeros.
+        encoder_failures: Records on which the encoder failed, ``[a]``; their features are zeros.
     """
 
     features: NDArray[np.float32]
     records: FrozenRecords
-    listing: Listing
-    failures: NDArray[np.bool_]
+    listing: RecordListing
+    encoder_failures: NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.features)
@@ -70,13 +70,13 @@ class AcceptanceSet:
         """Encode the acceptance set as bytes for the snapshot."""
         buffer = io.BytesIO()
         listing = np.frombuffer(canonical.encode(self.listing), dtype=np.uint8)
-        arrays = self.records.arrays() | {"failures": self.failures}
+        arrays = self.records.arrays() | {"failures": self.encoder_failures}
         np.savez(buffer, features=self.features, listing=listing, **arrays)  # type: ignore[arg-type]
         return buffer.getvalue()
 
 
-def decode_acceptance_set(data: bytes, subject: str) -> AcceptanceSet:
-    """Decode the acceptance set from a snapshot's bytes; ``subject`` names them in errors.
+def decode_acceptance_set(data: bytes, source_name: str) -> AcceptanceSet:
+    """Decode the acceptance set from a snapshot's bytes; ``source_name`` names them in errors.
 
     Raises:
         VerificationError: The bytes are not an acceptance set.
@@ -88,12 +88,14 @@ def decode_acceptance_set(data: bytes, subject: str) -> AcceptanceSet:
             no_failures = np.zeros(len(features), dtype=bool)  # 0.1.0 wrote none
             failures = file["failures"] if "failures" in file.files else no_failures
     except (ValueError, KeyError, OSError, EOFError) as error:
-        raise VerificationError(f"{subject}: damaged: {error}") from error
+        raise VerificationError(f"{source_name}: damaged: {error}") from error
     return AcceptanceSet(
         features=features,
         records=records,
-        listing=canonical.decode(Listing, listing, subject=subject, limit=_LISTING_LIMIT),
-        failures=failures,
+        listing=canonical.decode(
+            RecordListing, listing, input_name=source_name, max_bytes=_LISTING_BYTES_LIMIT
+        ),
+        encoder_failures=failures,
     )
 
 
@@ -116,12 +118,12 @@ def split_acceptance_set(
     setting = config.data.acceptance
     if setting is None:
         return inspection, None
-    secret = home.load_secret()
-    met_digests = _digests_met(home)
+    secret = home.load_site_secret()
+    met_digests = _used_digests(home)
     all_records = frozen_records(config, inspection, secret)
     if isinstance(setting, str):
         main, path = inspection, setting
-        spare = _inspect_folder(config, Path(setting), encoder.modality)
+        spare = _inspect_acceptance_folder(config, Path(setting), encoder.modality)
     else:
         aside = _reserved_mask(config, all_records, setting, met_digests)
         main, path = inspection.select_rows(np.flatnonzero(~aside).tolist()), config.data.path
@@ -138,18 +140,20 @@ def split_acceptance_set(
     labelled = records.labels >= 0
     names = spare.data.names
     problems = [
-        Problem(name=names[row], reason=_MET_BEFORE if labelled[row] else _UNLABELLED)
+        UnusableItem(
+            name=names[row], reason=_USED_BEFORE_REASON if labelled[row] else _UNLABELLED_REASON
+        )
         for row in np.flatnonzero(~(fresh & labelled))
     ]
     if isinstance(setting, str) and not labelled.any():
         raise DataError(f"data.acceptance: {path}: no record has a label; none can judge a model")
     chosen_records = spare.select_rows(np.flatnonzero(fresh & labelled).tolist())
-    features, failures = _encode_records(chosen_records, encoder)
+    features, failures = _encode_and_mark_failures(chosen_records, encoder)
     acceptance = AcceptanceSet(
         features=features,
-        failures=failures,
+        encoder_failures=failures,
         records=frozen_records(config, chosen_records, secret),
-        listing=Listing(
+        listing=RecordListing(
             path=path,
             names=chosen_records.data.names,
             duplicates=find_near_duplicates(chosen_records, main),
@@ -158,46 +162,51 @@ def split_acceptance_set(
     return replace(main, problems=(*main.problems, *problems)), acceptance
 
 
-_MET_BEFORE = (
+_USED_BEFORE_REASON = (
     "not in the acceptance set: it, or its privacy unit, is in the data set, was released, or a"
     " model was trained on it"
 )
-_UNLABELLED = "not in the acceptance set: it has no label"
+_UNLABELLED_REASON = "not in the acceptance set: it has no label"
 
 
 def _reserved_mask(
-    config: ClientConfig, records: FrozenRecords, share: float, met_digests: frozenset[bytes]
+    config: ClientConfig,
+    records: FrozenRecords,
+    reserved_share: float,
+    used_digests: frozenset[bytes],
 ) -> NDArray[np.bool_]:
     """Return a mask ``[n]`` of the records to reserve, by each unit's digest and history alone.
 
     Raises:
         DataError: All records of the share were released or trained on before.
     """
-    aside = _unit_fractions(records) < share
+    aside = _unit_hash_fractions(records) < reserved_share
     aside &= (records.labels >= 0) | (config.data.unit_column is not None)
-    fresh = np.array([bytes(unit) not in met_digests for unit in records.units], dtype=bool)
+    fresh = np.array([bytes(unit) not in used_digests for unit in records.units], dtype=bool)
     if aside.any() and not (aside & fresh).any():
         raise DataError(
-            f"data.acceptance: {share}: all records of this share were released or trained on,"
-            " and cannot judge a model; name a folder of other records, or add new records"
+            f"data.acceptance: {reserved_share}: all records of this share were released or trained"
+            " on, and cannot judge a model; name a folder of other records, or add new records"
         )
     return np.asarray(aside & fresh, dtype=np.bool_)
 
 
-def mark_as_trained(home: ClientHome, records: FrozenRecords) -> None:
+def mark_as_trained_on(home: ClientHome, records: FrozenRecords) -> None:
     """Store digests of a model's training records, which must not evaluate any model from now on.
 
     Raises:
         StorageError: The file cannot be written.
     """
-    digests = _trained_digests(home) | _record_digests(records)
-    home.units.mkdir(mode=0o700, exist_ok=True)
+    digests = _trained_on_digests(home) | _record_digests(records)
+    home.charged_units.mkdir(mode=0o700, exist_ok=True)
     atomic.write_bytes(
-        home.units / _TRAINED_FILE, b"".join(sorted(digests)), mode=atomic.PRIVATE_MODE
+        home.charged_units / _TRAINED_DIGESTS_FILE,
+        b"".join(sorted(digests)),
+        mode=atomic.PRIVATE_FILE_MODE,
     )
 
 
-def _inspect_folder(config: ClientConfig, path: Path, modality: str) -> Inspection:
+def _inspect_acceptance_folder(config: ClientConfig, path: Path, modality: str) -> Inspection:
     if not path.exists():
         raise DataError(f"data.acceptance: {path}: not there; a share is a number, such as 0.2")
     spare = inspect_records(
@@ -217,24 +226,24 @@ def _inspect_folder(config: ClientConfig, path: Path, modality: str) -> Inspecti
     return spare
 
 
-def _unit_fractions(records: FrozenRecords) -> NDArray[np.float64]:
+def _unit_hash_fractions(records: FrozenRecords) -> NDArray[np.float64]:
     """Return a number in [0, 1) per record, derived only from its privacy unit's keyed digest."""
     words = np.ascontiguousarray(records.units[:, :8]).view(">u8")
     return np.asarray(words.ravel() / 2.0**64, dtype=np.float64)
 
 
-def _encode_records(
-    spare: Inspection, encoder: RecordEncoder
+def _encode_and_mark_failures(
+    inspection: Inspection, encoder: RecordEncoder
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Return local features ``[a, D]``, and the records on which the encoder failed, ``[a]``."""
     parts = [np.zeros((0, encoder.local_dimension), dtype=np.float32)]
     failures = [np.zeros(0, dtype=bool)]
-    for start in range(0, len(spare.data), RECORDS_AT_ONCE):
-        rows = range(start, min(start + RECORDS_AT_ONCE, len(spare.data)))
-        read = [spare.read(row) for row in rows]
+    for start in range(0, len(inspection.data), RECORDS_PER_CHUNK):
+        rows = range(start, min(start + RECORDS_PER_CHUNK, len(inspection.data)))
+        read = [inspection.read(row) for row in rows]
         for row, (_, digest) in zip(rows, read, strict=True):
-            if digest != spare.digests[row]:
-                raise DataError(f"{spare.data.names[row]}: changed while it was frozen")
+            if digest != inspection.digests[row]:
+                raise DataError(f"{inspection.data.names[row]}: changed while it was frozen")
         part, failure_mask = encoding_failures.encode_or_zero(
             encoder.encode_local, encoder.local_dimension, [record for record, _ in read]
         )
@@ -243,18 +252,18 @@ def _encode_records(
     return np.concatenate(parts), np.concatenate(failures)
 
 
-def _digests_met(home: ClientHome) -> frozenset[bytes]:
+def _used_digests(home: ClientHome) -> frozenset[bytes]:
     """Return keyed digests of all contents and units that were released or trained on."""
-    with locks.lock_release(home), open_ledger(home) as ledger:
+    with locks.lock_ledger(home), open_ledger(home) as ledger:
         budget_history.record_charged_units(home, budget_history.read_budget_history(ledger))
-    return budget_history.charged_digests(home) | _trained_digests(home)
+    return budget_history.read_charged_digests(home) | _trained_on_digests(home)
 
 
-def _trained_digests(home: ClientHome) -> frozenset[bytes]:
-    path = home.units / _TRAINED_FILE
+def _trained_on_digests(home: ClientHome) -> frozenset[bytes]:
+    path = home.charged_units / _TRAINED_DIGESTS_FILE
     if not path.is_file():
         return frozenset()
-    data = atomic.read_bytes(path, limit=_TRAINED_LIMIT)
+    data = atomic.read_bytes(path, limit=_TRAINED_DIGESTS_BYTES_LIMIT)
     return frozenset(data[at : at + DIGEST_BYTES] for at in range(0, len(data), DIGEST_BYTES))
 
 

@@ -15,12 +15,12 @@ from wg_client.data.site_data import UNLABELLED, SiteData
 from wg_common.language import text
 from wg_common.modalities import cells
 from wg_core.errors import DataError
-from wg_core.snapshot import Problem
+from wg_core.snapshot import UnusableItem
 
 _LABEL_COLUMN, _SPLIT_COLUMN = "label", "split"
 
 
-def survey_cells(table: Path, options: dataset.SurveyOptions) -> dataset.DatasetSurvey:
+def survey_cell_table(table: Path, options: dataset.SurveyOptions) -> dataset.DatasetSurvey:
     """Survey a data set that is one table file: labels, units, usable rows and problems.
 
     Raises:
@@ -39,18 +39,18 @@ def survey_cells(table: Path, options: dataset.SurveyOptions) -> dataset.Dataset
     labels = _label_domain(table, options.labels, cell_labels, reasons)
     index = dataset.label_positions(labels)
     usable: list[int] = []
-    problems: list[Problem] = []
+    problems: list[UnusableItem] = []
     for row in range(n):
         reason = cell_table.problems.get(row, "")
         if not reason:
             if sides is not None and sides[row].strip() not in parts:
                 continue
             if cell_labels[row] and cell_labels[row] not in index:
-                reason = dataset.explain_undeclared(cell_labels[row], labels)
+                reason = dataset.explain_undeclared_label(cell_labels[row], labels)
             elif units is not None and not units[row].strip():
                 reason = f"column {unit_column!r} is empty: no privacy unit"
         if reason:
-            problems.append(Problem(name=cell_table.names[row], reason=reason))
+            problems.append(UnusableItem(name=cell_table.names[row], reason=reason))
         else:
             usable.append(row)
     dataset.check_record_count(table, len(usable))
@@ -83,7 +83,7 @@ def _read_table(table: Path, options: dataset.SurveyOptions, label_column: str) 
     if reading.label_column and reading.label_column not in cell_table.columns:
         raise DataError(
             f"{table}: no column {reading.label_column!r} with the label of each record; found"
-            f" {dataset.list_names(cell_table.header)}"
+            f" {dataset.quote_names(cell_table.header)}"
         )
     if options.modality is not None:
         dataset.check_modality(options.modality, cell_table.records.modality.name, table)
@@ -93,20 +93,23 @@ def _read_table(table: Path, options: dataset.SurveyOptions, label_column: str) 
 
 
 def _label_domain(
-    table: Path, labels: Sequence[str] | None, cell_labels: Sequence[str], reasons: Sequence[str]
+    table: Path,
+    declared_labels: Sequence[str] | None,
+    cell_labels: Sequence[str],
+    row_problems: Sequence[str],
 ) -> Sequence[str]:
     """Return the label domain: the declared labels, or else those in the table.
 
     Args:
-        reasons: Reasons why rows cannot be used; the first is reported if there is no label.
+        row_problems: Reasons why rows cannot be used; the first is reported if there is no label.
 
     Raises:
         DataError: There are no labels, or two labels of the table may be one class.
     """
-    if labels is None:
-        labels = sorted({label for label in cell_labels if label})
-        check_similar_labels(table, labels)
-    if not labels:
-        reason = "".join(f"; {reason}" for reason in reasons[:1])
+    if declared_labels is None:
+        declared_labels = sorted({label for label in cell_labels if label})
+        check_similar_labels(table, declared_labels)
+    if not declared_labels:
+        reason = "".join(f"; {reason}" for reason in row_problems[:1])
         raise DataError(f"{table}: no labels; declare them (--labels a,b,c){reason}")
-    return labels
+    return declared_labels

@@ -16,15 +16,15 @@ from wg_common.modalities import registry
 from wg_common.modalities.base import Modality
 from wg_common.modalities.images import Images
 from wg_common.modalities.registry import find_modality as modality_of
-from wg_common.modalities.stored import StoredRecords, stored_files
+from wg_common.modalities.stored import StoredRecords, records_from_paths
 from wg_common.modalities.windows import Windows
 from wg_core.errors import DataError
 from wg_core.site.reading import ReadingConfig
-from wg_core.snapshot import Problem
+from wg_core.snapshot import UnusableItem
 
-RECORD_LIMIT = 1_000_000
-RECORDS_CSV = "records.csv"
-_NAMES_SHOWN = 80  # Most characters of a label in a message
+RECORD_COUNT_LIMIT = 1_000_000
+RECORDS_CSV_NAME = "records.csv"
+_MOST_LABEL_CHARACTERS = 80  # Most characters of a label in a message
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,12 +41,12 @@ class DatasetSurvey:
 
     data: SiteData
     layout: str
-    problems: tuple[Problem, ...] = ()
-    unsupported_files: tuple[Problem, ...] = ()
+    problems: tuple[UnusableItem, ...] = ()
+    unsupported_files: tuple[UnusableItem, ...] = ()
     hints: tuple[str, ...] = ()
 
 
-DEFAULT_READING = ReadingConfig()  # Settings by which files are read as they are
+DEFAULT_READING_CONFIG = ReadingConfig()  # Settings by which files are read as they are
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,10 +65,10 @@ class SurveyOptions:
     unit_column: str | None = None
     split: int | None = 0
     modality: str | None = None
-    reading: ReadingConfig = DEFAULT_READING
+    reading: ReadingConfig = DEFAULT_READING_CONFIG
 
 
-ANY_RECORDS = SurveyOptions()  # Options that accept any labels and records
+DEFAULT_SURVEY_OPTIONS = SurveyOptions()  # Options that accept any labels and records
 
 
 def configured_modality(name: str, reading: ReadingConfig) -> Modality:
@@ -83,7 +83,8 @@ def with_reading_config(data: SiteData, reading: ReadingConfig) -> SiteData:
     if not isinstance(data.records, StoredRecords) or not data.records.paths:
         return data
     return replace(
-        data, records=stored_files(configured_modality(data.modality, reading), data.records.paths)
+        data,
+        records=records_from_paths(configured_modality(data.modality, reading), data.records.paths),
     )
 
 
@@ -92,18 +93,22 @@ def normalise_name(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def describe_empty_dataset(path: Path, strays: Sequence[Problem]) -> str:
+def describe_empty_dataset(path: Path, unsupported_files: Sequence[UnusableItem]) -> str:
     """Return a message on an empty data set: supported file names, and the first other file."""
     suffixes = ", ".join(
         sorted({suffix for kind in registry.MODALITIES.values() for suffix in kind.suffixes})
     )
-    stray = f"; found {strays[0].name}: {strays[0].reason}" if strays else "; the folder is empty"
+    stray = (
+        f"; found {unsupported_files[0].name}: {unsupported_files[0].reason}"
+        if unsupported_files
+        else "; the folder is empty"
+    )
     kinds = registry.list_modality_attribute("name", "or")
     return f"{path}: no {kinds} found (read are {suffixes}){stray}"
 
 
 def records_from_files(
-    path: Path, files: Sequence[Path], reading: ReadingConfig = DEFAULT_READING
+    path: Path, files: Sequence[Path], reading: ReadingConfig = DEFAULT_READING_CONFIG
 ) -> StoredRecords:
     """Return files as records of the one modality that their names imply.
 
@@ -115,13 +120,15 @@ def records_from_files(
     """
     example_of: dict[str, Path] = {}
     for entry in files:
-        example_of.setdefault(modality_name(entry), entry)
+        example_of.setdefault(modality_name_of_file(entry), entry)
     names = [name for name in registry.MODALITIES if name in example_of]
     if len(names) > 1:
         titles = " and ".join(modality_of(name).title for name in names)
         examples = " and ".join(str(example_of[name]) for name in names)
         raise DataError(f"{path}: {titles}, such as {examples}; a data set has one kind of records")
-    return stored_files(configured_modality(names[0] if names else Images.name, reading), files)
+    return records_from_paths(
+        configured_modality(names[0] if names else Images.name, reading), files
+    )
 
 
 def accompanying_files(paths: Sequence[Path]) -> set[Path]:
@@ -134,31 +141,33 @@ def accompanying_files(paths: Sequence[Path]) -> set[Path]:
 
 def is_record_file(file_name: Path) -> bool:
     """Return whether a file's name implies a record."""
-    return file_name.name != RECORDS_CSV and registry.modality_of_file(file_name.name) is not None
+    return (
+        file_name.name != RECORDS_CSV_NAME and registry.modality_of_file(file_name.name) is not None
+    )
 
 
-def modality_name(file_name: Path) -> str:
+def modality_name_of_file(file_name: Path) -> str:
     """Return the modality that a file's name implies, or an empty string."""
     modality = registry.modality_of_file(file_name.name)
     return "" if modality is None else modality.name
 
 
-def check_modality(expected: str, record_modality: str, path: str | Path) -> None:
+def check_modality(required_modality: str, record_modality: str, path: str | Path) -> None:
     """Refuse records of another modality than the encoder's.
 
     Raises:
         DataError: The modalities differ.
     """
-    if expected != record_modality:
-        raise DataError(f"{path}: {describe_wrong_modality(expected, record_modality)}")
+    if required_modality != record_modality:
+        raise DataError(f"{path}: {describe_wrong_modality(required_modality, record_modality)}")
 
 
-def describe_wrong_modality(expected: str, record_modality: str) -> str:
+def describe_wrong_modality(required_modality: str, record_modality: str) -> str:
     """Return a message on records of another modality than the encoder's."""
     title = modality_of(record_modality).title
     return (
         f"holds {title}, but this home's encoder, which came from the server, is for"
-        f" {modality_of(expected).title}; join a server whose zoo is of {title}"
+        f" {modality_of(required_modality).title}; join a server whose zoo is of {title}"
     )
 
 
@@ -167,19 +176,23 @@ def label_positions(names: Sequence[str]) -> dict[str, int]:
     return {normalise_name(name): index for index, name in enumerate(names)}
 
 
-def list_names(names: Sequence[str]) -> str:
+def quote_names(names: Sequence[str]) -> str:
     """Quote names for a message, at most twenty, with commas between them."""
     shown_names = ", ".join(repr(name) for name in list(names)[:20])
     return shown_names + (", ..." if len(names) > 20 else "")
 
 
-def explain_undeclared(label: str, domain: Sequence[str]) -> str:
+def explain_undeclared_label(label: str, domain: Sequence[str]) -> str:
     """Return a message on a label outside the declared label domain."""
-    shown_label = repr(label if len(label) <= _NAMES_SHOWN else f"{label[:_NAMES_SHOWN]}...")
-    return f"label {shown_label} is not declared; declared are {list_names(domain)} (init --labels)"
+    shown_label = repr(
+        label if len(label) <= _MOST_LABEL_CHARACTERS else f"{label[:_MOST_LABEL_CHARACTERS]}..."
+    )
+    return (
+        f"label {shown_label} is not declared; declared are {quote_names(domain)} (init --labels)"
+    )
 
 
 def check_record_count(path: Path, count: int) -> None:
     """Raise ``DataError`` if there are more records than a schema allows."""
-    if count > RECORD_LIMIT:
-        raise DataError(f"{path}: {count} records, at most {RECORD_LIMIT} are read")
+    if count > RECORD_COUNT_LIMIT:
+        raise DataError(f"{path}: {count} records, at most {RECORD_COUNT_LIMIT} are read")

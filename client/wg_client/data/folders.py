@@ -12,37 +12,37 @@ from pathlib import Path
 import numpy as np
 
 from wg_client.data.dataset import (
-    RECORDS_CSV,
+    RECORDS_CSV_NAME,
     DatasetSurvey,
     SurveyOptions,
     accompanying_files,
     check_record_count,
     configured_modality,
     describe_wrong_modality,
-    explain_undeclared,
+    explain_undeclared_label,
     is_record_file,
     label_positions,
-    list_names,
-    modality_name,
+    modality_name_of_file,
     normalise_name,
+    quote_names,
     records_from_files,
 )
 from wg_client.data.site_data import UNLABELLED, SiteData
 from wg_common.language import text
 from wg_common.modalities import registry, windows
 from wg_common.modalities.images import Images
-from wg_common.modalities.stored import stored_files
+from wg_common.modalities.stored import records_from_paths
 from wg_common.modalities.texts import Texts
 from wg_common.modalities.windows import Windows
 from wg_core import atomic
 from wg_core.errors import DataError, reraise_os_errors
 from wg_core.site.config import UNLABELLED_FOLDER
-from wg_core.snapshot import Problem
+from wg_core.snapshot import UnusableItem
 
-_SPLIT_FOLDERS = frozenset(
+_SPLIT_FOLDER_NAMES = frozenset(
     ("train", "training", "val", "valid", "validation", "test", "testing", "dev", "holdout")
 )
-_SEGMENTATION_FOLDERS = frozenset(
+_SEGMENTATION_FOLDER_NAMES = frozenset(
     [
         "images",
         "image",
@@ -59,12 +59,14 @@ _SEGMENTATION_FOLDERS = frozenset(
         "segmentationclass",
     ]
 )
-_MASK_FOLDERS = frozenset(("mask", "masks", "ground_truth", "groundtruth"))
-_ARCHIVE_FOLDERS = frozenset(("__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information"))
+_MASK_FOLDER_NAMES = frozenset(("mask", "masks", "ground_truth", "groundtruth"))
+_ARCHIVE_FOLDER_NAMES = frozenset(
+    ("__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information")
+)
 """Folders that archive programs and operating systems leave behind."""
-_PROGRAM_FILES = frozenset(("thumbs.db", "ehthumbs.db", "desktop.ini"))
+_PROGRAM_FILE_NAMES = frozenset(("thumbs.db", "ehthumbs.db", "desktop.ini"))
 """Hidden files of Windows; on other systems hidden names begin with a dot."""
-CONVERSION_ADVICE = {
+CONVERSION_ADVICE_BY_SUFFIX = {
     ".heic": "save it as JPEG or PNG",
     ".heif": "save it as JPEG or PNG",
     ".gif": "save it as PNG",
@@ -94,16 +96,16 @@ class CollectedFiles:
         problems: Files and rows that are set aside, with reasons.
         unsupported_files: Files that are not records of the modality, with reasons.
         layout: Name of the layout in which the files lie.
-        remarks: Sentences for a person on how the files are read; nothing is refused for them.
+        hints: Sentences for a person on how the files are read; nothing is refused for them.
     """
 
     paths: list[Path] = field(default_factory=list)
     labels: list[int] = field(default_factory=list)
     units: list[str] | None = None
-    problems: list[Problem] = field(default_factory=list)
-    unsupported_files: list[Problem] = field(default_factory=list)
+    problems: list[UnusableItem] = field(default_factory=list)
+    unsupported_files: list[UnusableItem] = field(default_factory=list)
     layout: str = text("a folder for each class")
-    remarks: list[str] = field(default_factory=list)
+    hints: list[str] = field(default_factory=list)
 
 
 def survey_folder(path: Path, options: SurveyOptions) -> DatasetSurvey:
@@ -114,30 +116,32 @@ def survey_folder(path: Path, options: SurveyOptions) -> DatasetSurvey:
     """
     labels, sorted_files = options.labels, CollectedFiles()
     entries = [
-        entry for entry in list_folder(path) if not _is_left_by_program(path, entry, sorted_files)
+        entry
+        for entry in list_folder(path)
+        if not _set_aside_program_folder(path, entry, sorted_files)
     ]
     if parts := _anomaly_split_folders(entries, labels):
         entries = [inner for part in parts for inner in list_folder(part)]
         sorted_files.layout = text("folders for anomaly detection")
-        sorted_files.remarks.append(
+        sorted_files.hints.append(
             text(
                 "{path}: a data set for anomaly detection: classes are the folders in {parts}, and"
                 " all of these records are learnt from; masks are not read",
                 path=path,
-                parts=list_names([part.name for part in parts]),
+                parts=quote_names([part.name for part in parts]),
             )
         )
     elif masks := _mask_folders(entries, labels):
         entries = [entry for entry in entries if entry not in masks]
-        names_of_masks = list_names([entry.name for entry in masks])
-        sorted_files.remarks.append(
+        names_of_masks = quote_names([entry.name for entry in masks])
+        sorted_files.hints.append(
             text("{path}: masks are not read: {names}", path=path, names=names_of_masks)
         )
     folders = [entry for entry in entries if entry.is_dir() and not entry.is_symlink()]
     names = [entry.name for entry in folders if entry.name != UNLABELLED_FOLDER]
     class_names = list(dict.fromkeys(names))
     if labels is None:
-        _check_classes(path, class_names)
+        _check_class_folders(path, class_names)
         _check_no_split_inside(path, folders)
     domain = list(labels) if labels is not None else [normalise_name(name) for name in class_names]
     if not domain and not entries:
@@ -150,62 +154,62 @@ def survey_folder(path: Path, options: SurveyOptions) -> DatasetSurvey:
     for entry in entries:
         if entry.is_symlink() and entry.is_dir():
             reason = "a link to a folder; links are not followed: copy the records, or move them"
-            sorted_files.problems.append(Problem(name=entry.name, reason=reason))
+            sorted_files.problems.append(UnusableItem(name=entry.name, reason=reason))
         elif not entry.is_dir():
             _add_file(path, entry, UNLABELLED, sorted_files)
         elif entry.name != UNLABELLED_FOLDER and normalise_name(entry.name) not in index:
-            problem = Problem(
-                name=printable_name(entry.name), reason=explain_undeclared(entry.name, domain)
+            problem = UnusableItem(
+                name=printable_name(entry.name), reason=explain_undeclared_label(entry.name, domain)
             )
             sorted_files.problems.append(problem)
         else:
             label = index.get(normalise_name(entry.name), UNLABELLED)
             for inner in list_files_below(entry):
                 _add_file(path, inner, label, sorted_files)
-    _move_tables_aside(path, sorted_files, options.modality)
+    _set_aside_accompanying_files(path, sorted_files, options.modality)
     return survey_collected_files(path, sorted_files, domain, options)
 
 
 def survey_collected_files(
-    root: Path, files: CollectedFiles, domain: Sequence[str], options: SurveyOptions
+    root: Path, collected_files: CollectedFiles, domain: Sequence[str], options: SurveyOptions
 ) -> DatasetSurvey:
     """Return the survey of the files that were found below ``root``.
 
     Raises:
         DataError: There are too many files, or several modalities where none was requested.
     """
-    check_record_count(root, len(files.paths))
+    check_record_count(root, len(collected_files.paths))
     modality, reading = options.modality, options.reading
     records = (
-        records_from_files(root, files.paths, reading)
+        records_from_files(root, collected_files.paths, reading)
         if modality is None
-        else stored_files(configured_modality(modality, reading), files.paths)
+        else records_from_paths(configured_modality(modality, reading), collected_files.paths)
     )
     data = SiteData(
         records=records,
         modality=records.modality.name,
-        labels=np.asarray(files.labels, dtype=np.int64),
+        labels=np.asarray(collected_files.labels, dtype=np.int64),
         label_names=tuple(domain),
-        names=tuple(str(entry.relative_to(root)) for entry in files.paths),
-        units=None if files.units is None else tuple(files.units),
+        names=tuple(str(entry.relative_to(root)) for entry in collected_files.paths),
+        units=None if collected_files.units is None else tuple(collected_files.units),
     )
-    kinds = [modality_name(path) for path in files.paths]
+    kinds = [modality_name_of_file(path) for path in collected_files.paths]
     matching = [row for row, kind in enumerate(kinds) if kind == data.modality]
-    problems = files.problems + [
-        Problem(name=data.names[row], reason=describe_wrong_modality(data.modality, kind))
+    problems = collected_files.problems + [
+        UnusableItem(name=data.names[row], reason=describe_wrong_modality(data.modality, kind))
         for row, kind in enumerate(kinds)
         if kind != data.modality
     ]
     return DatasetSurvey(
         data=data.select_rows(matching),
         problems=tuple(problems),
-        layout=files.layout,
-        unsupported_files=tuple(files.unsupported_files),
-        hints=tuple(files.remarks),
+        layout=collected_files.layout,
+        unsupported_files=tuple(collected_files.unsupported_files),
+        hints=tuple(collected_files.hints),
     )
 
 
-def window_columns(path: Path) -> tuple[str, ...] | None:
+def window_column_names(path: Path) -> tuple[str, ...] | None:
     """Return the column names of a folder's first CSV window.
 
     None if the path is no folder, a record in it is no window, or no window is a CSV file.
@@ -218,13 +222,13 @@ def window_columns(path: Path) -> tuple[str, ...] | None:
     files = [
         entry for entry in sorted(path.rglob("*")) if entry.is_file() and is_record_file(entry)
     ]
-    if not files or any(modality_name(entry) != Windows.name for entry in files):
+    if not files or any(modality_name_of_file(entry) != Windows.name for entry in files):
         return None
     first_table = next((entry for entry in files if entry.suffix.lower() == ".csv"), None)
     if first_table is None:
         return None
     return windows.column_names(
-        atomic.read_bytes(first_table, limit=windows.CSV_LIMIT), str(first_table)
+        atomic.read_bytes(first_table, limit=windows.CSV_BYTES_LIMIT), str(first_table)
     )
 
 
@@ -238,7 +242,7 @@ def list_folder(folder: Path) -> list[Path]:
         return sorted(
             entry
             for entry in folder.iterdir()
-            if not entry.name.startswith(".") and entry.name.casefold() not in _PROGRAM_FILES
+            if not entry.name.startswith(".") and entry.name.casefold() not in _PROGRAM_FILE_NAMES
         )
 
 
@@ -255,25 +259,25 @@ def printable_name(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def _check_classes(path: Path, names: Sequence[str]) -> None:
+def _check_class_folders(path: Path, names: Sequence[str]) -> None:
     """Raise ``DataError`` if folders are not classes, or two names may mean the same class."""
     plain = {name: normalise_name(name).casefold() for name in names}
     words = {_folder_stem(name) for name in names}
-    if words and words <= _SPLIT_FOLDERS | _SEGMENTATION_FOLDERS:
+    if words and words <= _SPLIT_FOLDER_NAMES | _SEGMENTATION_FOLDER_NAMES:
         looks, mend = (
             (
                 "parts of a split",
                 "point --data at one of them, and data.acceptance in client.yaml at another",
             )
-            if words <= _SPLIT_FOLDERS
+            if words <= _SPLIT_FOLDER_NAMES
             else (
                 "parts of a data set for detection or segmentation, which weightgate does not do",
-                f"give each record one label in {RECORDS_CSV} (columns file, label), or sort them"
-                " into a folder for each class",
+                f"give each record one label in {RECORDS_CSV_NAME} (columns file, label), or sort"
+                " them into a folder for each class",
             )
         )
         raise DataError(
-            f"{path}: folders {list_names(names)} look like {looks}, not like classes: {mend},"
+            f"{path}: folders {quote_names(names)} look like {looks}, not like classes: {mend},"
             " or declare the labels (--labels a,b,c) if they are classes"
         )
     spellings: dict[str, str] = {}
@@ -306,7 +310,10 @@ def _check_no_split_inside(path: Path, folders: Sequence[Path]) -> None:
     """Raise ``DataError`` if a folder is itself a data set with parts of a split."""
     for folder in folders:
         words = {_folder_stem(entry.name) for entry in list_folder(folder) if entry.is_dir()}
-        if words & _SPLIT_FOLDERS and words <= _SPLIT_FOLDERS | _SEGMENTATION_FOLDERS:
+        if (
+            words & _SPLIT_FOLDER_NAMES
+            and words <= _SPLIT_FOLDER_NAMES | _SEGMENTATION_FOLDER_NAMES
+        ):
             raise DataError(
                 f"{path}: folder {folder.name!r} is a data set of its own, with parts of a split:"
                 " point --data at it, or declare the labels (--labels a,b,c)"
@@ -316,7 +323,9 @@ def _check_no_split_inside(path: Path, folders: Sequence[Path]) -> None:
 def _mask_folders(entries: Sequence[Path], labels: Sequence[str] | None) -> list[Path]:
     """Return mask folders beside class folders: each file in one is named after a record."""
     folders = [entry for entry in entries if entry.is_dir() and not entry.is_symlink()]
-    masks = [entry for entry in folders if normalise_name(entry.name).casefold() in _MASK_FOLDERS]
+    masks = [
+        entry for entry in folders if normalise_name(entry.name).casefold() in _MASK_FOLDER_NAMES
+    ]
     if labels is not None or not masks:
         return []
     classes = [entry for entry in folders if entry not in masks]
@@ -338,11 +347,11 @@ def _anomaly_split_folders(entries: Sequence[Path], labels: Sequence[str] | None
     folders = {
         e: normalise_name(e.name).casefold() for e in entries if e.is_dir() and not e.is_symlink()
     }
-    parts = [entry for entry, name in folders.items() if name in _SPLIT_FOLDERS]
+    parts = [entry for entry, name in folders.items() if name in _SPLIT_FOLDER_NAMES]
     declared_names = {normalise_name(label).casefold() for label in labels or ()}
     if (
         declared_names & set(folders.values())
-        or not set(folders.values()) <= _SPLIT_FOLDERS | _SEGMENTATION_FOLDERS
+        or not set(folders.values()) <= _SPLIT_FOLDER_NAMES | _SEGMENTATION_FOLDER_NAMES
     ):
         return []
     classes = {part: [entry for entry in list_folder(part) if entry.is_dir()] for part in parts}
@@ -351,80 +360,92 @@ def _anomaly_split_folders(entries: Sequence[Path], labels: Sequence[str] | None
     return parts if one_class and max(map(len, classes.values())) > 1 else []
 
 
-def _is_left_by_program(root: Path, entry: Path, sorted_files: CollectedFiles) -> bool:
+def _set_aside_program_folder(root: Path, entry: Path, collected_files: CollectedFiles) -> bool:
     """Return whether a program left this folder behind; if so, list it as an unsupported file."""
-    if entry.name in _ARCHIVE_FOLDERS:
+    if entry.name in _ARCHIVE_FOLDER_NAMES:
         name = str(entry.relative_to(root))
-        sorted_files.unsupported_files.append(
-            Problem(name=name, reason="left behind by a program; delete it")
+        collected_files.unsupported_files.append(
+            UnusableItem(name=name, reason="left behind by a program; delete it")
         )
         return True
     return False
 
 
-def _add_file(root: Path, entry: Path, label: int, sorted_files: CollectedFiles) -> None:
+def _add_file(root: Path, entry: Path, label: int, collected_files: CollectedFiles) -> None:
     """Add one file to the records, to the problems, or to the unsupported files."""
     name = str(entry.relative_to(root))
     try:
         name.encode("utf-8")
     except UnicodeEncodeError:
         shown_name = printable_name(name)
-        sorted_files.problems.append(Problem(name=shown_name, reason="its name is not UTF-8"))
+        collected_files.problems.append(
+            UnusableItem(name=shown_name, reason="its name is not UTF-8")
+        )
         return
     if not is_inside(root, entry):
-        sorted_files.unsupported_files.append(
-            Problem(name=name, reason="a link that leads out of the folder, or in a circle")
+        collected_files.unsupported_files.append(
+            UnusableItem(name=name, reason="a link that leads out of the folder, or in a circle")
         )
     elif not entry.is_file():
         broken = "a link to nothing" if entry.is_symlink() else "not a file"
         reason = "a link to a folder" if entry.is_dir() else broken
-        sorted_files.unsupported_files.append(Problem(name=name, reason=reason))
+        collected_files.unsupported_files.append(UnusableItem(name=name, reason=reason))
     elif not is_record_file(entry):
-        sorted_files.unsupported_files.append(Problem(name=name, reason=explain_no_record(entry)))
+        collected_files.unsupported_files.append(
+            UnusableItem(name=name, reason=explain_unsupported_file(entry))
+        )
     else:
-        sorted_files.paths.append(entry)
-        sorted_files.labels.append(label)
+        collected_files.paths.append(entry)
+        collected_files.labels.append(label)
 
 
-def _move_tables_aside(root: Path, sorted_files: CollectedFiles, modality: str | None) -> None:
+def _set_aside_accompanying_files(
+    root: Path, collected_files: CollectedFiles, modality: str | None
+) -> None:
     """Move texts beside other records, and tables beside images, to the unsupported files.
 
     If a modality is required, each file is judged by its own name, whatever the other files are.
     """
-    texts = accompanying_files(sorted_files.paths) if modality is None else set[Path]()
+    texts = accompanying_files(collected_files.paths) if modality is None else set[Path]()
     if modality not in (None, Texts.name):
-        texts = {path for path in sorted_files.paths if modality_name(path) == Texts.name}
-    for row in reversed(range(len(sorted_files.paths))):
-        path = sorted_files.paths[row]
+        texts = {
+            path for path in collected_files.paths if modality_name_of_file(path) == Texts.name
+        }
+    for row in reversed(range(len(collected_files.paths))):
+        path = collected_files.paths[row]
         if path in texts:
             name = str(path.relative_to(root))
-            sorted_files.unsupported_files.append(
-                Problem(name=name, reason="a text beside other records")
+            collected_files.unsupported_files.append(
+                UnusableItem(name=name, reason="a text beside other records")
             )
-            del sorted_files.paths[row], sorted_files.labels[row]
-    kinds = {modality_name(path) for path in sorted_files.paths} if modality is None else {modality}
+            del collected_files.paths[row], collected_files.labels[row]
+    kinds = (
+        {modality_name_of_file(path) for path in collected_files.paths}
+        if modality is None
+        else {modality}
+    )
     if Images.name not in kinds:
         return
-    for row in reversed(range(len(sorted_files.paths))):
-        path = sorted_files.paths[row]
+    for row in reversed(range(len(collected_files.paths))):
+        path = collected_files.paths[row]
         if path.parent == root and path.suffix.lower() == ".csv":
-            sorted_files.unsupported_files.append(
-                Problem(name=path.name, reason=_TABLE_BESIDE_RECORDS)
+            collected_files.unsupported_files.append(
+                UnusableItem(name=path.name, reason=_TABLE_BESIDE_RECORDS_REASON)
             )
-            del sorted_files.paths[row], sorted_files.labels[row]
+            del collected_files.paths[row], collected_files.labels[row]
 
 
-_TABLE_BESIDE_RECORDS = (
+_TABLE_BESIDE_RECORDS_REASON = (
     "a table beside the records? a table of labels is called records.csv and has columns file and"
     " label; then class folders mean nothing"
 )
 
 
-def explain_no_record(entry: Path) -> str:
+def explain_unsupported_file(entry: Path) -> str:
     """Explain why a file holds no record, and suggest a remedy."""
-    if entry.name == RECORDS_CSV:
+    if entry.name == RECORDS_CSV_NAME:
         return "no table of records: its first line has no columns file and label"
-    advice = CONVERSION_ADVICE.get(entry.suffix.lower(), "")
+    advice = CONVERSION_ADVICE_BY_SUFFIX.get(entry.suffix.lower(), "")
     return f"no file of {registry.list_modality_attribute('title', 'or')}" + (
         f": {advice}" if advice else ""
     )

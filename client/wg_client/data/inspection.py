@@ -30,8 +30,8 @@ from wg_common.language import text
 from wg_common.modalities.base import Record, content_digest
 from wg_core.errors import DataError
 from wg_core.release.freeze import ProgressCallback
-from wg_core.site.reading import RECORDS_AT_ONCE
-from wg_core.snapshot import Duplicate, Problem
+from wg_core.site.reading import RECORDS_PER_CHUNK
+from wg_core.snapshot import DuplicateRecord, UnusableItem
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -51,8 +51,8 @@ class Inspection:
     data: SiteData
     digests: tuple[bytes, ...]
     shapes: NDArray[np.int64]
-    problems: tuple[Problem, ...]
-    duplicates: tuple[Duplicate, ...]
+    problems: tuple[UnusableItem, ...]
+    duplicates: tuple[DuplicateRecord, ...]
     layout: str
     hints: tuple[str, ...] = ()
 
@@ -95,21 +95,23 @@ def inspect_records(
             record = decode_row(data, row)
         except DataError as error:
             problems.append(
-                Problem(name=data.names[row], reason=_message_without_path(data, row, error))
+                UnusableItem(
+                    name=data.names[row], reason=_error_message_without_path(data, row, error)
+                )
             )
         else:
             digests[row] = content_digest(record)
             hint_collector.add_record(data.names[row], record)
             first_side, second_side, *_ = *record.shape, 0, 0
             shapes[row] = first_side, second_side
-        if progress is not None and ((row + 1) % RECORDS_AT_ONCE == 0 or row + 1 == len(data)):
+        if progress is not None and ((row + 1) % RECORDS_PER_CHUNK == 0 or row + 1 == len(data)):
             progress("read", row + 1, len(data))
     unit_of = data.units if has_units and data.units is not None else [""] * len(data)
     groups: dict[tuple[str, bytes], list[int]] = {}
     for row, digest in digests.items():
         groups.setdefault((unit_of[row], digest), []).append(row)
     counted_rows: list[int] = []
-    duplicates: list[Duplicate] = []
+    duplicates: list[DuplicateRecord] = []
     for rows in groups.values():
         _resolve_duplicates(data, rows, counted_rows, problems, duplicates)
     counted_rows.sort()
@@ -138,62 +140,65 @@ def decode_row(data: SiteData, row: int) -> Record:
         raise DataError(f"{data.names[row]}: cannot be decoded: {type(error).__name__}") from error
 
 
-def decode_in_batches(data: SiteData) -> Iterator[tuple[SiteData, tuple[Problem, ...]]]:
+def decode_in_batches(data: SiteData) -> Iterator[tuple[SiteData, tuple[UnusableItem, ...]]]:
     """Yield decoded records, with the problems of those that cannot be decoded, part by part.
 
     A part has at most ``RECORDS_AT_ONCE`` records, and only one part is in memory at a time.
     """
-    for start in range(0, len(data), RECORDS_AT_ONCE):
+    for start in range(0, len(data), RECORDS_PER_CHUNK):
         decodable: list[int] = []
         records: list[Record] = []
-        problems: list[Problem] = []
-        for row in range(start, min(start + RECORDS_AT_ONCE, len(data))):
+        problems: list[UnusableItem] = []
+        for row in range(start, min(start + RECORDS_PER_CHUNK, len(data))):
             try:
                 records.append(decode_row(data, row))
                 decodable.append(row)
             except DataError as error:
-                reason = _message_without_path(data, row, error)
-                problems.append(Problem(name=data.names[row], reason=reason))
+                reason = _error_message_without_path(data, row, error)
+                problems.append(UnusableItem(name=data.names[row], reason=reason))
         yield replace(data.select_rows(decodable), records=records), tuple(problems)
 
 
 def _resolve_duplicates(
     data: SiteData,
     rows: list[int],
-    counts: list[int],
-    problems: list[Problem],
-    duplicates: list[Duplicate],
+    counted_rows: list[int],
+    problems: list[UnusableItem],
+    duplicates: list[DuplicateRecord],
 ) -> None:
     """Choose which of the rows with the same content in one privacy unit counts.
 
-    It is added to ``counts``, and the others to ``duplicates``; or all of them to ``problems``.
+    It is added to ``counted_rows``, and the others to ``duplicates``; or all of them to
+    ``problems``.
     """
     if len(rows) == 1:
-        counts.append(rows[0])
+        counted_rows.append(rows[0])
         return
     names = [data.names[row] for row in rows]
     labels = sorted({int(data.labels[row]) for row in rows} - {UNLABELLED})
     if len(labels) > 1:
         words = ", ".join(repr(data.label_names[label]) for label in labels)
         problems += [
-            Problem(name=name, reason=f"the same content has labels {words}") for name in names
+            UnusableItem(name=name, reason=f"the same content has labels {words}") for name in names
         ]
         return
     choice = min(
         (row for row in rows if not labels or data.labels[row] != UNLABELLED),
         key=lambda row: data.names[row],
     )
-    counts.append(choice)
+    counted_rows.append(choice)
     duplicates += [
-        Duplicate(name=data.names[row], same_as=data.names[choice]) for row in rows if row != choice
+        DuplicateRecord(name=data.names[row], same_as=data.names[choice])
+        for row in rows
+        if row != choice
     ]
 
 
-def _shared_content_hints(groups: Iterable[tuple[str, bytes]]) -> list[str]:
+def _shared_content_hints(unit_and_digest_pairs: Iterable[tuple[str, bytes]]) -> list[str]:
     """Return a hint if contents occur in several privacy units, otherwise an empty list."""
     unit_characters = 40
     units: dict[bytes, list[str]] = {}
-    for unit, digest in groups:
+    for unit, digest in unit_and_digest_pairs:
         units.setdefault(digest, []).append(unit)
     several = [unit_names for unit_names in units.values() if len(unit_names) > 1]
     if not several:
@@ -209,7 +214,7 @@ def _shared_content_hints(groups: Iterable[tuple[str, bytes]]) -> list[str]:
     ]
 
 
-def _message_without_path(data: SiteData, row: int, error: DataError) -> str:
+def _error_message_without_path(data: SiteData, row: int, error: DataError) -> str:
     """Return an error's message without the file's name, which is shown beside it."""
     words = str(error)
     paths = getattr(data.records, "paths", None)

@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_client.data.dataset import list_names
-from wg_client.data.sensor_log import parse_time
+from wg_client.data.dataset import quote_names
+from wg_client.data.sensor_log import parse_time_seconds
 from wg_common.modalities import tables
 from wg_core import atomic
 from wg_core.errors import DataError
@@ -31,7 +31,7 @@ log's times that are longer than a window."""
 OverlapMessages = list[str]
 """Messages on intervals that overlap."""
 OVERLAP_INDEX = -2  # Index of the interval of a row that lies in two
-INTERVALS_LIMIT = 16 << 20  # Largest table of intervals, in bytes
+INTERVAL_TABLE_BYTES_LIMIT = 16 << 20  # Largest table of intervals, in bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,29 +42,29 @@ class LabelInterval:
         start: First moment of the interval, seconds on the log's clock.
         end: Moment after the last, seconds.
         label: Label of the rows in the interval; empty: no label.
-        file: Name of the log; None: any log.
-        unit: Privacy unit of the rows; None: no column names it.
-        line: Number of the line in the table.
+        log_name: Name of the log; None: any log.
+        privacy_unit: Privacy unit of the rows; None: no column names it.
+        line_number: Number of the line in the table.
     """
 
     start: float
     end: float
     label: str
-    file: str | None
-    unit: str | None
-    line: int
+    log_name: str | None
+    privacy_unit: str | None
+    line_number: int
 
 
 def intervals_of_log(
-    file: Path, name: str, intervals: Sequence[LabelInterval]
+    file: Path, relative_name: str, intervals: Sequence[LabelInterval]
 ) -> list[LabelInterval]:
     """Return the intervals that apply to one log: they name it, or no log.
 
     Args:
-        name: Path of the log within the folder of logs.
+        relative_name: Path of the log within the folder of logs.
     """
-    names = (None, name, file.name, file.stem)
-    return [interval for interval in intervals if interval.file in names]
+    names = (None, relative_name, file.name, file.stem)
+    return [interval for interval in intervals if interval.log_name in names]
 
 
 def match_rows_to_intervals(
@@ -83,15 +83,15 @@ def match_rows_to_intervals(
         if overlap.any():
             earlier = intervals[int(latest_of[overlap].min())]
             overlaps.append(
-                f"lines {earlier.line} and {interval.line} overlap; a moment has one label: rows in"
-                " both are not used"
+                f"lines {earlier.line_number} and {interval.line_number} overlap; a moment has one"
+                " label: rows in both are not used"
             )
         interval_of[rows], latest_of[rows] = number, number
         interval_of[overlap] = OVERLAP_INDEX
     return interval_of, overlaps
 
 
-def interval_rows(
+def interval_row_ranges(
     times: NDArray[np.float64], intervals: Sequence[LabelInterval]
 ) -> tuple[list[tuple[int, int]], OverlapMessages]:
     """Return the first and last row (exclusive) of each interval, and messages on overlaps.
@@ -107,7 +107,7 @@ def interval_rows(
         if stops[number] <= starts[number]:
             continue
         if latest >= 0 and starts[number] < stops[latest]:
-            lines = sorted((intervals[latest].line, intervals[number].line))
+            lines = sorted((intervals[latest].line_number, intervals[number].line_number))
             overlaps.append(
                 f"lines {lines[0]} and {lines[1]} overlap; a moment has one label: each counts by"
                 " itself"
@@ -118,23 +118,28 @@ def interval_rows(
 
 
 def read_intervals(
-    root: Path, log: SensorLogConfig, unit_column: str | None, encoding: str, *, lenient: bool
+    root: Path,
+    log_config: SensorLogConfig,
+    unit_column: str | None,
+    encoding: str,
+    *,
+    allow_missing_table: bool,
 ) -> list[LabelInterval]:
     """Read the table of intervals; without a table the list is empty.
 
     Args:
         root: Folder of the logs and of the table.
-        lenient: The table may be missing even if the configuration names one.
+        allow_missing_table: The table may be missing even if the configuration names one.
 
     Raises:
         DataError: The table cannot be read; the message has file, line and column.
     """
-    if log.intervals is None:
+    if log_config.intervals is None:
         return []
-    table = root / log.intervals
-    if lenient and not table.is_file():
+    table = root / log_config.intervals
+    if allow_missing_table and not table.is_file():
         return []
-    data = atomic.read_bytes(table, limit=INTERVALS_LIMIT)
+    data = atomic.read_bytes(table, limit=INTERVAL_TABLE_BYTES_LIMIT)
     lines = _numbered_lines(table, data, encoding)
     _, names = next(lines, (1, []))
     places = {
@@ -144,7 +149,7 @@ def read_intervals(
     for column in ("start", "end", "label"):
         if places[column] is None:
             raise DataError(
-                f"{table}: no column {column!r}; found {list_names(names)}, expected start, end"
+                f"{table}: no column {column!r}; found {quote_names(names)}, expected start, end"
                 " and label"
             )
     return [_parse_interval(table, line, cells, places, unit_column) for line, cells in lines]
@@ -169,30 +174,30 @@ def _numbered_lines(table: Path, data: bytes, encoding: str) -> Iterator[tuple[i
 
 def _parse_interval(
     table: Path,
-    line: int,
+    line_number: int,
     cells: Sequence[str],
-    places: dict[str, int | None],
+    column_positions: dict[str, int | None],
     unit_column: str | None,
 ) -> LabelInterval:
     def cell(column: str | None) -> str | None:
-        place = None if column is None else places.get(column)
+        place = None if column is None else column_positions.get(column)
         return None if place is None else cells[place].strip()
 
-    if len(cells) <= max(place for place in places.values() if place is not None):
-        raise DataError(f"{table}: line {line}: {len(cells)} cells: too few")
+    if len(cells) <= max(place for place in column_positions.values() if place is not None):
+        raise DataError(f"{table}: line {line_number}: {len(cells)} cells: too few")
     try:
-        start, end = parse_time(cell("start") or ""), parse_time(cell("end") or "")
+        start, end = parse_time_seconds(cell("start") or ""), parse_time_seconds(cell("end") or "")
     except ValueError as error:
-        raise DataError(f"{table}: line {line}: {error}") from error
+        raise DataError(f"{table}: line {line_number}: {error}") from error
     if not start < end:
         raise DataError(
-            f"{table}: line {line}: ends at {cell('end')}, and starts at {cell('start')}"
+            f"{table}: line {line_number}: ends at {cell('end')}, and starts at {cell('start')}"
         )
     return LabelInterval(
         start=start,
         end=end,
         label=cell("label") or "",
-        file=cell("file") or None,
-        unit=None if unit_column in UNITS_WITHOUT_COLUMN else cell(unit_column),
-        line=line,
+        log_name=cell("file") or None,
+        privacy_unit=None if unit_column in UNITS_WITHOUT_COLUMN else cell(unit_column),
+        line_number=line_number,
     )

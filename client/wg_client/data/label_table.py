@@ -14,15 +14,15 @@ from wg_common.language import text
 from wg_common.modalities import registry, tables
 from wg_common.modalities.base import read_file
 from wg_core.errors import DataError
-from wg_core.site.reading import AUTO_ENCODING, ReadingConfig
-from wg_core.snapshot import Problem
+from wg_core.site.reading import AUTO_TEXT_ENCODING, ReadingConfig
+from wg_core.snapshot import UnusableItem
 
-CSV_LIMIT = 256 << 20
-_HEADER_LIMIT = 64 << 10
+LABEL_TABLE_BYTES_LIMIT = 256 << 20
+_HEADER_BYTES_LIMIT = 64 << 10
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
+class _LabelRow:
     """Row of a label table: a record's file, its label and its privacy unit."""
 
     file: str
@@ -30,7 +30,7 @@ class _Row:
     unit: str
 
 
-def survey_table(path: Path, options: dataset.SurveyOptions) -> dataset.DatasetSurvey:
+def survey_label_table(path: Path, options: dataset.SurveyOptions) -> dataset.DatasetSurvey:
     """Survey the data set of a ``records.csv`` and the files that its rows name.
 
     Raises:
@@ -40,15 +40,17 @@ def survey_table(path: Path, options: dataset.SurveyOptions) -> dataset.DatasetS
     sorted_files = CollectedFiles(
         units=None if unit_column is None else [], layout=text("records.csv and its files")
     )
-    rows = _read_rows(path / dataset.RECORDS_CSV, unit_column, options.reading, sorted_files)
+    rows = _read_rows_by_line(
+        path / dataset.RECORDS_CSV_NAME, unit_column, options.reading, sorted_files
+    )
     if labels is None:
         labels = sorted(
             {row.label for row in rows.values() if not isinstance(row, str) and row.label}
         )
-        check_similar_labels(path / dataset.RECORDS_CSV, labels)
+        check_similar_labels(path / dataset.RECORDS_CSV_NAME, labels)
     if not labels:
         bad = [f"; line {number}: {row}" for number, row in rows.items() if isinstance(row, str)]
-        table = path / dataset.RECORDS_CSV
+        table = path / dataset.RECORDS_CSV_NAME
         raise DataError(f"{table}: no labels; declare them (--labels a,b,c){''.join(bad[:1])}")
     index = dataset.label_positions(labels)
     for number, row in rows.items():
@@ -56,8 +58,8 @@ def survey_table(path: Path, options: dataset.SurveyOptions) -> dataset.DatasetS
         if not reason and unit_column and not isinstance(row, str) and not row.unit.strip():
             reason = f"column {unit_column!r} is empty: no privacy unit"
         if reason or isinstance(row, str):
-            name = f"{dataset.RECORDS_CSV}: line {number}"
-            sorted_files.problems.append(Problem(name=name, reason=reason))
+            name = f"{dataset.RECORDS_CSV_NAME}: line {number}"
+            sorted_files.problems.append(UnusableItem(name=name, reason=reason))
             continue
         sorted_files.paths.append(path / row.file)
         sorted_files.labels.append(index.get(row.label, UNLABELLED))
@@ -70,7 +72,7 @@ def explain_wrong_table(table: Path, unit_column: str | None, reading: ReadingCo
     """Explain why a file's first line is not the header of a label table; empty if it is one."""
     try:
         with table.open("rb") as stream:
-            header = stream.read(_HEADER_LIMIT).partition(b"\n")[0]
+            header = stream.read(_HEADER_BYTES_LIMIT).partition(b"\n")[0]
         content, _ = tables.decode_table(header, str(table), reading.encoding)
         _find_columns(
             next(_numbered_rows(content), (0, []))[1],
@@ -105,8 +107,8 @@ def _find_columns(
         place = tables.find_column(header, column)
         if place is None:
             raise DataError(
-                f"{table}: no column {column!r}; found {dataset.list_names(header)}, expected"
-                f" {dataset.list_names(required_columns)}"
+                f"{table}: no column {column!r}; found {dataset.quote_names(header)}, expected"
+                f" {dataset.quote_names(required_columns)}"
             )
         if header.count(header[place]) > 1:
             raise DataError(f"{table}: column {header[place]!r} stands there twice; keep one")
@@ -114,21 +116,21 @@ def _find_columns(
     return places
 
 
-def _read_rows(
-    table: Path, unit_column: str | None, reading: ReadingConfig, sorted_files: CollectedFiles
-) -> dict[int, _Row | str]:
+def _read_rows_by_line(
+    table: Path, unit_column: str | None, reading: ReadingConfig, collected_files: CollectedFiles
+) -> dict[int, _LabelRow | str]:
     """Return a table's rows by line number; a string instead of a row states its problem."""
-    data = read_file(table, CSV_LIMIT)
+    data = read_file(table, LABEL_TABLE_BYTES_LIMIT)
     content, encoding = tables.decode_table(data, str(table), reading.encoding)
-    if encoding == "cp932" and reading.encoding == AUTO_ENCODING:
-        sorted_files.remarks.append(
+    if encoding == "cp932" and reading.encoding == AUTO_TEXT_ENCODING:
+        collected_files.hints.append(
             text(
                 "{table}: read as CP932 (Shift-JIS); if names look wrong, say --encoding",
                 table=table.name,
             )
         )
     lines = _numbered_rows(content)
-    rows: dict[int, _Row | str] = {}
+    rows: dict[int, _LabelRow | str] = {}
     columns = _find_columns(
         next(lines, (0, []))[1], unit_column, reading.label_column or "label", table
     )
@@ -141,7 +143,7 @@ def _read_rows(
             continue
         file, label, *unit = (cells[place] for place in columns)
         file = file.strip().replace("\\", "/")  # as Windows writes it
-        rows[number] = _Row(file, dataset.normalise_name(label), unit[0] if unit else "")
+        rows[number] = _LabelRow(file, dataset.normalise_name(label), unit[0] if unit else "")
         if not all(map(tables.is_decodable_text, cells)):
             rows[number] = tables.describe_wrong_encoding(encoding)
     return rows
@@ -163,16 +165,18 @@ def check_similar_labels(table: Path, labels: Sequence[str]) -> None:
             )
 
 
-def _row_problem(path: Path, row: _Row, labels: Sequence[str], index: dict[str, int]) -> str:
+def _row_problem(
+    folder: Path, row: _LabelRow, labels: Sequence[str], label_index: dict[str, int]
+) -> str:
     """Explain why a row of the table cannot be used; empty if it can be used."""
-    entry = path / row.file
+    entry = folder / row.file
     try:
-        good = is_inside(path, entry) and dataset.is_record_file(entry) and entry.is_file()
+        good = is_inside(folder, entry) and dataset.is_record_file(entry) and entry.is_file()
     except (OSError, ValueError):  # a name that is too long, or has a NUL
         good = False
     if not good:
         kinds = registry.list_modality_attribute("title", "or")
         return f"{row.file[:200]!r} is no file of {kinds} in this folder"
-    if row.label and row.label not in index:
-        return dataset.explain_undeclared(row.label, labels)
+    if row.label and row.label not in label_index:
+        return dataset.explain_undeclared_label(row.label, labels)
     return ""

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from wg_client.data.sensor_log import LogColumns, SensorLog, read_log
 from wg_core.errors import DataError
-from wg_core.site.reading import AUTO_ENCODING
+from wg_core.site.reading import AUTO_TEXT_ENCODING
 
 _DAY_SECONDS = timedelta(days=1).total_seconds()
-_GAP_STEPS = 1.5  # Largest time between rows, in usual steps of the log
+_GAP_TIME_STEPS = 1.5  # Largest time between rows, in usual steps of the log
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,17 +32,17 @@ class LaboratoryWindows:
         windows: float32 ``[n, C, samples]``.
         values: Laboratory value of each window, float64 ``[n]``; NaN where there is none.
         times: Time at the end of each window, as the log writes it.
-        recordings: Day of each window, ``[n]``.
+        recording_ids: Day of each window, ``[n]``.
         channels: Names of the C channels.
-        unmatched: Number of values without a complete window.
+        unmatched_count: Number of values without a complete window.
     """
 
     windows: NDArray[np.float32]
     values: NDArray[np.float64]
     times: tuple[str, ...]
-    recordings: NDArray[np.int64]
+    recording_ids: NDArray[np.int64]
     channels: tuple[str, ...]
-    unmatched: int
+    unmatched_count: int
 
     def select_channels(self, channels: Sequence[str]) -> "LaboratoryWindows":
         """Return the windows with only the given channels, in the given order.
@@ -76,7 +76,7 @@ def read_laboratory_windows(
         raise DataError(f"samples: {samples}, expected at least 2 rows of the log")
     log = Path(log)
     signals = read_log(
-        log, LogColumns(channels=None, time_column=time, text_columns=(time,)), AUTO_ENCODING
+        log, LogColumns(channels=None, time_column=time, text_columns=(time,)), AUTO_TEXT_ENCODING
     )
     clock = _read_times(log, signals)
     falls = np.flatnonzero(np.diff(clock) <= 0)
@@ -90,13 +90,13 @@ def read_laboratory_windows(
                 f"{log}: has a column {target!r}, which is to be told; take it out of the log, or"
                 " name another target: what is measured needs no soft sensor"
             )
-        times, values = _read_values(Path(laboratory), target, time)
-    is_complete, step = _complete_windows(signals, clock, samples)
+        times, values = _read_times_and_values(Path(laboratory), target, time)
+    is_complete, step = _complete_windows_and_step(signals, clock, samples)
     ends = np.searchsorted(clock, times + 1e-6, side="right")
     value_at = {
         int(end): value
         for end, moment, value in zip(ends, times, values, strict=True)
-        if is_complete[end] and moment - clock[end - 1] <= _GAP_STEPS * step
+        if is_complete[end] and moment - clock[end - 1] <= _GAP_TIME_STEPS * step
     }
     if laboratory is not None and not value_at:
         raise DataError(
@@ -111,17 +111,19 @@ def read_laboratory_windows(
         windows=np.stack([signals.values[end - samples : end].T for end in chosen_ends]),
         values=np.array([value_at.get(end, np.nan) for end in chosen_ends]),
         times=tuple(words[codes[end - 1]] for end in chosen_ends),
-        recordings=np.array([int(clock[end - 1] // _DAY_SECONDS) for end in chosen_ends]),
+        recording_ids=np.array([int(clock[end - 1] // _DAY_SECONDS) for end in chosen_ends]),
         channels=signals.channels,
-        unmatched=len(values) - len(value_at),
+        unmatched_count=len(values) - len(value_at),
     )
 
 
-def _read_values(
+def _read_times_and_values(
     laboratory: Path, target: str, time: str
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Read times and laboratory values from a table; errors as for ``read_laboratory_windows``."""
-    table = read_log(laboratory, LogColumns(channels=(target,), time_column=time), AUTO_ENCODING)
+    table = read_log(
+        laboratory, LogColumns(channels=(target,), time_column=time), AUTO_TEXT_ENCODING
+    )
     rows = np.isfinite(table.values[:, 0])
     times, values = _read_times(laboratory, table)[rows], table.values[rows, 0].astype(np.float64)
     if len(np.unique(times)) < len(times):
@@ -137,20 +139,20 @@ def _read_values(
     return times, values
 
 
-def _complete_windows(
-    signals: SensorLog, clock: NDArray[np.float64], samples: int
+def _complete_windows_and_step(
+    signals: SensorLog, times: NDArray[np.float64], samples: int
 ) -> tuple[NDArray[np.bool_], float]:
     """Return a mask ``[rows + 1]`` of windows without gaps, and the median time step in seconds.
 
     A window is at the index of the row after its last one.
     """
-    steps = np.diff(clock)
+    steps = np.diff(times)
     step = float(np.median(steps))
     bad_rows = ~np.isfinite(signals.values).all(axis=1)
     bad_before = np.concatenate([[0], np.cumsum(bad_rows)])
-    breaks_before = np.concatenate([[0, 0], np.cumsum(steps > _GAP_STEPS * step)])
-    is_complete = np.zeros(len(clock) + 1, np.bool_)
-    ends = np.arange(samples, len(clock) + 1)
+    breaks_before = np.concatenate([[0, 0], np.cumsum(steps > _GAP_TIME_STEPS * step)])
+    is_complete = np.zeros(len(times) + 1, np.bool_)
+    ends = np.arange(samples, len(times) + 1)
     is_complete[ends] = (bad_before[ends] == bad_before[ends - samples]) & (
         breaks_before[ends] == breaks_before[ends - samples + 1]
     )

@@ -21,8 +21,8 @@ from wg_common.modalities.base import Record
 from wg_core.errors import ConfigError, DataError
 from wg_core.site.reading import ReadingConfig, SensorLogConfig
 
-CACHE_LIMIT = 512 << 20  # Most bytes of cached logs, apart from the log last read
-RATE_TOLERANCE = 0.05  # Largest relative difference from the declared rate
+CACHED_LOGS_BYTES_LIMIT = 512 << 20  # Most bytes of cached logs, apart from the log last read
+RELATIVE_RATE_TOLERANCE = 0.05  # Largest relative difference from the declared rate
 
 
 class LogReader:
@@ -49,7 +49,7 @@ class LogReader:
         self.log: SensorLogConfig = reading.log
         self.unit_column, self.intervals = unit_column, intervals
         in_column = None if unit_column in UNITS_WITHOUT_COLUMN else unit_column
-        units_listed = any(interval.unit is not None for interval in intervals)
+        units_listed = any(interval.privacy_unit is not None for interval in intervals)
         self.units_in_table = unit_column == INTERVAL_UNIT or (
             in_column is not None and units_listed
         )
@@ -58,13 +58,13 @@ class LogReader:
         self._lock = threading.Lock()
 
     def read(
-        self, path: Path, *, text_columns: Sequence[str] = (), lenient: bool = False
+        self, path: Path, *, text_columns: Sequence[str] = (), allow_missing_texts: bool = False
     ) -> SensorLog:
         """Read a sensor log: configured channels, times, and text columns, with that of the unit.
 
         Args:
             text_columns: Further text columns, such as that of the label.
-            lenient: Text columns may be missing.
+            allow_missing_texts: Text columns may be missing.
 
         Raises:
             DataError: The log cannot be read, or declares another rate.
@@ -74,21 +74,21 @@ class LogReader:
             channels=self.log.channels,
             time_column=self.log.time,
             text_columns=(*text_columns, *in_log),
-            lenient=lenient,
+            allow_missing_texts=allow_missing_texts,
             allow_gaps=True,
         )
         if path.suffix.lower() == ".wav":
             request = replace(request, time_column=None, text_columns=())
         sensor_log = self._sort_by_unit(read_log(path, request, self._reading.encoding))
-        rate = sensor_log.rate
-        if rate is not None and abs(rate - self.log.rate) > RATE_TOLERANCE * self.log.rate:
-            raise DataError(f"{path}: {describe_rate(rate, self.log)}")
+        rate = sensor_log.declared_rate
+        if rate is not None and abs(rate - self.log.rate) > RELATIVE_RATE_TOLERANCE * self.log.rate:
+            raise DataError(f"{path}: {describe_wrong_rate(rate, self.log)}")
         with self._lock:
             self._cached_logs[path] = sensor_log
             self._cached_logs.move_to_end(path)
             while len(self._cached_logs) > 1 and sum(
                 x.values.nbytes for x in self._cached_logs.values()
-            ) > (CACHE_LIMIT):
+            ) > (CACHED_LOGS_BYTES_LIMIT):
                 self._cached_logs.popitem(last=False)
         return sensor_log
 
@@ -111,10 +111,10 @@ class LogReader:
             texts={
                 name: (codes[order], words) for name, (codes, words) in sensor_log.texts.items()
             },
-            row_places=np.argsort(order),
+            row_positions=np.argsort(order),
         )
 
-    def read_window(self, path: Path, start: int) -> Record:
+    def read_window(self, path: Path, start_row: int) -> Record:
         """Return the window of a sensor log that starts at a row of the file, ``[C, time]``.
 
         Raises:
@@ -125,29 +125,33 @@ class LogReader:
             if sensor_log is not None:
                 self._cached_logs.move_to_end(path)
         if sensor_log is None:
-            sensor_log = self.read(path, lenient=True)
-        if sensor_log.row_places is not None and start < len(sensor_log):
-            start = int(sensor_log.row_places[start])
-        stop = start + self.log.window_samples
+            sensor_log = self.read(path, allow_missing_texts=True)
+        if sensor_log.row_positions is not None and start_row < len(sensor_log):
+            start_row = int(sensor_log.row_positions[start_row])
+        stop = start_row + self.log.window_samples
         if stop > len(sensor_log):
             raise DataError(f"{path}: {len(sensor_log)} rows, expected at least {stop}; it changed")
-        return np.ascontiguousarray(sensor_log.values[start:stop].T)
+        return np.ascontiguousarray(sensor_log.values[start_row:stop].T)
 
-    def read_named_window(self, path: Path, name: str) -> Record:
+    def read_named_window(self, path: Path, window_name: str) -> Record:
         """Return the window with this name in a snapshot of ``path``; errors as ``read_window``."""
-        row = name.removesuffix("]").rpartition("[")[2]
+        row = window_name.removesuffix("]").rpartition("[")[2]
         if not row.isascii() or not row.isdecimal() or len(row) > 12:
-            raise DataError(f"{name}: not the name of a window of a log")
-        return self.read_window(log_path_of_window(path, name), int(row))
+            raise DataError(f"{window_name}: not the name of a window of a log")
+        return self.read_window(log_path_of_window(path, window_name), int(row))
 
 
-def open_logs(
-    path: Path, reading: ReadingConfig, unit_column: str | None, *, lenient: bool = False
+def open_log_reader(
+    path: Path,
+    reading: ReadingConfig,
+    unit_column: str | None,
+    *,
+    allow_missing_table: bool = False,
 ) -> LogReader:
     """Return a reader of the logs at a path, with the table of intervals.
 
     Args:
-        lenient: The table may be missing.
+        allow_missing_table: The table may be missing.
 
     Raises:
         DataError: The table of intervals cannot be read, or there is none although it names units.
@@ -158,16 +162,18 @@ def open_logs(
             f"{path}: unit {INTERVAL_UNIT!r}: there is no table of intervals (--intervals)"
         )
     root = path if path.is_dir() else path.parent
-    intervals = read_intervals(root, log, unit_column, reading.encoding, lenient=lenient)
+    intervals = read_intervals(
+        root, log, unit_column, reading.encoding, allow_missing_table=allow_missing_table
+    )
     return LogReader(reading, unit_column, intervals)
 
 
-def log_path_of_window(path: Path, name: str) -> Path:
+def log_path_of_window(path: Path, window_name: str) -> Path:
     """Return the log that a window's name refers to."""
-    return path / (name.rpartition("[")[0] or name) if path.is_dir() else path
+    return path / (window_name.rpartition("[")[0] or window_name) if path.is_dir() else path
 
 
-def time_run_indices(sensor_log: SensorLog, log: SensorLogConfig) -> NDArray[np.int64]:
+def time_run_indices(sensor_log: SensorLog, log_config: SensorLogConfig) -> NDArray[np.int64]:
     """Return the index of each row's run, ``[n]``: no gap in a run is longer than a window.
 
     A run is a range of time, whatever the order of its rows in the file, so that adding or removing
@@ -176,9 +182,9 @@ def time_run_indices(sensor_log: SensorLog, log: SensorLogConfig) -> NDArray[np.
     if sensor_log.times is None:
         return np.zeros(len(sensor_log), dtype=np.int64)
     order = np.argsort(sensor_log.times, kind="stable")
-    steps = np.diff(sensor_log.times[order], prepend=-np.inf) * log.rate
+    steps = np.diff(sensor_log.times[order], prepend=-np.inf) * log_config.rate
     runs = np.empty(len(order), dtype=np.int64)
-    runs[order] = np.cumsum(steps > log.window_samples) - 1
+    runs[order] = np.cumsum(steps > log_config.window_samples) - 1
     runs[~np.isfinite(sensor_log.times)] = -1
     return runs
 
@@ -195,6 +201,6 @@ def measure_rate(sensor_log: SensorLog) -> float | None:
     return 1 / step if step > 0 else 0.0
 
 
-def describe_rate(rate: float, log: SensorLogConfig) -> str:
+def describe_wrong_rate(rate: float, log_config: SensorLogConfig) -> str:
     """Return a message on a rate, in Hz, that differs from the configured one."""
-    return f"{rate:.6g} samples a second, data.reading.log.rate says {log.rate:.6g}"
+    return f"{rate:.6g} samples a second, data.reading.log.rate says {log_config.rate:.6g}"

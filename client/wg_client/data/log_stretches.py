@@ -11,7 +11,7 @@ from wg_client.data.intervals import (
     OVERLAP_INDEX,
     TIME_RUN_UNIT,
     LabelInterval,
-    interval_rows,
+    interval_row_ranges,
     match_rows_to_intervals,
 )
 from wg_client.data.log_reader import LogReader, time_run_indices
@@ -45,65 +45,67 @@ class LogUnits:
         interval_indices: Index of each row's interval, -1 or ``OVERLAP_INDEX``, ``[n]``; -1 if the
             table of intervals names the units.
         overlap_messages: Messages on overlapping intervals.
-        outside_count: Number of rows that belong to no unit.
+        outside_row_count: Number of rows that belong to no unit.
     """
 
     unit_rows: Sequence[UnitRows]
     interval_indices: NDArray[np.int64]
     overlap_messages: Sequence[str]
-    outside_count: int = 0
+    outside_row_count: int = 0
 
 
 def split_units(
-    logs: LogReader, name: str, sensor_log: SensorLog, intervals: Sequence[LabelInterval]
+    log_reader: LogReader, log_name: str, sensor_log: SensorLog, intervals: Sequence[LabelInterval]
 ) -> LogUnits:
-    """Split a log that ``logs`` has read into the rows of its privacy units.
+    """Split a log that ``log_reader`` has read into the rows of its privacy units.
 
     Args:
-        logs: The reader, which knows the privacy unit.
-        name: Name of the log.
+        log_reader: The reader, which knows the privacy unit.
+        log_name: Name of the log.
         sensor_log: The log.
         intervals: Intervals of this log.
     """
     n, times = len(sensor_log), sensor_log.times
     if times is None:
-        times = np.arange(n) / logs.log.rate
-    if not logs.units_in_table:
+        times = np.arange(n) / log_reader.log.rate
+    if not log_reader.units_in_table:
         interval_of, overlaps = match_rows_to_intervals(times, intervals)
-        parts = list(_unit_rows_of_log(logs, name, sensor_log))
+        parts = list(_unit_rows_of_log(log_reader, log_name, sensor_log))
         return LogUnits(unit_rows=parts, interval_indices=interval_of, overlap_messages=overlaps)
-    bounds, overlaps = interval_rows(times, intervals)
+    bounds, overlaps = interval_row_ranges(times, intervals)
     is_inside, parts = np.zeros(n, dtype=bool), []
     for (start, stop), interval in zip(bounds, intervals, strict=True):
         is_inside[start:stop] = True
-        unit = interval.unit or ""
-        if logs.unit_column == INTERVAL_UNIT:
-            unit = f"{name}, {interval.start!r} to {interval.end!r}"
+        unit = interval.privacy_unit or ""
+        if log_reader.unit_column == INTERVAL_UNIT:
+            unit = f"{log_name}, {interval.start!r} to {interval.end!r}"
         parts.append(UnitRows(start, stop, unit, interval))
     return LogUnits(
         unit_rows=parts,
         interval_indices=np.full(n, -1, dtype=np.int64),
         overlap_messages=overlaps,
-        outside_count=n - int(is_inside.sum()),
+        outside_row_count=n - int(is_inside.sum()),
     )
 
 
-def _unit_rows_of_log(logs: LogReader, name: str, sensor_log: SensorLog) -> Iterator[UnitRows]:
+def _unit_rows_of_log(
+    log_reader: LogReader, log_name: str, sensor_log: SensorLog
+) -> Iterator[UnitRows]:
     """Yield the rows of each privacy unit, if the table of intervals does not name it."""
     n, times = len(sensor_log), sensor_log.times
     words: tuple[str, ...] = ("",)
     codes = np.zeros(n, dtype=np.int64)
-    if logs.units_in_log is not None:
-        codes, words = sensor_log.texts.get(logs.units_in_log, (codes, words))
-    elif logs.unit_column == TIME_RUN_UNIT:
-        codes = time_run_indices(sensor_log, logs.log)
+    if log_reader.units_in_log is not None:
+        codes, words = sensor_log.texts.get(log_reader.units_in_log, (codes, words))
+    elif log_reader.unit_column == TIME_RUN_UNIT:
+        codes = time_run_indices(sensor_log, log_reader.log)
     starts = [0, *(np.flatnonzero(codes[1:] != codes[:-1]) + 1).tolist()]
     for start, stop in zip(starts, [*starts[1:], n], strict=True):
-        unit = name
-        if logs.units_in_log is not None:
+        unit = log_name
+        if log_reader.units_in_log is not None:
             unit = words[int(codes[start])]
-        elif logs.unit_column == TIME_RUN_UNIT and times is not None:
-            unit = f"{name}, from {float(times[start:stop].min())!r}"
+        elif log_reader.unit_column == TIME_RUN_UNIT and times is not None:
+            unit = f"{log_name}, from {float(times[start:stop].min())!r}"
         yield UnitRows(start, stop, unit)
 
 
@@ -112,38 +114,42 @@ class LogBreaks:
     """Masks of a log's rows, ``[n]``: usable rows, and rows that begin a new stretch."""
 
     is_usable: NDArray[np.bool_]
-    is_start: NDArray[np.bool_]
+    starts_stretch: NDArray[np.bool_]
 
 
 def find_breaks(
-    sensor_log: SensorLog, log: SensorLogConfig, codes: Sequence[NDArray[np.int64]]
+    sensor_log: SensorLog, log_config: SensorLogConfig, code_columns: Sequence[NDArray[np.int64]]
 ) -> LogBreaks:
     """Find usable rows, and rows that begin a stretch: after a gap, or where a code changes.
 
     Args:
-        codes: Columns of codes ``[n]``, of the label and of the interval.
+        code_columns: Columns of codes ``[n]``, of the label and of the interval.
     """
     # Deviation of a time step from the expected step, in samples, beyond which it is a gap.
     step_tolerance = 0.5
     is_usable: NDArray[np.bool_] = np.asarray(np.isfinite(sensor_log.values).all(axis=1))
     is_new = np.zeros(len(sensor_log), dtype=bool)
-    for column_codes in codes:
+    for column_codes in code_columns:
         is_usable &= column_codes != OVERLAP_INDEX
         is_new[1:] |= column_codes[1:] != column_codes[:-1]
     if sensor_log.times is not None:
         is_usable &= np.isfinite(sensor_log.times)
-        steps = np.diff(sensor_log.times) * log.rate
+        steps = np.diff(sensor_log.times) * log_config.rate
         is_new[1:] |= ~(np.abs(steps - 1) <= step_tolerance)  # a NaN is a gap, too
     is_new[1:] |= is_usable[1:] != is_usable[:-1]
     return LogBreaks(is_usable, is_new)
 
 
-def find_stretches(breaks: LogBreaks, part: UnitRows) -> Iterator[tuple[int, int]]:
+def find_stretches(breaks: LogBreaks, unit_rows: UnitRows) -> Iterator[tuple[int, int]]:
     """Yield first row and row after the last of each usable stretch within a unit's rows."""
-    if part.stop <= part.start:
+    if unit_rows.stop <= unit_rows.start:
         return
-    later = np.flatnonzero(breaks.is_start[part.start + 1 : part.stop]) + part.start + 1
-    starts = [part.start, *later.tolist()]
-    for start, stop in zip(starts, [*starts[1:], part.stop], strict=True):
+    later = (
+        np.flatnonzero(breaks.starts_stretch[unit_rows.start + 1 : unit_rows.stop])
+        + unit_rows.start
+        + 1
+    )
+    starts = [unit_rows.start, *later.tolist()]
+    for start, stop in zip(starts, [*starts[1:], unit_rows.stop], strict=True):
         if breaks.is_usable[start]:
             yield start, stop

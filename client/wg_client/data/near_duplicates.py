@@ -24,8 +24,8 @@ from wg_client.data.inspection import Inspection
 from wg_common.modalities.base import Record
 from wg_common.modalities.images import Images
 from wg_common.modalities.windows import Windows
-from wg_core.site.reading import RECORDS_AT_ONCE
-from wg_core.snapshot import Duplicate
+from wg_core.site.reading import RECORDS_PER_CHUNK
+from wg_core.snapshot import DuplicateRecord
 
 SMALLEST_COSINE = 0.982
 """Smallest cosine, at both scales, of two images that are the same picture."""
@@ -34,7 +34,7 @@ _HASHES = 16  # Runs that stand for a window; overlaps by half share one with 99
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
-def find_near_duplicates(judges: Inspection, others: Inspection) -> tuple[Duplicate, ...]:
+def find_near_duplicates(judges: Inspection, others: Inspection) -> tuple[DuplicateRecord, ...]:
     """Find the records of ``judges`` that are nearly the same as one of ``others``.
 
     Raises:
@@ -45,7 +45,7 @@ def find_near_duplicates(judges: Inspection, others: Inspection) -> tuple[Duplic
     find = _similar_pictures if judges.data.modality == Images.name else _shared_keys
     names, other_names = judges.data.names, others.data.names
     return tuple(
-        Duplicate(name=names[row], same_as=other_names[other])
+        DuplicateRecord(name=names[row], same_as=other_names[other])
         for row, other in sorted(find(judges, others))
     )
 
@@ -54,12 +54,12 @@ def _similar_pictures(judges: Inspection, others: Inspection) -> Iterator[tuple[
     """Yield the row of each similar judge, and that of the most similar other record."""
     n, m = len(judges.data), len(others.data)
     views = _picture_views(judges, range(n))
-    sample = sorted({*np.linspace(0, m - 1, RECORDS_AT_ONCE).astype(int).tolist()})
+    sample = sorted({*np.linspace(0, m - 1, RECORDS_PER_CHUNK).astype(int).tolist()})
     mean = np.concatenate([views, _picture_views(others, sample)], axis=1).mean(axis=1)[:, None]
     views = _unit_rows(views - mean)
     cosines, nearest = np.full(n, SMALLEST_COSINE), np.full(n, -1)
-    for start in range(0, m, RECORDS_AT_ONCE):
-        rows = range(start, min(start + RECORDS_AT_ONCE, m))
+    for start in range(0, m, RECORDS_PER_CHUNK):
+        rows = range(start, min(start + RECORDS_PER_CHUNK, m))
         other_views = _unit_rows(_picture_views(others, rows) - mean)
         part = (views @ other_views.transpose(0, 2, 1)).min(axis=0)
         best = part.max(axis=1)

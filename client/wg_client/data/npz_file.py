@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from wg_client.data import dataset
 from wg_client.data.site_data import UNLABELLED, SiteData
 from wg_common.language import text
-from wg_common.modalities.arrays import LabelledArrays, read_labelled
+from wg_common.modalities.arrays import LabelledArrays, read_labelled_arrays
 from wg_common.modalities.base import Modality, Record
 from wg_core.errors import DataError
-from wg_core.snapshot import Problem
+from wg_core.snapshot import UnusableItem
 
 
 def survey_npz(path: Path, options: dataset.SurveyOptions) -> dataset.DatasetSurvey:
@@ -26,7 +26,7 @@ def survey_npz(path: Path, options: dataset.SurveyOptions) -> dataset.DatasetSur
         DataError: The file as a whole cannot be used.
     """
     labels, unit_column, split = options.labels, options.unit_column, options.split
-    file = read_labelled(path, [unit_column] if unit_column else [], options.modality)
+    file = read_labelled_arrays(path, [unit_column] if unit_column else [], options.modality)
     x, kind = file.records, file.modality
     if options.modality is not None:
         dataset.check_modality(options.modality, kind.name, path)
@@ -34,7 +34,7 @@ def survey_npz(path: Path, options: dataset.SurveyOptions) -> dataset.DatasetSur
         raise DataError(f"{path}: no array classes; declare the labels (--labels a,b,c)")
     classes = file.classes if file.classes is not None else tuple(labels or ())
     domain = classes if labels is None else tuple(labels)
-    y, reasons = _npz_labels(file.labels, classes, domain, len(x))
+    y, reasons = _npz_labels_and_problems(file.labels, classes, domain, len(x))
     units = None
     if unit_column is not None:
         if unit_column not in file.extra_arrays:
@@ -63,50 +63,58 @@ def survey_npz(path: Path, options: dataset.SurveyOptions) -> dataset.DatasetSur
         ),
         layout=text("a .npz file"),
         problems=tuple(
-            Problem(name=f"{path.name}[{row}]", reason=reasons[int(row)])
+            UnusableItem(name=f"{path.name}[{row}]", reason=reasons[int(row)])
             for row in keep
             if int(row) in reasons
         ),
-        hints=tuple(_picture_hints(path, file)),
+        hints=tuple(_float_image_hints(path, file)),
     )
 
 
-def _picture_hints(path: Path, file: LabelledArrays) -> Iterator[str]:
+def _float_image_hints(path: Path, file: LabelledArrays) -> Iterator[str]:
     """Yield a hint if an array of floats is read as images."""
-    if file.from_floats:
+    if file.are_from_floats:
         yield text("{path}: x is read as pictures that were saved as floats", path=path.name)
 
 
 def _add_record_problems(
-    x: Record, kind: Modality, keep: NDArray[np.int64], reasons: dict[int, str]
+    records: Record, modality: Modality, rows: NDArray[np.int64], problem_by_row: dict[int, str]
 ) -> None:
-    for row in keep:
+    for row in rows:
         try:
-            kind.check_record(x[row])
+            modality.check_record(records[row])
         except DataError as error:
-            reasons.setdefault(int(row), f"array x: {kind.singular} {row}: {error}")
+            problem_by_row.setdefault(int(row), f"array x: {modality.singular} {row}: {error}")
 
 
-def _npz_labels(
-    y: NDArray[np.int64] | None, classes: tuple[str, ...], domain: tuple[str, ...], n: int
+def _npz_labels_and_problems(
+    y: NDArray[np.int64] | None,
+    file_classes: tuple[str, ...],
+    domain: tuple[str, ...],
+    record_count: int,
 ) -> tuple[NDArray[np.int64], dict[int, str]]:
     """Return labels as indices into the label domain, and the problem of each wrong row.
 
     Args:
-        y: Labels as indices into ``classes``, ``[n]``; None: no labels.
-        classes: Names of the classes in the file.
+        y: Labels as indices into ``file_classes``, ``[n]``; None: no labels.
+        file_classes: Names of the classes in the file.
     """
     if y is None:
-        return np.full(n, UNLABELLED, dtype=np.int64), {}
-    wrong = (y < UNLABELLED) | (y >= len(classes))
+        return np.full(record_count, UNLABELLED, dtype=np.int64), {}
+    wrong = (y < UNLABELLED) | (y >= len(file_classes))
     reasons = {
-        int(row): f"array y: {y[row]}, expected -1 to {len(classes) - 1}"
+        int(row): f"array y: {y[row]}, expected -1 to {len(file_classes) - 1}"
         for row in np.flatnonzero(wrong)
     }
     y = np.where(wrong, UNLABELLED, y)
     index = dataset.label_positions(domain)
     for row in np.flatnonzero(y >= 0):
-        if dataset.normalise_name(classes[y[row]]) not in index:
-            reasons[int(row)] = f"array y: {dataset.explain_undeclared(classes[y[row]], domain)}"
-    table = [*(index.get(dataset.normalise_name(name), UNLABELLED) for name in classes), UNLABELLED]
+        if dataset.normalise_name(file_classes[y[row]]) not in index:
+            reasons[int(row)] = (
+                f"array y: {dataset.explain_undeclared_label(file_classes[y[row]], domain)}"
+            )
+    table = [
+        *(index.get(dataset.normalise_name(name), UNLABELLED) for name in file_classes),
+        UNLABELLED,
+    ]
     return np.take(np.array(table, dtype=np.int64), y), reasons

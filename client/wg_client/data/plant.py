@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, overload
 import numpy as np
 
 from wg_client.data.acceptance_set import AcceptanceSet, decode_acceptance_set
-from wg_client.data.dataset import RECORDS_CSV, configured_modality
-from wg_client.data.log_reader import LogReader, open_logs
+from wg_client.data.dataset import RECORDS_CSV_NAME, configured_modality
+from wg_client.data.log_reader import LogReader, open_log_reader
 from wg_client.data.recipient import EncodedRecords
 from wg_client.data.site_data import SiteData
 from wg_common.inference.family_head import FeatureLayout
 from wg_common.modalities import cells
-from wg_common.modalities.arrays import read_labelled
+from wg_common.modalities.arrays import read_labelled_arrays
 from wg_common.modalities.base import Record, content_digest
 from wg_core import snapshot as snapshots
 from wg_core.errors import DataError, VerificationError
@@ -33,7 +33,7 @@ from wg_core.site import encoder_pin
 from wg_core.site.acceptance import AcceptanceConfig
 from wg_core.site.config import ClientConfig, DataConfig
 from wg_core.site.home import ClientHome
-from wg_core.snapshot import FrozenRecords, Listing, Snapshot
+from wg_core.snapshot import FrozenRecords, RecordListing, Snapshot
 from wg_core.wire import canonical
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class PlantData:
         """Layout of the encoder's local features."""
         from wg_common.nets.encoder import package as encoders  # torch: seconds to import
 
-        blocks = encoders.unpack_encoder(self.encoder_package).local_blocks
+        blocks = encoders.unpack_encoder(self.encoder_package).local_block_sizes
         return FeatureLayout(self.features.scaled_width, blocks)
 
     def load_encoder(self) -> Encoder:
@@ -121,7 +121,7 @@ def open_plant_data(home: ClientHome, package_key: str = "") -> PlantData:
     snapshot = snapshots.load_current(home)
     readiness.check_snapshot_settings(config, snapshot, encoder=encoder)
     records, listing, manifest = snapshot.records(), snapshot.listing(), snapshot.manifest
-    frozen = open_stored_records(home, config, listing, records, manifest.modality)
+    frozen = open_snapshot_records(home, config, listing, records, manifest.modality)
     acceptance = snapshot.read_acceptance_set()
     return PlantData(
         config=config,
@@ -151,11 +151,15 @@ def open_plant_data(home: ClientHome, package_key: str = "") -> PlantData:
     )
 
 
-def open_stored_records(
-    home: ClientHome, config: ClientConfig, listing: Listing, records: FrozenRecords, modality: str
-) -> StoredRecords:
+def open_snapshot_records(
+    home: ClientHome,
+    config: ClientConfig,
+    listing: RecordListing,
+    records: FrozenRecords,
+    modality: str,
+) -> SnapshotRecords:
     """Return the frozen records as a sequence that reads each one's file on access."""
-    return StoredRecords(listing, records, modality, home.load_secret(), config.data)
+    return SnapshotRecords(listing, records, modality, home.load_site_secret(), config.data)
 
 
 def caching_encoder_loader() -> Callable[[bytes], Encoder]:
@@ -174,35 +178,40 @@ def caching_encoder_loader() -> Callable[[bytes], Encoder]:
     return load
 
 
-def load_pinned_encoder(home: ClientHome, sha256: str) -> Encoder:
+def load_pinned_encoder(home: ClientHome, encoder_id: str) -> Encoder:
     """Load the encoder of a plant's home, and check that it is the one that models were made for.
 
     Args:
-        sha256: Id of the encoder that the models were made for, hex.
+        encoder_id: Id of the encoder that the models were made for, hex.
 
     Raises:
         VerificationError: The home holds another encoder.
     """
     package = load_encoder_package(home)
     digest = canonical.sha256_hex(package)
-    if digest != sha256:
+    if digest != encoder_id:
         raise VerificationError(
-            f"{home.encoder}: encoder {digest[:16]}, the model was made for {sha256[:16]}"
+            f"{home.encoder}: encoder {digest[:16]}, the model was made for {encoder_id[:16]}"
         )
     return caching_encoder_loader()(package)
 
 
-class StoredRecords(Sequence[Record]):
+class SnapshotRecords(Sequence[Record]):
     """Records of a snapshot, each read from its file and checked on access."""
 
     def __init__(
-        self, listing: Listing, records: FrozenRecords, name: str, secret: bytes, config: DataConfig
+        self,
+        listing: RecordListing,
+        records: FrozenRecords,
+        modality_name: str,
+        secret: bytes,
+        config: DataConfig,
     ) -> None:
         reading = config.reading
         self._root = Path(listing.path)
         self._names = listing.names
         self._records = records
-        self._modality = configured_modality(name, reading)
+        self._modality = configured_modality(modality_name, reading)
         self._encoding, self._text = reading.encoding, reading.text_column
         self._config = config
         self._secret = secret
@@ -217,7 +226,7 @@ class StoredRecords(Sequence[Record]):
     def __getitem__(self, index: int | slice) -> Record | Sequence[Record]:
         if isinstance(index, slice):
             return [self[row] for row in range(*index.indices(len(self)))]
-        record = self._read(range(len(self))[index])
+        record = self._read_record(range(len(self))[index])
         keyed_digest = snapshots.keyed_content_digest(self._secret, content_digest(record))
         if keyed_digest != bytes(self._records.contents[index]):
             raise DataError(
@@ -226,28 +235,32 @@ class StoredRecords(Sequence[Record]):
             )
         return record
 
-    def _read(self, index: int) -> Record:
+    def _read_record(self, index: int) -> Record:
         if self._config.reading.log is not None:
-            return self._logs.read_named_window(self._root, self._names[index])
+            return self._log_reader.read_named_window(self._root, self._names[index])
         row = int(self._records.rows[index])
         if row >= 0:
-            return self._archive_record(row)
+            return self._read_archive_row(row)
         return self._modality.read(self._root / self._names[index])
 
-    def _archive_record(self, row: int) -> Record:
-        if row >= len(self._array):
+    def _read_archive_row(self, row: int) -> Record:
+        if row >= len(self._archive_records):
             raise DataError(f"{self._root}: has no row {row}; it changed since it was frozen")
-        record: Record = self._array[row]
+        record: Record = self._archive_records[row]
         return record
 
     @cached_property
-    def _logs(self) -> LogReader:
+    def _log_reader(self) -> LogReader:
         config = self._config
-        return open_logs(self._root, config.reading, config.unit_column, lenient=True)
+        return open_log_reader(
+            self._root, config.reading, config.unit_column, allow_missing_table=True
+        )
 
     @cached_property
-    def _array(self) -> Sequence[Record] | Record:
-        table = self._root / RECORDS_CSV if self._root.is_dir() else self._root
-        if cells.is_record_table(table, column=self._text):
-            return cells.read_cell_table(table, encoding=self._encoding, column=self._text).records
-        return read_labelled(self._root, modality=self._modality.name).records
+    def _archive_records(self) -> Sequence[Record] | Record:
+        table = self._root / RECORDS_CSV_NAME if self._root.is_dir() else self._root
+        if cells.is_record_table(table, text_column=self._text):
+            return cells.read_cell_table(
+                table, encoding=self._encoding, text_column=self._text
+            ).records
+        return read_labelled_arrays(self._root, modality=self._modality.name).records

@@ -8,7 +8,7 @@ from wg_core.site.reading import ReadingConfig
 from wg_core.wire.data_sheet import DataSheet, HeatExchanger, StirredVessel
 
 
-def declared_unit(sheet: DataSheet | None) -> StirredVessel | HeatExchanger | None:
+def declared_process_unit(sheet: DataSheet | None) -> StirredVessel | HeatExchanger | None:
     """Return the process unit that a data sheet declares, or None."""
     machine = None if sheet is None else sheet.machine
     return machine if isinstance(machine, StirredVessel | HeatExchanger) else None
@@ -20,7 +20,7 @@ def check_process_log(sheet: DataSheet | None, reading: ReadingConfig) -> None:
     Raises:
         ConfigError: Columns or their order differ, or windows have another length.
     """
-    declaration = declared_unit(sheet)
+    declaration = declared_process_unit(sheet)
     if sheet is None or declaration is None:
         return
     from wg_common.machines.process import WINDOW_SAMPLES  # torch is slow to import
@@ -32,7 +32,7 @@ def check_process_log(sheet: DataSheet | None, reading: ReadingConfig) -> None:
     if (
         log is None
         or log.window_samples != WINDOW_SAMPLES
-        or abs(log.rate * seconds - 1) > _TOLERANCE
+        or abs(log.rate * seconds - 1) > _RELATIVE_RATE_TOLERANCE
     ):
         raise ConfigError(
             text(
@@ -42,24 +42,26 @@ def check_process_log(sheet: DataSheet | None, reading: ReadingConfig) -> None:
                 **words,
             )
         )
-    if [_normalise_unit_name(name) for name in log.channels] != [
-        _normalise_unit_name(name) for name in names
+    if [_normalise_channel_name(name) for name in log.channels] != [
+        _normalise_channel_name(name) for name in names
     ]:
-        spellings = {_normalise_unit_name(column): column for column in log.channels}
+        spellings = {_normalise_channel_name(column): column for column in log.channels}
         raise ConfigError(
             text(
                 "channels {channels}: the instruments of a {kind} are {instruments}. Name the"
                 " columns so, and give their order: --channels '{names}'",
                 channels=", ".join(log.channels),
                 instruments=", ".join(f"{name} ({symbol})" for name, symbol in unit.channels),
-                names=",".join(spellings.get(_normalise_unit_name(name), name) for name in names),
+                names=",".join(
+                    spellings.get(_normalise_channel_name(name), name) for name in names
+                ),
                 **words,
             )
         )
 
 
-_TOLERANCE = 0.05  # Largest relative error of the rate
+_RELATIVE_RATE_TOLERANCE = 0.05  # Largest relative error of the rate
 
 
-def _normalise_unit_name(name: str) -> str:
+def _normalise_channel_name(name: str) -> str:
     return re.sub(r"[\W_]+", " ", name).strip().casefold()

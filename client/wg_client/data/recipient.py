@@ -16,7 +16,7 @@ from wg_client.data.site_data import SiteData
 from wg_common.inference.family_head import FeatureLayout
 from wg_core.site.acceptance import AcceptanceConfig
 
-Progress = Callable[[int, int], None]  # Called with (steps done, total steps)
+StepProgressCallback = Callable[[int, int], None]  # Called with (steps done, total steps)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -41,7 +41,7 @@ class EncodedRecords:
         return self.local_features[:, : self.released_width]
 
 
-class PackageRecipient(Protocol):
+class RecipientPlant(Protocol):
     """The plant that a package is for."""
 
     @property

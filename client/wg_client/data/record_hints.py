@@ -14,7 +14,10 @@ from wg_common.modalities.base import Record
 from wg_common.modalities.images import Images
 from wg_common.modalities.windows import Windows
 
-PICTURE_SIDE = 16  # Fewest channels and samples of a window that may be a picture
+LEAST_PICTURE_SIDE = 16  # Fewest channels and samples of a window that may be a picture
+
+
+_DARK_LEVEL = 16  # Brightness (of 255) below which an image is black to a network
 
 
 class HintCollector:
@@ -31,24 +34,17 @@ class HintCollector:
         self._constant = 0
         self._first_constant = ""
 
-    def add_record(
-        self,
-        name: str,
-        record: Record,
-        *,
-        # Brightness (of 255) below which an image is black to a network; 4095 of 65535 is 15
-        dark: int = 16,
-    ) -> None:
+    def add_record(self, name: str, record: Record) -> None:
         """Note the suspicious properties of a decoded record."""
         if self._modality == Images.name:
-            if record.size and int(record.max()) < dark:
+            if record.size and int(record.max()) < _DARK_LEVEL:
                 self._dark += 1
                 self._first_dark = self._first_dark or name
         elif self._modality == Windows.name:
             self._channels[len(record)] += 1
             self._example.setdefault(len(record), name)
             short, long = sorted(record.shape)
-            if short >= PICTURE_SIDE and long <= 4 * short:
+            if short >= LEAST_PICTURE_SIDE and long <= 4 * short:
                 self._square += 1
                 self._first_square = self._first_square or name
             if bool(np.any(record.max(axis=1) == record.min(axis=1))):

@@ -16,7 +16,7 @@ from wg_common.modalities.windows import Windows
 from wg_core.errors import DataError
 from wg_core.site.reading import ReadingConfig
 
-GROUP_ARRAY = "group"  # Name of an array of a .npz file
+GROUP_ARRAY_NAME = "group"  # Name of an array of a .npz file
 
 
 def find_recording_unit(path: Path, reading: ReadingConfig) -> str:
@@ -34,7 +34,7 @@ def find_recording_unit(path: Path, reading: ReadingConfig) -> str:
         )
     if path.suffix == ".npz" and zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
-            return GROUP_ARRAY if f"{GROUP_ARRAY}.npy" in archive.namelist() else ""
+            return GROUP_ARRAY_NAME if f"{GROUP_ARRAY_NAME}.npy" in archive.namelist() else ""
     return ""
 
 
@@ -47,7 +47,7 @@ def _recording_unit_of_logs(path: Path, reading: ReadingConfig) -> str:
             return FILE_UNIT if len(files) > 1 else ""
         return (
             TIME_RUN_UNIT
-            if (time_run_indices(logs.read(files[0], lenient=True), logs.log) > 0).any()
+            if (time_run_indices(logs.read(files[0], allow_missing_texts=True), logs.log) > 0).any()
             else ""
         )
     except DataError:

@@ -35,18 +35,18 @@ from wg_common.modalities import tables
 from wg_common.modalities.base import DAMAGED_INPUT_ERRORS
 from wg_core.errors import DataError
 
-SUFFIXES = frozenset({".csv", ".tsv", ".txt", ".wav"})
-LOG_LIMIT = 4 << 30  # Largest file of a log, in bytes
-VALUES_LIMIT = 1 << 28  # Most numbers of one log, rows times channels: one GiB in memory
+SENSOR_LOG_SUFFIXES = frozenset({".csv", ".tsv", ".txt", ".wav"})
+LOG_BYTES_LIMIT = 4 << 30  # Largest file of a log, in bytes
+LOG_VALUES_LIMIT = 1 << 28  # Most numbers of one log, rows times channels: one GiB in memory
 
 _OPEN_FLAGS = os.O_RDONLY | sum(
     getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_BINARY")
 )
-_MISSING_VALUES = frozenset(
+_MISSING_VALUE_MARKS = frozenset(
     ("", "na", "n/a", "nan", "null", "none", "-", "--", "---", "#n/a", "no data", "bad", "err")
 )
 
-Floats = NDArray[np.float32]
+Float32Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,23 +56,25 @@ class LogColumns:
     Attributes:
         channels: Names of the channels, in order; None: every numeric column except those below.
         time_column: Column of times, or None.
-        text_columns: Columns of labels and units; a missing column is skipped if ``lenient``.
-        lenient: Allow missing text columns: for prediction, a new log has no labels yet.
+        text_columns: Columns of labels and units; a missing column is skipped if
+            ``allow_missing_texts``.
+        allow_missing_texts: Allow missing text columns: for prediction, a new log has no labels
+            yet.
         allow_gaps: Rows that cannot be read are gaps without time and texts; otherwise an error.
     """
 
     channels: tuple[str, ...] | None
     time_column: str | None = None
     text_columns: tuple[str, ...] = ()
-    lenient: bool = False
+    allow_missing_texts: bool = False
     allow_gaps: bool = False
 
 
-class LogTooLarge(DataError):
+class LogTooLargeError(DataError):
     """A sensor log has more bytes or numbers than a limit."""
 
 
-class _MissingColumn(DataError):
+class _MissingColumnError(DataError):
     """A sensor log lacks a requested column, or has no column of numbers."""
 
 
@@ -85,20 +87,20 @@ class SensorLog:
         values: float32 ``[n, C]``; NaN where the logger had no value.
         times: Time of each row, seconds, float64 ``[n]``; None: there is no column of times.
         texts: For each text column the code of each row, ``[n]``, and the text of each code.
-        rate: Sampling rate in Hz, if the file declares it.
+        declared_rate: Sampling rate in Hz, if the file declares it.
         damage_message: Number of rows that cannot be read, and the first of them; empty: there are
             none.
-        row_places: Index in these arrays of each row of the file, ``[n]``; None: both have the
+        row_positions: Index in these arrays of each row of the file, ``[n]``; None: both have the
             same order.
     """
 
     channels: tuple[str, ...]
-    values: Floats
+    values: Float32Array
     times: NDArray[np.float64] | None
     texts: dict[str, tuple[NDArray[np.int64], tuple[str, ...]]]
-    rate: float | None = None
+    declared_rate: float | None = None
     damage_message: str = ""
-    row_places: NDArray[np.int64] | None = None
+    row_positions: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.values)
@@ -127,7 +129,7 @@ def read_log(path: Path, request: LogColumns, encoding: str) -> SensorLog:
         raise DataError(f"{path}: damaged: {error or 'it ends too early'}") from error
 
 
-def parse_time(text: str) -> float:
+def parse_time_seconds(text: str) -> float:
     """Parse a time in seconds: a number (decimal commas allowed), or a date and time.
 
     Dates follow ISO 8601, also with slashes. A date without a time zone is taken as UTC, since only
@@ -154,7 +156,7 @@ def parse_time(text: str) -> float:
 
 
 @contextmanager
-def _open_regular(path: Path) -> Iterator[io.BufferedReader]:
+def _open_regular_file(path: Path) -> Iterator[io.BufferedReader]:
     """Open a regular file of bounded size for reading."""
     try:
         handle = os.open(path, _OPEN_FLAGS)
@@ -166,8 +168,10 @@ def _open_regular(path: Path) -> Iterator[io.BufferedReader]:
             raise DataError(f"{path}: not a regular file")
         if not status.st_size:
             raise DataError(f"{path}: an empty file, 0 bytes; expected a sensor log")
-        if status.st_size > LOG_LIMIT:
-            raise LogTooLarge(f"{path}: {status.st_size} bytes, at most {LOG_LIMIT} are read")
+        if status.st_size > LOG_BYTES_LIMIT:
+            raise LogTooLargeError(
+                f"{path}: {status.st_size} bytes, at most {LOG_BYTES_LIMIT} are read"
+            )
         yield stream
 
 
@@ -177,33 +181,33 @@ class _ColumnPositions:
 
     Attributes:
         channels: Names of the channels.
-        values: Position of each channel's column.
-        time: Position of the column of times; None: there is none.
-        texts: Name and position of each text column.
+        channel_positions: Position of each channel's column.
+        time_position: Position of the column of times; None: there is none.
+        text_positions: Name and position of each text column.
     """
 
     channels: tuple[str, ...]
-    values: tuple[int, ...]
-    time: int | None
-    texts: tuple[tuple[str, int], ...]
+    channel_positions: tuple[int, ...]
+    time_position: int | None
+    text_positions: tuple[tuple[str, int], ...]
 
 
 def _find_columns(
-    path: Path, names: Sequence[str], request: LogColumns, numeric: Sequence[int]
+    path: Path, names: Sequence[str], request: LogColumns, numeric_columns: Sequence[int]
 ) -> _ColumnPositions:
-    """Find the requested columns; ``numeric`` are the possible channels if none is named."""
+    """Find the requested columns; if none is named, channels come from ``numeric_columns``."""
 
     def find(name: str) -> int:
         place = tables.find_column(names, name)
         if place is None:
             shown_names = ", ".join(repr(name) for name in list(names)[:20])
-            raise _MissingColumn(f"{path}: no column {name!r}; found {shown_names}")
+            raise _MissingColumnError(f"{path}: no column {name!r}; found {shown_names}")
         return place
 
     texts = tuple(
         (name, find(name))
         for name in request.text_columns
-        if not request.lenient or tables.find_column(names, name) is not None
+        if not request.allow_missing_texts or tables.find_column(names, name) is not None
     )
     time = None if request.time_column is None else find(request.time_column)
     if request.channels is not None:
@@ -212,16 +216,16 @@ def _find_columns(
     excluded_columns = {place for _, place in texts} | {time}
     values = tuple(
         place
-        for place in numeric
+        for place in numeric_columns
         if place not in excluded_columns and not tables.is_time_column(names[place])
     )
     if not values:
-        raise _MissingColumn(f"{path}: no column of numbers that could be a channel")
+        raise _MissingColumnError(f"{path}: no column of numbers that could be a channel")
     return _ColumnPositions(tuple(names[place].strip() for place in values), values, time, texts)
 
 
 def _read_csv(path: Path, request: LogColumns, encoding: str) -> SensorLog:
-    with _open_regular(path) as stream:
+    with _open_regular_file(path) as stream:
         start = stream.read(1 << 16)
         wide = encoding == "utf-16" or start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
         header = start[:2] if wide else re.split(rb"[\r\n]", start, maxsplit=1)[0]
@@ -229,7 +233,7 @@ def _read_csv(path: Path, request: LogColumns, encoding: str) -> SensorLog:
         stream.seek(0)
         codec, errors = ("utf-16", "replace") if wide else ("latin-1", "strict")
         with io.TextIOWrapper(stream, encoding=codec, errors=errors, newline="") as text:
-            return _read_rows(path, _decoded_lines(text, "" if wide else encoding), request)
+            return _read_log_rows(path, _decoded_lines(text, "" if wide else encoding), request)
 
 
 def _decoded_lines(text: io.TextIOWrapper, encoding: str) -> Iterator[str | DataError]:
@@ -248,23 +252,25 @@ def _decoded_lines(text: io.TextIOWrapper, encoding: str) -> Iterator[str | Data
         elif line.isascii():
             yield line
         elif not encoding:
-            yield line if "\ufffd" not in line else DataError(_NO_TEXT)
+            yield line if "\ufffd" not in line else DataError(_WRONG_ENCODING_MESSAGE)
         else:
             data = line.encode("latin-1")
             try:
                 yield data.decode(tables.detect_encoding(data, "", encoding))
             except (DataError, UnicodeDecodeError):
-                yield DataError(_NO_TEXT)
+                yield DataError(_WRONG_ENCODING_MESSAGE)
 
 
-_NO_TEXT = "not a text in the log's encoding; say its encoding (data.reading.encoding)"
+_WRONG_ENCODING_MESSAGE = (
+    "not a text in the log's encoding; say its encoding (data.reading.encoding)"
+)
 
 
-def _split_cells(line: str | DataError, delimiter: str, width: int) -> list[str]:
+def _split_cells(line: str | DataError, delimiter: str, cell_count: int) -> list[str]:
     """Return the cells of one line; none for an empty line.
 
     Raises:
-        DataError: The line cannot be read, or has another number of cells than ``width``.
+        DataError: The line cannot be read, or has another number of cells than ``cell_count``.
     """
     if isinstance(line, DataError):
         raise line
@@ -279,19 +285,19 @@ def _split_cells(line: str | DataError, delimiter: str, width: int) -> list[str]
         )
     except csv.Error as error:
         raise DataError(f"not CSV: {error}") from error
-    if len(cells) != width:
-        raise DataError(f"{len(cells)} cells, expected {width}")
+    if len(cells) != cell_count:
+        raise DataError(f"{len(cells)} cells, expected {cell_count}")
     return cells
 
 
-def _read_rows(path: Path, lines: Iterator[str | DataError], request: LogColumns) -> SensorLog:
+def _read_log_rows(path: Path, lines: Iterator[str | DataError], request: LogColumns) -> SensorLog:
     header = next(lines, "")
     if isinstance(header, DataError):
         raise DataError(f"{path}: line 1: {header}")
     delimiter = tables.guess_delimiter(header)
     names = next(csv.reader([header], delimiter=delimiter), [])
     names = [name.removeprefix("\ufeff") for name in names]
-    columns: _ColumnValues | None = None
+    columns: _ColumnCollector | None = None
     gaps, first_gap = 0, ""
     for line, text in enumerate(lines, 2):
         try:
@@ -299,12 +305,14 @@ def _read_rows(path: Path, lines: Iterator[str | DataError], request: LogColumns
             if not cells or (line == 2 and _is_unit_row(cells, delimiter)):
                 continue
             if columns is None:
-                numeric = [row for row, cell in enumerate(cells) if _is_value(cell, delimiter)]
-                columns = _ColumnValues(
+                numeric = [
+                    row for row, cell in enumerate(cells) if _is_number_or_missing(cell, delimiter)
+                ]
+                columns = _ColumnCollector(
                     delimiter, names, _find_columns(path, names, request, numeric)
                 )
             columns.add_row(cells)
-        except _MissingColumn:
+        except _MissingColumnError:
             raise
         except DataError as error:
             if not request.allow_gaps:
@@ -312,22 +320,22 @@ def _read_rows(path: Path, lines: Iterator[str | DataError], request: LogColumns
             gaps, first_gap = gaps + 1, first_gap or f"line {line}: {error}"
             if columns is not None:
                 columns.add_gap()
-        if columns is not None and len(columns.values) > VALUES_LIMIT:
-            raise LogTooLarge(f"{path}: more than {VALUES_LIMIT} numbers; split the log")
+        if columns is not None and len(columns.values) > LOG_VALUES_LIMIT:
+            raise LogTooLargeError(f"{path}: more than {LOG_VALUES_LIMIT} numbers; split the log")
     if columns is None:
         raise DataError(f"{path}: {first_gap or 'no rows below the line of names'}")
     damage = f"rows that cannot be read are gaps: {gaps}, first {first_gap}" if gaps else ""
     return replace(columns.build_log(), damage_message=damage)
 
 
-class _ColumnValues:
+class _ColumnCollector:
     """Collector of the requested columns of a sensor log, to which rows are added one by one."""
 
-    def __init__(self, delimiter: str, names: Sequence[str], places: _ColumnPositions) -> None:
-        self._delimiter, self._names, self._places = delimiter, names, places
+    def __init__(self, delimiter: str, names: Sequence[str], positions: _ColumnPositions) -> None:
+        self._delimiter, self._names, self._places = delimiter, names, positions
         self.values, self._times = array("f"), array("d")
         self._codes: list[tuple[array[int], dict[str, int]]] = [
-            (array("q"), {}) for _ in places.texts
+            (array("q"), {}) for _ in positions.text_positions
         ]
 
     def add_row(self, cells: Sequence[str]) -> None:
@@ -338,26 +346,32 @@ class _ColumnValues:
         """
         place, values, moment = -1, [], float("nan")
         try:
-            for place in self._places.values:
+            for place in self._places.channel_positions:
                 values.append(_parse_value(cells[place], self._delimiter))
-            if self._places.time is not None:
-                place = self._places.time
-                moment = parse_time(cells[place])
+            if self._places.time_position is not None:
+                place = self._places.time_position
+                moment = parse_time_seconds(cells[place])
         except (ValueError, OverflowError) as error:
             raise DataError(
                 f"column {self._names[place]!r}: {cells[place][:40]!r}: {error}"
             ) from error
-        self._append(values, moment, [cells[at].strip() for _, at in self._places.texts])
+        self._append_row(
+            values, moment, [cells[at].strip() for _, at in self._places.text_positions]
+        )
 
     def add_gap(self) -> None:
         """Append a row without values, time and texts."""
         missing = float("nan")
-        self._append([missing] * len(self._places.values), missing, [""] * len(self._codes))
+        self._append_row(
+            [missing] * len(self._places.channel_positions), missing, [""] * len(self._codes)
+        )
 
-    def _append(self, values: Sequence[float], moment: float, texts: Sequence[str]) -> None:
+    def _append_row(
+        self, values: Sequence[float], time_seconds: float, texts: Sequence[str]
+    ) -> None:
         self.values.extend(values)
-        if self._places.time is not None:
-            self._times.append(moment)
+        if self._places.time_position is not None:
+            self._times.append(time_seconds)
         for word, (codes, code_of) in zip(texts, self._codes, strict=True):
             codes.append(code_of.setdefault(word, len(code_of)))
 
@@ -367,11 +381,15 @@ class _ColumnValues:
         values = np.frombuffer(self.values, dtype=np.float32)
         return SensorLog(
             channels=places.channels,
-            values=values.reshape(-1, len(places.values)),
-            times=None if places.time is None else np.frombuffer(self._times, dtype=np.float64),
+            values=values.reshape(-1, len(places.channel_positions)),
+            times=None
+            if places.time_position is None
+            else np.frombuffer(self._times, dtype=np.float64),
             texts={
                 name: (np.frombuffer(codes, dtype=np.int64), tuple(code_of))
-                for (name, _), (codes, code_of) in zip(places.texts, self._codes, strict=True)
+                for (name, _), (codes, code_of) in zip(
+                    places.text_positions, self._codes, strict=True
+                )
             },
         )
 
@@ -380,12 +398,12 @@ def _parse_value(cell: str, delimiter: str) -> float:
     try:
         return tables.parse_number(cell, delimiter)
     except ValueError:
-        if cell.strip().casefold() in _MISSING_VALUES:
+        if cell.strip().casefold() in _MISSING_VALUE_MARKS:
             return float("nan")
         raise ValueError("expected a number") from None
 
 
-def _is_value(cell: str, delimiter: str) -> bool:
+def _is_number_or_missing(cell: str, delimiter: str) -> bool:
     try:
         _parse_value(cell, delimiter)
     except ValueError:
@@ -396,18 +414,20 @@ def _is_value(cell: str, delimiter: str) -> bool:
 def _is_unit_row(cells: Sequence[str], delimiter: str) -> bool:
     """Return whether the line below the names holds units: texts such as m3/h, no numbers."""
     return not any(cell.strip()[:1].isdecimal() for cell in cells) and not any(
-        _is_value(cell, delimiter) for cell in cells if cell.strip()
+        _is_number_or_missing(cell, delimiter) for cell in cells if cell.strip()
     )
 
 
 def _read_wav(path: Path, request: LogColumns) -> SensorLog:
-    with _open_regular(path) as stream:
+    with _open_regular_file(path) as stream:
         try:
             with wave.open(stream, "rb") as file:
                 channels, width = file.getnchannels(), file.getsampwidth()
                 frames = file.getnframes()
-                if frames * channels > VALUES_LIMIT:
-                    raise LogTooLarge(f"{path}: {frames} samples of {channels} channels; split it")
+                if frames * channels > LOG_VALUES_LIMIT:
+                    raise LogTooLargeError(
+                        f"{path}: {frames} samples of {channels} channels; split it"
+                    )
                 data, rate = file.readframes(frames), float(file.getframerate())
         except wave.Error as error:
             raise DataError(f"{path}: not a WAV file of plain samples: {error}") from error
@@ -418,19 +438,19 @@ def _read_wav(path: Path, request: LogColumns) -> SensorLog:
     values = _decode_samples(raw.reshape(frames, channels, width), width)
     return SensorLog(
         channels=places.channels,
-        values=values[:, list(places.values)],
+        values=values[:, list(places.channel_positions)],
         times=None,
         texts={},
-        rate=rate,
+        declared_rate=rate,
     )
 
 
-def _decode_samples(raw: NDArray[np.uint8], width: int) -> Floats:
-    """Decode samples of ``width`` little-endian bytes each, ``[n, C, width]``, to -1 to 1."""
-    if width == 1:
+def _decode_samples(raw: NDArray[np.uint8], bytes_per_sample: int) -> Float32Array:
+    """Decode little-endian samples of ``bytes_per_sample`` bytes, ``[n, C, width]``, to -1 to 1."""
+    if bytes_per_sample == 1:
         return np.asarray((raw[..., 0].astype(np.float32) - 128) / 128, dtype=np.float32)
     integers = np.zeros(raw.shape[:2], dtype=np.int64)
-    for place in range(width):
+    for place in range(bytes_per_sample):
         integers |= raw[..., place].astype(np.int64) << (8 * place)
-    full = 1 << (8 * width - 1)
+    full = 1 << (8 * bytes_per_sample - 1)
     return (np.where(integers >= full, integers - 2 * full, integers) / full).astype(np.float32)

@@ -24,11 +24,11 @@ from pathlib import Path
 import numpy as np
 
 from wg_client.data.dataset import (
-    RECORD_LIMIT,
+    RECORD_COUNT_LIMIT,
     DatasetSurvey,
     SurveyOptions,
     check_modality,
-    explain_undeclared,
+    explain_undeclared_label,
     label_positions,
     normalise_name,
 )
@@ -40,11 +40,11 @@ from wg_client.data.intervals import (
     intervals_of_log,
 )
 from wg_client.data.log_reader import (
-    RATE_TOLERANCE,
+    RELATIVE_RATE_TOLERANCE,
     LogReader,
-    describe_rate,
+    describe_wrong_rate,
     measure_rate,
-    open_logs,
+    open_log_reader,
     time_run_indices,
 )
 from wg_client.data.log_stretches import (
@@ -54,7 +54,13 @@ from wg_client.data.log_stretches import (
     find_stretches,
     split_units,
 )
-from wg_client.data.sensor_log import SUFFIXES, LogColumns, LogTooLarge, SensorLog, read_log
+from wg_client.data.sensor_log import (
+    SENSOR_LOG_SUFFIXES,
+    LogColumns,
+    LogTooLargeError,
+    SensorLog,
+    read_log,
+)
 from wg_client.data.site_data import UNLABELLED, SiteData
 from wg_common.language import text
 from wg_common.modalities.stored import StoredRecords
@@ -62,67 +68,72 @@ from wg_common.modalities.windows import Windows
 from wg_core.errors import DataError
 from wg_core.site.config import UNLABELLED_FOLDER
 from wg_core.site.reading import SensorLogConfig
-from wg_core.snapshot import Problem
+from wg_core.snapshot import UnusableItem
 
 
 @dataclass(slots=True)
-class _WindowCutter:
+class _WindowCollector:
     """Collector of the windows that are cut from sensor logs, with the settings for cutting.
 
     Attributes:
         root: Folder of the logs.
         logs: Reader of the logs.
-        lenient: True for predictions, where a column of labels may be missing.
+        for_prediction: True for predictions, where a column of labels may be missing.
         paths: Log of each window.
-        starts: First row of each window in its log.
+        start_rows: First row of each window in its log.
         labels: Label of each window; empty: none.
         units: Privacy unit of each window.
         problems: Logs, lines and windows that cannot be used.
-        short_stretches: Number of stretches shorter than a window.
-        outside_rows: Number of rows outside all intervals, if the table names the units.
-        reset_clocks: Names of logs whose times go back within a run, if runs are the units.
-        other_rates: For each log with another rate than declared, its name and rate.
+        short_stretch_count: Number of stretches shorter than a window.
+        outside_row_count: Number of rows outside all intervals, if the table names the units.
+        logs_with_reset_clock: Names of logs whose times go back within a run, if runs are the
+            units.
+        logs_with_other_rate: For each log with another rate than declared, its name and rate.
     """
 
     root: Path
     logs: LogReader
-    lenient: bool
+    for_prediction: bool
     paths: list[Path] = field(default_factory=list)
-    starts: list[int] = field(default_factory=list)
+    start_rows: list[int] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
     units: list[str] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
-    short_stretches: int = 0
-    outside_rows: int = 0
-    reset_clocks: list[str] = field(default_factory=list)
-    other_rates: list[tuple[str, float]] = field(default_factory=list)
+    problems: list[UnusableItem] = field(default_factory=list)
+    short_stretch_count: int = 0
+    outside_row_count: int = 0
+    logs_with_reset_clock: list[str] = field(default_factory=list)
+    logs_with_other_rate: list[tuple[str, float]] = field(default_factory=list)
 
 
-def list_logs(path: Path, table: str | None) -> list[Path]:
+def list_logs(path: Path, interval_table: str | None) -> list[Path]:
     """List all logs at a path, without the table of intervals.
 
     Raises:
         DataError: The folder cannot be read.
     """
-    return list(_list_logs(path, path if path.is_dir() else path.parent, table, []))
+    return list(_walk_logs(path, path if path.is_dir() else path.parent, interval_table, []))
 
 
 def is_sensor_log(path: Path) -> bool:
     """Return whether a path is a file with the suffix of a sensor log."""
-    return path.suffix.lower() in SUFFIXES and path.is_file()
+    return path.suffix.lower() in SENSOR_LOG_SUFFIXES and path.is_file()
 
 
-def survey_logs(path: Path, options: SurveyOptions, *, lenient: bool = False) -> DatasetSurvey:
+def survey_logs(
+    path: Path, options: SurveyOptions, *, for_prediction: bool = False
+) -> DatasetSurvey:
     """Survey the windows of sensor logs.
 
     Args:
-        lenient: True for predictions: label column and table of intervals may be missing.
+        for_prediction: True for predictions: label column and table of intervals may be missing.
 
     Raises:
         DataError: There is no log, a log is too large, the table of intervals cannot be read, or
             nothing says where the rows of a privacy unit have gaps.
     """
-    logs = open_logs(path, options.reading, options.unit_column, lenient=lenient)
+    logs = open_log_reader(
+        path, options.reading, options.unit_column, allow_missing_table=for_prediction
+    )
     intervals = logs.intervals
     if options.modality is not None:
         check_modality(options.modality, Windows.name, path)
@@ -133,50 +144,55 @@ def survey_logs(path: Path, options: SurveyOptions, *, lenient: bool = False) ->
             " rows have gaps; name the column of times (--time-column), or write each unit into a"
             " log of its own (--unit-column file)"
         )
-    cut = _WindowCutter(root, logs, lenient)
-    strays: list[Problem] = []
-    for file in _list_logs(path, root, logs.log.intervals, strays):
+    cut = _WindowCollector(root, logs, for_prediction)
+    strays: list[UnusableItem] = []
+    for file in _walk_logs(path, root, logs.log.intervals, strays):
         try:
-            _cut_log(cut, file)
-        except LogTooLarge:
+            _cut_log_into_windows(cut, file)
+        except LogTooLargeError:
             raise  # a row more or less must not set other units' rows aside
         except DataError as error:
             reason = str(error).removeprefix(f"{file}: ")
-            cut.problems.append(Problem(name=str(file.relative_to(root)), reason=reason))
-        if len(cut.paths) > RECORD_LIMIT:
-            raise DataError(f"{path}: more than {RECORD_LIMIT} windows; make the hop longer")
+            cut.problems.append(UnusableItem(name=str(file.relative_to(root)), reason=reason))
+        if len(cut.paths) > RECORD_COUNT_LIMIT:
+            raise DataError(f"{path}: more than {RECORD_COUNT_LIMIT} windows; make the hop longer")
     cut.problems += _unknown_log_problems(
         logs.log.intervals or "", intervals, list_logs(path, logs.log.intervals), root
     )
     if not cut.paths and not cut.problems:
         raise DataError(
-            f"{path}: no window: no sensor log ({', '.join(sorted(SUFFIXES))}), or none that has"
-            f" {logs.log.window_samples} rows without a gap"
+            f"{path}: no window: no sensor log ({', '.join(sorted(SENSOR_LOG_SUFFIXES))}), or none"
+            f" that has {logs.log.window_samples} rows without a gap"
             + "".join(
-                f"; {name}: {describe_rate(rate, logs.log)}" for name, rate in cut.other_rates[:1]
+                f"; {name}: {describe_wrong_rate(rate, logs.log)}"
+                for name, rate in cut.logs_with_other_rate[:1]
             )
         )
     return _build_survey(cut, options.labels, strays)
 
 
 def _unknown_log_problems(
-    table: str, intervals: Sequence[LabelInterval], files: Sequence[Path], root: Path
-) -> Iterator[Problem]:
+    interval_table: str, intervals: Sequence[LabelInterval], files: Sequence[Path], root: Path
+) -> Iterator[UnusableItem]:
     """Yield a problem for each interval whose log does not exist."""
     names = {name for file in files for name in (str(file.relative_to(root)), file.name, file.stem)}
     for interval in intervals:
-        if interval.file is not None and interval.file not in names:
-            reason = f"no log is called {interval.file[:80]!r}"
-            yield Problem(name=f"{table}: line {interval.line}", reason=reason)
+        if interval.log_name is not None and interval.log_name not in names:
+            reason = f"no log is called {interval.log_name[:80]!r}"
+            yield UnusableItem(name=f"{interval_table}: line {interval.line_number}", reason=reason)
 
 
 def _build_survey(
-    cut: _WindowCutter, labels: Sequence[str] | None, strays: Sequence[Problem]
+    collector: _WindowCollector,
+    labels: Sequence[str] | None,
+    unsupported_files: Sequence[UnusableItem],
 ) -> DatasetSurvey:
-    root, logs = cut.root, cut.logs
-    domain = list(labels) if labels is not None else sorted({name for name in cut.labels if name})
-    if not domain and cut.problems:
-        raise DataError(f"{root / cut.problems[0].name}: {cut.problems[0].reason}")
+    root, logs = collector.root, collector.logs
+    domain = (
+        list(labels) if labels is not None else sorted({name for name in collector.labels if name})
+    )
+    if not domain and collector.problems:
+        raise DataError(f"{root / collector.problems[0].name}: {collector.problems[0].reason}")
     if not domain and logs.log.intervals is not None:
         raise DataError(f"{root / logs.log.intervals}: none of its intervals meets a window")
     if not domain:
@@ -187,114 +203,130 @@ def _build_survey(
     index = label_positions(domain)
     names = [
         f"{file.relative_to(root)}[{start}]"
-        for file, start in zip(cut.paths, cut.starts, strict=True)
+        for file, start in zip(collector.paths, collector.start_rows, strict=True)
     ]
-    unknown = {row for row, label in enumerate(cut.labels) if label and label not in index}
+    unknown = {row for row, label in enumerate(collector.labels) if label and label not in index}
     usable = [row for row in range(len(names)) if row not in unknown]
-    problems = cut.problems + [
-        Problem(name=names[row], reason=explain_undeclared(cut.labels[row], domain))
+    problems = collector.problems + [
+        UnusableItem(
+            name=names[row], reason=explain_undeclared_label(collector.labels[row], domain)
+        )
         for row in sorted(unknown)
     ]
     records = StoredRecords(
         Windows(),
-        lambda row: logs.read_window(cut.paths[row], cut.starts[row]),
-        range(len(cut.paths)),
-        cut.paths,
+        lambda row: logs.read_window(collector.paths[row], collector.start_rows[row]),
+        range(len(collector.paths)),
+        collector.paths,
     )
     return DatasetSurvey(
         data=SiteData(
             records=records.select_rows(usable),
             modality=Windows.name,
-            labels=np.array([index.get(cut.labels[row], UNLABELLED) for row in usable], np.int64),
+            labels=np.array(
+                [index.get(collector.labels[row], UNLABELLED) for row in usable], np.int64
+            ),
             label_names=tuple(domain),
             names=tuple(names[row] for row in usable),
-            units=None if logs.unit_column is None else tuple(cut.units[row] for row in usable),
+            units=None
+            if logs.unit_column is None
+            else tuple(collector.units[row] for row in usable),
         ),
         layout=text("sensor logs, cut into windows"),
         problems=tuple(problems),
-        unsupported_files=tuple(strays),
-        hints=tuple(_log_hints(cut)),
+        unsupported_files=tuple(unsupported_files),
+        hints=tuple(_log_hints(collector)),
     )
 
 
-def _log_hints(cut: _WindowCutter) -> Iterator[str]:
+def _log_hints(collector: _WindowCollector) -> Iterator[str]:
     """Yield hints for a person: short stretches, rows without a unit, wrong clocks and rates."""
-    if cut.short_stretches:
+    if collector.short_stretch_count:
         yield text(
             "{count} stretches between gaps and changes of label are shorter than a window of"
             " {seconds:g} s, and are not used",
-            count=cut.short_stretches,
-            seconds=cut.logs.log.window_seconds,
+            count=collector.short_stretch_count,
+            seconds=collector.logs.log.window_seconds,
         )
-    if cut.outside_rows >= cut.logs.log.window_samples:
+    if collector.outside_row_count >= collector.logs.log.window_samples:
         yield text(
             "{count} rows lie outside all intervals, belong to no privacy unit, and are not"
             " used; an interval without a label makes them a unit",
-            count=cut.outside_rows,
+            count=collector.outside_row_count,
         )
-    if cut.reset_clocks:
+    if collector.logs_with_reset_clock:
         yield text(
             "times go back in {count} logs, first in {name}: recordings at the same times count"
             " as one run; write each into a log of its own (--unit-column file)",
-            count=len(cut.reset_clocks),
-            name=cut.reset_clocks[0],
+            count=len(collector.logs_with_reset_clock),
+            name=collector.logs_with_reset_clock[0],
         )
-    if cut.other_rates:
-        name, rate = cut.other_rates[0]
+    if collector.logs_with_other_rate:
+        name, rate = collector.logs_with_other_rate[0]
         yield text(
             "{count} logs have another rate than data.reading.log.rate, {declared:.6g}; first"
             " {name}: {rate:.6g} samples a second. Rows at another rate are not used",
-            count=len(cut.other_rates),
-            declared=cut.logs.log.rate,
+            count=len(collector.logs_with_other_rate),
+            declared=collector.logs.log.rate,
             name=name,
             rate=rate,
         )
 
 
-def _list_logs(path: Path, root: Path, table: str | None, strays: list[Problem]) -> Iterator[Path]:
-    """Yield the logs at a path in the order of names; other files are added to ``strays``."""
+def _walk_logs(
+    path: Path, root: Path, interval_table: str | None, unsupported_files: list[UnusableItem]
+) -> Iterator[Path]:
+    """Yield the logs at a path by name; other files are added to ``unsupported_files``."""
     if not path.is_dir():
         yield path
         return
     for entry in list_folder(path):
         name = str(entry.relative_to(root))
         if entry.is_dir() and not entry.is_symlink():
-            yield from _list_logs(entry, root, table, strays)
-        elif name == table:
+            yield from _walk_logs(entry, root, interval_table, unsupported_files)
+        elif name == interval_table:
             continue
         elif not is_inside(root, entry):
-            strays.append(Problem(name=name, reason="a link that leads out of the folder"))
+            unsupported_files.append(
+                UnusableItem(name=name, reason="a link that leads out of the folder")
+            )
         elif not is_sensor_log(entry):
-            strays.append(Problem(name=name, reason="no sensor log"))
+            unsupported_files.append(UnusableItem(name=name, reason="no sensor log"))
         else:
             yield entry
 
 
-def _cut_log(cut: _WindowCutter, file: Path) -> None:
-    """Cut one sensor log into windows, and add them to ``cut``.
+def _cut_log_into_windows(collector: _WindowCollector, file: Path) -> None:
+    """Cut one sensor log into windows, and add them to ``collector``.
 
     Raises:
         DataError: The log cannot be read.
     """
-    logs, log, name = cut.logs, cut.logs.log, str(file.relative_to(cut.root))
-    sensor_log = logs.read(file, text_columns=[log.label] if log.label else [], lenient=cut.lenient)
+    logs, log, name = collector.logs, collector.logs.log, str(file.relative_to(collector.root))
+    sensor_log = logs.read(
+        file,
+        text_columns=[log.label] if log.label else [],
+        allow_missing_texts=collector.for_prediction,
+    )
     n, rows = len(sensor_log), np.arange(len(sensor_log))
-    if sensor_log.row_places is not None:
-        rows = np.argsort(sensor_log.row_places)
+    if sensor_log.row_positions is not None:
+        rows = np.argsort(sensor_log.row_positions)
     no_labels = np.zeros(n, dtype=np.int64), ("",)
     label_codes, label_names = sensor_log.texts.get(log.label or "", no_labels)
     intervals = intervals_of_log(file, name, logs.intervals)
     units = split_units(logs, name, sensor_log, intervals)
-    _add_log_problems(cut, name, sensor_log, units)
-    folder = _folder_label(cut.root, file, log)
+    _add_log_problems(collector, name, sensor_log, units)
+    folder = _folder_label(collector.root, file, log)
     breaks = find_breaks(sensor_log, log, (label_codes, units.interval_indices))
     for part in units.unit_rows:
         for start, stop in find_stretches(breaks, part):
             if stop - start < log.window_samples:
-                cut.short_stretches += 1
+                collector.short_stretch_count += 1
                 continue
             if problem := _stretch_problem(logs, sensor_log, part, (start, stop)):
-                cut.problems.append(Problem(name=f"{name}[{rows[start]}]", reason=problem))
+                collector.problems.append(
+                    UnusableItem(name=f"{name}[{rows[start]}]", reason=problem)
+                )
                 continue
             at = int(units.interval_indices[start])
             interval = intervals[at] if at >= 0 else part.interval
@@ -302,50 +334,50 @@ def _cut_log(cut: _WindowCutter, file: Path) -> None:
             if interval is not None:
                 label = interval.label
             for begin in range(start, stop - log.window_samples + 1, log.hop_samples):
-                cut.paths.append(file)
-                cut.starts.append(int(rows[begin]))
-                cut.labels.append(normalise_name(label))
-                cut.units.append(part.unit)
+                collector.paths.append(file)
+                collector.start_rows.append(int(rows[begin]))
+                collector.labels.append(normalise_name(label))
+                collector.units.append(part.unit)
 
 
 def _add_log_problems(
-    cut: _WindowCutter, name: str, sensor_log: SensorLog, units: LogUnits
+    collector: _WindowCollector, name: str, sensor_log: SensorLog, units: LogUnits
 ) -> None:
-    """Note a log's damage, overlapping intervals, wrong rate and reset clock in ``cut``."""
-    logs = cut.logs
+    """Note a log's damage, overlapping intervals, wrong rate and reset clock in ``collector``."""
+    logs = collector.logs
     faults = [sensor_log.damage_message] if sensor_log.damage_message else []
     faults += [f"{logs.log.intervals}: {overlap}" for overlap in units.overlap_messages]
-    cut.problems += [Problem(name=name, reason=fault) for fault in faults]
-    cut.outside_rows += units.outside_count
+    collector.problems += [UnusableItem(name=name, reason=fault) for fault in faults]
+    collector.outside_row_count += units.outside_row_count
     rate = measure_rate(sensor_log)
-    if rate is not None and abs(rate - logs.log.rate) > RATE_TOLERANCE * logs.log.rate:
-        cut.other_rates.append((name, rate))
+    if rate is not None and abs(rate - logs.log.rate) > RELATIVE_RATE_TOLERANCE * logs.log.rate:
+        collector.logs_with_other_rate.append((name, rate))
     if logs.unit_column == TIME_RUN_UNIT and sensor_log.times is not None:
         same_run = np.diff(time_run_indices(sensor_log, logs.log)) == 0
         if (same_run & (np.diff(sensor_log.times) < 0)).any():
-            cut.reset_clocks.append(name)
+            collector.logs_with_reset_clock.append(name)
 
 
 def _stretch_problem(
-    logs: LogReader, sensor_log: SensorLog, part: UnitRows, stretch: tuple[int, int]
+    logs: LogReader, sensor_log: SensorLog, unit_rows: UnitRows, row_range: tuple[int, int]
 ) -> str:
     """Describe why a stretch cannot be used, or return an empty string."""
     log, column = logs.log, logs.unit_column
-    if column is not None and not part.unit.strip():
+    if column is not None and not unit_rows.unit.strip():
         return f"column {column!r} is empty: no privacy unit"
     if sensor_log.times is None:
         return ""
-    times = sensor_log.times[slice(*stretch)]
+    times = sensor_log.times[slice(*row_range)]
     # Logs round or jitter their times in different ways: the rate is wrong only if both are.
     rates = [1 / float(average(np.diff(times))) for average in (np.median, np.mean)]
-    if min(abs(rate - log.rate) for rate in rates) <= RATE_TOLERANCE * log.rate:
+    if min(abs(rate - log.rate) for rate in rates) <= RELATIVE_RATE_TOLERANCE * log.rate:
         return ""
-    return describe_rate(rates[0], log)
+    return describe_wrong_rate(rates[0], log)
 
 
-def _folder_label(root: Path, file: Path, log: SensorLogConfig) -> str:
+def _folder_label(root: Path, file: Path, log_config: SensorLogConfig) -> str:
     """Return a log's class folder as its label; empty if a column or table gives the labels."""
-    if log.label is not None or log.intervals is not None:
+    if log_config.label is not None or log_config.intervals is not None:
         return ""
     top, *inner = file.relative_to(root).parts
     return top if inner and top != UNLABELLED_FOLDER else ""
@@ -386,9 +418,11 @@ def propose_log_config(
         ConfigError: A value is out of range.
     """
     root = path if path.is_dir() else path.parent
-    file = next(_list_logs(path, root, options.intervals, []), None)
+    file = next(_walk_logs(path, root, options.intervals, []), None)
     if file is None or not is_sensor_log(file):
-        raise DataError(f"{path}: no sensor log found; read are {', '.join(sorted(SUFFIXES))}")
+        raise DataError(
+            f"{path}: no sensor log found; read are {', '.join(sorted(SENSOR_LOG_SUFFIXES))}"
+        )
     in_log = None if unit_column in UNITS_WITHOUT_COLUMN or options.intervals else unit_column
     texts = tuple(column for column in (options.label_column, in_log) if column is not None)
     log = read_log(
@@ -401,7 +435,7 @@ def propose_log_config(
         ),
         encoding,
     )
-    rate = log.rate if options.rate is None else options.rate
+    rate = log.declared_rate if options.rate is None else options.rate
     if rate is None:
         rate = float(f"{measure_rate(log) or 0:.6g}") or None
     if rate is None and log.times is not None:

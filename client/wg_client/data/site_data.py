@@ -12,7 +12,7 @@ from wg_common.modalities.base import Record
 from wg_common.modalities.stored import StoredRecords
 from wg_core.privacy import schema
 
-UNLABELLED = schema.UNLABELLED
+UNLABELLED = schema.NO_LABEL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

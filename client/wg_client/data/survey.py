@@ -22,18 +22,18 @@ Not guaranteed: that a file can be decoded; see ``inspection``.
 from collections.abc import Sequence
 from pathlib import Path
 
-from wg_client.data.cell_table import survey_cells
+from wg_client.data.cell_table import survey_cell_table
 from wg_client.data.dataset import (
-    ANY_RECORDS,
-    DEFAULT_READING,
-    RECORDS_CSV,
+    DEFAULT_READING_CONFIG,
+    DEFAULT_SURVEY_OPTIONS,
+    RECORDS_CSV_NAME,
     DatasetSurvey,
     SurveyOptions,
     describe_empty_dataset,
     is_record_file,
 )
-from wg_client.data.folders import CONVERSION_ADVICE, list_folder, survey_folder
-from wg_client.data.label_table import explain_wrong_table, survey_table
+from wg_client.data.folders import CONVERSION_ADVICE_BY_SUFFIX, list_folder, survey_folder
+from wg_client.data.label_table import explain_wrong_table, survey_label_table
 from wg_client.data.npz_file import survey_npz
 from wg_client.data.sensor_windows import is_sensor_log, survey_logs
 from wg_client.data.site_data import SiteData
@@ -48,7 +48,7 @@ def load_dataset(
     *,
     unit_column: str | None = None,
     split: int | None = 0,
-    reading: ReadingConfig = DEFAULT_READING,
+    reading: ReadingConfig = DEFAULT_READING_CONFIG,
 ) -> SiteData:
     """Read a data set in which every record must be usable; files without records are ignored.
 
@@ -68,7 +68,7 @@ def load_dataset(
     return data_survey.data
 
 
-def survey_dataset(path: Path, options: SurveyOptions = ANY_RECORDS) -> DatasetSurvey:
+def survey_dataset(path: Path, options: SurveyOptions = DEFAULT_SURVEY_OPTIONS) -> DatasetSurvey:
     """Survey a data set without decoding a record.
 
     Args:
@@ -84,7 +84,7 @@ def survey_dataset(path: Path, options: SurveyOptions = ANY_RECORDS) -> DatasetS
     if reading.log is not None:
         return survey_logs(path, options)
     if path.is_dir():
-        table = path / RECORDS_CSV
+        table = path / RECORDS_CSV_NAME
         # A stray file of this name must not hide class folders, or an empty folder.
         entries = list_folder(path)
         folders = any(entry.is_dir() for entry in entries)
@@ -92,16 +92,16 @@ def survey_dataset(path: Path, options: SurveyOptions = ANY_RECORDS) -> DatasetS
             folders or (options.modality is not None and not any(map(is_record_file, entries)))
         )
         if cells.is_record_table(table, options.modality if stray else None, reading.text_column):
-            return survey_cells(table, options)
+            return survey_cell_table(table, options)
         if table.is_file() and not (stray and explain_wrong_table(table, unit_column, reading)):
-            return survey_table(path, options)
+            return survey_label_table(path, options)
         if unit_column is not None:
             raise DataError(
-                f"{path}: unit column {unit_column!r} needs a {RECORDS_CSV} with that column"
+                f"{path}: unit column {unit_column!r} needs a {RECORDS_CSV_NAME} with that column"
             )
         return survey_folder(path, options)
-    if cells.is_record_table(path, column=reading.text_column):
-        return survey_cells(path, options)
+    if cells.is_record_table(path, text_column=reading.text_column):
+        return survey_cell_table(path, options)
     if path.suffix.lower() == ".npz" and path.is_file():
         return survey_npz(path, options)
     if is_sensor_log(path):
@@ -110,7 +110,7 @@ def survey_dataset(path: Path, options: SurveyOptions = ANY_RECORDS) -> DatasetS
             f" it is a table of texts, name its columns (--text-column, --label-column); a row of"
             f" measurements alone is no record"
         )
-    advice = CONVERSION_ADVICE.get(path.suffix.lower(), "")
+    advice = CONVERSION_ADVICE_BY_SUFFIX.get(path.suffix.lower(), "")
     if is_record_file(path) and path.is_file():
         advice = "name the folder that holds the records"
     hint = f": {advice}" if advice else ""

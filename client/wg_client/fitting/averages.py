@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 
 from wg_client.fitting.fitted import FittedModel, OutOfFoldPredictions
-from wg_client.fitting.folds import Folds, select_temperatures
+from wg_client.fitting.folds import Folds, scale_by_best_temperatures
 from wg_client.fitting.linear_head import Floats, LinearHead, log_loss
 
 LOSS_WEIGHT = 6.0
@@ -30,7 +30,7 @@ def average_heads(heads: Sequence[LinearHead], weights: Floats | None = None) ->
 
 
 def average_models(
-    members: Sequence[FittedModel], folds: Folds, shares: Floats | None = None
+    members: Sequence[FittedModel], folds: Folds, prior_shares: Floats | None = None
 ) -> FittedModel | None:
     """Average fitted heads, and evaluate the average out of fold; None if nothing was held out.
 
@@ -38,7 +38,7 @@ def average_models(
         members: Fitted heads, at least one, on the same folds; the result has the settings of the
             last one. Some heads may use further features after those of the others.
         folds: Folds of all members.
-        shares: Share of each member, ``[members]``; None: equal weights.
+        prior_shares: Share of each member, ``[members]``; None: equal weights.
     """
     judged_members = [member.out_of_fold for member in members if member.out_of_fold is not None]
     if len(judged_members) < len(members):
@@ -47,16 +47,16 @@ def average_models(
     logits = np.array([member.logits for member in judged_members])
     inner = np.array([member.inner_logits for member in judged_members])
     labels, weights = judged_members[0].labels, None
-    if shares is not None:
-        for repeat, fold in enumerate(folds.assignment):
-            for out in range(folds.count):
+    if prior_shares is not None:
+        for repeat, fold in enumerate(folds.fold_of_record):
+            for out in range(folds.fold_count):
                 train = fold != out
                 losses = [log_loss(part, labels[train]) for part in inner[:, repeat, out, train]]
-                factors = len(judged_members) * _member_weights(shares, losses)[:, None, None]
+                factors = len(judged_members) * _member_weights(prior_shares, losses)[:, None, None]
                 inner[:, repeat, out] *= factors
                 logits[:, repeat, ~train] *= factors
-        weights = _member_weights(shares, [member.losses for member in judged_members])
-    logits, inner, factor = select_temperatures(
+        weights = _member_weights(prior_shares, [member.losses for member in judged_members])
+    logits, inner, factor = scale_by_best_temperatures(
         logits.mean(axis=0), inner.mean(axis=0), labels, folds
     )
     return replace(
@@ -66,11 +66,11 @@ def average_models(
     )
 
 
-def _member_weights(shares: Floats, losses: Sequence[Floats]) -> Floats:
+def _member_weights(prior_shares: Floats, losses: Sequence[Floats]) -> Floats:
     """Return the weights ``[members]`` of averaged heads, which sum to 1; see the module.
 
     Args:
         losses: Out-of-fold log loss of each member on each record, nats.
     """
-    weights = shares * np.exp([-LOSS_WEIGHT * float(loss.mean()) for loss in losses])
+    weights = prior_shares * np.exp([-LOSS_WEIGHT * float(loss.mean()) for loss in losses])
     return np.asarray(weights / weights.sum())

@@ -20,7 +20,7 @@ from wg_client.fitting.trunk_features import LocalFeatureMap, TrunkFeatures
 from wg_common.inference import block_scale
 from wg_common.inference.family_head import FamilyHead, FeatureLayout
 
-_AT_ONCE = 256  # Records
+_RECORDS_AT_ONCE = 256  # Records
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,46 +47,49 @@ class LogitFeatureMap:
     """Affine map of local features, with the logits of family heads appended.
 
     Attributes:
-        scaling: Map of the first columns; None: identity.
-        column_count: Number of columns that ``scaling`` maps.
-        heads: Family heads, stacked as one head on all columns.
-        logit_factor: Factor on each logit of ``heads``.
+        leading_map: Map of the first columns; None: identity.
+        leading_column_count: Number of columns that ``leading_map`` maps.
+        stacked_head: Family heads, stacked as one head on all columns.
+        logit_factors: Factor on each logit of ``stacked_head``.
     """
 
-    scaling: LocalFeatureMap | None
-    column_count: int
-    heads: LinearHead
-    logit_factor: Floats
+    leading_map: LocalFeatureMap | None
+    leading_column_count: int
+    stacked_head: LinearHead
+    logit_factors: Floats
 
     def apply(self, features: NDArray[np.floating]) -> Floats:
         """Return the head's inputs for the local features of any records."""
         plain = features.astype(np.float64)
-        encoder_features = plain[:, : self.column_count]
+        encoder_features = plain[:, : self.leading_column_count]
         scaled_features = (
-            encoder_features if self.scaling is None else self.scaling.apply(encoder_features)
+            encoder_features
+            if self.leading_map is None
+            else self.leading_map.apply(encoder_features)
         )
-        return np.hstack([scaled_features, self.logit_factor * self.heads.logits(plain)])
+        return np.hstack([scaled_features, self.logit_factors * self.stacked_head.logits(plain)])
 
     def to_local_head(self, head: LinearHead) -> LinearHead:
         """Return a head on local features that equals ``head`` on the map's output."""
-        count = head.weight.shape[1] - len(self.logit_factor)
+        count = head.weight.shape[1] - len(self.logit_factors)
         front = LinearHead(head.weight[:, :count], head.bias)
-        if self.scaling is not None:
-            front = self.scaling.to_local_head(front)
-        front = front.pad_features(self.heads.weight.shape[1])
-        share = self.logit_factor * head.weight[:, count:]
+        if self.leading_map is not None:
+            front = self.leading_map.to_local_head(front)
+        front = front.pad_features(self.stacked_head.weight.shape[1])
+        share = self.logit_factors * head.weight[:, count:]
         return LinearHead(
-            front.weight + share @ self.heads.weight, front.bias + share @ self.heads.bias
+            front.weight + share @ self.stacked_head.weight,
+            front.bias + share @ self.stacked_head.bias,
         )
 
 
 def append_family_logits(
-    family: FamilyHead,
+    family_head: FamilyHead,
     local_features: Features,
     layout: FeatureLayout,
-    trunk: TrunkFeatures,
+    trunk_features: TrunkFeatures,
     released_width: int,
-    network: FamilyNetworkHead | None = None,
+    network_head: FamilyNetworkHead | None = None,
 ) -> tuple[TrunkFeatures, LinearHead]:
     """Append a family head's logits to a plant's features; return these, and the head on them.
 
@@ -95,38 +98,50 @@ def append_family_logits(
     Args:
         local_features: Local features of all of the plant's records, ``[n, D]``.
         layout: Layout of the encoder's local features.
-        trunk: Features of the same records to which the logits are appended.
+        trunk_features: Features of the same records to which the logits are appended.
         released_width: Number of features that are released; they come first.
-        network: Head of the family's network, whose features come after all others.
+        network_head: Head of the family's network, whose features come after all others.
     """
-    shared_features = local_features[:, : layout.scaled + sum(layout.blocks)]
-    columns, heads = local_features, [LinearHead(*family.adapt_to_site(shared_features, layout))]
-    if network is not None:
-        columns, second = JoinedColumns((columns, network.features)), network.unstandardised_head()
+    shared_features = local_features[:, : layout.scaled_count + sum(layout.block_sizes)]
+    columns, heads = (
+        local_features,
+        [LinearHead(*family_head.adapt_to_site(shared_features, layout))],
+    )
+    if network_head is not None:
+        columns, second = (
+            JoinedColumns((columns, network_head.features)),
+            network_head.unstandardised_head(),
+        )
         behind = np.pad(second.weight, ((0, 0), (local_features.shape[1], 0)))
         heads.append(LinearHead(behind, second.bias))
     heads[0] = heads[0].pad_features(columns.shape[1])
-    classes, size = len(family.bias), _root_variance(local_features[:, :released_width])
+    classes, size = len(family_head.bias), _root_total_variance(local_features[:, :released_width])
     loudness = np.repeat(
-        [size / _root_variance(_logits_by_rows(head, columns)) for head in heads], classes
+        [size / _root_total_variance(_logits_in_batches(head, columns)) for head in heads], classes
     )
     stacked_head = LinearHead(
         np.vstack([head.weight for head in heads]), np.concatenate([head.bias for head in heads])
     )
-    view = LogitFeatureMap(trunk.scaling, local_features.shape[1], stacked_head, loudness)
+    view = LogitFeatureMap(
+        trunk_features.feature_map, local_features.shape[1], stacked_head, loudness
+    )
     mean = np.tile(np.eye(classes), len(heads)) / (len(heads) * loudness)
-    weight = np.hstack([np.zeros((classes, trunk.features.shape[1])), mean])
-    features = np.hstack([trunk.features, loudness * _logits_by_rows(stacked_head, columns)])
-    return TrunkFeatures(features, scaling=view), LinearHead(weight, np.zeros(classes))
+    weight = np.hstack([np.zeros((classes, trunk_features.features.shape[1])), mean])
+    features = np.hstack(
+        [trunk_features.features, loudness * _logits_in_batches(stacked_head, columns)]
+    )
+    return TrunkFeatures(features, feature_map=view), LinearHead(weight, np.zeros(classes))
 
 
-def _logits_by_rows(head: LinearHead, columns: Features) -> Floats:
+def _logits_in_batches(head: LinearHead, columns: Features) -> Floats:
     """Return a head's logits of all records, of which few at a time are converted to float64."""
-    starts = range(0, max(len(columns), 1), _AT_ONCE)
-    parts = (columns[start : start + _AT_ONCE, :].astype(np.float64) for start in starts)
+    starts = range(0, max(len(columns), 1), _RECORDS_AT_ONCE)
+    parts = (columns[start : start + _RECORDS_AT_ONCE, :].astype(np.float64) for start in starts)
     return np.concatenate([head.logits(part) for part in parts])
 
 
-def _root_variance(features: NDArray[np.floating]) -> float:
+def _root_total_variance(features: NDArray[np.floating]) -> float:
     """Return the root of the sum of all features' variances, plus a tiny positive number."""
-    return float(np.sqrt(features.var(axis=0, dtype=np.float64).sum())) + block_scale.TINY
+    return (
+        float(np.sqrt(features.var(axis=0, dtype=np.float64).sum())) + block_scale.DIVISION_EPSILON
+    )

@@ -17,13 +17,15 @@ import numpy as np
 
 from wg_client.fitting.joined_columns import Features
 from wg_client.fitting.linear_head import Floats, LinearHead
-from wg_common.inference.block_scale import block_scale
+from wg_common.inference.block_scale import block_scale_factors
 from wg_common.inference.discriminants import principal_components
 
-SCALING_RECORDS = 2000  # Most records, evenly spread, from which directions are computed
-BLOCK_DIRECTIONS = 256  # Most directions of a block
-_LOUDER = 4.0  # Root total variance of a scaled block, relative to that of the released features
-_CHUNK = 256  # Records that are scaled at a time
+MOST_SCALING_RECORDS = 2000  # Most records, evenly spread, from which directions are computed
+MOST_BLOCK_DIRECTIONS = 256  # Most directions of a block
+_BLOCK_TO_RELEASED_SPREAD = (
+    4.0  # Root total variance of a scaled block, relative to that of the released features
+)
+_RECORDS_AT_ONCE = 256  # Records that are scaled at a time
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,13 +52,13 @@ class FeatureScaling:
     def apply(self, features: Features) -> Floats:
         """Map local features ``[n, D]`` to scaled features ``[n, d + R]``; R is the sum of r."""
         output = np.zeros((len(features), self.released_width + sum(self.direction_counts)))
-        for start in range(0, len(features), _CHUNK):
-            rows = features[start : start + _CHUNK, :].astype(np.float64)
+        for start in range(0, len(features), _RECORDS_AT_ONCE):
+            rows = features[start : start + _RECORDS_AT_ONCE, :].astype(np.float64)
             parts, column = [rows[:, : self.released_width]], self.scaled_width
             for mean, directions in zip(self.block_means, self.block_directions, strict=True):
                 parts.append((rows[:, column : column + len(mean)] - mean) @ directions)
                 column += len(mean)
-            output[start : start + _CHUNK] = np.hstack(parts)
+            output[start : start + _RECORDS_AT_ONCE] = np.hstack(parts)
         return output
 
     def to_local_head(self, head: LinearHead) -> LinearHead:
@@ -87,18 +89,20 @@ def fit_feature_scaling(
     """
     if not block_sizes:
         return None
-    rows = np.linspace(0, len(features) - 1, min(len(features), SCALING_RECORDS)).astype(np.int64)
+    rows = np.linspace(0, len(features) - 1, min(len(features), MOST_SCALING_RECORDS)).astype(
+        np.int64
+    )
     total = features[rows, :released_width].astype(np.float64).var(axis=0).sum()
-    target = _LOUDER * float(np.sqrt(total)) or 1.0
+    target = _BLOCK_TO_RELEASED_SPREAD * float(np.sqrt(total)) or 1.0
     means, turns = [], []
     for end, size in zip(scaled_width + np.cumsum(block_sizes), block_sizes, strict=True):
         x = features[rows, end - size : end].astype(np.float64)  # a block at a time: memory
         mean = x.mean(axis=0)
         x -= mean
         std = np.sqrt(np.einsum("nb,nb->b", x, x) / len(x))
-        scale = target * block_scale(std, (x.shape[1],))
+        scale = target * block_scale_factors(std, (x.shape[1],))
         x *= scale
-        values, vectors = principal_components(x, min(BLOCK_DIRECTIONS, *x.shape))
+        values, vectors = principal_components(x, min(MOST_BLOCK_DIRECTIONS, *x.shape))
         nonzero = values > 1e-9 * values[0]
         means.append(mean)
         turns.append(scale[:, None] * vectors[:, nonzero])

@@ -16,23 +16,23 @@ from dataclasses import replace
 import numpy as np
 
 from wg_client.fitting.fitted import FittedModel, select_and_fit
-from wg_client.fitting.folds import Configurations, Folds, RowIndex
+from wg_client.fitting.folds import Configurations, Folds, RowIndices
 from wg_client.fitting.learners import LEARNERS_AROUND_BASE, Learner, fit_learners
-from wg_client.fitting.leave_class_out import BaseHead, LearnerEvaluation, evaluate_logits
+from wg_client.fitting.leave_class_out import BaseHeadFitter, LearnerEvaluation, evaluate_logits
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead
 from wg_common.inference.discriminants import centre_over_classes
 
 
-def constant_base_head(head: LinearHead) -> BaseHead:
+def constant_base_fitter(head: LinearHead) -> BaseHeadFitter:
     """Return a base head function that returns one head, whatever the training records."""
     return lambda features, labels: head
 
 
-def normalise_base_logits(base: BaseHead) -> BaseHead:
+def normalised_base_fitter(fit_base_head: BaseHeadFitter) -> BaseHeadFitter:
     """Return a base head function whose logits are centred and have unit RMS in training."""
 
     def fit_scaled(features: Floats, labels: Ints) -> LinearHead:
-        head = base(features, labels)
+        head = fit_base_head(features, labels)
         weight, bias = centre_over_classes(head.weight, head.bias)
         size = float(np.sqrt(np.mean((features @ weight.T + bias) ** 2)))
         return LinearHead(weight, bias).scale_logits(1.0 / size if size > 1e-9 else 0.0)
@@ -41,23 +41,28 @@ def normalise_base_logits(base: BaseHead) -> BaseHead:
 
 
 def fit_finetuned(
-    delivered_head: BaseHead, features: Floats, labels: Ints, folds: Folds, *, unseen_mass: float
+    fit_base_head: BaseHeadFitter,
+    features: Floats,
+    labels: Ints,
+    folds: Folds,
+    *,
+    unseen_mass: float,
 ) -> FittedModel:
     """Fine-tune a head on the plant's records.
 
     Args:
-        delivered_head: Function from training records to the base head over K classes;
+        fit_base_head: Function from training records to the base head over K classes;
             ``constant_base_head`` makes one from a delivered head.
         features: Features of labelled records, float64 ``[n, d]``, n at least 1.
         labels: Labels of the records, ``[n]``.
         folds: From ``folds.stratified_folds``.
         unseen_mass: Expected share m of future records of classes without local records.
     """
-    base = normalise_base_logits(delivered_head)
+    base = normalised_base_fitter(fit_base_head)
     classes_present = np.unique(labels)
     unseen = len(base(features, labels).bias) - len(classes_present)
 
-    def predict(train: RowIndex, test: RowIndex) -> list[Floats]:
+    def predict(train: RowIndices, test: RowIndices) -> list[Floats]:
         x, y = features[train], labels[train]
         head = base(x, y)
         base_logits = head.logits(features[test])
@@ -72,10 +77,10 @@ def fit_finetuned(
             results.append(logits)
         return results
 
-    def refit(rows: RowIndex | slice, choice: int) -> LinearHead:
+    def refit(rows: RowIndices | slice, choice: int) -> LinearHead:
         return _fit_around_base(base, features[rows], labels[rows], LEARNERS_AROUND_BASE[choice])
 
-    def judge(train: RowIndex, test: RowIndex, choice: int) -> Floats:
+    def judge(train: RowIndices, test: RowIndices, choice: int) -> Floats:
         return refit(train, choice).logits(features[test])
 
     trials = None
@@ -89,17 +94,17 @@ def fit_finetuned(
         fitted_head = replace(fitted_head, leave_class_out=trials.evaluate_learner(trial))
     elif folds.is_usable and unseen:
         # Evaluated without local records: after fitting on them the head would know these classes.
-        before = delivered_head(features[:0], labels[:0]).logits(features)
+        before = fit_base_head(features[:0], labels[:0]).logits(features)
         fitted_head = replace(fitted_head, leave_class_out=evaluate_logits(before, labels))
     settings = {"local_part": learner.name, "offset_scale": repr(learner.base_scale)}
     return replace(fitted_head, settings=settings)
 
 
 def _fit_around_base(
-    base: BaseHead, features: Floats, labels: Ints, learner: Learner
+    fit_base_head: BaseHeadFitter, features: Floats, labels: Ints, learner: Learner
 ) -> LinearHead:
     """Fit a learner around a base head's logits; classes without records keep the base rows."""
-    start = base(features, labels)
+    start = fit_base_head(features, labels)
     (part,), rows = fit_learners((learner,), features, labels, start.logits(features))
     weight, bias = learner.unseen_scale * start.weight, learner.unseen_scale * start.bias
     weight[rows] = learner.base_scale * start.weight[rows] + part.weight

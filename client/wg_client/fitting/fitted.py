@@ -12,8 +12,8 @@ from wg_client.fitting.folds import (
     Configurations,
     Folds,
     NestedSelection,
-    RowIndex,
-    UnseenCorrection,
+    RowIndices,
+    UnseenClassCorrection,
     cross_validate_nested,
 )
 from wg_client.fitting.leave_class_out import LeaveClassOutResult
@@ -48,14 +48,16 @@ class OutOfFoldPredictions:
             logits=inner, inner_logits=inner[None], labels=self.labels[in_training]
         )
 
-    def full_training_gain(self, assignment: Ints) -> float:
+    def full_training_gain(self, fold_assignment: Ints) -> float:
         """Estimate the accuracy gained by one more fold of training data: outer against inner fits.
 
         Args:
-            assignment: Fold of each record in each repeat, ``[repeats, m]``.
+            fold_assignment: Fold of each record in each repeat, ``[repeats, m]``.
         """
         folds = np.arange(self.inner_logits.shape[1])[:, None]
-        in_training = assignment[: len(self.inner_logits), None] != folds  # [repeats, folds, m]
+        in_training = (
+            fold_assignment[: len(self.inner_logits), None] != folds
+        )  # [repeats, folds, m]
         right = self.inner_logits.argmax(axis=3) == self.labels
         return max(0.0, float(self.correct_share.mean() - right[in_training].mean()))
 
@@ -108,7 +110,7 @@ class FittedModel:
 
 
 # (training rows, index of the configuration) -> the head fitted on these rows
-ConfigurationFitter = Callable[[RowIndex | slice, int], LinearHead]
+ConfigurationFitter = Callable[[RowIndices | slice, int], LinearHead]
 
 
 def select_and_fit(
@@ -116,7 +118,7 @@ def select_and_fit(
     fit_configuration: ConfigurationFitter,
     labels: Ints,
     folds: Folds,
-    unseen_correction: UnseenCorrection | None = None,
+    unseen_correction: UnseenClassCorrection | None = None,
 ) -> tuple[FittedModel, int]:
     """Select a configuration by nested cross-validation, and fit it on all records.
 

@@ -18,13 +18,13 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_client.fitting.linear_head import Floats, Ints, best_temperature, log_loss
+from wg_client.fitting.linear_head import Floats, Ints, best_inverse_temperature, log_loss
 
-RowIndex = NDArray[np.intp]
-LEAST_UNITS = 3
+RowIndices = NDArray[np.intp]
+LEAST_UNITS_PER_CLASS = 3
 """Fewest units of a class for its records to be evaluated: one is held out, one is used for
 selection, and one is needed for training."""
-EVALUATION_SIZE = 2000
+MOST_EVALUATED_RECORDS = 2000
 """Most records that are evaluated: more would change no selection, and take more time."""
 
 
@@ -33,25 +33,25 @@ class Folds:
     """Cross-validation folds: the fold of each evaluated record, in each repeat.
 
     Attributes:
-        assignment: int64 ``[repeats, m]`` in 0..count-1.
-        count: Number of folds.
+        fold_of_record: int64 ``[repeats, m]`` in 0..count-1.
+        fold_count: Number of folds.
         evaluated_rows: Indices of the evaluated records among the labelled records, ``[m]``,
             increasing.
         training_only_rows: Indices of the labelled records that are in every training set and never
             evaluated, increasing: records of units with a class of which there are too few units.
     """
 
-    assignment: Ints
-    count: int
-    evaluated_rows: RowIndex
-    training_only_rows: RowIndex = field(default_factory=lambda: np.zeros(0, dtype=np.intp))
+    fold_of_record: Ints
+    fold_count: int
+    evaluated_rows: RowIndices
+    training_only_rows: RowIndices = field(default_factory=lambda: np.zeros(0, dtype=np.intp))
 
     @property
     def is_usable(self) -> bool:
         """True if every repeat has records in at least three folds, as nested selection needs."""
-        return all(len(np.unique(row)) > 2 for row in self.assignment)
+        return all(len(np.unique(row)) > 2 for row in self.fold_of_record)
 
-    def training_rows(self, evaluated_mask: NDArray[np.bool_]) -> RowIndex:
+    def training_rows(self, evaluated_mask: NDArray[np.bool_]) -> RowIndices:
         """Return the indices of the training records among the labelled records.
 
         Args:
@@ -60,9 +60,9 @@ class Folds:
         return np.concatenate([self.evaluated_rows[evaluated_mask], self.training_only_rows])
 
 
-def repeat_and_fold_counts(records: int) -> tuple[int, int]:
+def repeat_and_fold_counts(record_count: int) -> tuple[int, int]:
     """Return the numbers of repeats and of folds for a number of labelled records."""
-    return (2, 5) if records < 200 else (1, 5) if records < 1000 else (1, 3)
+    return (2, 5) if record_count < 200 else (1, 5) if record_count < 1000 else (1, 3)
 
 
 def stratified_folds(
@@ -85,12 +85,16 @@ def stratified_folds(
     groups, representatives, sizes = np.unique(group, return_index=True, return_counts=True)
     position = np.searchsorted(groups, group)
     of_class = [np.flatnonzero(labels[representatives] == label) for label in np.unique(labels)]
-    pool = np.ones(len(groups), dtype=bool) if units is None else _evaluable_units(labels, position)
+    pool = (
+        np.ones(len(groups), dtype=bool)
+        if units is None
+        else _evaluable_unit_mask(labels, position)
+    )
     training_only = np.flatnonzero(~pool[position])
-    if n > EVALUATION_SIZE:
+    if n > MOST_EVALUATED_RECORDS:
         for members in of_class:
             order = rng.permutation(members[pool[members]])
-            room = EVALUATION_SIZE * sizes[order].sum() / n
+            room = MOST_EVALUATED_RECORDS * sizes[order].sum() / n
             pool[order[1:]] = np.cumsum(sizes[order])[1:] <= room
     rows = []
     for _ in range(repeats):
@@ -110,9 +114,9 @@ def stratified_folds(
 
 def _assign_groups_to_folds(
     labels: Ints,
-    groups: RowIndex,
+    group_of_record: RowIndices,
     evaluated_groups: NDArray[np.bool_],
-    count: int,
+    fold_count: int,
     rng: np.random.Generator,
 ) -> Ints:
     """Assign groups to folds so that every fold has its share of every class, as far as possible.
@@ -125,17 +129,17 @@ def _assign_groups_to_folds(
 
     Args:
         labels: Labels of the records, ``[n]``.
-        groups: Group of each record, ``[n]``.
+        group_of_record: Group of each record, ``[n]``.
         evaluated_groups: Mask of the groups that are evaluated; the others stay in fold 0.
         rng: Source of the order of groups of one size, and of folds.
     """
     classes, dense = np.unique(labels, return_inverse=True)
     table = np.zeros((len(evaluated_groups), len(classes)))
-    np.add.at(table, (groups, dense), 1.0)
+    np.add.at(table, (group_of_record, dense), 1.0)
     table[~evaluated_groups] = 0
     shares, sizes = table / np.maximum(table.sum(axis=0), 1), table.sum(axis=1)
-    class_counts, records = np.zeros((count, len(classes))), np.zeros(count)
-    fold_of, names = np.zeros(len(evaluated_groups), dtype=np.int64), rng.permutation(count)
+    class_counts, records = np.zeros((fold_count, len(classes))), np.zeros(fold_count)
+    fold_of, names = np.zeros(len(evaluated_groups), dtype=np.int64), rng.permutation(fold_count)
     order = rng.permutation(np.flatnonzero(evaluated_groups))
     for group in order[np.argsort(-sizes[order], kind="stable")]:
         fold = int(np.lexsort((records, (class_counts @ shares[group]).round(12)))[0])
@@ -145,31 +149,31 @@ def _assign_groups_to_folds(
     return fold_of
 
 
-def _evaluable_units(labels: Ints, units: RowIndex) -> NDArray[np.bool_]:
+def _evaluable_unit_mask(labels: Ints, unit_of_record: RowIndices) -> NDArray[np.bool_]:
     """Return a mask ``[u]`` of units to evaluate: all their classes are in ``LEAST_UNITS`` of them.
 
     Args:
         labels: Labels of the records, ``[n]``.
-        units: Unit of each record, ``[n]``.
+        unit_of_record: Unit of each record, ``[n]``.
     """
     classes, dense = np.unique(labels, return_inverse=True)
-    occurs = np.zeros((units.max(initial=-1) + 1, len(classes)), dtype=bool)
-    occurs[units, dense] = True
+    occurs = np.zeros((unit_of_record.max(initial=-1) + 1, len(classes)), dtype=bool)
+    occurs[unit_of_record, dense] = True
     eligible = np.ones(len(occurs), dtype=bool)
     while True:
-        scarce = occurs[eligible].sum(axis=0) < LEAST_UNITS
+        scarce = occurs[eligible].sum(axis=0) < LEAST_UNITS_PER_CLASS
         remaining = eligible & ~occurs[:, scarce].any(axis=1)
         if (remaining == eligible).all():
             return eligible
         eligible = remaining
 
 
-UnseenCorrection = Callable[[NDArray[np.bool_]], tuple[Floats, Floats]]
+UnseenClassCorrection = Callable[[NDArray[np.bool_]], tuple[Floats, Floats]]
 """Correction for classes without records, from a mask ``[m]`` of the evaluated records to use:
 logits to add, ``[configurations, K]``, and expected loss in nats, ``[configurations]``."""
-ConfigurationsPredictor = Callable[[RowIndex, RowIndex], Sequence[Floats]]
+ConfigurationsPredictor = Callable[[RowIndices, RowIndices], Sequence[Floats]]
 """(training rows, held-out rows) -> for each configuration the logits ``[held out, K]``."""
-ConfigurationPredictor = Callable[[RowIndex, RowIndex, int], Floats]
+ConfigurationPredictor = Callable[[RowIndices, RowIndices, int], Floats]
 """(training rows, held-out rows, configuration) -> its logits ``[held out, K]``."""
 
 
@@ -188,7 +192,7 @@ class Configurations:
     prior_penalties: Floats
 
 
-def single_configuration(predict: Callable[[RowIndex, RowIndex], Floats]) -> Configurations:
+def single_configuration(predict: Callable[[RowIndices, RowIndices], Floats]) -> Configurations:
     """Return ``Configurations`` with one member: ``predict`` maps training and held-out rows."""
     return Configurations(
         lambda train, held_out: [predict(train, held_out)],
@@ -224,7 +228,7 @@ def cross_validate_nested(
     configurations: Configurations,
     labels: Ints,
     folds: Folds,
-    unseen_correction: UnseenCorrection | None = None,
+    unseen_correction: UnseenClassCorrection | None = None,
 ) -> NestedSelection:
     """Select a configuration by out-of-fold log loss plus a prior, and evaluate the selection.
 
@@ -238,28 +242,30 @@ def cross_validate_nested(
     """
     prior = configurations.prior_penalties
     y, rows = labels[folds.evaluated_rows], folds.evaluated_rows
-    m, repeats = len(y), len(folds.assignment)
-    choices = np.zeros((repeats, folds.count), dtype=np.int64)
-    factors = np.ones((repeats, folds.count))
+    m, repeats = len(y), len(folds.fold_of_record)
+    choices = np.zeros((repeats, folds.fold_count), dtype=np.int64)
+    factors = np.ones((repeats, folds.fold_count))
     inner: Floats | None = None
     tables: list[Floats] = []
-    for repeat, fold in enumerate(folds.assignment):
+    for repeat, fold in enumerate(folds.fold_of_record):
         table = _inner_fit_logits(configurations.predict_all, fold, folds, len(prior))
         tables.append(table)
         if inner is None:
-            inner = np.zeros((repeats, folds.count, m, table.shape[3]))
-        for out in range(folds.count):
+            inner = np.zeros((repeats, folds.fold_count, m, table.shape[3]))
+        for out in range(folds.fold_count):
             train = fold != out
             class_bias, unseen = unseen_correction(train) if unseen_correction else _NO_CORRECTION
             training_logits = table[out][:, train] + class_bias[:, None]
-            choice, factor = _select_configuration(training_logits, y[train], prior, unseen, m)
+            choice, factor = _select_index_and_temperature(
+                training_logits, y[train], prior, unseen, m
+            )
             choices[repeat, out], factors[repeat, out] = choice, factor
             inner[repeat, out, train] = training_logits[choice] * factor
     if inner is None:
         raise ValueError("no folds")
     logits = np.zeros((repeats, m, inner.shape[3]))
-    for repeat, fold in enumerate(folds.assignment):
-        for out in range(folds.count):
+    for repeat, fold in enumerate(folds.fold_of_record):
+        for out in range(folds.fold_count):
             train, choice = fold != out, int(choices[repeat, out])
             if train.all():
                 continue
@@ -272,11 +278,11 @@ def cross_validate_nested(
     )
     pairs = [
         (table[out][:, fold != out] + class_bias[:, None], y[fold != out])
-        for table, fold in zip(tables, folds.assignment, strict=True)
-        for out in range(folds.count)
+        for table, fold in zip(tables, folds.fold_of_record, strict=True)
+        for out in range(folds.fold_count)
     ]
     all_losses = np.concatenate([x for x, _ in pairs], axis=1)
-    best_trial, factor = _select_configuration(
+    best_trial, factor = _select_index_and_temperature(
         all_losses, np.concatenate([t for _, t in pairs]), prior, unseen, m
     )
     return NestedSelection(best_trial, factor, choices, factors, logits, inner)
@@ -286,24 +292,29 @@ _NO_CORRECTION = np.zeros((1, 1)), np.zeros(1)
 
 
 def _inner_fit_logits(
-    predict: ConfigurationsPredictor, fold: Ints, folds: Folds, configurations: int
+    predict_all: ConfigurationsPredictor,
+    fold_of_record: Ints,
+    folds: Folds,
+    configuration_count: int,
 ) -> Floats:
     """Return logits ``[folds, configurations, m, K]`` of fits without the fold and the record.
 
     Args:
-        fold: Fold of each evaluated record, ``[m]``.
-        configurations: Number of configurations.
+        fold_of_record: Fold of each evaluated record, ``[m]``.
+        configuration_count: Number of configurations.
     """
     table: Floats | None = None
-    for fold_a, fold_b in combinations(range(folds.count), 2):
-        in_training = (fold != fold_a) & (fold != fold_b)
+    for fold_a, fold_b in combinations(range(folds.fold_count), 2):
+        in_training = (fold_of_record != fold_a) & (fold_of_record != fold_b)
         test, train = np.flatnonzero(~in_training), folds.training_rows(in_training)
         if not len(test) or not len(train):
             continue
-        in_fold_a = fold[test] == fold_a
-        for index, value in enumerate(predict(train, folds.evaluated_rows[test])):
+        in_fold_a = fold_of_record[test] == fold_a
+        for index, value in enumerate(predict_all(train, folds.evaluated_rows[test])):
             if table is None:
-                table = np.zeros((folds.count, configurations, len(fold), value.shape[1]))
+                table = np.zeros(
+                    (folds.fold_count, configuration_count, len(fold_of_record), value.shape[1])
+                )
             table[fold_b, index, test[in_fold_a]] = value[in_fold_a]
             table[fold_a, index, test[~in_fold_a]] = value[~in_fold_a]
     if table is None:
@@ -311,27 +322,28 @@ def _inner_fit_logits(
     return table
 
 
-def _select_configuration(
-    logits: Floats, labels: Ints, prior: Floats, unseen: Floats, records: int
+def _select_index_and_temperature(
+    logits: Floats, labels: Ints, prior_penalties: Floats, unseen_losses: Floats, record_count: int
 ) -> tuple[int, float]:
     """Return the index of the configuration with the least loss, and its inverse temperature.
 
     Args:
         logits: Logits of each configuration, ``[configurations, n, K]``.
-        prior: Penalty of each configuration, nats.
-        unseen: Expected loss of each configuration on classes without records, nats per record.
-        records: Number of records by which mean losses are multiplied.
+        prior_penalties: Penalty of each configuration, nats.
+        unseen_losses: Expected loss of each configuration on classes without records, nats per
+            record.
+        record_count: Number of records by which mean losses are multiplied.
     """
-    factors = [best_temperature(candidate_logits, labels) for candidate_logits in logits]
+    factors = [best_inverse_temperature(candidate_logits, labels) for candidate_logits in logits]
     losses = [
-        records * float(log_loss(candidate_logits * factor, labels).mean())
+        record_count * float(log_loss(candidate_logits * factor, labels).mean())
         for candidate_logits, factor in zip(logits, factors, strict=True)
     ]
-    best_trial = int(np.argmin(np.array(losses) + records * unseen + prior))
+    best_trial = int(np.argmin(np.array(losses) + record_count * unseen_losses + prior_penalties))
     return best_trial, factors[best_trial]
 
 
-def select_temperatures(
+def scale_by_best_temperatures(
     logits: Floats, inner_logits: Floats, labels: Ints, folds: Folds
 ) -> tuple[Floats, Floats, float]:
     """Divide each fold's logits by the temperature that is best on the other folds.
@@ -345,11 +357,11 @@ def select_temperatures(
         Both arrays of scaled logits, and the inverse temperature of the final model.
     """
     logits, inner_logits = logits.copy(), inner_logits.copy()
-    final = best_temperature(np.concatenate(logits), np.tile(labels, len(logits)))
-    for repeat, fold in enumerate(folds.assignment):
-        for out in range(folds.count):
+    final = best_inverse_temperature(np.concatenate(logits), np.tile(labels, len(logits)))
+    for repeat, fold in enumerate(folds.fold_of_record):
+        for out in range(folds.fold_count):
             train = fold != out
-            factor = best_temperature(inner_logits[repeat, out, train], labels[train])
+            factor = best_inverse_temperature(inner_logits[repeat, out, train], labels[train])
             inner_logits[repeat, out] *= factor
             logits[repeat, ~train] *= factor
     return logits, inner_logits, final

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Rows = slice | NDArray[np.integer]
+RowSelection = slice | NDArray[np.integer]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,7 +33,7 @@ class JoinedColumns:
     def __len__(self) -> int:
         return len(self.arrays[0])
 
-    def __getitem__(self, place: tuple[Rows, slice]) -> NDArray[np.floating]:
+    def __getitem__(self, place: tuple[RowSelection, slice]) -> NDArray[np.floating]:
         """Return some rows of adjacent columns."""
         rows, columns = place
         start, stop, _ = columns.indices(self.shape[1])

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wg_client.fitting.folds import RowIndex
+from wg_client.fitting.folds import RowIndices
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead, fit_ridge, fit_standardisation
 from wg_client.fitting.logistic import fit_logistic_regressions
 from wg_common.inference.discriminants import fit_ldas
@@ -48,9 +48,9 @@ class Learner:
         return self.base_scale or 1.0
 
 
-DISCRIMINANTS = Learner(LDA, 0.2, 0.0)
-RIDGE_REGRESSION = Learner(RIDGE, 0.1, 0.0)
-LOGISTIC_REGRESSION = Learner(LOGISTIC, 0.3, 0.0)
+DISCRIMINANT_LEARNER = Learner(LDA, 0.2, 0.0)
+RIDGE_LEARNER = Learner(RIDGE, 0.1, 0.0)
+LOGISTIC_LEARNER = Learner(LOGISTIC, 0.3, 0.0)
 
 LEARNERS_AROUND_BASE = (
     *(
@@ -69,7 +69,7 @@ LEARNERS_AROUND_BASE = (
 
 def fit_learners(
     learners: Sequence[Learner], features: Floats, labels: Ints, base_logits: Floats | None = None
-) -> tuple[list[LinearHead], RowIndex]:
+) -> tuple[list[LinearHead], RowIndices]:
     """Fit each learner's head, whose logits are to be added to those of a base head.
 
     Args:
@@ -103,4 +103,4 @@ def fit_learners(
             parts.append(fit_ridge(x, dense, k, learner.strength))
         else:
             parts.append(heads[learner.strength])
-    return [scaled_features.unscaled_head(part) for part in parts], rows
+    return [scaled_features.to_unscaled_head(part) for part in parts], rows

@@ -20,13 +20,13 @@ from wg_client.fitting.folds import Folds
 from wg_client.fitting.learners import LEARNERS_AROUND_BASE, fit_learners
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead, log_loss, robust_log_loss
 
-_BIASES = np.concatenate([[-50.0], np.linspace(-10, 10, 41)])
+_CANDIDATE_BIASES = np.concatenate([[-50.0], np.linspace(-10, 10, 41)])
 """Candidate biases of classes without records; with the first they are never predicted."""
-_MOST_CLASSES = 8  # Most classes that are left out in turn
+_MOST_HELD_OUT_CLASSES = 8  # Most classes that are left out in turn
 _SMALL, _FEW = 500, 4
 """Number of records above which only so few classes are left out, on one fold."""
 
-BaseHead = Callable[[Floats, Ints], LinearHead]
+BaseHeadFitter = Callable[[Floats, Ints], LinearHead]
 """(features, labels) of training records -> the base head over all K classes for fine-tuning.
 
 For zero records it returns the head as delivered.
@@ -34,7 +34,7 @@ For zero records it returns the head as delivered.
 Mask = NDArray[np.bool_]
 
 
-def _empty_figures() -> Floats:
+def _empty_array() -> Floats:
     return np.zeros(0)
 
 
@@ -47,8 +47,8 @@ class LeaveClassOutResult:
         recalls: Recall of each class left out, ``[C]``.
     """
 
-    losses: Floats = field(default_factory=_empty_figures)
-    recalls: Floats = field(default_factory=_empty_figures)
+    losses: Floats = field(default_factory=_empty_array)
+    recalls: Floats = field(default_factory=_empty_array)
 
 
 def evaluate_logits(logits: Floats, labels: Ints) -> LeaveClassOutResult:
@@ -62,10 +62,10 @@ def mean_by_class(values: NDArray[np.generic], labels: Ints) -> Floats:
     return np.array([values[labels == label].mean() for label in np.unique(labels)])
 
 
-def held_out_classes(labels: Ints, limit: int = _MOST_CLASSES) -> Ints:
+def held_out_classes(labels: Ints, class_limit: int = _MOST_HELD_OUT_CLASSES) -> Ints:
     """Return the classes that are left out in turn, spread evenly over those with records."""
     classes = np.unique(labels)
-    places = np.linspace(0, len(classes) - 1, min(limit, len(classes))).round()
+    places = np.linspace(0, len(classes) - 1, min(class_limit, len(classes))).round()
     return classes[places.astype(np.intp)]
 
 
@@ -93,25 +93,25 @@ class _HeldOutPredictions:
     seen_margin: Floats
     is_largest_absent: Mask
 
-    def losses(self, in_training: Mask, unseen_mass: float, classes: int) -> Floats:
+    def mixture_losses(self, in_training: Mask, unseen_mass: float, class_count: int) -> Floats:
         """Return the mean log loss at each bias, nats, ``[len(_BIASES)]``.
 
         Args:
             in_training: Mask of the evaluated records to use.
             unseen_mass: Weight of the records of the class left out; the others have the rest.
-            classes: Number K of classes.
+            class_count: Number K of classes.
         """
-        total = np.zeros(len(_BIASES))
+        total = np.zeros(len(_CANDIDATE_BIASES))
         for of_held_out, share in ((True, unseen_mass), (False, 1 - unseen_mass)):
             rows = in_training[self.record_indices] & (self.held_out_mask == of_held_out)
             if rows.any():
-                total += share * self._mixture_losses(rows, of_held_out, classes).mean(axis=0)
+                total += share * self._record_losses(rows, of_held_out, class_count).mean(axis=0)
         return total
 
-    def held_out_loss(self, bias: float, classes: int) -> float:
+    def held_out_loss(self, bias: float, class_count: int) -> float:
         """Return a learner's mean log loss on records of the class left out, at one bias."""
         return float(
-            self._mixture_losses(self.held_out_mask, True, classes, np.array([bias])).mean()
+            self._record_losses(self.held_out_mask, True, class_count, np.array([bias])).mean()
         )
 
     def recall(self, bias: float) -> float:
@@ -119,14 +119,19 @@ class _HeldOutPredictions:
         is_right = self.is_largest_absent & (self.seen_margin + bias > 0)
         return float(is_right[self.held_out_mask].mean())
 
-    def _mixture_losses(
-        self, rows: Mask, of_held_out: bool, classes: int, biases: Floats = _BIASES
+    def _record_losses(
+        self,
+        record_mask: Mask,
+        is_held_out_class: bool,
+        class_count: int,
+        biases: Floats = _CANDIDATE_BIASES,
     ) -> Floats:
         total = np.logaddexp(
-            self.seen_log_sum[rows, None], self.absent_log_sum[rows, None] + biases
+            self.seen_log_sum[record_mask, None], self.absent_log_sum[record_mask, None] + biases
         )
         return robust_log_loss(
-            np.exp(self.true_logits[rows, None] + of_held_out * biases - total), classes
+            np.exp(self.true_logits[record_mask, None] + is_held_out_class * biases - total),
+            class_count,
         )
 
 
@@ -134,7 +139,12 @@ class LearnerEvaluation:
     """Fits of each learner around a base head without one class, made once, and their quality."""
 
     def __init__(
-        self, base: BaseHead, features: Floats, labels: Ints, folds: Folds, unseen_mass: float
+        self,
+        fit_base_head: BaseHeadFitter,
+        features: Floats,
+        labels: Ints,
+        folds: Folds,
+        unseen_mass: float,
     ) -> None:
         """Fit each learner around a base head, once without each class.
 
@@ -143,16 +153,16 @@ class LearnerEvaluation:
             labels: Labels of the records, ``[n]``.
             unseen_mass: Expected share of future records of classes without records.
         """
-        self._base, self._unseen_mass = base, unseen_mass
+        self._base, self._unseen_mass = fit_base_head, unseen_mass
         self._evaluated_count = len(folds.evaluated_rows)
         x, y = features[folds.evaluated_rows], labels[folds.evaluated_rows]
-        self._classes = len(base(x, y).bias)
+        self._classes = len(fit_base_head(x, y).bias)
         self._unseen = np.setdiff1d(np.arange(self._classes), labels)
         small = len(y) <= _SMALL
         self._held_out_predictions = [
             self._predict_held_out(x, y, list(splits))
             for splits in _class_out_splits(
-                y, folds, *((_MOST_CLASSES, folds.count) if small else (_FEW, 1))
+                y, folds, *((_MOST_HELD_OUT_CLASSES, folds.fold_count) if small else (_FEW, 1))
             )
         ]
 
@@ -162,38 +172,41 @@ class LearnerEvaluation:
         Args:
             in_training: Mask of the evaluated records to use.
         """
-        bias, losses = self._select_biases(self._losses(in_training))
+        bias, losses = self._best_biases_and_losses(self._loss_table(in_training))
         class_bias = np.zeros((len(bias), self._classes))
         class_bias[:, self._unseen] = bias[:, None]
         return class_bias, losses
 
-    def evaluate_learner(self, learner: int) -> LeaveClassOutResult:
+    def evaluate_learner(self, learner_index: int) -> LeaveClassOutResult:
         """Evaluate a learner on each class left out, with the bias selected on the others."""
-        by_class = self._losses(np.ones(self._evaluated_count, dtype=bool))
+        by_class = self._loss_table(np.ones(self._evaluated_count, dtype=bool))
         losses, recalls = [], []
         for index, by_learner in enumerate(self._held_out_predictions):
             remaining = np.delete(by_class, index, axis=0) if len(by_class) > 1 else by_class
-            bias = float(self._select_biases(remaining)[0][learner])
-            losses.append(by_learner[learner].held_out_loss(bias, self._classes))
-            recalls.append(by_learner[learner].recall(bias))
+            bias = float(self._best_biases_and_losses(remaining)[0][learner_index])
+            losses.append(by_learner[learner_index].held_out_loss(bias, self._classes))
+            recalls.append(by_learner[learner_index].recall(bias))
         return LeaveClassOutResult(np.array(losses), np.array(recalls))
 
-    def _losses(self, in_training: Mask) -> Floats:
+    def _loss_table(self, in_training: Mask) -> Floats:
         """Return mean log losses, nats, ``[classes left out, learners, biases]``."""
         mass, classes = self._unseen_mass, self._classes
         return np.array(
             [
-                [predictions.losses(in_training, mass, classes) for predictions in by_learner]
+                [
+                    predictions.mixture_losses(in_training, mass, classes)
+                    for predictions in by_learner
+                ]
                 for by_learner in self._held_out_predictions
             ]
         )
 
     def _predict_held_out(
-        self, features: Floats, labels: Ints, splits: Sequence[tuple[int, Mask, Mask]]
+        self, features: Floats, labels: Ints, class_splits: Sequence[tuple[int, Mask, Mask]]
     ) -> list[_HeldOutPredictions]:
-        """Fit each learner without one class, and predict; ``splits`` are its folds."""
+        """Fit each learner without one class, and predict; ``class_splits`` are its folds."""
         by_learner: list[list[tuple[NDArray[np.generic], ...]]] = [[] for _ in LEARNERS_AROUND_BASE]
-        for label, train, test in splits:
+        for label, train, test in class_splits:
             if not train.any() or not test.any():
                 continue
             offset = self._base(features[train], labels[train]).logits(features)
@@ -220,21 +233,22 @@ class LearnerEvaluation:
             for chunks in by_learner
         ]
 
-    def _select_biases(self, losses: Floats) -> tuple[Floats, Floats]:
-        mean = losses.mean(axis=0)
-        return _BIASES[mean.argmin(axis=1)], mean.min(axis=1)
+    def _best_biases_and_losses(self, loss_table: Floats) -> tuple[Floats, Floats]:
+        mean = loss_table.mean(axis=0)
+        return _CANDIDATE_BIASES[mean.argmin(axis=1)], mean.min(axis=1)
 
 
 def _class_out_splits(
-    labels: Ints, folds: Folds, limit: int, count: int
+    labels: Ints, folds: Folds, class_limit: int, fold_count: int
 ) -> Iterator[Iterator[tuple[int, Mask, Mask]]]:
     """Yield for each class left out its folds: the class, training mask and evaluation mask.
 
     With one fold all records of the class are evaluated, since none was used for training.
     """
-    for label in held_out_classes(labels, limit):
+    for label in held_out_classes(labels, class_limit):
         members = labels == label
-        in_fold = (folds.assignment[0] == fold for fold in range(count))
+        in_fold = (folds.fold_of_record[0] == fold for fold in range(fold_count))
         yield (
-            (int(label), ~out & ~members, (out | members) if count == 1 else out) for out in in_fold
+            (int(label), ~out & ~members, (out | members) if fold_count == 1 else out)
+            for out in in_fold
         )

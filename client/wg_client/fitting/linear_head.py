@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT
+from wg_common.catalogue import HEAD_BIAS_TENSOR, HEAD_WEIGHT_TENSOR
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -21,7 +21,7 @@ ABSENT_CLASS_BIAS = -1e4
 """Bias of a class that a head cannot predict; finite, since exports refuse infinities."""
 
 
-_AT_ONCE = 1 << 18  # Numbers in memory at a time while temperatures are tried
+_NUMBERS_AT_ONCE = 1 << 18  # Numbers in memory at a time while temperatures are tried
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,23 +44,23 @@ class LinearHead:
         """Return the head with logits multiplied by ``factor``."""
         return LinearHead(self.weight * factor, self.bias * factor)
 
-    def pad_features(self, dimension: int) -> LinearHead:
-        """Return the same head on ``dimension`` features; those added have weight zero."""
-        padding = dimension - self.weight.shape[1]
+    def pad_features(self, feature_count: int) -> LinearHead:
+        """Return the same head on ``feature_count`` features; those added have weight zero."""
+        padding = feature_count - self.weight.shape[1]
         return LinearHead(np.pad(self.weight, ((0, 0), (0, padding))), self.bias)
 
     def tensors(self) -> dict[str, NDArray[np.float32]]:
         """Return weight and bias as float32 tensors, by the names that files use."""
         return {
-            HEAD_WEIGHT: self.weight.astype(np.float32),
-            HEAD_BIAS: self.bias.astype(np.float32),
+            HEAD_WEIGHT_TENSOR: self.weight.astype(np.float32),
+            HEAD_BIAS_TENSOR: self.bias.astype(np.float32),
         }
 
 
 def head_from_tensors(tensors: Mapping[str, NDArray[np.float32]]) -> LinearHead:
     """Return the head of a network's tensors that ``tensor_set.check_tensors`` accepted."""
     return LinearHead(
-        tensors[HEAD_WEIGHT].astype(np.float64), tensors[HEAD_BIAS].astype(np.float64)
+        tensors[HEAD_WEIGHT_TENSOR].astype(np.float64), tensors[HEAD_BIAS_TENSOR].astype(np.float64)
     )
 
 
@@ -80,7 +80,7 @@ class FeatureStandardisation:
         """Return features ``[n, d]`` with the shift and the scale applied."""
         return (features - self.mean) / self.scale
 
-    def unscaled_head(self, head: LinearHead) -> LinearHead:
+    def to_unscaled_head(self, head: LinearHead) -> LinearHead:
         """Return a head on unscaled features that equals ``head`` on scaled ones."""
         weight = head.weight / self.scale
         return LinearHead(weight, head.bias - weight @ self.mean)
@@ -93,7 +93,7 @@ def fit_standardisation(features: Floats) -> FeatureStandardisation:
     return FeatureStandardisation(mean, scale if scale > 1e-12 else 1.0)
 
 
-def fit_ridge(features: Floats, labels: Ints, classes: int, penalty: float) -> LinearHead:
+def fit_ridge(features: Floats, labels: Ints, class_count: int, penalty: float) -> LinearHead:
     """Fit least squares on class indicators with an L2 penalty on the weights (Hoerl 1970).
 
     Args:
@@ -102,19 +102,21 @@ def fit_ridge(features: Floats, labels: Ints, classes: int, penalty: float) -> L
         penalty: Penalty in units of the mean squared length of records, d.
     """
     d = features.shape[1]
-    hot = np.eye(classes)[labels]
+    hot = np.eye(class_count)[labels]
     frequency = hot.mean(axis=0)
     cross = features.T @ (hot - frequency)
     weight = np.linalg.solve(features.T @ features + penalty * d * np.eye(d), cross)
     return LinearHead(weight.T, frequency)
 
 
-def extend_to_classes(head: LinearHead, rows: NDArray[np.intp], classes: int) -> LinearHead:
-    """Extend a head to all classes; its rows are those of ``rows``; no other is ever predicted."""
-    weight = np.zeros((classes, head.weight.shape[1]))
-    bias = np.full(classes, ABSENT_CLASS_BIAS)
-    weight[rows] = head.weight
-    bias[rows] = head.bias
+def extend_to_classes(
+    head: LinearHead, class_rows: NDArray[np.intp], class_count: int
+) -> LinearHead:
+    """Extend a head to all classes; a class outside ``class_rows`` is never predicted."""
+    weight = np.zeros((class_count, head.weight.shape[1]))
+    bias = np.full(class_count, ABSENT_CLASS_BIAS)
+    weight[class_rows] = head.weight
+    bias[class_rows] = head.bias
     return LinearHead(weight, bias)
 
 
@@ -129,7 +131,7 @@ def log_loss(logits: Floats, labels: Ints) -> Floats:
     return robust_log_loss(odds[np.arange(n), labels] / (odds @ np.ones(k)), k)
 
 
-def best_temperature(logits: Floats, labels: Ints) -> float:
+def best_inverse_temperature(logits: Floats, labels: Ints) -> float:
     """Return the factor on logits (1 / temperature) with the least log loss, on a coarse grid.
 
     One average record with every label at equal weight is added to the records: a handful of
@@ -139,7 +141,7 @@ def best_temperature(logits: Floats, labels: Ints) -> float:
     below = logits - logits.max(axis=1, keepdims=True)
     n, k = below.shape
     losses: list[float] = []
-    step = max(1, _AT_ONCE // (n * k))
+    step = max(1, _NUMBERS_AT_ONCE // (n * k))
     for start in range(0, len(grid), step):
         odds = np.exp(below * grid[start : start + step, None, None])
         by_label = robust_log_loss(odds / (odds @ np.ones(k))[..., None], k)
@@ -147,12 +149,12 @@ def best_temperature(logits: Floats, labels: Ints) -> float:
     return float(grid[int(np.argmin(losses))])
 
 
-def robust_log_loss(true_probabilities: Floats, classes: int) -> Floats:
+def robust_log_loss(true_probabilities: Floats, class_count: int) -> Floats:
     """Return the log loss, nats, of the true class's probabilities, mixed with 5 % uniform."""
-    return np.asarray(-np.log(0.95 * true_probabilities + 0.05 / classes))
+    return np.asarray(-np.log(0.95 * true_probabilities + 0.05 / class_count))
 
 
 def total_tempered_loss(head: LinearHead, features: Floats, labels: Ints) -> float:
     """Return the total log loss of a head over all records, nats, at its best temperature."""
     logits = head.logits(features)
-    return float(log_loss(logits * best_temperature(logits, labels), labels).sum())
+    return float(log_loss(logits * best_inverse_temperature(logits, labels), labels).sum())

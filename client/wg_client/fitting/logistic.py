@@ -27,28 +27,28 @@ from wg_client.fitting.linear_head import Floats, Ints, LinearHead
 
 LOSS_TOLERANCE = 1e-7
 """Largest suboptimality of a fit, relative to its loss, or in nats if the loss is below one."""
-_BIAS = np.sqrt(10.0)
+_BIAS_FEATURE = np.sqrt(10.0)
 """Constant appended to the features as a bias; the bias is penalised less by its square."""
-_FORCING = 0.3
+_FORCING_TERM = 0.3
 """Relative residual, in the preconditioner's norm, at which conjugate gradients stop."""
-_CONJUGATE_STEPS = 100  # Most steps of conjugate gradients
+_MOST_CONJUGATE_STEPS = 100  # Most steps of conjugate gradients
 
 
 def fit_logistic_regressions(
     features: Floats,
     labels: Ints,
-    classes: int,
+    class_count: int,
     strengths: Sequence[float],
-    offsets: Sequence[Floats],
+    logit_offsets: Sequence[Floats],
 ) -> list[LinearHead]:
     """Fit logistic regressions of several strengths and offsets to the same records in one batch.
 
     Args:
         features: Scaled features, ``[n, d]``.
         labels: Labels of the records, ``[n]`` in 0..classes-1.
-        classes: Number of classes K.
+        class_count: Number of classes K.
         strengths: C of each of b fits.
-        offsets: Logits ``[n, K]`` of each fit's offset.
+        logit_offsets: Logits ``[n, K]`` of each fit's offset.
 
     Returns:
         Head of each fit; the model's logits are ``offset + head.logits(features)``.
@@ -56,24 +56,24 @@ def fit_logistic_regressions(
     if not len(strengths):
         return []
     n, d = features.shape
-    augmented_features = np.hstack([features, np.full((n, 1), _BIAS)])
-    records, right = _rotate_to_principal(augmented_features)
+    augmented_features = np.hstack([features, np.full((n, 1), _BIAS_FEATURE)])
+    records, right = _principal_coordinates(augmented_features)
     problem = _RegressionBatch(
         coordinates=records,
         squared_singular_values=np.sum(records**2, axis=0),
-        one_hot_labels=np.eye(classes)[:, None, labels],
+        one_hot_labels=np.eye(class_count)[:, None, labels],
         strengths=np.asarray(strengths, dtype=np.float64),
-        offsets=np.stack([offset.T for offset in offsets], axis=1),
+        offsets=np.stack([offset.T for offset in logit_offsets], axis=1),
     )
     minimisers = _minimise_batch(problem) * np.sqrt(problem.strengths)[:, None]
     weights = minimisers @ right  # [K, b, d + 1]
     return [
-        LinearHead(weights[:, i, :d].copy(), _BIAS * weights[:, i, d])
+        LinearHead(weights[:, i, :d].copy(), _BIAS_FEATURE * weights[:, i, d])
         for i in range(len(strengths))
     ]
 
 
-def _rotate_to_principal(rows: Floats) -> tuple[Floats, Floats]:
+def _principal_coordinates(rows: Floats) -> tuple[Floats, Floats]:
     """Return coordinates ``[n, r]`` of rows in principal directions, and these as ``[r, D]``."""
     n, d = rows.shape
     if n < d:  # from products of rows: five times faster than a singular value decomposition
@@ -127,7 +127,7 @@ class _RegressionBatch:
         flat = v.reshape(k * b, n) @ self.coordinates
         return flat.reshape(k, b, -1) * np.sqrt(self.strengths)[:, None]
 
-    def loss(self, x: Floats) -> tuple[Floats, Floats]:
+    def loss_and_probabilities(self, x: Floats) -> tuple[Floats, Floats]:
         """Return the loss of each fit, ``[b]``, and the class probabilities, ``[K, b, n]``."""
         logits = self.offsets + self.forward(x)
         logits -= logits.max(axis=0)
@@ -137,24 +137,24 @@ class _RegressionBatch:
         true_logits = (logits * self.one_hot_labels).sum(axis=0)
         return (np.log(total) - true_logits).sum(axis=1) + 0.5 * _inner_products(x, x), chances
 
-    def gradient(self, x: Floats, chances: Floats) -> Floats:
+    def gradient(self, x: Floats, probabilities: Floats) -> Floats:
         """Return the gradient of the losses at the unknowns x, ``[K, b, r]``."""
-        return self.backward(chances - self.one_hot_labels) + x
+        return self.backward(probabilities - self.one_hot_labels) + x
 
-    def newton_direction(self, chances: Floats, gradient: Floats) -> Floats:
+    def newton_direction(self, probabilities: Floats, gradient: Floats) -> Floats:
         """Return a Newton direction ``[K, b, r]``, with relative residual ``_FORCING``."""
-        spread = np.mean(chances * (1 - chances), axis=2)  # [K, b]
+        spread = np.mean(probabilities * (1 - probabilities), axis=2)  # [K, b]
         curvature = (self.strengths * spread)[:, :, None] * self.squared_singular_values + 1
         direction = np.zeros_like(gradient)
         residual = -gradient
         scaled_residual = residual / curvature
         along = scaled_residual
         size = _inner_products(residual, scaled_residual)
-        enough = _FORCING**2 * size
-        for _ in range(_CONJUGATE_STEPS):
+        enough = _FORCING_TERM**2 * size
+        for _ in range(_MOST_CONJUGATE_STEPS):
             logit_step = self.forward(along)
-            logit_step -= (chances * logit_step).sum(axis=0)
-            logit_step *= chances
+            logit_step -= (probabilities * logit_step).sum(axis=0)
+            logit_step *= probabilities
             image = self.backward(logit_step) + along
             # A fit that is solved exactly has no direction left: 0 / tiny stays 0.
             step = (size / np.maximum(_inner_products(along, image), 1e-300))[:, None]
@@ -169,41 +169,41 @@ class _RegressionBatch:
         return direction
 
 
-def _minimise_batch(problem: _RegressionBatch, *, steps: int = 200) -> Floats:
+def _minimise_batch(batch: _RegressionBatch, *, steps: int = 200) -> Floats:
     """Return the minimisers, ``[K, b, r]``; converged fits are taken out of the batch."""
-    fits = len(problem.strengths)
-    minimisers = np.zeros((len(problem.one_hot_labels), fits, len(problem.squared_singular_values)))
+    fits = len(batch.strengths)
+    minimisers = np.zeros((len(batch.one_hot_labels), fits, len(batch.squared_singular_values)))
     unfinished_fits = np.arange(fits)
     x = minimisers.copy()
-    loss, chances = problem.loss(x)
+    loss, chances = batch.loss_and_probabilities(x)
     for _ in range(steps):
-        gradient = problem.gradient(x, chances)
+        gradient = batch.gradient(x, chances)
         going = 0.5 * _inner_products(gradient, gradient) > LOSS_TOLERANCE * np.maximum(loss, 1)
         minimisers[:, unfinished_fits] = x
         if not going.any():
             break
         if not going.all():
-            unfinished_fits, problem = unfinished_fits[going], problem.select_fits(going)
+            unfinished_fits, batch = unfinished_fits[going], batch.select_fits(going)
             x, gradient, chances = x[:, going], gradient[:, going], chances[:, going]
             loss = loss[going]
-        x, loss, chances = _newton_step(problem, x, loss, chances, gradient)
+        x, loss, chances = _newton_step(batch, x, loss, chances, gradient)
     minimisers[:, unfinished_fits] = x
     return minimisers
 
 
 def _newton_step(
-    problem: _RegressionBatch, x: Floats, loss: Floats, chances: Floats, gradient: Floats
+    batch: _RegressionBatch, x: Floats, loss: Floats, probabilities: Floats, gradient: Floats
 ) -> tuple[Floats, Floats, Floats]:
-    direction = problem.newton_direction(chances, gradient)
+    direction = batch.newton_direction(probabilities, gradient)
     slope = _inner_products(gradient, direction)
     length = np.ones(len(loss))
     while True:
         candidate = x + length[:, None] * direction
-        new, chances = problem.loss(candidate)
+        new, probabilities = batch.loss_and_probabilities(candidate)
         # The last term allows for rounding, which dominates differences of losses near the minimum.
         worse = new > loss + 1e-4 * length * slope + 1e-12 * np.maximum(loss, 1)
         if not worse.any():
-            return candidate, new, chances
+            return candidate, new, probabilities
         length = np.where(worse, length / 2, length)
 
 

@@ -15,7 +15,7 @@ from wg_client.fitting.linear_head import Floats, LinearHead
 CLUSTER_INFLATION = 8.0
 """Factor by which the variance of clusters is inflated."""
 _ITERATIONS = 20
-_SAMPLE_RECORDS = 4096  # Most records that are clustered, evenly spaced
+_MOST_CLUSTERED_RECORDS = 4096  # Most records that are clustered, evenly spaced
 
 
 def refine_by_clusters(head: LinearHead, features: Floats) -> LinearHead:
@@ -28,7 +28,9 @@ def refine_by_clusters(head: LinearHead, features: Floats) -> LinearHead:
     Returns:
         A head on the same features; the same head if all records are alike.
     """
-    rows = np.linspace(0, len(features) - 1, min(len(features), _SAMPLE_RECORDS)).astype(int)
+    rows = np.linspace(0, len(features) - 1, min(len(features), _MOST_CLUSTERED_RECORDS)).astype(
+        int
+    )
     centre = features[rows].mean(axis=0)
     x, base = features[rows] - centre, head.logits(features[rows])
     n, k = base.shape

@@ -23,42 +23,46 @@ REPLACEMENT_RISK = 0.05
 """Probability that the first network is replaced by one that is no better."""
 
 
-def required_standard_errors(units: int, alternatives: int) -> float:
+def required_standard_errors(unit_count: int, alternative_count: int) -> float:
     """Return the number of standard errors that a network must gain to replace the first one.
 
     Args:
-        units: Number U of units.
-        alternatives: Number A of networks that may replace it.
+        unit_count: Number U of units.
+        alternative_count: Number A of networks that may replace it.
     """
-    return float(stdtrit(units - 1, 1 - REPLACEMENT_RISK / alternatives)) if units > 1 else math.inf
+    return (
+        float(stdtrit(unit_count - 1, 1 - REPLACEMENT_RISK / alternative_count))
+        if unit_count > 1
+        else math.inf
+    )
 
 
-def clustered_standard_error(values: Floats, groups: Ints) -> float:
+def clustered_standard_error(values: Floats, cluster_of_value: Ints) -> float:
     """Return the standard error of the mean of values ``[m]``, with groups ``[m]`` as clusters.
 
     It is infinite if there is only one group.
     """
-    deviations = np.bincount(groups, weights=values - values.mean())
-    count = int((np.bincount(groups) > 0).sum())
+    deviations = np.bincount(cluster_of_value, weights=values - values.mean())
+    count = int((np.bincount(cluster_of_value) > 0).sum())
     if count < 2:
         return float("inf")
     return float(np.sqrt(np.sum(deviations**2) * count / (count - 1)) / len(values))
 
 
-def choose_replacement(losses: Floats, groups: Ints) -> int:
+def choose_network_index(losses: Floats, unit_of_record: Ints) -> int:
     """Return the index of the network to use: the first, unless another is shown to be better.
 
     Args:
         losses: Log loss of each network on each record, nats, ``[1 + A, m]``, m at least 1.
-        groups: Index of each record's unit, ``[m]``.
+        unit_of_record: Index of each record's unit, ``[m]``.
     """
     if len(losses) == 1:
         return 0
-    errors = required_standard_errors(len(np.unique(groups)), len(losses) - 1)
+    errors = required_standard_errors(len(np.unique(unit_of_record)), len(losses) - 1)
     gains = losses[0] - losses[1:]
     above = [
         float(gain.mean()) - errors * error
-        if (error := clustered_standard_error(gain, groups)) < math.inf
+        if (error := clustered_standard_error(gain, unit_of_record)) < math.inf
         else -math.inf
         for gain in gains
     ]

@@ -41,19 +41,19 @@ Ints = NDArray[np.int64]
 LEAST_VALUES = 5
 """Fewest values for training."""
 DELIVERED_NAME, CORRECTED_NAME, LOCAL_NAME = "delivered", "corrected", "local-only"
-KEPT_SENSOR = "kept"
+KEPT_SENSOR_NAME = "kept"
 INTERVAL_COVERAGE = 0.9
 """Nominal coverage of the intervals."""
-WINDOW_PARTS = 6
+MOST_WINDOW_PARTS = 6
 """Largest number of parts of a window whose means are features."""
-_FOLDS = 5
+_MOST_FOLDS = 5
 _LEAST_TREE_VALUES = 40  # Fewest values with which trees are fitted
 DOUBT_RECORDINGS = 20.0
 """Number of recordings at which squared errors of corrected and local-only models count double."""
 _ADDED_ZERO_RESIDUALS = 2.0  # Residuals of zero in each mean, which shrink it
 _RIDGE_PENALTIES = np.geomspace(0.1, 1e5, 13)
-_LEAST_ERROR = 1e-6  # Least squared error, relative to the variance of the values
-_TREE_SHARES = np.linspace(0, 1, 5)  # Candidate weights of trees in the average
+_LEAST_RELATIVE_ERROR = 1e-6  # Least squared error, relative to the variance of the values
+_CANDIDATE_TREE_SHARES = np.linspace(0, 1, 5)  # Candidate weights of trees in the average
 
 
 def lagged_signals(windows: NDArray[np.floating]) -> Floats:
@@ -73,7 +73,7 @@ def lagged_signals(windows: NDArray[np.floating]) -> Floats:
 
 def lagged_signal_tensor(windows: Tensor) -> Tensor:
     """Return the lagged signals ``[n, F]`` of windows ``[n, C, T]``."""
-    parts = torch.tensor_split(windows, min(WINDOW_PARTS, windows.shape[2]), dim=2)
+    parts = torch.tensor_split(windows, min(MOST_WINDOW_PARTS, windows.shape[2]), dim=2)
     means = [part.mean(dim=2) for part in parts]
     return torch.cat([*means, means[-1] - means[0], windows.std(dim=2, correction=0)], dim=1)
 
@@ -100,16 +100,16 @@ class ValueRegression(SensorModel):
         ridge_offset: Constant of the ridge regression.
         trees: Boosted trees; None: there are too few values, or ``tree_share`` is 0.
         tree_share: Weight of the trees in the average.
-        half_width: Half of the width of an interval.
-        out_of_fold: Predictions from fits without the value's recording, ``[n]``.
+        interval_half_width: Half of the width of an interval.
+        out_of_fold_predictions: Predictions from fits without the value's recording, ``[n]``.
     """
 
     ridge_weights: Tensor
     ridge_offset: float
     trees: "BoostedTrees | None"
     tree_share: float
-    half_width: float
-    out_of_fold: Floats
+    interval_half_width: float
+    out_of_fold_predictions: Floats
 
     def __call__(self, features: Tensor, delivered_values: Tensor) -> Tensor:
         """Predict values ``[n]`` from features ``[n, F]``; the delivered ones are ignored."""
@@ -171,7 +171,7 @@ def fit_value_regression(
         )
     predictions = np.zeros((2, len(values)))
     with_trees = len(values) >= least_tree_values
-    for train, test in GroupKFold(min(_FOLDS, recording_count)).split(
+    for train, test in GroupKFold(min(_MOST_FOLDS, recording_count)).split(
         features, values, recording_ids
     ):
         predictions[0, test] = (
@@ -180,7 +180,7 @@ def fit_value_regression(
         if with_trees:
             regressor = untrained_trees().fit(features[train], values[train])
             predictions[1, test] = regressor.predict(features[test])
-    shares = _TREE_SHARES if with_trees else _TREE_SHARES[:1]
+    shares = _CANDIDATE_TREE_SHARES if with_trees else _CANDIDATE_TREE_SHARES[:1]
     averages = (1 - shares[:, None]) * predictions[0] + shares[:, None] * predictions[1]
     best = int(np.square(averages - values).mean(axis=1).argmin())
     scaler, regression = (step for _, step in untrained_ridge().fit(features, values).steps)
@@ -190,21 +190,25 @@ def fit_value_regression(
         ridge_offset=float(regression.intercept_ - weights @ scaler.mean_),
         trees=BoostedTrees(untrained_trees().fit(features, values)) if share else None,
         tree_share=share,
-        half_width=conformal_half_width(np.abs(averages[best] - values), recording_ids),
-        out_of_fold=averages[best],
+        interval_half_width=conformal_half_width(np.abs(averages[best] - values), recording_ids),
+        out_of_fold_predictions=averages[best],
     )
 
 
-def conformal_half_width(residuals: Floats, recording_ids: Ints) -> float:
+def conformal_half_width(absolute_residuals: Floats, recording_ids: Ints) -> float:
     """Return the conformal quantile of absolute residuals ``[n]`` at level ``INTERVAL_COVERAGE``.
 
     Every recording has the same weight; the new, unknown residual has the weight of one residual.
     """
     _, rows, counts = np.unique(recording_ids, return_inverse=True, return_counts=True)
-    order = np.argsort(residuals)
-    weights = (1 / counts[rows] / len(counts))[order] * len(residuals) / (len(residuals) + 1)
+    order = np.argsort(absolute_residuals)
+    weights = (
+        (1 / counts[rows] / len(counts))[order]
+        * len(absolute_residuals)
+        / (len(absolute_residuals) + 1)
+    )
     place = int(np.searchsorted(np.cumsum(weights), INTERVAL_COVERAGE - 1e-12))
-    return float(residuals[order[min(place, len(order) - 1)]])
+    return float(absolute_residuals[order[min(place, len(order) - 1)]])
 
 
 class RegressionQuality(NamedTuple):
@@ -237,27 +241,28 @@ class AveragedSensor(SensorModel):
     """Average of a delivered soft sensor with models of the plant's values; see the module.
 
     Attributes:
-        shift: Shrunken mean residual of the delivered soft sensor, unit of the values.
+        mean_residual: Shrunken mean residual of the delivered soft sensor, unit of the values.
         residual_model: Model of the delivered soft sensor's residuals.
         local_model: Local-only model of the values.
-        shares: Weights of the shifted, the corrected and the local-only predictions, ``[3]``.
-        half_width: Half of the width of an interval.
-        out_of_fold: Predictions from fits without the value's recording, ``[n]``.
+        prediction_weights: Weights of the shifted, the corrected and the local-only predictions,
+            ``[3]``.
+        interval_half_width: Half of the width of an interval.
+        out_of_fold_predictions: Predictions from fits without the value's recording, ``[n]``.
     """
 
-    shift: float
+    mean_residual: float
     residual_model: ValueRegression
     local_model: ValueRegression
-    shares: Tensor
-    half_width: float
-    out_of_fold: Floats
+    prediction_weights: Tensor
+    interval_half_width: float
+    out_of_fold_predictions: Floats
 
     def __call__(self, features: Tensor, delivered_values: Tensor) -> Tensor:
         """Predict values ``[n]`` by the average; arguments as for ``SensorModel``."""
         corrected_values = delivered_values + self.residual_model(features, delivered_values)
         local_values = self.local_model(features, delivered_values)
-        parts = [delivered_values + self.shift, corrected_values, local_values]
-        return torch.stack(parts, dim=1) @ self.shares
+        parts = [delivered_values + self.mean_residual, corrected_values, local_values]
+        return torch.stack(parts, dim=1) @ self.prediction_weights
 
 
 def average_with_delivered(
@@ -277,20 +282,20 @@ def average_with_delivered(
     # Mean residuals without each recording
     shifts = (sums.sum() - sums) / (counts.sum() - counts + _ADDED_ZERO_RESIDUALS)
     shifted_values = delivered_values + shifts[rows]
-    corrected_values = delivered_values + correction.out_of_fold
-    parts = np.stack([shifted_values, corrected_values, local.out_of_fold])
-    errors = np.square(parts - values).mean(axis=1) + _LEAST_ERROR * values.var()
+    corrected_values = delivered_values + correction.out_of_fold_predictions
+    parts = np.stack([shifted_values, corrected_values, local.out_of_fold_predictions])
+    errors = np.square(parts - values).mean(axis=1) + _LEAST_RELATIVE_ERROR * values.var()
     errors[1:] *= 1 + (DOUBT_RECORDINGS / len(counts)) ** 2
     weights = 1 / np.square(errors)
     shares = weights / weights.sum()
     average = shares @ parts
     return AveragedSensor(
-        shift=float(sums.sum() / (len(values) + _ADDED_ZERO_RESIDUALS)),
+        mean_residual=float(sums.sum() / (len(values) + _ADDED_ZERO_RESIDUALS)),
         residual_model=correction,
         local_model=local,
-        shares=torch.from_numpy(shares),
-        half_width=conformal_half_width(np.abs(average - values), recording_ids),
-        out_of_fold=average,
+        prediction_weights=torch.from_numpy(shares),
+        interval_half_width=conformal_half_width(np.abs(average - values), recording_ids),
+        out_of_fold_predictions=average,
     )
 
 

@@ -28,7 +28,7 @@ class TrunkFeatures:
 
     Attributes:
         features: Features of all records, float64 ``[n, d]``.
-        scaling: Map from the encoder's local features to ``features``; None: identity.
+        feature_map: Map from the encoder's local features to ``features``; None: identity.
         local_feature_count: Number of local features that the trunk uses.
         block_sizes: Sizes of the blocks of features that the plant's learners use one by one, the
             last features of all; empty: learners use all features together.
@@ -37,17 +37,17 @@ class TrunkFeatures:
     """
 
     features: Floats
-    scaling: LocalFeatureMap | None = None
+    feature_map: LocalFeatureMap | None = None
     local_feature_count: int = 0
     block_sizes: tuple[int, ...] = ()
     trunk_block_counts: tuple[int, ...] = ()
 
     def to_local_head(self, head: LinearHead) -> LinearHead:
         """Return a head on the encoder's local features that equals ``head`` on ``features``."""
-        return head if self.scaling is None else self.scaling.to_local_head(head)
+        return head if self.feature_map is None else self.feature_map.to_local_head(head)
 
 
-def encoder_features(
+def scale_encoder_features(
     local_features: Features,
     released_width: int,
     scaled_width: int,
@@ -75,12 +75,12 @@ class NetworkFeatureMap:
     """Affine map of local features, with a network's features appended unchanged.
 
     Attributes:
-        scaling: Scaling of the local features; None: identity.
+        encoder_map: Scaling of the local features; None: identity.
         local_feature_count: Number of local features.
         network_feature_count: Number of the network's features.
     """
 
-    scaling: LocalFeatureMap | None
+    encoder_map: LocalFeatureMap | None
     local_feature_count: int
     network_feature_count: int
 
@@ -89,27 +89,30 @@ class NetworkFeatureMap:
         plain = features.astype(np.float64)
         encoder_features = plain[:, : self.local_feature_count]
         scaled_features = (
-            encoder_features if self.scaling is None else self.scaling.apply(encoder_features)
+            encoder_features
+            if self.encoder_map is None
+            else self.encoder_map.apply(encoder_features)
         )
         return np.hstack([scaled_features, plain[:, self.local_feature_count :]])
 
     def to_local_head(self, head: LinearHead) -> LinearHead:
         """Return a head on local and network features that equals ``head`` on the map's output."""
         front = LinearHead(head.weight[:, : -self.network_feature_count], head.bias)
-        if self.scaling is not None:
-            front = self.scaling.to_local_head(front)
+        if self.encoder_map is not None:
+            front = self.encoder_map.to_local_head(front)
         return LinearHead(
             np.hstack([front.weight, head.weight[:, -self.network_feature_count :]]), front.bias
         )
 
 
 def append_network_features(
-    encoder: TrunkFeatures, network_features: NDArray[np.floating]
+    trunk_features: TrunkFeatures, network_features: NDArray[np.floating]
 ) -> TrunkFeatures:
     """Append a network's features ``[n, F]`` of the same records to those of the encoder."""
     scaling = NetworkFeatureMap(
-        encoder.scaling, encoder.local_feature_count, network_features.shape[1]
+        trunk_features.feature_map, trunk_features.local_feature_count, network_features.shape[1]
     )
     return TrunkFeatures(
-        np.hstack([encoder.features, network_features]).astype(np.float64), scaling=scaling
+        np.hstack([trunk_features.features, network_features]).astype(np.float64),
+        feature_map=scaling,
     )

@@ -13,7 +13,7 @@ EncoderConfirmation = Callable[["EncoderDescription"], None]
 """Function that asks the owner before an encoder is stored; raises if the owner refuses."""
 
 
-def try_encoder(package: bytes) -> Encoder:
+def try_and_load_encoder(package: bytes) -> Encoder:
     """Load a delivered encoder package, after running each of its files in a separate process.
 
     Raises:
@@ -23,5 +23,5 @@ def try_encoder(package: bytes) -> Encoder:
     from wg_common.nets.encoder import module, trial
     from wg_common.nets.encoder import package as packages
 
-    trial.try_trunk_files(packages.unpack_encoder(package).kinds)
+    trial.try_trunk_files(packages.unpack_encoder(package).trunk_kinds)
     return module.load_encoder(package)

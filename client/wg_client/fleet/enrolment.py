@@ -38,8 +38,8 @@ from wg_core.site.home import ClientHome
 from wg_core.wire import canonical, protocol, signing
 from wg_core.wire.protocol import EnrolmentReply, EnrolmentRequest, JoinToken
 
-CA_PATH = "/wg/v1/ca"
-CA_LIMIT = 64 << 10  # Largest answer to the request for the CA certificate, in bytes
+CA_URL_PATH = "/wg/v1/ca"
+CA_BYTES_LIMIT = 64 << 10  # Largest answer to the request for the CA certificate, in bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,23 +50,23 @@ class Enrolment:
         site: The site's name.
         ledger_origin: Origin of the plant's ledger.
         reply: The server's answer; certificate, CA and encoder are already in the home.
-        encoder: The public encoder package, as bytes.
+        encoder_package: The public encoder package, as bytes.
     """
 
     site: str
     ledger_origin: str
     reply: EnrolmentReply
-    encoder: bytes
+    encoder_package: bytes
 
 
 def enrol(
     home: ClientHome,
     token_text: str,
     *,
-    ledger: Path | None = None,
+    ledger_path: Path | None = None,
     predecessor: Predecessor | None = None,
-    replaced_home: Path | None = None,
-    confirm: Callable[[bytes], None] | None = None,
+    replaced_ledger_path: Path | None = None,
+    confirm_encoder: Callable[[bytes], None] | None = None,
 ) -> Enrolment:
     """Enrol this home with a join token, and store certificate, CA and encoder in it.
 
@@ -74,11 +74,12 @@ def enrol(
 
     Args:
         home: The home, in which missing keys and a missing ledger are made.
-        ledger: File of the plant's ledger; None: that of the home.
+        ledger_path: File of the plant's ledger; None: that of the home.
         predecessor: The ledger that a new one replaces after a compromise.
-        replaced_home: File of the replaced ledger; None: the copy kept beside the plant's ledger.
-        confirm: Called with the encoder package before anything received is written; raises if the
-            owner refuses the encoder.
+        replaced_ledger_path: File of the replaced ledger; None: the copy kept beside the plant's
+            ledger.
+        confirm_encoder: Called with the encoder package before anything received is written; raises
+            if the owner refuses the encoder.
 
     Raises:
         DecodeError: The token or the reply is damaged.
@@ -86,10 +87,10 @@ def enrol(
         VerificationError: The server or the encoder differs from the one that the token names.
         PeerError: The server cannot be reached or refuses.
     """
-    token = _read_token(token_text)
-    ca_pem = _fetch_ca(token)
+    token = _decode_unexpired_token(token_text)
+    ca_pem = _fetch_ca_certificate(token)
     public = identity.create_identity(home, token.site)
-    with open_ledger(home, ledger, token.site, predecessor) as opened_ledger:
+    with open_or_create_ledger(home, ledger_path, token.site, predecessor) as opened_ledger:
         checkpoint = opened_ledger.first_entry_checkpoint()
         request = EnrolmentRequest(
             site=token.site,
@@ -99,14 +100,16 @@ def enrol(
             signing_key=public.signing_key,
             ledger_origin=opened_ledger.origin,
             ledger_key=public.ledger_key,
-            genesis=opened_ledger.entry(0).decode(),
+            genesis=opened_ledger.entry_bytes(0).decode(),
             checkpoint=checkpoint.decode(),
-            replaced=_export_replaced(opened_ledger, replaced_home or ledger or home.ledger),
+            replaced=_export_replaced_ledger(
+                opened_ledger, replaced_ledger_path or ledger_path or home.ledger
+            ),
         )
         reply = _send_request(token, ca_pem, request)
         client_certificate, encoder = _read_certificate_and_encoder(reply, token, home)
-        if confirm is not None:
-            confirm(encoder)
+        if confirm_encoder is not None:
+            confirm_encoder(encoder)
         sharing.check_second_witness(home, reply.witness_name, reply.witness_key)
         opened_ledger.enrol_witness(reply.witness_name, bytes.fromhex(reply.witness_key))
         if reply.cosignature:
@@ -119,12 +122,12 @@ def enrol(
     return Enrolment(token.site, request.ledger_origin, reply, encoder)
 
 
-def replaced_ledger_name(origin: str) -> str:
+def replaced_ledger_file_name(origin: str) -> str:
     """Return the file name under which a replaced ledger of this origin is kept for auditors."""
     return f"ledger-{origin.rpartition('/')[2]}.sqlite"
 
 
-def _export_replaced(ledger: Ledger, ledger_path: Path) -> str:
+def _export_replaced_ledger(ledger: Ledger, ledger_path: Path) -> str:
     """Return the replaced ledger as an export in base64; empty if no ledger is replaced.
 
     Args:
@@ -134,37 +137,37 @@ def _export_replaced(ledger: Ledger, ledger_path: Path) -> str:
         ConfigError: The export is larger than a server accepts.
         VerificationError: The replaced ledger is not valid.
     """
-    genesis = entries.decode(ledger.entry(0))
+    genesis = entries.decode(ledger.entry_bytes(0))
     if not isinstance(genesis, Genesis) or genesis.predecessor is None:
         return ""
     for path in (
-        ledger_path.with_name(replaced_ledger_name(genesis.predecessor.origin)),
+        ledger_path.with_name(replaced_ledger_file_name(genesis.predecessor.origin)),
         ledger_path,
     ):
         if path.is_file():
             with Ledger.open(path) as replaced_ledger:
                 if replaced_ledger.origin == genesis.predecessor.origin:
-                    return _export_ledger(path)
+                    return _export_ledger_base64(path)
     return ""
 
 
-def _export_ledger(ledger: Path) -> str:
+def _export_ledger_base64(ledger_path: Path) -> str:
     with tempfile.TemporaryDirectory(prefix="wg-replaced-") as folder:
         path = Path(folder) / "replaced.wgl"
-        exports.write(ledger, path)
+        exports.write_export(ledger_path, path)
         size = path.stat().st_size
-        if size > protocol.REPLACED_LOG_LIMIT:
+        if size > protocol.REPLACED_LOG_BYTES_LIMIT:
             raise ConfigError(
-                f"{ledger}: {size} bytes as an export, a server takes at most"
-                f" {protocol.REPLACED_LOG_LIMIT} of a ledger that is replaced"
+                f"{ledger_path}: {size} bytes as an export, a server takes at most"
+                f" {protocol.REPLACED_LOG_BYTES_LIMIT} of a ledger that is replaced"
             )
-        data = atomic.read_bytes(path, limit=protocol.REPLACED_LOG_LIMIT)
+        data = atomic.read_bytes(path, limit=protocol.REPLACED_LOG_BYTES_LIMIT)
     return base64.b64encode(data).decode("ascii")
 
 
-def _read_token(text: str) -> JoinToken:
+def _decode_unexpired_token(text: str) -> JoinToken:
     """Decode a join token; raise ``DecodeError``, or ``ConfigError`` if it has expired."""
-    token = protocol.decode_token(text.strip())
+    token = protocol.decode_join_token(text.strip())
     if token.expires <= time.time():
         raise ConfigError(
             "join token: expired; ask the operator for a new one ('wg-server enroll', with"
@@ -173,8 +176,8 @@ def _read_token(text: str) -> JoinToken:
     return token
 
 
-def open_ledger(
-    home: ClientHome, ledger: Path | None, site: str, predecessor: Predecessor | None
+def open_or_create_ledger(
+    home: ClientHome, ledger_path: Path | None, site: str, predecessor: Predecessor | None
 ) -> Ledger:
     """Open the ledger to enrol: a given file, that of the home, or a new one in the home.
 
@@ -182,8 +185,8 @@ def open_ledger(
         VerificationError: The home's ledger has entries and is of another site or key.
     """
     key = signing.load(home.ledger_key)
-    if ledger is not None:
-        return Ledger.open(ledger, key)
+    if ledger_path is not None:
+        return Ledger.open(ledger_path, key)
     origin = identity.ledger_origin(site, signing.public_bytes(key))
     if database.holds_ledger(home.ledger):
         home_ledger = Ledger.open(home.ledger, key)
@@ -200,17 +203,17 @@ def open_ledger(
     return Ledger.create(home.ledger, origin=origin, key=key, site=site, predecessor=predecessor)
 
 
-def _fetch_ca(token: JoinToken) -> bytes:
+def _fetch_ca_certificate(token: JoinToken) -> bytes:
     """Fetch the CA certificate over an untrusted connection, and check its hash."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE  # only a public certificate is read, checked by its hash
-    with transport.open_client(token.enrol_url, context, limit=CA_LIMIT) as client:
-        status, body = link.get(client, CA_PATH)
+    with transport.open_client(token.enrol_url, context, max_body_bytes=CA_BYTES_LIMIT) as client:
+        status, body = link.get(client, CA_URL_PATH)
     if status != 200:
         raise PeerError(f"enrolment: the server answered {status} to a request for its CA")
-    der = _single_certificate(body)
+    der = _single_certificate_der(body)
     digest = canonical.sha256_hex(der)
     if digest != token.ca_sha256:
         raise VerificationError(
@@ -218,11 +221,11 @@ def _fetch_ca(token: JoinToken) -> bytes:
             f" {token.ca_sha256[:16]}…: this is not the server that made the token"
         )
     pem = ssl.DER_cert_to_PEM_cert(der).encode("ascii")
-    certificate.load(pem)
+    certificate.parse_certificate(pem)
     return pem
 
 
-def _single_certificate(pem: bytes) -> bytes:
+def _single_certificate_der(pem: bytes) -> bytes:
     """Return the DER bytes of a PEM text that holds exactly one certificate.
 
     A second certificate would be trusted like the first, but only the first has a hash in the
@@ -245,8 +248,8 @@ def _send_request(token: JoinToken, ca_pem: bytes, request: EnrolmentRequest) ->
     with transport.open_client(
         token.enrol_url,
         context,
-        limit=protocol.ENROLMENT_REPLY_LIMIT,
-        seconds=transport.TRANSFER_LIMIT_SECONDS,
+        max_body_bytes=protocol.ENROLMENT_REPLY_BYTES_LIMIT,
+        call_seconds=transport.TRANSFER_LIMIT_SECONDS,
     ) as client:
         # With the secret a request may be larger than without.
         client.headers["authorization"] = f"Bearer {token.secret}"
@@ -255,7 +258,10 @@ def _send_request(token: JoinToken, ca_pem: bytes, request: EnrolmentRequest) ->
         words = body[:200].decode("utf-8", "replace").strip()
         raise PeerError(f"enrolment: the server refused ({status}): {words}")
     return canonical.decode(
-        EnrolmentReply, body, subject="enrolment reply", limit=protocol.ENROLMENT_REPLY_LIMIT
+        EnrolmentReply,
+        body,
+        input_name="enrolment reply",
+        max_bytes=protocol.ENROLMENT_REPLY_BYTES_LIMIT,
     )
 
 
@@ -272,12 +278,14 @@ def _read_certificate_and_encoder(
         VerificationError: CA or encoder is not the one that the token names, or the certificate is
             not for the plant's key.
     """
-    ca = certificate.load(reply.ca_pem.encode("ascii", "replace"))
+    ca = certificate.parse_certificate(reply.ca_pem.encode("ascii", "replace"))
     if ca.fingerprint(hashes.SHA256()).hex() != token.ca_sha256:
         raise VerificationError("enrolment reply: another CA than the join token names")
-    pem = certificate.check(reply.certificate_pem.encode("ascii", "replace"), home)
+    pem = certificate.check_client_certificate(
+        reply.certificate_pem.encode("ascii", "replace"), home
+    )
     for field in ("server_key", "witness_key"):
-        signing.public_from_hex(getattr(reply, field), subject=f"enrolment reply: {field}")
+        signing.public_from_hex(getattr(reply, field), input_name=f"enrolment reply: {field}")
     try:
         encoder = base64.b64decode(reply.encoder, validate=True)
     except (binascii.Error, ValueError) as error:

@@ -20,12 +20,12 @@ from pathlib import Path
 
 from wg_client.data import plant as plants
 from wg_client.data import process_log
-from wg_client.data.dataset import DEFAULT_READING, SurveyOptions, check_modality
+from wg_client.data.dataset import DEFAULT_READING_CONFIG, SurveyOptions, check_modality
 from wg_client.data.inspection import Inspection, inspect_records
 from wg_client.data.survey import survey_dataset
 from wg_client.fleet import encoder_trial
 from wg_client.fleet.encoder_trial import EncoderConfirmation
-from wg_client.fleet.enrolment import enrol, open_ledger
+from wg_client.fleet.enrolment import enrol, open_or_create_ledger
 from wg_client.release.home_freeze import freeze_data, freeze_refusal
 from wg_common.modalities.registry import find_modality
 from wg_common.modalities.windows import Windows
@@ -48,14 +48,14 @@ from wg_core.wire.protocol import EnrolmentReply, JoinToken
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DataChoice:
+class DataSetChoice:
     """Choice of a data set by the plant; see ``config.DataConfig``.
 
     Attributes:
         path: The data set.
         labels: Declared label domain; None: the labels found in the data set.
         unit_column: Column or array that names the privacy unit; None: each record is a unit.
-        name: Public name of the data set; None: that of the site.
+        dataset_name: Public name of the data set; None: that of the site.
         set_aside: Exclude records that cannot be used.
         allow_empty: Accept a data set without records; requires declared labels.
         budget_home: Home of which the budget and ledger are shared; None: the new home's own.
@@ -68,11 +68,11 @@ class DataChoice:
     path: Path
     labels: tuple[str, ...] | None = None
     unit_column: str | None = None
-    name: str | None = None
+    dataset_name: str | None = None
     set_aside: bool = False
     allow_empty: bool = False
     budget_home: Path | None = None
-    reading: ReadingConfig = DEFAULT_READING
+    reading: ReadingConfig = DEFAULT_READING_CONFIG
     data_sheet: DataSheet | None = None
     acceptance: str | float | None = None
 
@@ -86,7 +86,7 @@ def check_not_initialised(home: ClientHome) -> None:
         )
 
 
-def inspect_data(choice: DataChoice, progress: ProgressCallback | None = None) -> Inspection:
+def inspect_data(choice: DataSetChoice, progress: ProgressCallback | None = None) -> Inspection:
     """Decode and hash every record of a data set, before enrolment.
 
     Raises:
@@ -99,44 +99,44 @@ def inspect_data(choice: DataChoice, progress: ProgressCallback | None = None) -
         SurveyOptions(labels=choice.labels, unit_column=choice.unit_column, reading=choice.reading),
     )
     configuration.check_labels(data_survey.data.label_names)
-    _check_sheet(choice.data_sheet, data_survey.data.modality)
+    _check_sheet_modality(choice.data_sheet, data_survey.data.modality)
     process_log.check_process_log(choice.data_sheet, choice.reading)
     return inspect_records(data_survey, has_units=choice.unit_column is not None, progress=progress)
 
 
-def _check_sheet(sheet: DataSheet | None, records: str) -> None:
+def _check_sheet_modality(sheet: DataSheet | None, modality: str) -> None:
     """Refuse a data sheet if the records are not sensor windows."""
-    if sheet is not None and records != Windows.name:
+    if sheet is not None and modality != Windows.name:
         raise ConfigError(
-            f"--data-sheet: it is of a machine ({sheet.kind}), but the records are {records};"
+            f"--data-sheet: it is of a machine ({sheet.kind}), but the records are {modality};"
             " leave it out"
         )
 
 
-def check_token(token: str, encoder: str | None) -> JoinToken:
+def check_token(token: str, encoder_hash: str | None) -> JoinToken:
     """Decode a join token, and check that it names the encoder that the owner wants.
 
     Args:
-        encoder: Hash of the encoder that the owner wants, or its beginning; None: the token's.
+        encoder_hash: Hash of the encoder that the owner wants, or its beginning; None: the token's.
 
     Raises:
         DecodeError: The text is not a join token.
-        UsageError: ``encoder`` is not a hash.
+        UsageError: ``encoder_hash`` is not a hash.
         VerificationError: The token names another encoder.
     """
-    subject = protocol.decode_token(token.strip())
-    encoder_pin.check_owner_hash(encoder, subject.encoder)
+    subject = protocol.decode_join_token(token.strip())
+    encoder_pin.check_owner_hash(encoder_hash, subject.encoder)
     return subject
 
 
 def initialise(
     home: ClientHome,
     token: str | None,
-    choice: DataChoice,
+    choice: DataSetChoice,
     privacy: PrivacyConfig,
     *,
-    encoder: str | None = None,
-    confirm: EncoderConfirmation | None = None,
+    encoder_hash: str | None = None,
+    confirm_encoder: EncoderConfirmation | None = None,
     inspection: Inspection | None = None,
     progress: ProgressCallback | None = None,
 ) -> tuple[ClientConfig, FreezeResult]:
@@ -145,14 +145,14 @@ def initialise(
     Args:
         home: New home; must not hold a snapshot.
         token: Join token; None: the home works alone.
-        encoder: Hash of the encoder that the owner wants, or its beginning; None: the token's.
-        confirm: Asks the owner before the encoder is stored; None: nobody is asked.
+        encoder_hash: Hash of the encoder that the owner wants, or its beginning; None: the token's.
+        confirm_encoder: Asks the owner before the encoder is stored; None: nobody is asked.
         inspection: Result of ``inspect_data``; None: call it now.
         progress: Called with stage, records done and total, while they are read and encoded.
 
     Raises:
         ConfigError: The home is initialised; or an option is wrong, or another than before.
-        UsageError: ``encoder`` is not a hash.
+        UsageError: ``encoder_hash`` is not a hash.
         DataError: The data set cannot be used.
         DecodeError, PeerError, VerificationError: Enrolment failed; see ``enrolment``.
     """
@@ -161,11 +161,11 @@ def initialise(
     skip, empty = choice.set_aside, choice.allow_empty and choice.labels is not None
     if refusal := freeze_refusal(inspection, set_aside=skip, allow_empty=empty, source=choice.path):
         raise refusal
-    alone = partial(_start_alone, home, choice, inspection)
-    subject = alone() if token is None else check_token(token, encoder)
+    alone = partial(_build_serverless_site, home, choice, inspection)
+    subject = alone() if token is None else check_token(token, encoder_hash)
     # Refuse what client.yaml would refuse, before the one-time token is spent.
     data = DataConfig(
-        name=choice.name or subject.site,
+        name=choice.dataset_name or subject.site,
         path=str(choice.path.resolve()),
         labels=inspection.data.label_names,
         encoder=subject.encoder,
@@ -177,17 +177,19 @@ def initialise(
         config = _read_interrupted_config(home, subject, choice, data, privacy)
     else:
         check_disk_space(home, len(inspection.data))
-        margin = find_modality(inspection.data.modality).standard_errors
+        margin = find_modality(inspection.data.modality).default_standard_errors
         draft = _draft_config(subject.site, data, privacy, choice.data_sheet, margin)
         if isinstance(subject, _ServerlessSite):
-            config = _make_home(home, subject, draft)
+            config = _make_serverless_home(home, subject, draft)
         else:
             shares_ledger = join_shared_budget(home, choice, privacy, subject.site)
-            see = partial(_check_encoder, inspection, choice.path, confirm)
-            config = _enrol(home, token or "", draft, see, shares_ledger=shares_ledger)
+            see = partial(_check_encoder, inspection, choice.path, confirm_encoder)
+            config = _enrol_and_configure(
+                home, token or "", draft, see, shares_ledger=shares_ledger
+            )
     load = plants.caching_encoder_loader()
     return config, freeze_data(
-        home, inspection, load_encoder=load, set_aside=skip, allow_empty=empty, stage=progress
+        home, inspection, load_encoder=load, set_aside=skip, allow_empty=empty, on_progress=progress
     )
 
 
@@ -197,10 +199,12 @@ class _ServerlessSite:
 
     site: str
     encoder: str
-    package: bytes
+    encoder_package: bytes
 
 
-def _start_alone(home: ClientHome, choice: DataChoice, inspection: Inspection) -> _ServerlessSite:
+def _build_serverless_site(
+    home: ClientHome, choice: DataSetChoice, inspection: Inspection
+) -> _ServerlessSite:
     from wg_common.nets.encoder.unfitted import unfitted_package  # torch: seconds to import
 
     if choice.budget_home is not None:
@@ -212,7 +216,11 @@ def _start_alone(home: ClientHome, choice: DataChoice, inspection: Inspection) -
 
 
 def _draft_config(
-    site: str, data: DataConfig, privacy: PrivacyConfig, sheet: DataSheet | None, margin: float
+    site: str,
+    data: DataConfig,
+    privacy: PrivacyConfig,
+    sheet: DataSheet | None,
+    standard_errors: float,
 ) -> ClientConfig:
     """Return the configuration of a home before it has a server."""
     return ClientConfig(
@@ -221,40 +229,49 @@ def _draft_config(
         data=data,
         privacy=privacy,
         data_sheet=sheet,
-        acceptance=AcceptanceConfig(standard_errors=margin),
+        acceptance=AcceptanceConfig(standard_errors=standard_errors),
     )
 
 
-def _make_home(home: ClientHome, subject: _ServerlessSite, config: ClientConfig) -> ClientConfig:
+def _make_serverless_home(
+    home: ClientHome, site: _ServerlessSite, config: ClientConfig
+) -> ClientConfig:
     """Make keys and ledger of a home without a server, and write ``client.yaml``."""
     with locks.lock_node(home):
-        identity.create_identity(home, subject.site)
-        open_ledger(home, None, subject.site, None).close()
-        atomic.write_bytes(home.encoder, subject.package)
+        identity.create_identity(home, site.site)
+        open_or_create_ledger(home, None, site.site, None).close()
+        atomic.write_bytes(home.encoder, site.encoder_package)
         configuration.save(home, config)
     return config
 
 
-def _enrol(
+def _enrol_and_configure(
     home: ClientHome,
     token: str,
-    draft: ClientConfig,
-    see: Callable[[bytes], None],
+    draft_config: ClientConfig,
+    check_encoder: Callable[[bytes], None],
     *,
     shares_ledger: bool,
 ) -> ClientConfig:
     """Enrol a home that has no ``client.yaml``, and write it; errors as for ``initialise``."""
     with locks.lock_node(home):
-        enrolment = enrol(home, token, ledger=home.ledger if shares_ledger else None, confirm=see)
-        config = replace(draft, site=enrolment.site, pin=server_from_reply(enrolment.reply))
+        enrolment = enrol(
+            home,
+            token,
+            ledger_path=home.ledger if shares_ledger else None,
+            confirm_encoder=check_encoder,
+        )
+        config = replace(
+            draft_config, site=enrolment.site, pin=pinned_server_from_reply(enrolment.reply)
+        )
         configuration.save(home, config)
     return config
 
 
 def _read_interrupted_config(
     home: ClientHome,
-    subject: JoinToken | _ServerlessSite,
-    choice: DataChoice,
+    token_or_site: JoinToken | _ServerlessSite,
+    choice: DataSetChoice,
     data: DataConfig,
     privacy: PrivacyConfig,
 ) -> ClientConfig:
@@ -264,10 +281,10 @@ def _read_interrupted_config(
         ConfigError: Site, encoder or options differ.
     """
     config = configuration.load(home)
-    if (config.site, config.data.encoder) != (subject.site, subject.encoder):
+    if (config.site, config.data.encoder) != (token_or_site.site, token_or_site.encoder):
         raise ConfigError(
-            f"{home.config}: of site {config.site!r}; this call is for {subject.site!r}, or for"
-            " another encoder; --replace enrols this home again"
+            f"{home.config}: of site {config.site!r}; this call is for {token_or_site.site!r}, or"
+            " for another encoder; --replace enrols this home again"
         )
     wrong = [
         f"{part}.{setting.name}"
@@ -285,7 +302,7 @@ def _read_interrupted_config(
     return config
 
 
-def check_disk_space(home: ClientHome, records: int) -> None:
+def check_disk_space(home: ClientHome, record_count: int) -> None:
     """Refuse a disk that is certainly too full for so many records, before the token is spent.
 
     Raises:
@@ -293,7 +310,7 @@ def check_disk_space(home: ClientHome, records: int) -> None:
     """
     record_bytes = 16 << 10
     fixed_bytes = 64 << 20
-    needs = fixed_bytes + records * record_bytes
+    needs = fixed_bytes + record_count * record_bytes
     home.create_private_folder()
     with reraise_os_errors(StorageError, f"{home.root}: cannot be used"):
         free = shutil.disk_usage(home.root).free
@@ -305,18 +322,18 @@ def check_disk_space(home: ClientHome, records: int) -> None:
 
 
 def _check_encoder(
-    inspection: Inspection, path: Path, confirm: EncoderConfirmation | None, package: bytes
+    inspection: Inspection, path: Path, confirm_encoder: EncoderConfirmation | None, package: bytes
 ) -> None:
     """Check a delivered encoder against the data set, and ask the owner to confirm the encoder."""
-    records = encoder_trial.try_encoder(package).modality
+    records = encoder_trial.try_and_load_encoder(package).modality
     if len(inspection.data):
         check_modality(records, inspection.data.modality, path)
-    if confirm is not None:
-        confirm(encoder_package.read_description(package))
+    if confirm_encoder is not None:
+        confirm_encoder(encoder_package.read_description(package))
 
 
 def join_shared_budget(
-    home: ClientHome, choice: DataChoice, privacy: PrivacyConfig, site: str
+    home: ClientHome, choice: DataSetChoice, privacy: PrivacyConfig, site: str
 ) -> bool:
     """Let a new home share the budget of ``choice.budget_home``, if any; return whether it does.
 
@@ -329,12 +346,14 @@ def join_shared_budget(
         return False
     budget_config = configuration.load(ClientHome(choice.budget_home))
     cap = (privacy.cap_epsilon, privacy.cap_delta)
-    sharing.check_new_dataset(budget_config, site=site, name=choice.name or site, cap=cap)
+    sharing.check_new_dataset(
+        budget_config, site=site, dataset_name=choice.dataset_name or site, cap=cap
+    )
     sharing.join_shared_budget(home, choice.budget_home)
     return True
 
 
-def server_from_reply(reply: EnrolmentReply) -> PinnedServer:
+def pinned_server_from_reply(reply: EnrolmentReply) -> PinnedServer:
     """Return the server to pin, as an enrolment reply states it: address, name and keys."""
     return PinnedServer(
         fleet_url=reply.fleet_url,

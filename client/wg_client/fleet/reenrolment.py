@@ -21,12 +21,12 @@ from collections.abc import Callable
 
 from wg_client.fleet import encoder_trial, enrolment
 from wg_client.fleet.enrolment import Enrolment
-from wg_client.fleet.initialise import server_from_reply
+from wg_client.fleet.initialise import pinned_server_from_reply
 from wg_core import atomic
 from wg_core.errors import ConfigError, reraise_os_errors
 from wg_core.ledger import database, entries, recovery, shared_budget
 from wg_core.ledger.entries import Genesis, Predecessor
-from wg_core.ledger.store import DatasetRecord, Ledger
+from wg_core.ledger.store import DatasetRegistration, Ledger
 from wg_core.site import config as configuration
 from wg_core.site import encoder_pin, locks, pinned_server, sharing
 from wg_core.site.config import ClientConfig
@@ -35,14 +35,14 @@ from wg_core.wire import canonical, protocol, signing
 
 log = logging.getLogger(__name__)
 
-PackageCheck = Callable[[bytes], None]  # Called with an encoder package; raises to refuse it
+EncoderPackageCheck = Callable[[bytes], None]  # Called with an encoder package; raises to refuse it
 
 
-def enrol_again(home: ClientHome, token: str, *, encoder: str | None = None) -> ClientConfig:
+def enrol_again(home: ClientHome, token: str, *, encoder_hash: str | None = None) -> ClientConfig:
     """Enrol an initialised home again: new transport keys, the same ledger and budget.
 
     Args:
-        encoder: Hash of the encoder that the owner wants, if it is not the home's; see
+        encoder_hash: Hash of the encoder that the owner wants, if it is not the home's; see
             ``encoder_pin``.
 
     Raises:
@@ -51,19 +51,19 @@ def enrol_again(home: ClientHome, token: str, *, encoder: str | None = None) -> 
         DecodeError, PeerError, VerificationError: Enrolment failed; see ``enrolment``.
     """
 
-    def enrol(stage: ClientHome, config: ClientConfig, confirm: PackageCheck) -> Enrolment:
+    def enrol(stage: ClientHome, config: ClientConfig, confirm: EncoderPackageCheck) -> Enrolment:
         if (stage.root / shared_budget.LEDGER_FILE).exists():
             _make_empty_folder(stage)  # left by an interrupted ``replace_compromised_ledger``
-        shares_ledger = sharing.share_with_successor(home, stage)
-        atomic.copy_file(home.signing_key, stage.signing_key, mode=atomic.PRIVATE_MODE)
+        shares_ledger = sharing.share_budget_with_successor(home, stage)
+        atomic.copy_file(home.signing_key, stage.signing_key, mode=atomic.PRIVATE_FILE_MODE)
         if not shares_ledger:
-            atomic.copy_file(home.ledger_key, stage.ledger_key, mode=atomic.PRIVATE_MODE)
-        return enrolment.enrol(stage, token, ledger=home.ledger, confirm=confirm)
+            atomic.copy_file(home.ledger_key, stage.ledger_key, mode=atomic.PRIVATE_FILE_MODE)
+        return enrolment.enrol(stage, token, ledger_path=home.ledger, confirm_encoder=confirm)
 
-    return _enrol_in_stage(home, token, encoder, enrol)
+    return _enrol_in_staging_home(home, token, encoder_hash, enrol)
 
 
-def join_server(home: ClientHome, token: str, *, encoder: str | None = None) -> ClientConfig:
+def join_server(home: ClientHome, token: str, *, encoder_hash: str | None = None) -> ClientConfig:
     """Enrol a home that works alone: ledger and keys stay, and the snapshot if the encoder fits.
 
     Arguments and errors as for ``enrol_again``. If the token names another encoder than the
@@ -78,13 +78,13 @@ def join_server(home: ClientHome, token: str, *, encoder: str | None = None) -> 
             f"{home.config}: enrolled with {config.server.name}; 'wg-client init --replace' enrols"
             " it again"
         )
-    token_encoder = protocol.decode_token(token.strip()).encoder
-    encoder_pin.check_owner_hash(encoder, token_encoder)
-    return enrol_again(home, token, encoder=token_encoder)
+    token_encoder = protocol.decode_join_token(token.strip()).encoder
+    encoder_pin.check_owner_hash(encoder_hash, token_encoder)
+    return enrol_again(home, token, encoder_hash=token_encoder)
 
 
 def replace_compromised_ledger(
-    home: ClientHome, token: str, reason: str, *, encoder: str | None = None
+    home: ClientHome, token: str, reason: str, *, encoder_hash: str | None = None
 ) -> ClientConfig:
     """Replace a ledger whose key was lost or stolen; the new ledger inherits the spend.
 
@@ -98,20 +98,24 @@ def replace_compromised_ledger(
     """
     sharing.check_holds_ledger(home, "giving up a ledger", next_command="init --replace")
 
-    def enrol(stage: ClientHome, config: ClientConfig, confirm: PackageCheck) -> Enrolment:
+    def enrol(stage: ClientHome, config: ClientConfig, confirm: EncoderPackageCheck) -> Enrolment:
         predecessor = recovery.read_predecessor(home.ledger, reason)
         with Ledger.open(home.ledger) as old:
-            commitment = old.commitment(config.data.name)
+            commitment = old.dataset_commitment(config.data.name)
         if commitment is None:
             raise ConfigError(f"{home.ledger}: data set {config.data.name!r} is not on it")
-        if not _is_successor(stage, predecessor):
+        if not _holds_successor_ledger(stage, predecessor):
             _make_empty_folder(stage)
         enrolled_site = enrolment.enrol(
-            stage, token, predecessor=predecessor, replaced_home=home.ledger, confirm=confirm
+            stage,
+            token,
+            predecessor=predecessor,
+            replaced_ledger_path=home.ledger,
+            confirm_encoder=confirm,
         )
         with Ledger.open(stage.ledger, signing.load(stage.ledger_key)) as ledger:
             ledger.register_dataset(
-                DatasetRecord(
+                DatasetRegistration(
                     name=config.data.name,
                     commitment=commitment,
                     cap_epsilon=config.privacy.cap_epsilon,
@@ -120,113 +124,114 @@ def replace_compromised_ledger(
             )
         return enrolled_site
 
-    return _enrol_in_stage(home, token, encoder, enrol)
+    return _enrol_in_staging_home(home, token, encoder_hash, enrol)
 
 
-def _enrol_in_stage(
+def _enrol_in_staging_home(
     home: ClientHome,
     token: str,
-    encoder: str | None,
-    enrol: Callable[[ClientHome, ClientConfig, PackageCheck], Enrolment],
+    encoder_hash: str | None,
+    enrol: Callable[[ClientHome, ClientConfig, EncoderPackageCheck], Enrolment],
 ) -> ClientConfig:
     """Enrol in a separate folder, unless an earlier call did; move its files into the home."""
     config = configuration.load(home)
     stage = ClientHome(home.root / "successor")
-    with locks.lock_node(home), locks.lock_release(home):
+    with locks.lock_node(home), locks.lock_ledger(home):
         if not stage.config.exists():
-            confirm = _check_token(home, config, token, encoder)
+            confirm = _encoder_check_for_token(home, config, token, encoder_hash)
             stage.create_private_folder()
             enrolled_site = enrol(stage, config, confirm)
             data = dataclasses.replace(
-                config.data, encoder=canonical.sha256_hex(enrolled_site.encoder)
+                config.data, encoder=canonical.sha256_hex(enrolled_site.encoder_package)
             )
-            server = server_from_reply(enrolled_site.reply)
+            server = pinned_server_from_reply(enrolled_site.reply)
             configuration.save(stage, dataclasses.replace(config, pin=server, data=data))
         return _move_into_home(home, stage)
 
 
-def _move_into_home(home: ClientHome, stage: ClientHome) -> ClientConfig:
+def _move_into_home(home: ClientHome, staging_home: ClientHome) -> ClientConfig:
     """Move the new files of an enrolment into the home one by one, ``client.yaml`` last."""
     shares_ledger = shared_budget.read_shared_budget(home.root) is not None
-    _set_aside_releases(home, stage)
-    if not shares_ledger and (stage.ledger.exists() or not home.ledger.exists()):
+    _set_aside_releases(home, staging_home)
+    if not shares_ledger and (staging_home.ledger.exists() or not home.ledger.exists()):
         if home.ledger.exists():
-            _keep_old_ledger(home)
-        for path in stage.root.glob("ledger.sqlite*"):
+            _rename_old_ledger(home)
+        for path in staging_home.root.glob("ledger.sqlite*"):
             atomic.rename_file(path, home.root / path.name)
-    for path in sorted(stage.root.glob("*/*.pem")):
-        atomic.rename_file(path, home.root / path.relative_to(stage.root))
-    if stage.encoder.exists():
-        atomic.rename_file(stage.encoder, home.encoder)
-    if shared_budget.read_shared_budget(stage.root) is not None:
+    for path in sorted(staging_home.root.glob("*/*.pem")):
+        atomic.rename_file(path, home.root / path.relative_to(staging_home.root))
+    if staging_home.encoder.exists():
+        atomic.rename_file(staging_home.encoder, home.encoder)
+    if shared_budget.read_shared_budget(staging_home.root) is not None:
         atomic.rename_file(
-            stage.root / shared_budget.REFERENCE_FILE, home.root / shared_budget.REFERENCE_FILE
+            staging_home.root / shared_budget.SHARED_BUDGET_FILE,
+            home.root / shared_budget.SHARED_BUDGET_FILE,
         )
     # A copy: a resumed call compares the witness again.
-    atomic.copy_file(stage.pinned_server, home.pinned_server, mode=atomic.PRIVATE_MODE)
-    atomic.rename_file(stage.config, home.config)
-    shutil.rmtree(stage.root)
+    atomic.copy_file(staging_home.pinned_server, home.pinned_server, mode=atomic.PRIVATE_FILE_MODE)
+    atomic.rename_file(staging_home.config, home.config)
+    shutil.rmtree(staging_home.root)
     return configuration.load(home)
 
 
-def _keep_old_ledger(home: ClientHome) -> None:
+def _rename_old_ledger(home: ClientHome) -> None:
     with Ledger.open(home.ledger) as old:
-        name = enrolment.replaced_ledger_name(old.origin)
+        name = enrolment.replaced_ledger_file_name(old.origin)
     for path in home.root.glob("ledger.sqlite*"):
         atomic.rename_file(path, home.root / path.name.replace("ledger.sqlite", name))
     log.info("the old ledger is kept as %s", name)
 
 
-def _set_aside_releases(home: ClientHome, stage: ClientHome) -> None:
+def _set_aside_releases(home: ClientHome, staging_home: ClientHome) -> None:
     """Set aside stored release files if the witness or ledger that signed their proofs changed.
 
     They are made again on demand; the released bytes themselves are on the ledger.
     """
     if not home.pinned_server.exists():
         return
-    key = pinned_server.load(stage).witness_key
-    budget_place = shared_budget.read_shared_budget(stage.root)
+    key = pinned_server.load(staging_home).witness_key
+    budget_place = shared_budget.read_shared_budget(staging_home.root)
     ledger = (
-        stage.ledger.exists()
+        staging_home.ledger.exists()
         if budget_place is None
         else budget_place != shared_budget.read_shared_budget(home.root)
     )
     if key == pinned_server.load(home).witness_key and not ledger:
         return
-    home.set_outbox_aside(f"before-witness-{key[:16]}")
+    home.archive_outbox(f"before-witness-{key[:16]}")
 
 
-def _check_token(
-    home: ClientHome, config: ClientConfig, token: str, encoder: str | None
-) -> PackageCheck:
+def _encoder_check_for_token(
+    home: ClientHome, config: ClientConfig, token: str, encoder_hash: str | None
+) -> EncoderPackageCheck:
     """Check a token before it is spent; return a function that tests the delivered encoder."""
-    join_token = protocol.decode_token(token.strip())
+    join_token = protocol.decode_join_token(token.strip())
     if join_token.site != config.site:
         raise ConfigError(
             f"join token: for site {join_token.site!r}, this home is {config.site!r}; ask for a"
             " token of this name"
         )
-    encoder_pin.check_encoder_unchanged(config.data.encoder, join_token.encoder, encoder)
+    encoder_pin.check_encoder_unchanged(config.data.encoder, join_token.encoder, encoder_hash)
 
     def look(package: bytes) -> None:
         # Enrolment has checked the package against the token.
         if join_token.encoder != config.data.encoder:
-            encoder_trial.try_encoder(package)
+            encoder_trial.try_and_load_encoder(package)
 
     return look
 
 
-def _is_successor(stage: ClientHome, predecessor: Predecessor) -> bool:
+def _holds_successor_ledger(staging_home: ClientHome, predecessor: Predecessor) -> bool:
     """Return whether a folder's ledger names ``predecessor`` as the ledger that it replaces."""
-    if not database.holds_ledger(stage.root / shared_budget.LEDGER_FILE):
+    if not database.holds_ledger(staging_home.root / shared_budget.LEDGER_FILE):
         return False
-    with Ledger.open(stage.ledger) as ledger:
-        genesis = entries.decode(ledger.entry(0))
+    with Ledger.open(staging_home.ledger) as ledger:
+        genesis = entries.decode(ledger.entry_bytes(0))
     return isinstance(genesis, Genesis) and genesis.predecessor == predecessor
 
 
-def _make_empty_folder(stage: ClientHome) -> None:
+def _make_empty_folder(staging_home: ClientHome) -> None:
     """Delete a folder with the remains of an earlier attempt, and make it anew, empty."""
-    with reraise_os_errors(ConfigError, f"{stage.root}: cannot be made"):
-        shutil.rmtree(stage.root)
-    stage.create_private_folder()
+    with reraise_os_errors(ConfigError, f"{staging_home.root}: cannot be made"):
+        shutil.rmtree(staging_home.root)
+    staging_home.create_private_folder()

@@ -44,7 +44,7 @@ class KeyRotationResult:
     public_key: str
 
 
-def rotate_key(
+def rotate_ledger_key(
     home: ClientHome, *, on_step: Callable[[str], None] = lambda step: None
 ) -> KeyRotationResult:
     """Rotate the ledger's signing key, or finish an interrupted rotation.
@@ -59,10 +59,10 @@ def rotate_key(
     name = config.server.witness_name
     budget = shared_budget.read_shared_budget(home.root)
     if budget is not None:
-        return _announce_shared_key(home, config, budget)
+        return _announce_shared_ledger_key(home, config, budget)
     coming = home.next_ledger_key
     with (
-        locks.lock_release(home),
+        locks.lock_ledger(home),
         link.ServerLink.open(home, config.server.fleet_url) as connection,
     ):
         if not coming.exists():
@@ -77,23 +77,23 @@ def rotate_key(
             with Ledger.open(home.ledger, signing.load(home.ledger_key)) as ledger:
                 ledger.rotate_key(new)
             on_step("rotated")
-        atomic.copy_file(coming, home.ledger_key, mode=atomic.PRIVATE_MODE)
+        atomic.copy_file(coming, home.ledger_key, mode=atomic.PRIVATE_FILE_MODE)
         on_step("installed")
         with Ledger.open(home.ledger, new) as ledger:
-            entry = _announce_key(ledger, connection, name)
+            entry = _announce_ledger_key(ledger, connection, name)
         on_step("told")
-        home.set_outbox_aside(f"before-entry-{entry}")
+        home.archive_outbox(f"before-entry-{entry}")
         coming.unlink()
     log.info("ledger entry %d: another key signs from here", entry)
     return KeyRotationResult(entry, signing.public_bytes(new).hex())
 
 
-def _announce_shared_key(
+def _announce_shared_ledger_key(
     home: ClientHome, config: ClientConfig, budget: SharedBudget
 ) -> KeyRotationResult:
     """Announce the new key of a ledger shared with another home to this home's server."""
     with (
-        locks.lock_release(home),
+        locks.lock_ledger(home),
         link.ServerLink.open(home, config.server.fleet_url) as connection,
         Ledger.open(home.ledger, signing.load(home.ledger_key)) as ledger,
     ):
@@ -103,28 +103,30 @@ def _announce_shared_key(
             sharing.check_holds_ledger(
                 home, "a change of the ledger's key", next_command="keys --renew ledger"
             )
-        entry = _announce_key(ledger, connection, config.server.witness_name)
+        entry = _announce_ledger_key(ledger, connection, config.server.witness_name)
         sharing.record_known_ledger(home, ledger)
-        home.set_outbox_aside(f"before-entry-{entry}")
+        home.archive_outbox(f"before-entry-{entry}")
         return KeyRotationResult(entry, ledger.public_key.hex())
 
 
-def _announce_key(ledger: Ledger, connection: link.ServerLink, witness: str) -> int:
+def _announce_ledger_key(ledger: Ledger, connection: link.ServerLink, witness_name: str) -> int:
     """Send the server the ledger's new key, and store its cosignature; return the entry's index."""
-    seq = ledger.rotation_seq
+    seq = ledger.newest_rotation_seq
     if seq is None:
         raise VerificationError(f"{ledger.path}: holds no rotation")
     size: int | None = None
     for _ in range(2):
-        proof = ledger.newest_checkpoint_proof(seq, witness=witness, old_size=size)
-        notice = KeyRotation(entry=ledger.entry(seq).decode(), proof=proof.decode())
+        proof = ledger.newest_checkpoint_proof(seq, witness=witness_name, old_size=size)
+        notice = KeyRotation(entry=ledger.entry_bytes(seq).decode(), proof=proof.decode())
         try:
-            line = connection.announce_rotation(canonical.encode(notice))
+            line = connection.announce_key_rotation(canonical.encode(notice))
         except witnesses.WitnessRefused as refused:
-            if refused.size is None:
+            if refused.last_seen_size is None:
                 raise
-            size = refused.size  # the server has cosigned more entries than this home recorded
+            size = (
+                refused.last_seen_size
+            )  # the server has cosigned more entries than this home recorded
             continue
-        ledger.add_cosignature(ledger.checkpoint() + line, witness)
+        ledger.add_cosignature(ledger.newest_checkpoint() + line, witness_name)
         return seq
     raise PeerError("rotation: the server changes its mind about what it cosigned last")

@@ -21,7 +21,7 @@ from wg_client.fitting.linear_head import Floats, Ints, LinearHead
 from wg_client.fitting.local_models import fit_local_only
 from wg_client.fitting.trunk_features import TrunkFeatures
 from wg_common import streams
-from wg_common.catalogue import FAMILY_SOURCES, SAME_FAMILY, InputScaling
+from wg_common.catalogue import FAMILY_SOURCES, SAME_FAMILY_SOURCE, InputScaling
 from wg_common.inference.likeness import UNLIKENESS_THRESHOLD
 from wg_common.inference.posterior import Posterior
 from wg_common.streams import Stream
@@ -29,14 +29,14 @@ from wg_common.streams import Stream
 if TYPE_CHECKING:  # torch: seconds to import, only when needed
     from wg_common.nets.encoder.plant_trunk import PlantTrunk
     from wg_common.nets.family_network import FamilyTrunk
-    from wg_common.nets.network import RecordTrunk
+    from wg_common.nets.network import NetworkTrunks
 
 
-SHEET_LIMIT = -0.12
+SHEET_FIT_LIMIT = -0.12
 """Fit of a data sheet to records (``sheet_fit``), nats, below which the sheet is in doubt."""
-SHEET_RATE = 0.03
+SIMULATED_SHEET_DOUBT_RATE = 0.03
 """Upper 95 % bound of the share of correct sheets that are in doubt: 0 of 96 simulated plants."""
-REAL_SHEET_RATE = 0.10
+REAL_SHEET_DOUBT_RATE = 0.10
 """Share of correct sheets of a real bearing that are in doubt: 5 of 48 plants, two trainings."""
 
 
@@ -48,9 +48,10 @@ class PlantRecords:
         all_labels: int64 ``[N]``, -1 = unlabelled.
         class_count: Size K of the declared label domain.
         encoder_features: Features of the records on which the local-only head is fitted.
-        units: Privacy unit of each record; None: no unit is named. A fold never splits a unit.
+        privacy_units: Privacy unit of each record; None: no unit is named. A fold never splits a
+            unit.
         repetition_keys: Key that all repetitions of a record share (``Modality.repetition_keys``),
-            used as its unit if ``units`` is None; None: there are no keys.
+            used as its unit if ``privacy_units`` is None; None: there are no keys.
         plant_trunk: Trunk fitted on these records, which adds features after the encoder's; None:
             there is no such trunk.
         local_features: Local features of all records, including those of ``plant_trunk``,
@@ -60,23 +61,23 @@ class PlantRecords:
     all_labels: Ints
     class_count: int
     encoder_features: TrunkFeatures
-    units: Sequence[str] | None = None
+    privacy_units: Sequence[str] | None = None
     repetition_keys: Sequence[str] | None = None
     plant_trunk: PlantTrunk | None = None
     local_features: JoinedColumns | None = None
 
     @property
     def _unit_keys(self) -> Sequence[str] | None:
-        return self.repetition_keys if self.units is None else self.units
+        return self.repetition_keys if self.privacy_units is None else self.privacy_units
 
     @cached_property
-    def _is_labelled(self) -> NDArray[np.bool_]:
+    def _labelled_mask(self) -> NDArray[np.bool_]:
         return self.all_labels >= 0
 
     @cached_property
     def labels(self) -> Ints:
         """Labels ``[n]`` of the labelled records."""
-        return self.all_labels[self._is_labelled]
+        return self.all_labels[self._labelled_mask]
 
     @property
     def evaluated_labels(self) -> Ints:
@@ -98,12 +99,12 @@ class PlantRecords:
         if self._unit_keys is None:
             return None
         names = [
-            unit for unit, keep in zip(self._unit_keys, self._is_labelled, strict=True) if keep
+            unit for unit, keep in zip(self._unit_keys, self._labelled_mask, strict=True) if keep
         ]
         return np.unique(names, return_inverse=True)[1]
 
     @cached_property
-    def has_two_per_class(self) -> bool:
+    def has_two_records_per_class(self) -> bool:
         """True if each declared class has two labelled records."""
         return int(np.bincount(self.labels, minlength=self.class_count).min()) > 1
 
@@ -118,7 +119,7 @@ class PlantRecords:
         return len(np.unique(self.labels)) > 1
 
     @cached_property
-    def independent_count(self) -> int:
+    def independent_record_count(self) -> int:
         """Number of privacy units with labelled records; without units, of labelled records."""
         return len(self.labels) if self._all_groups is None else len(np.unique(self._all_groups))
 
@@ -144,18 +145,18 @@ class PlantRecords:
         if not len(self.labels):
             return None
         features, sizes = (
-            self.features(self.encoder_features),
+            self.labelled_features(self.encoder_features),
             (self.encoder_features.block_sizes, self.encoder_features.trunk_block_counts),
         )
         return fit_local_only(features, self.labels, self.class_count, self.folds, *sizes)
 
-    def features(self, trunk: TrunkFeatures) -> Floats:
+    def labelled_features(self, trunk: TrunkFeatures) -> Floats:
         """Return a trunk's features ``[n, d]`` of the labelled records."""
-        return trunk.features[self._is_labelled]
+        return trunk.features[self._labelled_mask]
 
     def unlabelled_features(self, trunk: TrunkFeatures) -> Floats:
         """Return a trunk's features ``[N - n, d]`` of the unlabelled records."""
-        return trunk.features[~self._is_labelled]
+        return trunk.features[~self._labelled_mask]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -168,9 +169,10 @@ class DeliveredCandidate:
         trunk: Features that the head takes.
         head: Head over the declared label domain; for a family with other class names, over that
             family's classes.
-        unlikeness: Score that rises as the plant's records differ from those of the candidate's
-            family (``inference.likeness``); 0 without a family.
-        fitted: Out-of-fold evaluation of a selection among several networks, if there was one.
+        family_unlikeness: Score that rises as the plant's records differ from those of the
+            candidate's family (``inference.likeness``); 0 without a family.
+        evaluated_model: Out-of-fold evaluation of a selection among several networks, if there was
+            one.
         architecture: Name of a network's architecture in the catalogue; empty: the candidate is a
             head on the encoder.
         input_scaling: ``raw`` or ``standardised`` inputs of the network.
@@ -180,8 +182,8 @@ class DeliveredCandidate:
     source: str
     trunk: TrunkFeatures
     head: LinearHead
-    unlikeness: float = 0.0
-    fitted: FittedModel | None = None
+    family_unlikeness: float = 0.0
+    evaluated_model: FittedModel | None = None
     architecture: str = ""
     input_scaling: InputScaling = "raw"
 
@@ -191,9 +193,9 @@ class DeliveredCandidate:
         return self.source in FAMILY_SOURCES
 
     @property
-    def has_declared_order(self) -> bool:
+    def has_declared_row_order(self) -> bool:
         """True if the head's rows are in the declared order; else labels determine their order."""
-        return self.source == SAME_FAMILY or not self.is_family_head
+        return self.source == SAME_FAMILY_SOURCE or not self.is_family_head
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -202,15 +204,16 @@ class PlantNetwork:
 
     Attributes:
         architecture: Name of the architecture in the catalogue.
-        trunk: Tensors of the networks' trunks, as ``nets.network.prefix_trunk_numbers`` names them.
-        module: The trunks as one module in evaluation mode.
+        trunk_tensors: Tensors of the networks' trunks, as ``nets.network.prefix_trunk_numbers``
+            names them.
+        trunk_module: The trunks as one module in evaluation mode.
         features: Features that the networks compute from the plant's records, ``[n, F]``.
         head: Head of a family's network on these features; None for other networks.
     """
 
     architecture: str
-    trunk: Mapping[str, NDArray[np.float32]]
-    module: FamilyTrunk | RecordTrunk
+    trunk_tensors: Mapping[str, NDArray[np.float32]]
+    trunk_module: FamilyTrunk | NetworkTrunks
     features: NDArray[np.float32]
     head: FamilyNetworkHead | None = None
 
@@ -222,7 +225,7 @@ class PreparedPackage:
     Attributes:
         candidates: Delivered heads, in the server's order.
         posterior: Posterior of class means from other sites' statistics; None: not delivered.
-        others_released: Other sites released statistics that the package was made from.
+        other_sites_released: Other sites released statistics that the package was made from.
         made_for_machine: A network in the package was made for the plant's declared machine.
         network: Delivered network that runs alongside the encoder; None if there is none.
         sheet_fit: Fit of the plant's data sheet to its records, nats (``methods.sheet_fit``);
@@ -231,7 +234,7 @@ class PreparedPackage:
 
     candidates: Sequence[DeliveredCandidate]
     posterior: Posterior | None = None
-    others_released: bool = True
+    other_sites_released: bool = True
     made_for_machine: bool = False
     network: PlantNetwork | None = None
     sheet_fit: float | None = None
@@ -240,25 +243,26 @@ class PreparedPackage:
     def has_similar_family(self) -> bool:
         """True if the package has a head of a family that the plant's records resemble."""
         return any(
-            c.is_family_head and c.unlikeness <= UNLIKENESS_THRESHOLD for c in self.candidates
+            c.is_family_head and c.family_unlikeness <= UNLIKENESS_THRESHOLD
+            for c in self.candidates
         )
 
     @property
-    def unlikeness(self) -> float:
+    def family_unlikeness(self) -> float:
         """Largest unlikeness of the plant's records to a candidate's family; 0 without families."""
-        return max((c.unlikeness for c in self.candidates), default=0.0)
+        return max((c.family_unlikeness for c in self.candidates), default=0.0)
 
     @property
-    def is_known_elsewhere(self) -> bool:
+    def has_outside_knowledge(self) -> bool:
         """True if the package holds other plants' or the operator's knowledge of the classes."""
-        return self.others_released or self.has_similar_family or self.made_for_machine
+        return self.other_sites_released or self.has_similar_family or self.made_for_machine
 
     @property
     def is_informative(self) -> bool:
         """True if the package has any evidence for or against a model of the plant's classes."""
         return (
-            self.is_known_elsewhere
-            or self.unlikeness > UNLIKENESS_THRESHOLD
+            self.has_outside_knowledge
+            or self.family_unlikeness > UNLIKENESS_THRESHOLD
             or (self.posterior is not None and self.posterior.is_informative)
         )
 
@@ -269,26 +273,26 @@ class FittedMethod:
 
     Attributes:
         trunk: Features that its head takes.
-        fitted: The head on the trunk's features, and its out-of-fold predictions.
-        origin: Name of the delivered candidate that it started from; empty: none.
-        made_for_kind: The server made it for this kind of plant or for the declared machine,
+        fitted_model: The head on the trunk's features, and its out-of-fold predictions.
+        origin_candidate: Name of the delivered candidate that it started from; empty: none.
+        made_for_plant_kind: The server made it for this kind of plant or for the declared machine,
             without any other plant's statistics.
         made_for_machine: It is the network that was delivered for the declared machine, unchanged.
-        unchecked_rank: Priority if a model must be kept without labels, the largest first; None:
-            it is never kept without labels.
+        priority_without_labels: Priority if a model must be kept without labels, the largest first;
+            None: it is never kept without labels.
     """
 
     trunk: TrunkFeatures
-    fitted: FittedModel
-    origin: str = ""
-    made_for_kind: bool = False
+    fitted_model: FittedModel
+    origin_candidate: str = ""
+    made_for_plant_kind: bool = False
     made_for_machine: bool = False
-    unchecked_rank: int | None = None
+    priority_without_labels: int | None = None
 
     @property
     def head(self) -> LinearHead:
         """Head over the declared label domain, on local features or the model's own trunk."""
-        return self.trunk.to_local_head(self.fitted.head)
+        return self.trunk.to_local_head(self.fitted_model.head)
 
     def tensors(self) -> dict[str, NDArray[np.float32]]:
         """Return the tensors of the model's head, with the temperature applied."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from wg_client.fitting.averages import average_models
 from wg_client.fitting.finetune import fit_finetuned
-from wg_client.fitting.leave_class_out import BaseHead
+from wg_client.fitting.leave_class_out import BaseHeadFitter
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead
 from wg_client.methods import names
 from wg_client.methods.base import FittedMethod, PlantRecords, PreparedPackage
@@ -30,30 +30,32 @@ class PooledEnsembleMethod:
         if package.posterior is None or local is None:
             return None
         fitted_model = fit_finetuned(
-            mean_aligned_base(package.posterior, records.unlabelled_features(trunk)),
-            records.features(trunk),
+            mean_aligned_base_head(package.posterior, records.unlabelled_features(trunk)),
+            records.labelled_features(trunk),
             records.labels,
             records.folds,
             unseen_mass=records.unseen_mass,
         )
         average = None
-        if records.has_two_per_class:
+        if records.has_two_records_per_class:
             average = average_models((local, fitted_model), records.folds)
-        return FittedMethod(trunk=trunk, fitted=average or fitted_model, origin=POSTERIOR_SOURCE)
+        return FittedMethod(
+            trunk=trunk, fitted_model=average or fitted_model, origin_candidate=POSTERIOR_SOURCE
+        )
 
 
-def mean_aligned_base(posterior: Posterior, unlabelled_records: Floats) -> BaseHead:
+def mean_aligned_base_head(posterior: Posterior, unlabelled_features: Floats) -> BaseHeadFitter:
     """Return a function that makes a head of other sites' class means, shifted to the plant's mean.
 
     Args:
         posterior: Posterior of the class means, from the server.
-        unlabelled_records: Local features ``[m, D]`` of unlabelled records, included in the mean.
+        unlabelled_features: Local features ``[m, D]`` of unlabelled records, included in the mean.
     """
-    align = posteriors.mean_aligned_head(posterior)
+    align = posteriors.mean_aligned_head_fitter(posterior)
 
     def base(features: Floats, labels: Ints) -> LinearHead:
-        x = np.concatenate([features, unlabelled_records])[:, : len(posterior.within)]
-        y = np.concatenate([labels, np.full(len(unlabelled_records), -1)])
+        x = np.concatenate([features, unlabelled_features])[:, : len(posterior.within)]
+        y = np.concatenate([labels, np.full(len(unlabelled_features), -1)])
         return LinearHead(*align(x, y)).pad_features(features.shape[1])
 
     return base

@@ -15,4 +15,4 @@ class LocalOnlyMethod:
         """Return the local-only model; see ``Method.fit``."""
         if records.local_only_model is None:
             return None
-        return FittedMethod(trunk=records.encoder_features, fitted=records.local_only_model)
+        return FittedMethod(trunk=records.encoder_features, fitted_model=records.local_only_model)

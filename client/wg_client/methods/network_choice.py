@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import entr, softmax
 
-from wg_client.fitting.folds import RowIndex
-from wg_client.fitting.linear_head import LinearHead, best_temperature, log_loss
-from wg_client.fitting.replacement import choose_replacement
+from wg_client.fitting.folds import RowIndices
+from wg_client.fitting.linear_head import LinearHead, best_inverse_temperature, log_loss
+from wg_client.fitting.replacement import choose_network_index
 from wg_client.fitting.trunk_features import TrunkFeatures, append_network_features
 from wg_client.methods.base import DeliveredCandidate, PlantRecords
-from wg_client.methods.delivered import evaluate_delivered
+from wg_client.methods.delivered import evaluate_delivered_head
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,54 +29,56 @@ class ChosenNetworks:
 
     Attributes:
         indices: Index of each selected network among those delivered.
-        candidate: Average of the selected networks, as a head on encoder and networks together; its
-            evaluation includes the selection.
+        averaged_candidate: Average of the selected networks, as a head on encoder and networks
+            together; its evaluation includes the selection.
     """
 
     indices: tuple[int, ...]
-    candidate: DeliveredCandidate
+    averaged_candidate: DeliveredCandidate
 
 
 def choose_networks(
-    networks: Sequence[DeliveredCandidate], records: PlantRecords, encoder: TrunkFeatures
+    networks: Sequence[DeliveredCandidate], records: PlantRecords, encoder_trunk: TrunkFeatures
 ) -> ChosenNetworks:
     """Select networks among those delivered for a plant's machine.
 
     Args:
         networks: Candidates of one architecture, each with its own trunk.
         records: The plant's records.
-        encoder: The encoder's trunk, to which the networks' features are appended.
+        encoder_trunk: The encoder's trunk, to which the networks' features are appended.
     """
     leading = choose_networks_without_labels(networks)
     sets = [leading, *((number,) for number in range(len(networks)) if (number,) != leading)]
     parts = [candidate.trunk.features for candidate in networks]
     side_by_side = TrunkFeatures(np.hstack(parts))
     heads = [_average_network_heads(networks, members) for members in sets]
-    features, labels = records.features(side_by_side), records.labels
+    features, labels = records.labelled_features(side_by_side), records.labels
 
-    def rank(rows: RowIndex | slice) -> int:
+    def rank(rows: RowIndices | slice) -> int:
         x, y = features[rows], labels[rows]
         if not len(y):
             return 0
         losses = []
         for head in heads:
             logits = head.logits(x)
-            losses.append(log_loss(logits * best_temperature(logits, y), y))
-        return choose_replacement(np.array(losses), records.groups[rows])
+            losses.append(log_loss(logits * best_inverse_temperature(logits, y), y))
+        return choose_network_index(np.array(losses), records.groups[rows])
 
-    fitted_model = evaluate_delivered(lambda rows: heads[rank(rows)], features, records)
+    fitted_model = evaluate_delivered_head(lambda rows: heads[rank(rows)], features, records)
     best = rank(slice(None))
     head, members, width = heads[best], sets[best], parts[0].shape[1]
     columns = np.concatenate(
         [np.arange(number * width, (number + 1) * width) for number in members]
     )
-    front = np.zeros((len(head.bias), encoder.features.shape[1]))
+    front = np.zeros((len(head.bias), encoder_trunk.features.shape[1]))
     full_head = LinearHead(
         np.hstack([front, fitted_model.head.weight[:, columns]]), fitted_model.head.bias
     )
     judged_model = replace(fitted_model, head=full_head)
-    trunk = append_network_features(encoder, np.hstack([parts[number] for number in members]))
-    candidate = replace(networks[members[0]], trunk=trunk, head=full_head, fitted=judged_model)
+    trunk = append_network_features(encoder_trunk, np.hstack([parts[number] for number in members]))
+    candidate = replace(
+        networks[members[0]], trunk=trunk, head=full_head, evaluated_model=judged_model
+    )
     return ChosenNetworks(members, candidate)
 
 
@@ -112,12 +114,12 @@ def mutual_information(candidate: DeliveredCandidate) -> float:
 
 
 def _average_network_heads(
-    networks: Sequence[DeliveredCandidate], members: Sequence[int]
+    networks: Sequence[DeliveredCandidate], member_indices: Sequence[int]
 ) -> LinearHead:
     """Return a head on the features of all networks whose logits are the average of some."""
     classes, width = networks[0].head.weight.shape
     weight: NDArray[np.float64] = np.zeros((classes, len(networks), width))
-    for number in members:
-        weight[:, number] = networks[number].head.weight / len(members)
-    bias = np.mean([networks[number].head.bias for number in members], axis=0)
+    for number in member_indices:
+        weight[:, number] = networks[number].head.weight / len(member_indices)
+    bias = np.mean([networks[number].head.bias for number in member_indices], axis=0)
     return LinearHead(weight.reshape(classes, -1), bias)

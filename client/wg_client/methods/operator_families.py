@@ -20,7 +20,7 @@ from scipy.special import gammaln
 from wg_client.data.recipient import EncodedRecords
 from wg_client.fitting.assignment import assign_likeliest_rows
 from wg_client.fitting.linear_head import Ints, LinearHead, total_tempered_loss
-from wg_common.catalogue import SAME_FAMILY
+from wg_common.catalogue import SAME_FAMILY_SOURCE
 from wg_common.inference import family_head, likeness
 from wg_common.inference.family_head import FamilyHead, FeatureLayout
 from wg_common.inference.hostile_tensors import Tensors, split_prefix
@@ -29,7 +29,7 @@ from wg_common.nets import family_network
 from wg_common.weights_package import Candidate as PackedCandidate
 from wg_core.errors import DecodeError
 
-CLASSES_LIMIT = 4096
+FAMILY_CLASSES_LIMIT = 4096
 """Most classes of a family."""
 
 
@@ -41,7 +41,7 @@ class DeliveredFamily:
         name: Name of the candidate.
         source: Source of the candidate.
         head: Head of R classes.
-        likeness: Test of how unlike the family's records other records are.
+        likeness_test: Test of how unlike the family's records other records are.
         network_tensors: Tensors of a network that came with the head.
         layout: Layout of local features.
         local_features: Local features of all records, ``[n, D]``.
@@ -51,28 +51,28 @@ class DeliveredFamily:
     name: str
     source: str
     head: FamilyHead
-    likeness: LikenessTest
+    likeness_test: LikenessTest
     network_tensors: Tensors
     layout: FeatureLayout
     local_features: NDArray[np.floating]
     released_features: NDArray[np.floating]
 
     @property
-    def is_named(self) -> bool:
+    def is_matched_by_name(self) -> bool:
         """True if class names matched the rows of the family's head to the plant's classes."""
-        return self.source == SAME_FAMILY
+        return self.source == SAME_FAMILY_SOURCE
 
     @cached_property
     def unlikeness(self) -> float:
         """Score that rises as the plant's records differ from the family's records."""
-        return self.likeness.unlikeness(self.released_features)
+        return self.likeness_test.unlikeness(self.released_features)
 
     @property
-    def is_refused(self) -> bool:
+    def is_too_unlike(self) -> bool:
         """True if the plant's records are too unlike the family's records."""
         return self.unlikeness > likeness.UNLIKENESS_THRESHOLD
 
-    def row_order_loss(self, labels: Ints, classes: int) -> float:
+    def penalised_log_loss(self, labels: Ints, class_count: int) -> float:
         """Return the log loss of the family's head on the labelled records.
 
         If class names do not identify the family, the head's rows take the likeliest order, and the
@@ -80,69 +80,77 @@ class DeliveredFamily:
 
         Args:
             labels: Labels ``[n]``, -1 = unlabelled; each class has some.
-            classes: K.
+            class_count: K.
         """
         labelled, rows = labels >= 0, len(self.head.bias)
         head = LinearHead(*self.head.adapt_to_site(self.local_features, self.layout))
         features = self.local_features[labelled].astype(np.float64)
         orders = 0.0
-        if not self.is_named:
-            order = assign_likeliest_rows(head.logits(features), labels[labelled], classes)
+        if not self.is_matched_by_name:
+            order = assign_likeliest_rows(head.logits(features), labels[labelled], class_count)
             head = LinearHead(head.weight[order], head.bias[order])
-            orders = float(gammaln(1 + rows) - gammaln(1 + rows - classes))
+            orders = float(gammaln(1 + rows) - gammaln(1 + rows - class_count))
         return total_tempered_loss(head, features, labels[labelled]) + orders
 
 
 def read_family(
     candidate: PackedCandidate,
     tensors: Tensors,
-    classes: int,
+    class_count: int,
     layout: FeatureLayout,
-    features: EncodedRecords,
+    encoded_records: EncodedRecords,
 ) -> DeliveredFamily:
     """Read a family from a package's tensors.
 
     Args:
-        classes: K.
+        class_count: K.
         layout: Layout of local features.
-        features: Features of all of the plant's records.
+        encoded_records: Features of all of the plant's records.
 
     Raises:
         DecodeError: The tensors are not those of a family, or it has too few or too many classes.
     """
     rows = len(np.atleast_1d(tensors["bias"])) if "bias" in tensors else 0
-    if not classes <= rows <= (classes if candidate.source == SAME_FAMILY else CLASSES_LIMIT):
-        raise DecodeError(f"family of {rows} classes, expected {classes}")
+    if (
+        not class_count
+        <= rows
+        <= (class_count if candidate.source == SAME_FAMILY_SOURCE else FAMILY_CLASSES_LIMIT)
+    ):
+        raise DecodeError(f"family of {rows} classes, expected {class_count}")
     head, network = split_prefix(tensors, family_network.TENSOR_PREFIX)
     head, of_likeness = split_prefix(head, likeness.TENSOR_PREFIX)
     return DeliveredFamily(
         name=candidate.name,
         source=candidate.source,
         head=family_head.family_head_from_tensors(head, rows, layout),
-        likeness=likeness.likeness_test_from_tensors(of_likeness, features.released_width),
+        likeness_test=likeness.likeness_test_from_tensors(
+            of_likeness, encoded_records.released_width
+        ),
         network_tensors=network,
         layout=layout,
-        local_features=features.local_features[:, : layout.scaled + sum(layout.blocks)],
-        released_features=features.released_features,
+        local_features=encoded_records.local_features[
+            :, : layout.scaled_count + sum(layout.block_sizes)
+        ],
+        released_features=encoded_records.released_features,
     )
 
 
 def choose_family(
-    families: Sequence[DeliveredFamily], labels: Ints, classes: int
+    families: Sequence[DeliveredFamily], labels: Ints, class_count: int
 ) -> DeliveredFamily | None:
     """Select a family for the plant, or None; one unlike its records only if class names match.
 
     Args:
         families: Families in the server's order.
         labels: Labels of all records, -1 = unlabelled.
-        classes: K.
+        class_count: K.
     """
-    like = [family for family in families if not family.is_refused]
-    named_families = [family for family in like if family.is_named] or [
-        family for family in families if family.is_named
+    like = [family for family in families if not family.is_too_unlike]
+    named_families = [family for family in like if family.is_matched_by_name] or [
+        family for family in families if family.is_matched_by_name
     ]
-    complete = len(np.unique(labels[labels >= 0])) == classes
+    complete = len(np.unique(labels[labels >= 0])) == class_count
     possible = named_families or (like if complete else [])
     if not possible or not complete or len(possible) == 1:
         return next(iter(possible), None)
-    return min(possible, key=lambda family: family.row_order_loss(labels, classes))
+    return min(possible, key=lambda family: family.penalised_log_loss(labels, class_count))

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from wg_client.data.recipient import PackageRecipient
+from wg_client.data.recipient import RecipientPlant
 from wg_client.fitting.family_features import FamilyNetworkHead, append_family_logits
 from wg_client.fitting.joined_columns import Features, JoinedColumns
 from wg_client.fitting.linear_head import head_from_tensors
-from wg_client.fitting.trunk_features import TrunkFeatures, encoder_features
+from wg_client.fitting.trunk_features import TrunkFeatures, scale_encoder_features
 from wg_client.methods import network_choice, operator_families
 from wg_client.methods.base import DeliveredCandidate, PlantNetwork, PlantRecords, PreparedPackage
 from wg_client.methods.operator_families import DeliveredFamily
@@ -24,7 +24,7 @@ from wg_common.modalities.registry import find_modality
 from wg_common.weights_package import Candidate as PackedCandidate
 from wg_common.weights_package import WeightsManifest
 from wg_core.errors import DecodeError
-from wg_core.site.reading import RECORDS_AT_ONCE
+from wg_core.site.reading import RECORDS_PER_CHUNK
 
 if TYPE_CHECKING:  # torch: seconds to import, only when needed
     from wg_common.nets.encoder.plant_trunk import PlantTrunk
@@ -34,53 +34,53 @@ if TYPE_CHECKING:  # torch: seconds to import, only when needed
 
 
 def prepare_package(
-    plant: PackageRecipient, manifest: WeightsManifest, tensors: Mapping[str, Tensors]
+    plant: RecipientPlant, manifest: WeightsManifest, candidate_tensors: Mapping[str, Tensors]
 ) -> tuple[PlantRecords, PreparedPackage]:
     """Prepare a verified package for the plant's records.
 
     Args:
         plant: The plant.
         manifest: The package's manifest; this program knows all architectures in it.
-        tensors: Tensors by candidate and name.
+        candidate_tensors: Tensors by candidate and name.
 
     Raises:
         DecodeError: A candidate's tensors are not those of its architecture.
         ConfigError: An architecture cannot be used with this encoder, or its software is missing.
     """
-    records = plant_records(plant)
+    records = build_plant_records(plant)
     reading = _PackageReader(plant, records, manifest.condition.data_sheet)
     for candidate in manifest.candidates:
         try:
-            reading.add(candidate, tensors[candidate.name])
+            reading.add_candidate(candidate, candidate_tensors[candidate.name])
         except DecodeError as error:
             raise DecodeError(f"candidate {candidate.name}: {error}") from error
     return records, reading.prepared_package(others_released=bool(manifest.pool_releases))
 
 
-def fit_plant_trunk(plant: PackageRecipient) -> tuple[PlantTrunk | None, JoinedColumns]:
+def fit_trunk_and_features(plant: RecipientPlant) -> tuple[PlantTrunk | None, JoinedColumns]:
     """Fit the plant trunk, if there is one; return it and local features that include its own."""
     local, data = plant.features.local_features, plant.data
-    if not find_modality(data.modality).plant_trunk or not len(data):
+    if not find_modality(data.modality).fits_plant_trunk or not len(data):
         return None, JoinedColumns((local,))
     from wg_common.nets.encoder.module import plant_features
     from wg_common.nets.encoder.plant_trunk import PlantTrunk
 
     trunk = PlantTrunk.fit(data.records)
     plant_columns = np.empty((len(local), trunk.width), np.float32)
-    for start in range(0, len(local), RECORDS_AT_ONCE):
-        part = plant_features(trunk, data.modality, data.records[start : start + RECORDS_AT_ONCE])
-        plant_columns[start : start + RECORDS_AT_ONCE] = part
+    for start in range(0, len(local), RECORDS_PER_CHUNK):
+        part = plant_features(trunk, data.modality, data.records[start : start + RECORDS_PER_CHUNK])
+        plant_columns[start : start + RECORDS_PER_CHUNK] = part
     return trunk, JoinedColumns((local, plant_columns))
 
 
-def plant_records(plant: PackageRecipient) -> PlantRecords:
+def build_plant_records(plant: RecipientPlant) -> PlantRecords:
     """Return the plant's records, with features of its encoder and of a trunk fitted on them."""
-    trunk, local = fit_plant_trunk(plant)
+    trunk, local = fit_trunk_and_features(plant)
     return PlantRecords(
         all_labels=plant.data.labels,
         class_count=len(plant.data.label_names),
-        encoder_features=_encoder_trunk(plant, trunk, local),
-        units=plant.data.units,
+        encoder_features=_encoder_trunk_features(plant, trunk, local),
+        privacy_units=plant.data.units,
         repetition_keys=find_modality(plant.data.modality).repetition_keys(plant.data.records),
         plant_trunk=trunk,
         local_features=local,
@@ -90,7 +90,7 @@ def plant_records(plant: PackageRecipient) -> PlantRecords:
 class _PackageReader:
     """Reader of the candidates of one package."""
 
-    def __init__(self, plant: PackageRecipient, records: PlantRecords, machine_kind: str) -> None:
+    def __init__(self, plant: RecipientPlant, records: PlantRecords, machine_kind: str) -> None:
         self._plant, self._records, self._machine_kind = plant, records, machine_kind
         self._heads: list[DeliveredCandidate] = []
         self._families: list[DeliveredFamily] = []
@@ -100,7 +100,7 @@ class _PackageReader:
         self._posterior: Posterior | None = None
         self._sheet_fit: float | None = None
 
-    def add(self, candidate: PackedCandidate, tensors: Tensors) -> None:
+    def add_candidate(self, candidate: PackedCandidate, tensors: Tensors) -> None:
         """Read one candidate of the package.
 
         Raises:
@@ -132,7 +132,7 @@ class _PackageReader:
             self._heads.append(DeliveredCandidate(name, source, encoder, head))
 
     def _add_network(self, candidate: PackedCandidate, tensors: Tensors) -> None:
-        from wg_client.methods.sheet_fit import MACHINE_KINDS, measure_sheet_fit
+        from wg_client.methods.sheet_fit import TESTED_MACHINE_KINDS, measure_sheet_fit
         from wg_common.nets import network, tensor_set
 
         architecture, source = candidate.architecture, candidate.source
@@ -151,10 +151,10 @@ class _PackageReader:
             return  # Without records there is no mean or spread to standardise by
         trunk = network.adapt_trunk(architecture, tensors, candidate.inputs, batch)
         module = network.load_trunk(architecture, trunk)
-        features = network.trunk_features(module, batch)
+        features = network.compute_trunk_features(module, batch)
         if not np.isfinite(features).all():
             raise DecodeError("a feature of a record here is not finite")
-        is_judge = candidate.inputs == "raw" and self._machine_kind in MACHINE_KINDS
+        is_judge = candidate.inputs == "raw" and self._machine_kind in TESTED_MACHINE_KINDS
         if self._sheet_fit is None and is_judge:
             self._sheet_fit = measure_sheet_fit(
                 architecture, module, head_from_tensors(tensors), batch
@@ -181,13 +181,13 @@ class _PackageReader:
         plant, records, candidates = self._plant, self._records, list(self._heads)
         network = None
         if self._networks:
-            of_machine, network = self._chosen_network()
+            of_machine, network = self._chosen_candidate_and_network()
             candidates.insert(0, of_machine)
         family = operator_families.choose_family(
             self._families, plant.data.labels, records.class_count
         )
         if family is not None:
-            second_network = _family_network(plant, family)
+            second_network = _read_family_network(plant, family)
             if second_network is not None and network is not None:
                 raise DecodeError(f"candidate {family.name}: a second network beside the encoder")
             second = None if second_network is None else second_network.head
@@ -208,13 +208,13 @@ class _PackageReader:
         return PreparedPackage(
             candidates=candidates,
             posterior=self._posterior,
-            others_released=others_released,
+            other_sites_released=others_released,
             made_for_machine=bool(self._networks),
             network=network,
             sheet_fit=self._sheet_fit,
         )
 
-    def _chosen_network(self) -> tuple[DeliveredCandidate, PlantNetwork]:
+    def _chosen_candidate_and_network(self) -> tuple[DeliveredCandidate, PlantNetwork]:
         """Return the selected networks as one candidate, and as a network beside the encoder."""
         from wg_common.nets import network
 
@@ -224,15 +224,15 @@ class _PackageReader:
         networks = [self._networks[number] for number in choice.indices]
         trunks = [self._trunks[candidate.name] for candidate in networks]
         architecture = networks[0].architecture
-        return choice.candidate, PlantNetwork(
+        return choice.averaged_candidate, PlantNetwork(
             architecture,
-            network.prefix_trunk_numbers(trunks),
-            network.RecordTrunk(architecture, trunks),
+            network.number_trunk_tensors(trunks),
+            network.NetworkTrunks(architecture, trunks),
             np.hstack([candidate.trunk.features for candidate in networks]).astype(np.float32),
         )
 
 
-def _family_network(plant: PackageRecipient, family: DeliveredFamily) -> PlantNetwork | None:
+def _read_family_network(plant: RecipientPlant, family: DeliveredFamily) -> PlantNetwork | None:
     """Read the network that was delivered with a family's head; None if none was delivered."""
     from wg_common.nets import family_network
     from wg_common.nets.encoder import package as encoders
@@ -253,33 +253,33 @@ def _family_network(plant: PackageRecipient, family: DeliveredFamily) -> PlantNe
 
 
 def standardise_network(
-    network: FamilyNetwork, records: Records, settings: Mapping[str, str]
+    network: FamilyNetwork, records: Records, trunk_settings: Mapping[str, str]
 ) -> PlantNetwork:
     """Standardise a family's network by a plant's records, and compute its features of them.
 
     Args:
         records: All of the plant's records.
-        settings: Settings of the encoder's trunk.
+        trunk_settings: Settings of the encoder's trunk.
     """
     from wg_common.nets.family_network import FamilyTrunk
 
-    site_network = network.adapt_to_site(records, settings)
-    module = FamilyTrunk(network.architecture, site_network.trunk, settings)
+    site_network = network.adapt_to_site(records, trunk_settings)
+    module = FamilyTrunk(network.architecture, site_network.trunk_tensors, trunk_settings)
     features = module.features(records)
     head = FamilyNetworkHead(site_network.head, features)
-    return PlantNetwork(network.architecture, site_network.trunk, module, features, head)
+    return PlantNetwork(network.architecture, site_network.trunk_tensors, module, features, head)
 
 
-def _encoder_trunk(
-    plant: PackageRecipient, trunk: PlantTrunk | None, local: JoinedColumns
+def _encoder_trunk_features(
+    plant: RecipientPlant, plant_trunk: PlantTrunk | None, local_features: JoinedColumns
 ) -> TrunkFeatures:
     """Return the encoder's features, followed by those of the trunk fitted at the plant."""
     from wg_common.nets.encoder import package as encoders
 
     contents = encoders.unpack_encoder(plant.encoder_package)
-    layout = contents.local_blocks, contents.trunk_blocks
-    if trunk is not None:
-        layout = trunk.layout(*layout)
-    return encoder_features(
-        local, plant.features.released_width, plant.features.scaled_width, *layout
+    layout = contents.local_block_sizes, contents.trunk_block_counts
+    if plant_trunk is not None:
+        layout = plant_trunk.extend_layout(*layout)
+    return scale_encoder_features(
+        local_features, plant.features.released_width, plant.features.scaled_width, *layout
     )

@@ -39,5 +39,8 @@ class PooledHeadMethod:
             refine_by_clusters(head, trunk.features) if len(released_features) else head, None
         )
         return FittedMethod(
-            trunk=trunk, fitted=fitted_model, origin=POSTERIOR_SOURCE, unchecked_rank=2
+            trunk=trunk,
+            fitted_model=fitted_model,
+            origin_candidate=POSTERIOR_SOURCE,
+            priority_without_labels=2,
         )

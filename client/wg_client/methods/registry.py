@@ -10,19 +10,19 @@ from wg_common.catalogue import DIFFUSION_SOURCE, FAMILY_SOURCES, POSTERIOR_SOUR
 
 METHODS: tuple[Method, ...] = (
     LocalOnlyMethod(),
-    DeliveredMethod(name=names.HANDED_ON, title="handed on", sources=FAMILY_SOURCES),
-    DeliveredMethod(name=names.GENERATED, title="generated", sources={DIFFUSION_SOURCE}),
+    DeliveredMethod(name=names.HANDED_ON, title="handed on", candidate_sources=FAMILY_SOURCES),
+    DeliveredMethod(name=names.GENERATED, title="generated", candidate_sources={DIFFUSION_SOURCE}),
     PooledHeadMethod(),
     DeliveredMethod(
         name=names.HANDED_ON_FINETUNED,
         title="handed on + local training",
-        sources=FAMILY_SOURCES,
+        candidate_sources=FAMILY_SOURCES,
         fine_tunes=True,
     ),
     DeliveredMethod(
         name=names.GENERATED_FINETUNED,
         title="generated + local training",
-        sources={DIFFUSION_SOURCE},
+        candidate_sources={DIFFUSION_SOURCE},
         fine_tunes=True,
     ),
     PooledEnsembleMethod(),

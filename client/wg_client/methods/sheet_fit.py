@@ -26,7 +26,7 @@ from wg_client.methods.network_choice import mutual_information
 from wg_common.nets import network
 
 INFORMATION_SHARE = 0.5
-MACHINE_KINDS = ("rotating_machine",)  # Machine kinds on which the limit was selected
+TESTED_MACHINE_KINDS = ("rotating_machine",)  # Machine kinds on which the limit was selected
 FEWEST_RECORDS = 20  # Fewest records with which a fit is measured
 SAMPLE_RECORDS = 300  # Most records that are used, evenly spaced: more change nothing
 SPEED_FACTORS = (0.7, 0.8, 0.9, 1.12, 1.25, 1.4)
@@ -54,7 +54,7 @@ def measure_sheet_fit(
     sample = inputs[rows]
 
     def information_of(rescaled: NDArray[np.float32]) -> float:
-        features = network.trunk_features(trunk, rescaled).astype(np.float64)
+        features = network.compute_trunk_features(trunk, rescaled).astype(np.float64)
         return mutual_information(DeliveredCandidate("", "", TrunkFeatures(features), head))
 
     at_other_speeds = np.mean(

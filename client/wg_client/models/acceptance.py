@@ -27,7 +27,7 @@ from wg_client.models.manifest import ModelsManifest
 from wg_client.models.passing import PassRule, defect_log_odds, load_pass_rule
 from wg_client.models.predict import ModelInputs
 from wg_core.site.home import ClientHome
-from wg_core.snapshot import Duplicate
+from wg_core.snapshot import DuplicateRecord
 
 GOOD_LABEL_NAMES = frozenset(
     {"ok", "good", "normal", "pass", "no defect", "良品", "正常", "合格", "異常なし", "良"}
@@ -42,7 +42,7 @@ def good_labels(labels: Sequence[str], declared_labels: Sequence[str] | None) ->
     return tuple(label for label in labels if label.casefold() in GOOD_LABEL_NAMES)
 
 
-def good_mask(
+def good_label_mask(
     labels: Sequence[str], declared_labels: Sequence[str] | None
 ) -> NDArray[np.bool_] | None:
     """Return a mask of the labels that mean "no defect", ``[K]``; None if all do, or none does."""
@@ -63,9 +63,9 @@ class ErrorCount:
             return 1.0
         return float(betaincinv(self.wrong + 1, self.records - self.wrong, confidence))
 
-    def records_needed(self, share: float = 0.01, confidence: float = 0.95) -> int:
-        """Return how many more records, all correct, would bound the error share by ``share``."""
-        needed_records: int = math.ceil(bdtrin(self.wrong, 1 - confidence, share) - 1e-9)
+    def records_needed(self) -> int:
+        """Return how many more records, all correct, bound the error share by 1 % (95 % sure)."""
+        needed_records: int = math.ceil(bdtrin(self.wrong, 0.05, 0.01) - 1e-9)
         return max(0, needed_records - self.records)
 
 
@@ -94,39 +94,43 @@ class AcceptanceScores:
 
     Attributes:
         defect_probabilities: Probability of a defect, ``[a]``.
-        good_mask: Mask of good records, ``[a]``; None if no label means "no defect".
-        correct_mask: Mask of records with a correct predicted label, ``[a]``.
-        new_mask: Mask of new records, ``[a]``.
+        good_record_mask: Mask of good records, ``[a]``; None if no label means "no defect".
+        correct_label_mask: Mask of records with a correct predicted label, ``[a]``.
+        new_record_mask: Mask of new records, ``[a]``.
         pass_mask: Mask of records that may pass (``passing``), ``[a]``.
     """
 
     defect_probabilities: Floats
-    good_mask: NDArray[np.bool_] | None
-    correct_mask: NDArray[np.bool_]
-    new_mask: NDArray[np.bool_]
+    good_record_mask: NDArray[np.bool_] | None
+    correct_label_mask: NDArray[np.bool_]
+    new_record_mask: NDArray[np.bool_]
     pass_mask: NDArray[np.bool_]
 
     def counts_at(self, threshold: float) -> ThresholdCounts:
         """Count errors, and verdicts ``look``, with records rejected from a defect probability."""
         accepts = rejects = None
-        reject = ~self.new_mask & (self.defect_probabilities >= threshold)
-        passes = ~self.new_mask & ~reject & self.pass_mask
-        if self.good_mask is not None:
+        reject = ~self.new_record_mask & (self.defect_probabilities >= threshold)
+        passes = ~self.new_record_mask & ~reject & self.pass_mask
+        if self.good_record_mask is not None:
             accepts = ErrorCount(
-                int((passes & ~self.good_mask).sum()), int((~self.good_mask).sum())
+                int((passes & ~self.good_record_mask).sum()), int((~self.good_record_mask).sum())
             )
-            rejects = ErrorCount(int((reject & self.good_mask).sum()), int(self.good_mask.sum()))
+            rejects = ErrorCount(
+                int((reject & self.good_record_mask).sum()), int(self.good_record_mask.sum())
+            )
         return ThresholdCounts(
             threshold=threshold,
             false_accepts=accepts,
             false_rejects=rejects,
-            wrong_labels=ErrorCount(int((~self.correct_mask).sum()), len(self.correct_mask)),
+            wrong_labels=ErrorCount(
+                int((~self.correct_label_mask).sum()), len(self.correct_label_mask)
+            ),
             looks=int((~passes & ~reject).sum()),
         )
 
-    def threshold_curve(self, points: int) -> list[ThresholdCounts]:
+    def threshold_curve(self, point_count: int) -> list[ThresholdCounts]:
         """Count errors as ``counts_at`` at evenly spaced thresholds from 0 to 1."""
-        return [self.counts_at(threshold) for threshold in np.linspace(0, 1, points).tolist()]
+        return [self.counts_at(threshold) for threshold in np.linspace(0, 1, point_count).tolist()]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,7 +149,7 @@ class AcceptanceResults:
     scores: Mapping[str, AcceptanceScores] = field(default_factory=dict)
     thresholds: Mapping[str, float] = field(default_factory=dict)
     pass_rule: PassRule | None = None
-    near_duplicates: tuple[Duplicate, ...] = ()
+    near_duplicates: tuple[DuplicateRecord, ...] = ()
 
     def counts_for_model(self, model: str) -> ThresholdCounts | None:
         """Return the counts of one model at its threshold; None if it was not evaluated."""
@@ -160,7 +164,7 @@ class AcceptanceResults:
         }
 
 
-def evaluate_package(
+def evaluate_on_acceptance_set(
     home: ClientHome, plant: PlantData, manifest: ModelsManifest
 ) -> AcceptanceResults:
     """Evaluate a package's models on the acceptance set; no scores if labels or encoder differ.
@@ -170,7 +174,7 @@ def evaluate_package(
         DataError: The file of a record must be read again, and has changed since the freeze.
     """
     records = usable_acceptance_set(plant, manifest)
-    good = good_mask(manifest.labels, plant.config.data.good)
+    good = good_label_mask(manifest.labels, plant.config.data.good)
     passing = None if good is None else load_pass_rule(home, manifest, manifest.kept, good)
     if records is None:
         return AcceptanceResults(kept_model=manifest.kept, pass_rule=passing)
@@ -178,10 +182,10 @@ def evaluate_package(
     inputs = acceptance_set_inputs(home, plant, records, manifest)[rows]
     truth = records.records.labels[rows]
     names = [entry.name for entry in manifest.models]
-    tensors = store.load_part(home, manifest, store.NOVELTY_NAME)
+    tensors = store.load_companion_tensors(home, manifest, store.NOVELTY_NAME)
     is_new, is_unlike = (
         novelty.flag_unlike_records(tensors, inputs, share)
-        for share in (novelty.NEW_SHARE, novelty.PASS_LIKENESS)
+        for share in (novelty.LARGEST_NEW_LIKENESS, novelty.LEAST_PASS_LIKENESS)
     )
 
     def scores_of(name: str) -> AcceptanceScores:
@@ -199,16 +203,16 @@ def evaluate_package(
     return AcceptanceResults(
         kept_model=manifest.kept,
         scores={name: scores_of(name) for name in names},
-        thresholds={name: model_threshold(home, manifest, name) for name in names},
+        thresholds={name: model_defect_threshold(home, manifest, name) for name in names},
         pass_rule=passing,
         near_duplicates=records.listing.duplicates,
     )
 
 
-def model_threshold(home: ClientHome, manifest: ModelsManifest, model: str) -> float:
+def model_defect_threshold(home: ClientHome, manifest: ModelsManifest, model: str) -> float:
     """Return the defect threshold that was set for a model while it was in use, otherwise 0.5."""
     choice = ModelReference(package_id=manifest.package_id, model=manifest.find_entry(model).name)
-    return adoption.read_history(home).threshold_of(choice)
+    return adoption.read_adoption_history(home).defect_threshold_of(choice)
 
 
 def usable_acceptance_set(plant: PlantData, manifest: ModelsManifest) -> AcceptanceSet | None:
@@ -227,7 +231,7 @@ def acceptance_set_inputs(
         return acceptance_set.features.astype(np.float64)
     modality = plant.data.modality
     data = SiteData(
-        records=plants.open_stored_records(
+        records=plants.open_snapshot_records(
             home, plant.config, acceptance_set.listing, acceptance_set.records, modality
         ),
         modality=modality,
@@ -235,28 +239,30 @@ def acceptance_set_inputs(
         label_names=plant.config.data.labels,
         names=acceptance_set.listing.names,
     )
-    return predict.encode_records(home, manifest, data)
+    return predict.compute_model_inputs(home, manifest, data)
 
 
 def score_probabilities(
     probabilities: Floats,
     labels: Ints,
-    good_mask: NDArray[np.bool_] | None,
-    new_mask: NDArray[np.bool_],
+    good_label_mask: NDArray[np.bool_] | None,
+    new_record_mask: NDArray[np.bool_],
     pass_mask: NDArray[np.bool_],
 ) -> AcceptanceScores:
     """Return the scores of class probabilities ``[a, K]`` against labels ``[a]``.
 
     Args:
-        good_mask: Mask of the labels that mean "no defect", ``[K]``; None: unknown.
-        new_mask: Mask of new records, ``[a]``.
+        good_label_mask: Mask of the labels that mean "no defect", ``[K]``; None: unknown.
+        new_record_mask: Mask of new records, ``[a]``.
         pass_mask: Mask of records that may pass, ``[a]``.
     """
-    defects = np.ones(probabilities.shape[1], dtype=bool) if good_mask is None else ~good_mask
+    defects = (
+        np.ones(probabilities.shape[1], dtype=bool) if good_label_mask is None else ~good_label_mask
+    )
     return AcceptanceScores(
         defect_probabilities=probabilities[:, defects].sum(axis=1),
-        good_mask=None if good_mask is None else good_mask[labels],
-        correct_mask=probabilities.argmax(axis=1) == labels,
-        new_mask=new_mask,
+        good_record_mask=None if good_label_mask is None else good_label_mask[labels],
+        correct_label_mask=probabilities.argmax(axis=1) == labels,
+        new_record_mask=new_record_mask,
         pass_mask=pass_mask,
     )

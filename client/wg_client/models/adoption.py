@@ -31,9 +31,9 @@ log = logging.getLogger(__name__)
 VERSION = 2
 FILE_NAME = "adoption.json"
 PROGRAM_AUTHOR = "weightgate"  # Author of automatic decisions
-_LIMIT = 16 << 20
-INITIAL_THRESHOLD = 0.5  # Initial threshold of a model
-INITIAL_MISSED_SHARE = 0.1  # Initial largest share of defective records that may pass
+_FILE_BYTES_LIMIT = 16 << 20
+INITIAL_DEFECT_THRESHOLD = 0.5  # Initial threshold of a model
+INITIAL_MISSED_DEFECT_SHARE = 0.1  # Initial largest share of defective records that may pass
 
 ModelInPackage = tuple[ModelsManifest, str]
 """Manifest of a package's models, and the name of one of them."""
@@ -74,8 +74,8 @@ class AdoptionChange:
     why: str
     in_use: ModelReference | None = None
     shadow: ModelReference | None = None
-    threshold: float = INITIAL_THRESHOLD
-    missed_share: float = INITIAL_MISSED_SHARE
+    threshold: float = INITIAL_DEFECT_THRESHOLD
+    missed_share: float = INITIAL_MISSED_DEFECT_SHARE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,13 +98,13 @@ class AdoptionHistory:
             return "pilot"
         return "in use" if self.latest_change.shadow is None else "shadow"
 
-    def threshold_of(self, model: ModelReference | None) -> float:
+    def defect_threshold_of(self, model: ModelReference | None) -> float:
         """Return the threshold that a model had when it was last in use, 0.5 if it never was."""
         thresholds = [change.threshold for change in self.changes if change.in_use == model]
-        return thresholds[-1] if thresholds else INITIAL_THRESHOLD
+        return thresholds[-1] if thresholds else INITIAL_DEFECT_THRESHOLD
 
 
-def read_history(home: ClientHome) -> AdoptionHistory:
+def read_adoption_history(home: ClientHome) -> AdoptionHistory:
     """Read the history of the model in use from its file; empty if no package was applied yet.
 
     Raises:
@@ -112,11 +112,13 @@ def read_history(home: ClientHome) -> AdoptionHistory:
     """
     path = home.models / FILE_NAME
     if path.is_file():
-        data = atomic.read_bytes(path, limit=_LIMIT)
-        if canonical.stated_version(data, subject=str(path)) < VERSION:
-            earlier = canonical.decode_known_fields(AdoptionHistory, data, subject=str(path))
+        data = atomic.read_bytes(path, limit=_FILE_BYTES_LIMIT)
+        if canonical.stated_version(data, input_name=str(path)) < VERSION:
+            earlier = canonical.decode_known_fields(AdoptionHistory, data, input_name=str(path))
             return replace(earlier, version=VERSION)
-        return canonical.decode(AdoptionHistory, data, subject=str(path), limit=_LIMIT)
+        return canonical.decode(
+            AdoptionHistory, data, input_name=str(path), max_bytes=_FILE_BYTES_LIMIT
+        )
     return AdoptionHistory()
 
 
@@ -126,18 +128,18 @@ def model_in_use(home: ClientHome) -> ModelInPackage:
     Raises:
         ConfigError: No model is in use.
     """
-    state = read_history(home).latest_change
+    state = read_adoption_history(home).latest_change
     if state.in_use is None:
-        message = _NO_MODEL if state.shadow is None else _SHADOW_WAITS
+        message = _NO_MODEL_MESSAGE if state.shadow is None else _SHADOW_WAITS_MESSAGE
         if store.sensor_package_paths(home):
-            message = _SENSOR
+            message = _ONLY_SENSOR_MESSAGE
         raise ConfigError(message.format(models=home.models))
     return _find_manifest(home, state.in_use), state.in_use.model
 
 
 def shadow_model(home: ClientHome) -> ModelInPackage | None:
     """Return the package and name of the shadow model; None if there is none."""
-    choice = read_history(home).latest_change.shadow
+    choice = read_adoption_history(home).latest_change.shadow
     return None if choice is None else (_find_manifest(home, choice), choice.model)
 
 
@@ -161,7 +163,7 @@ def find_model(home: ClientHome, package: str | None, model: str | None) -> Mode
     return matches[0], matches[0].find_entry(model or KEPT_ALIAS).name
 
 
-def record_arrival(home: ClientHome, new_manifest: ModelsManifest) -> str:
+def decide_adoption(home: ClientHome, new_manifest: ModelsManifest) -> str:
     """Decide whether the kept model of a new package comes into use, and return the reason.
 
     The first model is used. A later model that is no better changes nothing. A better model, or one
@@ -173,26 +175,26 @@ def record_arrival(home: ClientHome, new_manifest: ModelsManifest) -> str:
         StorageError: The disk is full or cannot be written; the model in use stays in use.
     """
     with locks.lock_models(home):
-        history = read_history(home)
+        history = read_adoption_history(home)
         state = history.latest_change
         choice = ModelReference(package_id=new_manifest.package_id, model=new_manifest.kept)
         for change in history.changes:
             if change.subject is not None and change.subject.package_id == new_manifest.package_id:
                 return change.why
         old = None if state.in_use is None else _find_manifest(home, state.in_use)
-        uses, why = True, _FIRST_MODEL
+        uses, why = True, _FIRST_MODEL_REASON
         if old is not None:
-            uses, why = _decide_replacement(new_manifest, old)
+            uses, why = _replacement_and_reason(new_manifest, old)
         present, shadow = state.in_use, state.shadow
         event: ChangeKind = "arrived"
         if uses and predicts_few_site_class(new_manifest, new_manifest.kept):
             # The plant's own model predicts no class that only other sites know.
             has_local = any(entry.name == LOCAL_ONLY for entry in new_manifest.models)
             present = replace(choice, model=LOCAL_ONLY) if has_local else None
-            shadow, event, why = choice, "shadow", _FEW_SITES
+            shadow, event, why = choice, "shadow", _FEW_SITES_REASON
         elif uses:
             present, event = choice, "use"
-        elif why in (_BETTER, _OTHER_RECORDS):
+        elif why in (_BETTER_REASON, _OTHER_RECORDS_REASON):
             shadow, event = choice, "shadow"
         _append_change(
             home,
@@ -213,54 +215,64 @@ def record_arrival(home: ClientHome, new_manifest: ModelsManifest) -> str:
     return why
 
 
-def arrival_sentences(reason: str) -> tuple[Text, ...]:
+def adoption_reason_sentences(reason: str) -> tuple[Text, ...]:
     """Return the reason from ``record_arrival`` as a sentence; none if the model is the first."""
-    return () if reason == _FIRST_MODEL else (text(reason),)
+    return () if reason == _FIRST_MODEL_REASON else (text(reason),)
 
 
-_NO_MODEL = "{models}: no models yet; 'wg-client run' or 'apply' makes them"
-_SENSOR = (
+_NO_MODEL_MESSAGE = "{models}: no models yet; 'wg-client run' or 'apply' makes them"
+_ONLY_SENSOR_MESSAGE = (
     "{models}: no models that tell classes; the home keeps a soft sensor, which 'wg-client"
     " soft-sensor' uses"
 )
-_FIRST_MODEL = template("the first model")
-_FEW_SITES = template(
+_FIRST_MODEL_REASON = template("the first model")
+_FEW_SITES_REASON = template(
     "fewer than three sites agree on classes without a record here: the model waits"
     " until a person accepts it ('models use --few-sites')"
 )
-_SHADOW_WAITS = (
+_SHADOW_WAITS_MESSAGE = (
     "{models}: no model is in use: the one in shadow waits for a person's word; see its report,"
     " then 'wg-client models use --shadow --few-sites --by NAME'"
 )
-_CHOSEN_BY_HAND = template("chosen by hand")
-_NO_BETTER = template("no better than the model in use, which stays")
-_BETTER = template(
+_CHOSEN_BY_HAND_REASON = template("chosen by hand")
+_NO_BETTER_REASON = template("no better than the model in use, which stays")
+_BETTER_REASON = template(
     "better on your records than the model in use: it runs in shadow until you put it into use"
 )
-_OTHER_RECORDS = template(
+_OTHER_RECORDS_REASON = template(
     "fitted on other records than the model in use, so that the two cannot be compared: it runs in"
     " shadow until you put it into use"
 )
-_OTHER_ENCODER = template(
+_OTHER_ENCODER_REASON = template(
     "the model that was in use cannot work with the encoder that this home has now"
 )
 
 
-def _decide_replacement(new: ModelsManifest, old: ModelsManifest) -> tuple[bool, str]:
+def _replacement_and_reason(
+    new_manifest: ModelsManifest, old_manifest: ModelsManifest
+) -> tuple[bool, str]:
     """Return whether a later package's model is used at once, and the reason."""
-    if new.encoder != old.encoder:
-        return True, _OTHER_ENCODER
-    if (new.commitment, new.labels) != (old.commitment, old.labels):
-        return False, _OTHER_RECORDS
-    return False, _BETTER if _is_better(new, old) else _NO_BETTER
+    if new_manifest.encoder != old_manifest.encoder:
+        return True, _OTHER_ENCODER_REASON
+    if (new_manifest.commitment, new_manifest.labels) != (
+        old_manifest.commitment,
+        old_manifest.labels,
+    ):
+        return False, _OTHER_RECORDS_REASON
+    return False, _BETTER_REASON if _is_better_model(
+        new_manifest, old_manifest
+    ) else _NO_BETTER_REASON
 
 
-def _is_better(new: ModelsManifest, old: ModelsManifest) -> bool:
+def _is_better_model(new_manifest: ModelsManifest, old_manifest: ModelsManifest) -> bool:
     """Return whether a later package's kept model is better than an earlier one's."""
-    if old.architecture == new.architecture:
-        return new.gain > old.gain
+    if old_manifest.architecture == new_manifest.architecture:
+        return new_manifest.gain > old_manifest.gain
     # Gains compare only within one architecture; accuracies compare across architectures.
-    before, after = old.find_entry(KEPT_ALIAS).accuracy, new.find_entry(KEPT_ALIAS).accuracy
+    before, after = (
+        old_manifest.find_entry(KEPT_ALIAS).accuracy,
+        new_manifest.find_entry(KEPT_ALIAS).accuracy,
+    )
     return before is None or after is None or after > before
 
 
@@ -275,11 +287,11 @@ def predicts_few_site_class(manifest: ModelsManifest, model: str) -> bool:
     )
 
 
-def put_in_use(
+def put_model_in_use(
     home: ClientHome,
-    package: ModelsManifest,
+    manifest: ModelsManifest,
     model: str,
-    by: str,
+    author: str,
     *,
     accept_few_sites: bool = False,
 ) -> AdoptionChange:
@@ -289,47 +301,55 @@ def put_in_use(
         accept_few_sites: The person accepts classes that few sites support.
 
     Raises:
-        UsageError: ``by`` is not a valid name.
+        UsageError: ``author`` is not a valid name.
         ConfigError: The model is in use already, the package has no such model, or few sites
             support one of its classes and ``accept_few_sites`` is not set.
     """
-    choice = ModelReference(package_id=package.package_id, model=package.find_entry(model).name)
-    if predicts_few_site_class(package, choice.model) and not accept_few_sites:
+    choice = ModelReference(package_id=manifest.package_id, model=manifest.find_entry(model).name)
+    if predicts_few_site_class(manifest, choice.model) and not accept_few_sites:
         raise ConfigError(
             f"{choice}: fewer than three sites stand behind classes that it names; its report says"
             " how many. Add --few-sites to use it all the same"
         )
     with locks.lock_models(home):
-        history = read_history(home)
+        history = read_adoption_history(home)
         state = history.latest_change
         if choice == state.in_use:
             raise ConfigError(f"{choice}: is in use already")
         shadow = None if choice == state.shadow else state.shadow
         change = replace(state, in_use=choice, shadow=shadow)
-        return _record_decision(home, history, replace(change, what="use", by=by, subject=choice))
+        return _record_decision(
+            home, history, replace(change, what="use", by=author, subject=choice)
+        )
 
 
-def set_shadow(home: ClientHome, package: ModelsManifest, model: str, by: str) -> AdoptionChange:
+def set_shadow_model(
+    home: ClientHome, manifest: ModelsManifest, model: str, author: str
+) -> AdoptionChange:
     """Let a model predict alongside the one in use, by a person's decision.
 
     Raises:
-        UsageError: ``by`` is not a valid name.
+        UsageError: ``author`` is not a valid name.
         ConfigError: The model is in use, or the package has no such model.
     """
-    choice = ModelReference(package_id=package.package_id, model=package.find_entry(model).name)
+    choice = ModelReference(package_id=manifest.package_id, model=manifest.find_entry(model).name)
     with locks.lock_models(home):
-        history = read_history(home)
+        history = read_adoption_history(home)
         state = history.latest_change
         if choice == state.in_use:
             raise ConfigError(f"{choice}: is in use, and cannot be its own shadow")
         change = replace(state, shadow=choice)
         return _record_decision(
-            home, history, replace(change, what="shadow", by=by, subject=choice)
+            home, history, replace(change, what="shadow", by=author, subject=choice)
         )
 
 
 def set_threshold(
-    home: ClientHome, threshold: float | None = None, *, missed_share: float | None = None, by: str
+    home: ClientHome,
+    threshold: float | None = None,
+    *,
+    missed_share: float | None = None,
+    author: str,
 ) -> AdoptionChange:
     """Change the threshold of the model in use, or the share of defects that may pass.
 
@@ -338,14 +358,14 @@ def set_threshold(
         missed_share: Largest share of defective records that may pass; None: unchanged.
 
     Raises:
-        UsageError: ``by`` is not a valid name.
+        UsageError: ``author`` is not a valid name.
         ConfigError: No model is in use.
     """
     with locks.lock_models(home):
-        history = read_history(home)
+        history = read_adoption_history(home)
         state = history.latest_change
         if state.in_use is None:
-            raise ConfigError(_NO_MODEL.format(models=home.models))
+            raise ConfigError(_NO_MODEL_MESSAGE.format(models=home.models))
         change = replace(
             state,
             threshold=state.threshold if threshold is None else threshold,
@@ -353,7 +373,7 @@ def set_threshold(
         )
         kind: ChangeKind = "missed" if threshold is None else "threshold"
         return _record_decision(
-            home, history, replace(change, what=kind, by=by, subject=state.in_use)
+            home, history, replace(change, what=kind, by=author, subject=state.in_use)
         )
 
 
@@ -366,7 +386,7 @@ def _record_decision(
     except DecodeError as error:
         raise UsageError(f"--by: {error}") from error
     return _append_change(
-        home, history, replace(change, when=int(time.time()), why=_CHOSEN_BY_HAND)
+        home, history, replace(change, when=int(time.time()), why=_CHOSEN_BY_HAND_REASON)
     )
 
 
@@ -374,14 +394,14 @@ def _append_change(
     home: ClientHome, history: AdoptionHistory, change: AdoptionChange
 ) -> AdoptionChange:
     if change.what not in ("threshold", "missed"):
-        change = replace(change, threshold=history.threshold_of(change.in_use))
+        change = replace(change, threshold=history.defect_threshold_of(change.in_use))
     data = canonical.encode(replace(history, changes=(*history.changes, change)))
-    atomic.write_bytes(home.models / FILE_NAME, data, mode=atomic.PRIVATE_MODE)
+    atomic.write_bytes(home.models / FILE_NAME, data, mode=atomic.PRIVATE_FILE_MODE)
     return change
 
 
-def _find_manifest(home: ClientHome, choice: ModelReference) -> ModelsManifest:
-    manifest = store.read_manifest(home, choice.package_id)
+def _find_manifest(home: ClientHome, reference: ModelReference) -> ModelsManifest:
+    manifest = store.read_manifest(home, reference.package_id)
     if manifest is None:
-        raise ConfigError(f"{home.models / FILE_NAME}: names {choice}, which is not here")
+        raise ConfigError(f"{home.models / FILE_NAME}: names {reference}, which is not here")
     return manifest

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_client.fitting.linear_head import Floats
-from wg_client.fitting.sure_calls import UNREACHABLE_THRESHOLD, bounded_error_share
+from wg_client.fitting.sure_calls import UNREACHABLE_THRESHOLD, provable_wrong_share
 from wg_client.methods.names import LOCAL_ONLY
 from wg_client.models import acceptance, adoption, novelty, store
 from wg_client.models.manifest import ModelsManifest
@@ -38,7 +38,7 @@ from wg_core.site.home import ClientHome
 
 SURE, UNSURE, NEW = "sure", "unsure", "new"
 PASS, REJECT, LOOK = "pass", "reject", "look"
-KNOWS_ONE_CLASS = text(
+ONE_CLASS_WARNING = text(
     "All labelled records are of one class: this model detects only records that are unlike these."
     " To have defects recognised, label some as a class of their own, then: wg-client freeze,"
     " wg-client models fit."
@@ -51,23 +51,23 @@ class VerdictRule:
     """Rule that adds to one model's predictions a call and a verdict.
 
     Attributes:
-        sure_threshold: Lowest probability of a sure call; None: unknown.
+        least_sure_probability: Lowest probability of a sure call; None: unknown.
         unseen_labels: Labels without a record at the plant: no call of such a label is sure.
         novelty_test: Test for new records; None: there is no test.
-        good_mask: Mask of the labels that mean "no defect", ``[K]``; None: unknown.
-        threshold: Probability of a defect from which a record is rejected.
+        good_label_mask: Mask of the labels that mean "no defect", ``[K]``; None: unknown.
+        defect_threshold: Probability of a defect from which a record is rejected.
         pass_rule: Rule by which a record may pass.
-        wrong_share: Largest share of sure calls that may be wrong; 0: no call is sure.
+        wrong_sure_share: Largest share of sure calls that may be wrong; 0: no call is sure.
         knows_one_class: The model was fitted on records of one class alone.
     """
 
-    sure_threshold: float | None = None
+    least_sure_probability: float | None = None
     unseen_labels: tuple[str, ...] = ()
     novelty_test: NoveltyTest | None = None
-    good_mask: NDArray[np.bool_] | None = None
-    threshold: float = adoption.INITIAL_THRESHOLD
+    good_label_mask: NDArray[np.bool_] | None = None
+    defect_threshold: float = adoption.INITIAL_DEFECT_THRESHOLD
     pass_rule: PassRule = field(default_factory=PassRule)
-    wrong_share: float = 0.0
+    wrong_sure_share: float = 0.0
     knows_one_class: bool = False
 
     @classmethod
@@ -78,21 +78,21 @@ class VerdictRule:
             VerificationError: A file differs from the one that was stored, or the home holds
                 another encoder.
         """
-        tensors = store.load_part(home, manifest, store.NOVELTY_NAME)
+        tensors = store.load_companion_tensors(home, manifest, store.NOVELTY_NAME)
         model = manifest.find_entry(name).name
         knows_one_class = manifest.has_single_class and model == LOCAL_ONLY
-        good = acceptance.good_mask(manifest.labels, configuration.load(home).data.good)
+        good = acceptance.good_label_mask(manifest.labels, configuration.load(home).data.good)
         if knows_one_class:
             good = None
         sure = None if manifest.has_single_class else manifest.sure.get(model)
         judge = cls(
-            sure_threshold=sure,
-            wrong_share=0.0
+            least_sure_probability=sure,
+            wrong_sure_share=0.0
             if sure is None or sure > 1
-            else bounded_error_share(manifest.judged_labels),
+            else provable_wrong_share(manifest.judged_labels),
             unseen_labels=manifest.unseen,
-            good_mask=good,
-            threshold=acceptance.model_threshold(home, manifest, name),
+            good_label_mask=good,
+            defect_threshold=acceptance.model_defect_threshold(home, manifest, name),
             pass_rule=load_pass_rule(home, manifest, name, good),
             knows_one_class=knows_one_class,
         )
@@ -100,7 +100,7 @@ class VerdictRule:
             return judge
         return replace(judge, novelty_test=novelty.novelty_test_from_tensors(tensors, "novelty"))
 
-    def add_calls(
+    def add_calls_and_verdicts(
         self, predictions: Sequence[Prediction], inputs: ModelInputs, logits: Floats
     ) -> list[Prediction]:
         """Return predictions completed by likeness, call and verdict.
@@ -111,12 +111,12 @@ class VerdictRule:
             logits: The model's logits, ``[n, K]``.
         """
         passes = np.zeros(len(logits), bool)
-        if self.good_mask is not None:
-            passes = self.pass_rule.pass_mask(defect_log_odds(logits, self.good_mask))
+        if self.good_label_mask is not None:
+            passes = self.pass_rule.pass_mask(defect_log_odds(logits, self.good_label_mask))
         likeness, distances = self.likeness(inputs), self.novelty_scores(inputs)
         new_above, pass_within = (
-            self.novelty_score_limit(novelty.NEW_SHARE),
-            self.novelty_score_limit(novelty.PASS_LIKENESS),
+            self.novelty_score_limit(novelty.LARGEST_NEW_LIKENESS),
+            self.novelty_score_limit(novelty.LEAST_PASS_LIKENESS),
         )
         judgements = []
         rows = zip(predictions, likeness, distances, passes.tolist(), strict=True)
@@ -148,15 +148,19 @@ class VerdictRule:
         return self.novelty_test.score(inputs)
 
     def _verdict(self, prediction: Prediction, may_pass: bool) -> str:
-        if self.good_mask is None:
+        if self.good_label_mask is None:
             return ""
-        defect = float(np.array(prediction.probabilities)[~self.good_mask].sum())
-        if defect >= self.threshold:
+        defect = float(np.array(prediction.probabilities)[~self.good_label_mask].sum())
+        if defect >= self.defect_threshold:
             return REJECT
         return PASS if may_pass else LOOK
 
-    def _is_sure(self, prediction: Prediction) -> bool:
-        least = UNREACHABLE_THRESHOLD if self.sure_threshold is None else self.sure_threshold
+    def _is_sure_call(self, prediction: Prediction) -> bool:
+        least = (
+            UNREACHABLE_THRESHOLD
+            if self.least_sure_probability is None
+            else self.least_sure_probability
+        )
         return prediction.probability >= least and prediction.label not in self.unseen_labels
 
     def likeness(self, inputs: ModelInputs) -> NDArray[np.float32]:
@@ -165,9 +169,9 @@ class VerdictRule:
             return np.full(len(inputs), np.nan, np.float32)
         return self.novelty_test.likeness(inputs)
 
-    def _call_word(self, prediction: Prediction, new: bool) -> str:
-        if new:
+    def _call_word(self, prediction: Prediction, is_new: bool) -> str:
+        if is_new:
             return NEW
-        if self.sure_threshold is None:
+        if self.least_sure_probability is None:
             return ""
-        return SURE if self._is_sure(prediction) else UNSURE
+        return SURE if self._is_sure_call(prediction) else UNSURE

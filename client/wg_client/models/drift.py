@@ -23,13 +23,13 @@ from scipy import stats
 
 from wg_client.fitting.linear_head import Floats
 
-PERMUTATIONS = 1999  # The smallest p-value is one in 2,000
+PERMUTATION_COUNT = 1999  # The smallest p-value is one in 2,000
 SAMPLE_RECORDS = 2000  # Most records of each sample that are used, evenly spaced
 _TINY = 1e-9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ShiftTest:
+class ShiftTestResult:
     """Result of a test of new records' released features for a shift from the frozen ones.
 
     Attributes:
@@ -50,15 +50,15 @@ class ShiftTest:
 def test_for_shift(
     frozen_features: NDArray[np.floating],
     new_features: NDArray[np.floating],
-    level: float,
+    significance_level: float,
     rng: np.random.Generator,
-) -> ShiftTest:
+) -> ShiftTestResult:
     """Test whether two samples of released features come from one distribution.
 
     Args:
         frozen_features: Released features of the frozen records, ``[n, d]``, n at least 2.
         new_features: Released features of the new records, ``[m, d]``, m at least 2.
-        level: Probability, without drift, that any feature is reported as changed.
+        significance_level: Probability, without drift, that any feature is reported as changed.
         rng: Source of the permutations.
     """
     old, late = (
@@ -70,14 +70,14 @@ def test_for_shift(
     z = (both - both.mean(axis=0)) / (spread + _TINY)
     m, n = len(late), len(old)
     difference = _mean_differences(z[n:].sum(axis=0), m, n)
-    chances = np.zeros((PERMUTATIONS, m + n), dtype=bool)
+    chances = np.zeros((PERMUTATION_COUNT, m + n), dtype=bool)
     for row in chances:
         row[rng.permutation(m + n)[:m]] = True
     largest = _mean_differences(chances.astype(np.float64) @ z, m, n).max(axis=1)
-    p = (1 + int((largest >= difference.max() - _TINY).sum())) / (PERMUTATIONS + 1)
-    is_shifted = difference > np.quantile(largest, 1 - level, method="higher")
+    p = (1 + int((largest >= difference.max() - _TINY).sum())) / (PERMUTATION_COUNT + 1)
+    is_shifted = difference > np.quantile(largest, 1 - significance_level, method="higher")
     d = x.shape[1]
-    return ShiftTest(
+    return ShiftTestResult(
         p=p,
         means=int(is_shifted[:d].sum()),
         spreads=int(is_shifted[d:].sum()),

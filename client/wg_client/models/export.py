@@ -44,27 +44,27 @@ import torch
 from torch import nn
 
 from wg_client.data import plant as plants
-from wg_client.fitting.sure_calls import supported_probability
+from wg_client.fitting.sure_calls import largest_supported_probability
 from wg_client.models import store
 from wg_client.models.calls import LOOK, PASS, REJECT, VerdictRule
 from wg_client.models.manifest import ModelsManifest
 from wg_client.models.novelty import (
-    NEW_SHARE,
-    PASS_LIKENESS,
+    LARGEST_NEW_LIKENESS,
+    LEAST_PASS_LIKENESS,
     SMALLEST_DISTANCE,
     NoveltyTest,
     hash_signs,
 )
 from wg_client.models.passing import LIMIT_MARGIN
 from wg_client.models.predict import load_encoder, load_network
-from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT, find_architecture
+from wg_common.catalogue import HEAD_BIAS_TENSOR, HEAD_WEIGHT_TENSOR, find_architecture
 from wg_common.modalities.base import Modality, Record
 from wg_common.modalities.registry import find_modality
 from wg_common.nets import network
-from wg_common.nets.assembly import HeadModel, build_model
+from wg_common.nets.assembly import HeadModel, build_head_model
 from wg_common.nets.encoder.module import Encoder
 from wg_common.nets.encoder.trunk import EncoderTrunk
-from wg_common.nets.network import RecordTrunk
+from wg_common.nets.network import NetworkTrunks
 from wg_core import atomic
 from wg_core import snapshot as snapshots
 from wg_core.errors import ConfigError, DataError, VerificationError
@@ -76,8 +76,10 @@ ExportFormat = Literal["safetensors", "onnx"]
 RecordShape = tuple[int, int]
 _ANY_SHAPE: RecordShape = (1, 1)  # Where the model does not depend on it
 NO_NOISE_NOTICE = "trained or chosen on a plant's records, without noise; no ledger counts it"
-RESIZING = "float, bicubic with antialiasing (a = -0.5), clamped to 0..255; gray: channel repeated"
-FORMATS: dict[str, ExportFormat] = {".safetensors": "safetensors", ".onnx": "onnx"}
+RESIZING_DESCRIPTION = (
+    "float, bicubic with antialiasing (a = -0.5), clamped to 0..255; gray: channel repeated"
+)
+FORMAT_BY_SUFFIX: dict[str, ExportFormat] = {".safetensors": "safetensors", ".onnx": "onnx"}
 
 
 def export_model(
@@ -93,9 +95,11 @@ def export_model(
     kind = find_modality(find_architecture(manifest.architecture).modality)
     encoder = load_encoder(home, manifest)
     entry = manifest.find_entry(name)
-    tensors = store.load_tensors(home, manifest, name)
+    tensors = store.load_model_tensors(home, manifest, name)
     plant_network = load_network(home, manifest, encoder)
-    model = build_model(kind.head, encoder, tensors, manifest.labels, plant_network)
+    model = build_head_model(
+        kind.head_architecture, encoder, tensors, manifest.labels, plant_network
+    )
     metadata = {
         **_base_metadata(kind, encoder, manifest.labels, entry.name),
         "package": manifest.package_id,
@@ -107,13 +111,13 @@ def export_model(
         metadata |= _verdict_metadata(judge)
     shape = (
         _first_record_shape(home, kind)
-        if file_format == "onnx" and _has_fixed_size(kind)
+        if file_format == "onnx" and _has_fixed_record_size(kind)
         else _ANY_SHAPE
     )
-    data = _encode_file(
+    data = _encode_model_file(
         shape, model, file_format, metadata, ModelWithVerdicts(model, judge, manifest).eval()
     )
-    atomic.write_bytes(out_path, data, mode=atomic.PRIVATE_MODE)
+    atomic.write_bytes(out_path, data, mode=atomic.PRIVATE_FILE_MODE)
     return metadata
 
 
@@ -138,22 +142,24 @@ def export_private_head(
     schema = manifest.schema
     encoder = plants.load_pinned_encoder(home, schema.encoder)
     kind = find_modality(encoder.modality)
-    tensors = {HEAD_WEIGHT: weight, HEAD_BIAS: bias}
-    model = build_model(kind.head, encoder, tensors, schema.labels)
+    tensors = {HEAD_WEIGHT_TENSOR: weight, HEAD_BIAS_TENSOR: bias}
+    model = build_head_model(kind.head_architecture, encoder, tensors, schema.labels)
     price = f"epsilon {manifest.epsilon}, delta {manifest.delta}, unit by rule {schema.unit_rule}"
     metadata = {
         **_base_metadata(kind, encoder, schema.labels, "private"),
         "records": f"{price}; on the plant's ledger",
         "release": canonical.sha256_hex(parts.release),
     }
-    shape = _declared_shape(home, kind, file_format, window_shape)
+    shape = _declared_record_shape(home, kind, file_format, window_shape)
     atomic.write_bytes(
-        out_path, _encode_file(shape, model, file_format, metadata), mode=atomic.PRIVATE_MODE
+        out_path,
+        _encode_model_file(shape, model, file_format, metadata),
+        mode=atomic.PRIVATE_FILE_MODE,
     )
     return metadata
 
 
-def check_exportable(
+def check_private_head_exportable(
     home: ClientHome, file_format: ExportFormat, window_shape: RecordShape | None = None
 ) -> None:
     """Refuse a private export that would fail, before anything is charged.
@@ -167,32 +173,32 @@ def check_exportable(
     """
     encoder = plants.caching_encoder_loader()(plants.load_encoder_package(home))
     weight = np.zeros((1, encoder.dimension), np.float32)
-    tensors = {HEAD_WEIGHT: weight, HEAD_BIAS: np.zeros(1, np.float32)}
+    tensors = {HEAD_WEIGHT_TENSOR: weight, HEAD_BIAS_TENSOR: np.zeros(1, np.float32)}
     kind = find_modality(encoder.modality)
-    build_model(kind.head, encoder, tensors, ["a class"])
-    _declared_shape(home, kind, file_format, window_shape)
+    build_head_model(kind.head_architecture, encoder, tensors, ["a class"])
+    _declared_record_shape(home, kind, file_format, window_shape)
 
 
 def _base_metadata(
-    kind: Modality, encoder: Encoder, labels: Sequence[str], name: str
+    modality: Modality, encoder: Encoder, labels: Sequence[str], name: str
 ) -> dict[str, str]:
     return {
         "format": "weightgate-model",
-        "architecture": kind.head,
+        "architecture": modality.head_architecture,
         "model": name,
         "labels": json.dumps(list(labels), ensure_ascii=False),
-        **({} if kind.resized else {"input": kind.name}),
+        **({} if modality.is_resized else {"input": modality.name}),
         "encoder": encoder.id,
         "trunk": encoder.module.trunk.label,
     }
 
 
-def _encode_file(
+def _encode_model_file(
     shape: RecordShape,
     model: HeadModel,
-    form: ExportFormat,
+    file_format: ExportFormat,
     metadata: dict[str, str],
-    judged_model: ModelWithVerdicts | None = None,
+    verdict_model: ModelWithVerdicts | None = None,
 ) -> bytes:
     """Return the bytes of a model's file; the shapes of its inputs are added to ``metadata``."""
     kind, trunk = (
@@ -200,34 +206,37 @@ def _encode_file(
         model.encoder.trunk,
     )
     examples: dict[str, torch.Tensor] = {}
-    if kind.resized or form == "onnx":
+    if kind.is_resized or file_format == "onnx":
         record = kind.example_record(shape)
         example = examples[kind.name] = _example_batch(record, trunk)
-        if kind.resized:
-            metadata |= {"pixels": str(example.shape[-1]), "resize": RESIZING}
+        if kind.is_resized:
+            metadata |= {"pixels": str(example.shape[-1]), "resize": RESIZING_DESCRIPTION}
         else:
             metadata["views"] = "n," + ",".join(map(str, example.shape[1:]))
-    if form == "onnx":
+    if file_format == "onnx":
         for part in cast(Sequence[EncoderTrunk], model.further):
             examples[part.label] = _example_batch(record, part)
-        if isinstance(model.network, RecordTrunk):
+        if isinstance(model.network, NetworkTrunks):
             metadata["network"] = model.network.architecture
             batch = network.prepare_batch(model.network.architecture, [record] * 2)
             examples["prepared"] = torch.from_numpy(batch).float()
         metadata["inputs"] = json.dumps({name: list(x.shape[1:]) for name, x in examples.items()})
-        outputs = ("logits",) if judged_model is None else OUTPUTS
-        return export_onnx(judged_model or model, examples, outputs, metadata)
+        outputs = ("logits",) if verdict_model is None else OUTPUT_NAMES
+        return encode_onnx(verdict_model or model, examples, outputs, metadata)
     return _encode_safetensors(model, metadata)
 
 
-def _has_fixed_size(kind: Modality) -> bool:
+def _has_fixed_record_size(modality: Modality) -> bool:
     """Return whether models of a modality take records of one size only."""
-    sizes = [kind.example_record((length, length)).shape for length in (8, 16)]
-    return not kind.resized and sizes[0] != sizes[1]
+    sizes = [modality.example_record((length, length)).shape for length in (8, 16)]
+    return not modality.is_resized and sizes[0] != sizes[1]
 
 
-def _declared_shape(
-    home: ClientHome, kind: Modality, form: ExportFormat, window: RecordShape | None
+def _declared_record_shape(
+    home: ClientHome,
+    modality: Modality,
+    file_format: ExportFormat,
+    window_shape: RecordShape | None,
 ) -> RecordShape:
     """Return the shape of records that a private model takes, without reading any record.
 
@@ -235,25 +244,27 @@ def _declared_shape(
         ConfigError: The model needs a shape, and it is neither stated nor in the settings.
     """
     log = configuration.load(home).data.reading.log
-    if form != "onnx" or not _has_fixed_size(kind):
+    if file_format != "onnx" or not _has_fixed_record_size(modality):
         return _ANY_SHAPE
-    if window is not None:
-        return window
+    if window_shape is not None:
+        return window_shape
     if log is None:
         raise ConfigError(
-            f"{home.config}: the settings do not say the size of a {kind.singular}, which this file"
-            " would publish from a record: state it (--window-shape CHANNELS SAMPLES), or export a"
-            " .safetensors file"
+            f"{home.config}: the settings do not say the size of a {modality.singular}, which this"
+            " file would publish from a record: state it (--window-shape CHANNELS SAMPLES), or"
+            " export a .safetensors file"
         )
     return len(log.channels), log.window_samples
 
 
-def _first_record_shape(home: ClientHome, kind: Modality) -> RecordShape:
+def _first_record_shape(home: ClientHome, modality: Modality) -> RecordShape:
     """Return the shape of the plant's first record; ``DataError`` if there is no record."""
     snapshot = snapshots.load_current(home)
     for rows, columns in snapshot.records().shapes:
         return int(rows), int(columns)
-    raise DataError(f"{snapshot.folder}: no record, so the size of a {kind.singular} is not known")
+    raise DataError(
+        f"{snapshot.folder}: no record, so the size of a {modality.singular} is not known"
+    )
 
 
 def _example_batch(record: Record, trunk: EncoderTrunk) -> torch.Tensor:
@@ -262,20 +273,20 @@ def _example_batch(record: Record, trunk: EncoderTrunk) -> torch.Tensor:
 
 
 VERDICTS = (PASS, REJECT, LOOK, "")
-OUTPUTS = ("label", "probability", "distance", "verdict", "probabilities", "logits")
+OUTPUT_NAMES = ("label", "probability", "distance", "verdict", "probabilities", "logits")
 
 
-class NoveltyScores(nn.Module):
+class NoveltyScoreModule(nn.Module):
     """Module that computes novelty scores as ``NoveltyTest.score`` does, for export."""
 
-    def __init__(self, novelty: NoveltyTest) -> None:
+    def __init__(self, novelty_test: NoveltyTest) -> None:
         super().__init__()
-        self.layout = novelty.first_feature, novelty.block_sizes
-        self.coordinate_sizes = novelty.coordinate_sizes
+        self.layout = novelty_test.first_feature, novelty_test.block_sizes
+        self.coordinate_sizes = novelty_test.coordinate_sizes
         for part in ("mean", "scale", "bank"):
-            self.register_buffer(part, torch.from_numpy(getattr(novelty, part)))
-        self.width = sum(novelty.block_sizes) or len(novelty.mean)
-        widest = max(novelty.block_sizes, default=self.width)
+            self.register_buffer(part, torch.from_numpy(getattr(novelty_test, part)))
+        self.width = sum(novelty_test.block_sizes) or len(novelty_test.mean)
+        widest = max(novelty_test.block_sizes, default=self.width)
         self.register_buffer("signs", torch.from_numpy(hash_signs(widest)))
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
@@ -290,21 +301,27 @@ class NoveltyScores(nn.Module):
         else:
             parts = [(x - cast(torch.Tensor, self.mean)) * cast(torch.Tensor, self.scale)]
         banks = torch.split(cast(torch.Tensor, self.bank), self.coordinate_sizes, dim=1)
-        distances = [self._distance(part, bank) for part, bank in zip(parts, banks, strict=True)]
+        distances = [
+            self._block_distances(part, bank) for part, bank in zip(parts, banks, strict=True)
+        ]
         scores: torch.Tensor = torch.stack(distances).log().mean(dim=0).exp()
         return scores
 
-    def _distance(self, part: torch.Tensor, bank: torch.Tensor) -> torch.Tensor:
+    def _block_distances(
+        self, block_features: torch.Tensor, block_bank: torch.Tensor
+    ) -> torch.Tensor:
         """Return the distances ``[n]`` to the nearest records of the bank, in one block."""
-        size, width = part.shape[1], bank.shape[1]
+        size, width = block_features.shape[1], block_bank.shape[1]
         if size > width:
-            part = torch.nn.functional.pad(
-                part * cast(torch.Tensor, self.signs)[:size], (0, -size % width)
+            block_features = torch.nn.functional.pad(
+                block_features * cast(torch.Tensor, self.signs)[:size], (0, -size % width)
             )
-            part = part.reshape(-1, part.shape[1] // width, width).sum(dim=1)
-        squares = part.square().sum(dim=1, keepdim=True) + bank.square().sum(dim=1)
-        squares = squares - 2 * part @ bank.T
-        near = min(2, len(bank))
+            block_features = block_features.reshape(
+                -1, block_features.shape[1] // width, width
+            ).sum(dim=1)
+        squares = block_features.square().sum(dim=1, keepdim=True) + block_bank.square().sum(dim=1)
+        squares = squares - 2 * block_features @ block_bank.T
+        near = min(2, len(block_bank))
         nearest = squares.clamp(min=0).topk(near, dim=1, largest=False).values
         return nearest.mean(dim=1).sqrt().clamp(min=SMALLEST_DISTANCE)
 
@@ -318,29 +335,33 @@ class ModelWithVerdicts(nn.Module):
         manifest: Manifest of its package.
     """
 
-    def __init__(self, model: HeadModel, judge: VerdictRule, manifest: ModelsManifest) -> None:
+    def __init__(
+        self, model: HeadModel, verdict_rule: VerdictRule, manifest: ModelsManifest
+    ) -> None:
         super().__init__()
         self.model = model
         self.limit = (
-            supported_probability(manifest.judged_labels) if manifest.judged_labels else 1.0
+            largest_supported_probability(manifest.judged_labels) if manifest.judged_labels else 1.0
         )
-        self.threshold = judge.threshold
-        novelty = judge.novelty_test
+        self.threshold = verdict_rule.defect_threshold
+        novelty = verdict_rule.novelty_test
         self.distance = None
         if novelty is not None and len(novelty.scores) > 0:
-            self.distance = NoveltyScores(novelty)
+            self.distance = NoveltyScoreModule(novelty)
         self.new_above, self.pass_within = (
-            judge.novelty_score_limit(NEW_SHARE),
-            judge.novelty_score_limit(PASS_LIKENESS),
+            verdict_rule.novelty_score_limit(LARGEST_NEW_LIKENESS),
+            verdict_rule.novelty_score_limit(LEAST_PASS_LIKENESS),
         )
         self.pass_limit = (
             -np.inf
-            if judge.pass_rule.log_odds_limit is None
-            else judge.pass_rule.log_odds_limit - LIMIT_MARGIN
+            if verdict_rule.pass_rule.log_odds_limit is None
+            else verdict_rule.pass_rule.log_odds_limit - LIMIT_MARGIN
         )
-        self.judges = judge.good_mask is not None
-        if judge.good_mask is not None:
-            self.register_buffer("defect", torch.from_numpy((~judge.good_mask).astype(np.float32)))
+        self.judges = verdict_rule.good_label_mask is not None
+        if verdict_rule.good_label_mask is not None:
+            self.register_buffer(
+                "defect", torch.from_numpy((~verdict_rule.good_label_mask).astype(np.float32))
+            )
 
     def forward(
         self, records: torch.Tensor, *further_inputs: torch.Tensor
@@ -379,16 +400,16 @@ class ModelWithVerdicts(nn.Module):
         return torch.where(best, top, shares)
 
 
-def _verdict_metadata(judge: VerdictRule) -> dict[str, str]:
-    tells = judge.novelty_test is not None and len(judge.novelty_test.scores) > 0
+def _verdict_metadata(verdict_rule: VerdictRule) -> dict[str, str]:
+    tells = verdict_rule.novelty_test is not None and len(verdict_rule.novelty_test.scores) > 0
     return {
         "verdicts": json.dumps(VERDICTS),
-        "threshold": repr(judge.threshold),
+        "threshold": repr(verdict_rule.defect_threshold),
         "pass_limit": ""
-        if judge.pass_rule.log_odds_limit is None
-        else repr(judge.pass_rule.log_odds_limit),
-        "new_above": repr(judge.novelty_score_limit(NEW_SHARE)) if tells else "",
-        "pass_within": repr(judge.novelty_score_limit(PASS_LIKENESS)) if tells else "",
+        if verdict_rule.pass_rule.log_odds_limit is None
+        else repr(verdict_rule.pass_rule.log_odds_limit),
+        "new_above": repr(verdict_rule.novelty_score_limit(LARGEST_NEW_LIKENESS)) if tells else "",
+        "pass_within": repr(verdict_rule.novelty_score_limit(LEAST_PASS_LIKENESS)) if tells else "",
     }
 
 
@@ -397,27 +418,27 @@ def _encode_safetensors(model: nn.Module, metadata: dict[str, str]) -> bytes:
     return safetensors.torch.save(state, metadata={"model": canonical.encode(metadata).decode()})
 
 
-def export_onnx(
+def encode_onnx(
     model: nn.Module,
-    examples: Mapping[str, torch.Tensor],
-    outputs: Sequence[str],
+    example_inputs: Mapping[str, torch.Tensor],
+    output_names: Sequence[str],
     metadata: Mapping[str, str],
 ) -> bytes:
     """Export the model as ONNX with torch's exporter; the batch size is dynamic.
 
     Args:
-        examples: Example inputs of two records, by name.
-        outputs: Names of the outputs.
+        example_inputs: Example inputs of two records, by name.
+        output_names: Names of the outputs.
         metadata: Metadata of the file.
     """
     batch = torch.export.Dim("n", min=1, max=1 << 20)
-    records, *further_axes = ({0: batch} for _ in examples)
+    records, *further_axes = ({0: batch} for _ in example_inputs)
     with _silence_loggers("torch.onnx", "onnxscript", "onnx_ir"):
         program = torch.onnx.export(
             model,
-            tuple(examples.values()),
-            input_names=list(examples),
-            output_names=list(outputs),
+            tuple(example_inputs.values()),
+            input_names=list(example_inputs),
+            output_names=list(output_names),
             dynamic_shapes=(records, tuple(further_axes)) if further_axes else (records,),
             dynamo=True,
             verbose=False,

@@ -68,14 +68,14 @@ class CheckFinding:
     action: Literal["block", "warn"] = "block"
 
     @property
-    def blocks(self) -> bool:
+    def blocks_model(self) -> bool:
         """True if the finding prevents the model from being kept."""
         return not self.passed and self.action == "block"
 
     @property
     def verdict(self) -> str:
         """Result of the check for people: ``passed``, ``warning`` or ``failed``."""
-        return "passed" if self.passed else "failed" if self.blocks else "warning"
+        return "passed" if self.passed else "failed" if self.blocks_model else "warning"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,7 +145,7 @@ class ModelsManifest:
         return f"ModelsManifest({self.package_id[:16]!r}, kept={self.kept!r})"
 
     @property
-    def keeps_delivered(self) -> bool:
+    def keeps_delivered_model(self) -> bool:
         """True if delivered weights were kept, unchanged or fine-tuned."""
         return self.kept != LOCAL_ONLY
 

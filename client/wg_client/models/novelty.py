@@ -31,16 +31,16 @@ from wg_core.errors import DecodeError
 FEATURES_LIMIT = 1 << 16  # Most features that are used
 COORDINATES_LIMIT = 4096  # Most coordinates of a record in the bank, of all blocks together
 SMALLEST_DISTANCE = 0.01  # Floor of a block's distance, above what rounding makes of 0
-BANK_LIMIT = 500  # Most records in the bank
-RECORDS_LIMIT = 2000  # Most records for calibration, drawn at random
+BANK_RECORDS_LIMIT = 500  # Most records in the bank
+CALIBRATION_RECORDS_LIMIT = 2000  # Most records for calibration, drawn at random
 BLOCKS_LIMIT = 64  # Most blocks of features
-SCORES_LIMIT = 500
-NEW_SHARE = 0.05
+CALIBRATION_SCORES_LIMIT = 500
+LARGEST_NEW_LIKENESS = 0.05
 """Expected share of records like the plant's own that are called new; with fewer than 19 scores, a
 record is new only above all of them."""
-PASS_LIKENESS = 0.1
+LEAST_PASS_LIKENESS = 0.1
 """Expected share of records like the plant's own that are too unusual to pass."""
-_FEWEST_RECORDS = 3  # Fewest units: two others remain for each
+_FEWEST_UNITS = 3  # Fewest units: two others remain for each
 
 Floats32 = NDArray[np.float32]
 
@@ -79,7 +79,7 @@ class NoveltyTest:
     @property
     def coordinate_sizes(self) -> list[int]:
         """Number of coordinates of each block in the bank."""
-        return folded_sizes(self.block_sizes or [len(self.mean)])
+        return folded_block_sizes(self.block_sizes or [len(self.mean)])
 
     def bank_coordinates(self, features: NDArray[np.floating]) -> Floats32:
         """Map local features ``[n, D]`` to the coordinates of the bank, ``[n, c]``."""
@@ -150,14 +150,14 @@ def novelty_test_from_tensors(
         "blocks": (k,),
         "mean": (d,),
         "scale": (d,),
-        "bank": (m, sum(folded_sizes(sizes))),
+        "bank": (m, sum(folded_block_sizes(sizes))),
         "scores": (s,),
     }
     within_limits = (
         0 < width <= FEATURES_LIMIT
         and 0 < k <= 1 + BLOCKS_LIMIT
-        and 0 < m <= BANK_LIMIT
-        and s <= SCORES_LIMIT
+        and 0 < m <= BANK_RECORDS_LIMIT
+        and s <= CALIBRATION_SCORES_LIMIT
     )
     if shapes != expected or not (within_limits and are_sizes) or (k > 1 and d):
         raise DecodeError(f"{file_name}: tensors of shapes {shapes}, blocks {blocks[:9].tolist()}")
@@ -165,14 +165,16 @@ def novelty_test_from_tensors(
 
 
 def fit_novelty_test(
-    features: NDArray[np.floating], layout: FeatureLayout | None, units: Sequence[str] | None
+    features: NDArray[np.floating],
+    layout: FeatureLayout | None,
+    privacy_units: Sequence[str] | None,
 ) -> NoveltyTest | None:
     """Fit the novelty test on a plant's records.
 
     Args:
         features: Local features ``[n, D]``.
         layout: Layout of the features; None: they are no encoder's, and are standardised.
-        units: Privacy unit of each record; None: each is its own.
+        privacy_units: Privacy unit of each record; None: each is its own.
 
     Returns:
         None without any record.
@@ -180,20 +182,26 @@ def fit_novelty_test(
     if not len(features):
         return None
     judge, rows = _unfitted_test(features, layout), _sample_rows(len(features))
-    scores = np.sort(_calibration_scores(judge, features[rows], _unit_groups(units, rows)))
+    scores = np.sort(_calibration_scores(judge, features[rows], _unit_groups(privacy_units, rows)))
     scores = scores[np.isfinite(scores)]
     if n := len(scores):
-        scores = scores[np.linspace(0, n - 1, min(n, SCORES_LIMIT)).round().astype(np.int64)]
-    return replace(judge, bank=judge.bank_coordinates(features[rows[:BANK_LIMIT]]), scores=scores)
+        scores = scores[
+            np.linspace(0, n - 1, min(n, CALIBRATION_SCORES_LIMIT)).round().astype(np.int64)
+        ]
+    return replace(
+        judge, bank=judge.bank_coordinates(features[rows[:BANK_RECORDS_LIMIT]]), scores=scores
+    )
 
 
 def most_unlike_rows(
-    features: NDArray[np.floating], layout: FeatureLayout | None, units: Sequence[str] | None
+    features: NDArray[np.floating],
+    layout: FeatureLayout | None,
+    privacy_units: Sequence[str] | None,
 ) -> list[int]:
     """Return rows of a sample of the plant's records, from the most to the least unusual."""
     rows = _sample_rows(len(features))
     scores = _calibration_scores(
-        _unfitted_test(features, layout), features[rows], _unit_groups(units, rows)
+        _unfitted_test(features, layout), features[rows], _unit_groups(privacy_units, rows)
     )
     known = np.flatnonzero(np.isfinite(scores))
     return [int(row) for row in rows[known[np.argsort(-scores[known], kind="stable")]]]
@@ -205,18 +213,18 @@ def hash_signs(width: int) -> Floats32:
     return np.where(places >> np.uint64(40) & np.uint64(1), 1.0, -1.0).astype(np.float32)
 
 
-def folded_sizes(sizes: Sequence[int]) -> list[int]:
+def folded_block_sizes(block_sizes: Sequence[int]) -> list[int]:
     """Return the number of coordinates of each block in the bank, given its number of features."""
-    return [min(size, COORDINATES_LIMIT // len(sizes)) for size in sizes]
+    return [min(size, COORDINATES_LIMIT // len(block_sizes)) for size in block_sizes]
 
 
-def _fold_columns(x: Floats32, size: int) -> Floats32:
-    """Fold features ``[n, w]`` into signed sums of every ``size``-th column."""
+def _fold_columns(x: Floats32, folded_width: int) -> Floats32:
+    """Fold features ``[n, w]`` into signed sums of every ``folded_width``-th column."""
     n, width = x.shape
-    if width <= size:
+    if width <= folded_width:
         return x
-    padded = np.pad(x * hash_signs(width), ((0, 0), (0, -width % size)))
-    return np.asarray(padded.reshape(n, -1, size).sum(axis=1), dtype=np.float32)
+    padded = np.pad(x * hash_signs(width), ((0, 0), (0, -width % folded_width)))
+    return np.asarray(padded.reshape(n, -1, folded_width).sum(axis=1), dtype=np.float32)
 
 
 def _unfitted_test(features: NDArray[np.floating], layout: FeatureLayout | None) -> NoveltyTest:
@@ -234,51 +242,56 @@ def _unfitted_test(features: NDArray[np.floating], layout: FeatureLayout | None)
 
 def _sample_rows(count: int) -> NDArray[np.intp]:
     """Return the rows of the records for calibration, in random order."""
-    return streams.stream_generator(Stream.NOVELTY).permutation(count)[:RECORDS_LIMIT]
+    return streams.stream_generator(Stream.NOVELTY).permutation(count)[:CALIBRATION_RECORDS_LIMIT]
 
 
-def _unit_groups(units: Sequence[str] | None, rows: NDArray[np.intp]) -> NDArray[np.intp]:
+def _unit_groups(privacy_units: Sequence[str] | None, rows: NDArray[np.intp]) -> NDArray[np.intp]:
     """Return the index of each record's privacy unit; the record's own index for too few units."""
-    if units is None or len(set(units)) < _FEWEST_RECORDS:
+    if privacy_units is None or len(set(privacy_units)) < _FEWEST_UNITS:
         return rows
-    return np.unique(np.asarray(units)[rows], return_inverse=True)[1]
+    return np.unique(np.asarray(privacy_units)[rows], return_inverse=True)[1]
 
 
 def _calibration_scores(
-    judge: NoveltyTest, features: NDArray[np.floating], groups: NDArray[np.intp]
+    novelty_test: NoveltyTest, features: NDArray[np.floating], groups: NDArray[np.intp]
 ) -> Floats32:
     """Return each record's score against the bank's records of other units; infinite if unknown."""
-    if len(np.unique(groups)) < _FEWEST_RECORDS:
+    if len(np.unique(groups)) < _FEWEST_UNITS:
         return np.full(len(features), np.inf, np.float32)
-    x = judge.bank_coordinates(features)
-    is_same_unit = groups[:, None] == groups[:BANK_LIMIT]
-    return _distance_scores(x, x[:BANK_LIMIT], judge.coordinate_sizes, is_same_unit)
+    x = novelty_test.bank_coordinates(features)
+    is_same_unit = groups[:, None] == groups[:BANK_RECORDS_LIMIT]
+    return _distance_scores(x, x[:BANK_RECORDS_LIMIT], novelty_test.coordinate_sizes, is_same_unit)
 
 
 def _distance_scores(
-    x: Floats32, bank: Floats32, sizes: Sequence[int], left_out: NDArray[np.bool_] | None = None
+    x: Floats32,
+    bank: Floats32,
+    block_sizes: Sequence[int],
+    excluded_pairs: NDArray[np.bool_] | None = None,
 ) -> Floats32:
     """Return novelty scores ``[n]``: geometric means over blocks of distances to nearest records.
 
     Args:
         x: Coordinates of the records, ``[n, c]``.
         bank: Coordinates of the plant's records, ``[m, c]``.
-        sizes: Numbers of coordinates of the blocks.
-        left_out: Mask of the pairs of records that are not compared, ``[n, m]``.
+        block_sizes: Numbers of coordinates of the blocks.
+        excluded_pairs: Mask of the pairs of records that are not compared, ``[n, m]``.
     """
     logs = np.zeros(len(x), np.float32)
-    for part, bank_part in zip(_split_blocks(x, sizes), _split_blocks(bank, sizes), strict=True):
+    for part, bank_part in zip(
+        _split_blocks(x, block_sizes), _split_blocks(bank, block_sizes), strict=True
+    ):
         squares = _squared_distances(part, bank_part)
-        if left_out is not None:
-            squares[left_out] = np.inf
-        logs += np.log(np.maximum(_mean_nearest_distances(squares), np.float32(SMALLEST_DISTANCE)))
-    scores: Floats32 = np.exp(logs / np.float32(len(sizes)))
+        if excluded_pairs is not None:
+            squares[excluded_pairs] = np.inf
+        logs += np.log(np.maximum(_nearest_rms_distances(squares), np.float32(SMALLEST_DISTANCE)))
+    scores: Floats32 = np.exp(logs / np.float32(len(block_sizes)))
     return scores
 
 
-def _split_blocks(x: Floats32, sizes: Sequence[int]) -> list[Floats32]:
+def _split_blocks(x: Floats32, block_sizes: Sequence[int]) -> list[Floats32]:
     """Split the columns of features into the blocks of their trunks."""
-    return np.split(x, np.cumsum(sizes)[:-1], axis=1)
+    return np.split(x, np.cumsum(block_sizes)[:-1], axis=1)
 
 
 def _row_norms(x: Floats32) -> Floats32:
@@ -291,7 +304,7 @@ def _squared_distances(x: Floats32, bank: Floats32) -> Floats32:
     return np.asarray(np.maximum(squares, 0), dtype=np.float32)
 
 
-def _mean_nearest_distances(squares: Floats32) -> Floats32:
+def _nearest_rms_distances(squares: Floats32) -> Floats32:
     """Return the root of the mean of the two smallest squared distances in each row, ``[n]``."""
     near = min(2, squares.shape[1])
     smallest = np.partition(squares, near - 1, axis=1)[:, :near]

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy.special import betaincinv, logsumexp
 
 from wg_client.fitting.linear_head import Floats, Ints
-from wg_client.fitting.sure_calls import CONFIDENCE
+from wg_client.fitting.sure_calls import BOUND_CONFIDENCE
 from wg_client.methods.base import PlantRecords
 from wg_client.models import adoption, store
 from wg_client.models.manifest import ModelsManifest
@@ -39,23 +39,23 @@ class PassRule:
     Attributes:
         log_odds_limit: Log odds of a defect below which a record passes; None: no record passes.
         missed_share: Largest share of defective records that may pass, as the plant chose it.
-        defect_units: Number of privacy units of defective records that the limit is based on.
-        least_defect_units: Number of such units below which no record passes; 0: no number is
-            enough.
+        defect_unit_count: Number of privacy units of defective records that the limit is based on.
+        required_defect_unit_count: Number of such units below which no record passes; 0: no number
+            is enough.
         passed_good_share: Share of the plant's good records that would pass, out of fold.
         has_no_unit_names: Each record counts as a privacy unit of its own, since no unit is named.
     """
 
     log_odds_limit: float | None = None
     missed_share: float = 0.0
-    defect_units: int = 0
-    least_defect_units: int = 0
+    defect_unit_count: int = 0
+    required_defect_unit_count: int = 0
     passed_good_share: float = 0.0
     has_no_unit_names: bool = False
 
-    def pass_mask(self, odds: Floats) -> NDArray[np.bool_]:
+    def pass_mask(self, log_odds: Floats) -> NDArray[np.bool_]:
         """Return a mask of the records that may pass, from log odds of a defect, ``[n]``."""
-        return odds < (
+        return log_odds < (
             -np.inf if self.log_odds_limit is None else self.log_odds_limit - LIMIT_MARGIN
         )
 
@@ -63,52 +63,52 @@ class PassRule:
     def guarantee_sentence(self) -> Text:
         """Sentence on the guarantee of the rule, or on why no record passes and the remedy."""
         in_hundred = 100 * self.missed_share
-        if not self.least_defect_units:
+        if not self.required_defect_unit_count:
             return text(
                 "no record passes: too many classes of defects have no record here to ensure "
                 "that at most {missed:g} in 100 defective ones pass; label some of each",
                 missed=in_hundred,
             )
-        if self.defect_units < self.least_defect_units:
+        if self.defect_unit_count < self.required_defect_unit_count:
             return text(
                 "no record passes: ensuring that at most {missed:g} in 100 defective ones pass "
                 "needs {needed} labelled defective records, and {defective} could be evaluated;"
                 " label {more} more",
                 missed=in_hundred,
-                needed=self.least_defect_units,
-                defective=self.defect_units,
-                more=self.least_defect_units - self.defect_units,
+                needed=self.required_defect_unit_count,
+                defective=self.defect_unit_count,
+                more=self.required_defect_unit_count - self.defect_unit_count,
             )
         if not self.passed_good_share:
             return text(
                 "no record passes: too many of your {defective} labelled defective records look"
                 " good to the model to ensure that at most {missed:g} in 100 pass; label more, "
                 "or accept more (models threshold --missed)",
-                defective=self.defect_units,
+                defective=self.defect_unit_count,
                 missed=in_hundred,
             )
         return text(
-            _PASSING_RECORDS if self.has_no_unit_names else _PASSING,
+            _RECORD_GUARANTEE if self.has_no_unit_names else _UNIT_GUARANTEE,
             missed=in_hundred,
             passed=100 * self.passed_good_share,
         )
 
 
-_PASSING = template(
+_UNIT_GUARANTEE = template(
     "at most {missed:g} in 100 defective records pass, with 90 % confidence; {passed:.0f} in 100 of"
     " your good ones pass, the others are rejected or need a look"
 )
-_PASSING_RECORDS = template(
+_RECORD_GUARANTEE = template(
     "at most {missed:g} in 100 defective records pass, with 90 % confidence, if every record is of"
     " another part; {passed:.0f} in 100 of your good ones pass, the others are rejected or need a"
     " look"
 )
 
 
-def defect_log_odds(logits: Floats, good_mask: NDArray[np.bool_]) -> Floats:
+def defect_log_odds(logits: Floats, good_label_mask: NDArray[np.bool_]) -> Floats:
     """Return the log odds of a defect, ``[n]``, from logits ``[n, K]``."""
-    odds: Floats = logsumexp(logits[:, ~good_mask], axis=1) - logsumexp(
-        logits[:, good_mask], axis=1
+    odds: Floats = logsumexp(logits[:, ~good_label_mask], axis=1) - logsumexp(
+        logits[:, good_label_mask], axis=1
     )
     return odds
 
@@ -135,28 +135,28 @@ def load_pass_rule(
     home: ClientHome,
     manifest: ModelsManifest,
     name: str,
-    good_mask: NDArray[np.bool_] | None,
+    good_label_mask: NDArray[np.bool_] | None,
 ) -> PassRule:
     """Return the pass rule of a stored model.
 
     Args:
-        good_mask: Mask of the labels that mean "no defect", ``[K]``; None: unknown.
+        good_label_mask: Mask of the labels that mean "no defect", ``[K]``; None: unknown.
 
     Raises:
         VerificationError: The file differs from the one that was stored.
     """
     counts_records = configuration.load(home).data.unit_column is None
-    if good_mask is None:
+    if good_label_mask is None:
         return PassRule(has_no_unit_names=counts_records)
-    missed_share = adoption.read_history(home).latest_change.missed_share
+    missed_share = adoption.read_adoption_history(home).latest_change.missed_share
     unseen = np.isin(manifest.labels, manifest.unseen)
-    tensors = store.load_part(home, manifest, store.OUT_OF_FOLD_NAME) or {}
+    tensors = store.load_companion_tensors(home, manifest, store.OUT_OF_FOLD_NAME) or {}
     logits = tensors.get(f"{_LOGITS}{manifest.find_entry(name).name}")
     evidence = None
     if logits is not None:
         labels, units = (tensors[part].astype(np.int64) for part in (_LABELS, _UNITS))
         evidence = OutOfFoldEvidence(logits.astype(np.float64), labels, units)
-    rule = fit_pass_rule(evidence, good_mask, unseen, missed_share)
+    rule = fit_pass_rule(evidence, good_label_mask, unseen, missed_share)
     return replace(rule, has_no_unit_names=counts_records)
 
 
@@ -166,38 +166,41 @@ class OutOfFoldEvidence:
 
     logits: Floats
     labels: Ints
-    units: Ints
+    unit_indices: Ints
 
 
 def fit_pass_rule(
     evidence: OutOfFoldEvidence | None,
-    good_mask: NDArray[np.bool_],
-    unseen_mask: NDArray[np.bool_],
+    good_label_mask: NDArray[np.bool_],
+    unseen_label_mask: NDArray[np.bool_],
     missed_share: float,
 ) -> PassRule:
     """Fit a model's pass rule to its out-of-fold predictions.
 
     Args:
         evidence: Out-of-fold predictions; None: there are none, and no record passes.
-        good_mask: Mask of the labels that mean "no defect", ``[K]``.
-        unseen_mask: Mask of the labels without a record at the plant, ``[K]``.
+        good_label_mask: Mask of the labels that mean "no defect", ``[K]``.
+        unseen_label_mask: Mask of the labels without a record at the plant, ``[K]``.
         missed_share: Largest share of defective records that may pass.
     """
-    unseen_share = float((unseen_mask & ~good_mask).sum() / (~good_mask).sum())
+    unseen_share = float((unseen_label_mask & ~good_label_mask).sum() / (~good_label_mask).sum())
     seen_share = 1 - unseen_share
     tolerated_share = (missed_share - unseen_share) / seen_share if seen_share else 0.0
     least_defects = (
-        math.ceil(math.log(1 - CONFIDENCE) / math.log(1 - tolerated_share))
+        math.ceil(math.log(1 - BOUND_CONFIDENCE) / math.log(1 - tolerated_share))
         if tolerated_share > 0
         else 0
     )
-    rule = PassRule(missed_share=missed_share, least_defect_units=least_defects)
+    rule = PassRule(missed_share=missed_share, required_defect_unit_count=least_defects)
     if evidence is None:
         return rule
-    odds, defective = defect_log_odds(evidence.logits, good_mask), ~good_mask[evidence.labels]
-    scores = _smallest_by_unit(odds[defective], evidence.units[defective])
+    odds, defective = (
+        defect_log_odds(evidence.logits, good_label_mask),
+        ~good_label_mask[evidence.labels],
+    )
+    scores = _smallest_score_by_unit(odds[defective], evidence.unit_indices[defective])
     rule = replace(
-        rule, log_odds_limit=tolerance_limit(scores, tolerated_share), defect_units=len(scores)
+        rule, log_odds_limit=tolerance_limit(scores, tolerated_share), defect_unit_count=len(scores)
     )
     passes = rule.pass_mask(odds[~defective])
     return replace(rule, passed_good_share=float(passes.mean()) if len(passes) else 0.0)
@@ -211,13 +214,15 @@ def tolerance_limit(scores: Floats, share: float) -> float | None:
         share: Largest share, with a confidence of ``CONFIDENCE``.
     """
     ranks = np.arange(1, len(scores) + 1)
-    small_enough = np.flatnonzero(betaincinv(ranks, len(scores) + 1 - ranks, CONFIDENCE) <= share)
+    small_enough = np.flatnonzero(
+        betaincinv(ranks, len(scores) + 1 - ranks, BOUND_CONFIDENCE) <= share
+    )
     return float(np.sort(scores)[small_enough[-1]]) if len(small_enough) else None
 
 
-def _smallest_by_unit(scores: Floats, units: Ints) -> Floats:
+def _smallest_score_by_unit(scores: Floats, unit_indices: Ints) -> Floats:
     """Return the smallest score in each privacy unit."""
-    _, places = np.unique(units, return_inverse=True)
+    _, places = np.unique(unit_indices, return_inverse=True)
     smallest = np.full(int(places.max(initial=-1)) + 1, np.inf)
     np.minimum.at(smallest, places, scores)
     return smallest

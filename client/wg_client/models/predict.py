@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from wg_client.data import plant as plants
 from wg_client.data.dataset import (
-    DEFAULT_READING,
-    RECORDS_CSV,
+    DEFAULT_READING_CONFIG,
+    RECORDS_CSV_NAME,
     SurveyOptions,
     accompanying_files,
     is_record_file,
@@ -27,7 +27,7 @@ from wg_client.data.sensor_windows import is_sensor_log, survey_logs
 from wg_client.data.site_data import UNLABELLED, SiteData
 from wg_client.data.survey import load_dataset
 from wg_client.fitting.linear_head import Floats, head_from_tensors
-from wg_client.fitting.sure_calls import cap_probabilities, supported_probability
+from wg_client.fitting.sure_calls import cap_probabilities, largest_supported_probability
 from wg_client.models import store
 from wg_client.models.manifest import ModelsManifest
 from wg_common.modalities import cells
@@ -35,13 +35,13 @@ from wg_common.modalities.base import Modality, Record
 from wg_common.modalities.registry import find_modality, list_modality_attribute
 from wg_core.errors import DataError
 from wg_core.site.home import ClientHome
-from wg_core.site.reading import DEFAULT_COLUMNS, RECORDS_AT_ONCE, ReadingConfig
-from wg_core.snapshot import Problem
+from wg_core.site.reading import DEFAULT_TABLE_COLUMNS, RECORDS_PER_CHUNK, ReadingConfig
+from wg_core.snapshot import UnusableItem
 
 if TYPE_CHECKING:  # torch: seconds to import, only when needed
     from wg_common.nets.encoder.module import Encoder
     from wg_common.nets.family_network import FamilyTrunk
-    from wg_common.nets.network import RecordTrunk
+    from wg_common.nets.network import NetworkTrunks
 
 ModelInputs = NDArray[Any]
 """Inputs of models: local features, float64 ``[n, D]``, followed by those of a network beside the
@@ -78,7 +78,7 @@ class Prediction:
 def load_records(
     path: Path,
     labels: Sequence[str],
-    reading: ReadingConfig = DEFAULT_READING,
+    reading_config: ReadingConfig = DEFAULT_READING_CONFIG,
     modality: str | None = None,
 ) -> SiteData:
     """Load records to predict: from a file, an ``.npz`` file, a table, class folders or a folder.
@@ -89,13 +89,17 @@ def load_records(
     Raises:
         DataError: There is nothing to predict, or it cannot be read.
     """
-    is_table = cells.is_record_table(path, column=reading.text_column)
-    takes_rows = modality is not None and bool(find_modality(modality).column)
-    if not is_table and cells.may_be_table(path) and (takes_rows or reading.text_column):
-        cells.read_cell_table(path, column=reading.text_column)  # names the columns it found
+    is_table = cells.is_record_table(path, text_column=reading_config.text_column)
+    takes_rows = modality is not None and bool(find_modality(modality).record_column)
+    if not is_table and cells.may_be_table(path) and (takes_rows or reading_config.text_column):
+        cells.read_cell_table(
+            path, text_column=reading_config.text_column
+        )  # names the columns it found
     if path.is_file() and is_record_file(path) and not is_table:
         return load_unlabelled_files(path, [path], labels)
-    by_class = (path / RECORDS_CSV).is_file() or any((path / label).is_dir() for label in labels)
+    by_class = (path / RECORDS_CSV_NAME).is_file() or any(
+        (path / label).is_dir() for label in labels
+    )
     if path.is_dir() and not by_class:
         files = sorted(
             entry for entry in path.rglob("*") if entry.is_file() and is_record_file(entry)
@@ -109,13 +113,15 @@ def load_records(
         path,
         labels,
         split=None,
-        reading=replace(reading, columns=(reading.columns[0], DEFAULT_COLUMNS[1])),
+        reading=replace(
+            reading_config, columns=(reading_config.columns[0], DEFAULT_TABLE_COLUMNS[1])
+        ),
     )
 
 
 def read_new_records(
-    path: Path, labels: Sequence[str], reading: ReadingConfig, modality: str | None = None
-) -> tuple[SiteData, list[Problem]]:
+    path: Path, labels: Sequence[str], reading_config: ReadingConfig, modality: str | None = None
+) -> tuple[SiteData, list[UnusableItem]]:
     """Read new records at a path with the plant's settings; return them and the problems.
 
     Args:
@@ -124,11 +130,13 @@ def read_new_records(
     Raises:
         DataError: There is nothing that can be read.
     """
-    if reading.log is not None and (path.is_dir() or is_sensor_log(path)):
-        log_survey = survey_logs(path, SurveyOptions(labels=labels, reading=reading), lenient=True)
+    if reading_config.log is not None and (path.is_dir() or is_sensor_log(path)):
+        log_survey = survey_logs(
+            path, SurveyOptions(labels=labels, reading=reading_config), for_prediction=True
+        )
         return log_survey.data, list(log_survey.problems)
-    data = load_records(path, labels, reading, modality)
-    return with_reading_config(data, reading), []
+    data = load_records(path, labels, reading_config, modality)
+    return with_reading_config(data, reading_config), []
 
 
 def load_unlabelled_files(path: Path, paths: Sequence[Path], labels: Sequence[str]) -> SiteData:
@@ -147,14 +155,14 @@ def load_unlabelled_files(path: Path, paths: Sequence[Path], labels: Sequence[st
     )
 
 
-def encode_records(home: ClientHome, manifest: ModelsManifest, data: SiteData) -> ModelInputs:
+def compute_model_inputs(home: ClientHome, manifest: ModelsManifest, data: SiteData) -> ModelInputs:
     """Compute the inputs of a package's models for records.
 
     Raises:
         VerificationError, ConfigError: The models need an encoder that the home does not hold.
         DataError: A record is damaged, or the models do not take its kind.
     """
-    check_records(manifest, data)
+    check_record_modality(manifest, data)
     encoder = load_encoder(home, manifest)
     return compute_features_in_batches(encoder, load_network(home, manifest, encoder), data)
 
@@ -166,12 +174,12 @@ def records_modality(manifest: ModelsManifest) -> Modality:
     return find_modality(catalogue.find_architecture(manifest.architecture).modality)
 
 
-def check_records(manifest: ModelsManifest, data: SiteData) -> None:
+def check_record_modality(manifest: ModelsManifest, data: SiteData) -> None:
     """Raise ``DataError`` if the models of a package do not take these records."""
     modality = records_modality(manifest)
     if modality.name != data.modality:
         name, found, wanted = data.names[0], data.modality, modality.name
-        if modality.column:
+        if modality.record_column:
             raise DataError(
                 f"{name}: of {found}, but the model is for {wanted}; name each table by itself, not"
                 " its folder"
@@ -180,12 +188,12 @@ def check_records(manifest: ModelsManifest, data: SiteData) -> None:
 
 
 def compute_features_in_batches(
-    encoder: Encoder, network: FamilyTrunk | RecordTrunk | None, data: SiteData
+    encoder: Encoder, network: FamilyTrunk | NetworkTrunks | None, data: SiteData
 ) -> ModelInputs:
     """Compute the model inputs of records, ``[n, D]``, a batch at a time."""
     parts = [
-        compute_features(encoder, network, list(data.records[start : start + RECORDS_AT_ONCE]))
-        for start in range(0, max(len(data.records), 1), RECORDS_AT_ONCE)
+        compute_features(encoder, network, list(data.records[start : start + RECORDS_PER_CHUNK]))
+        for start in range(0, max(len(data.records), 1), RECORDS_PER_CHUNK)
     ]
     return np.concatenate(parts)
 
@@ -201,23 +209,23 @@ def load_encoder(home: ClientHome, manifest: ModelsManifest) -> Encoder:
 
     encoder, trunk = (
         plants.load_pinned_encoder(home, manifest.encoder),
-        store.load_part(home, manifest, store.PLANT_TRUNK_NAME),
+        store.load_companion_tensors(home, manifest, store.PLANT_TRUNK_NAME),
     )
     return encoder if trunk is None else encoder.with_plant_trunk(PlantTrunk.from_tensors(trunk))
 
 
 def compute_features(
-    encoder: Encoder, network: FamilyTrunk | RecordTrunk | None, records: Sequence[Record]
+    encoder: Encoder, network: FamilyTrunk | NetworkTrunks | None, records: Sequence[Record]
 ) -> ModelInputs:
     """Return local features of records, followed by those of a network alongside the encoder."""
-    local = encoder.encode_batched(records)
+    local = encoder.encode_local_batched(records)
     blocks = [local] if network is None else [local, network.features(records)]
     return np.hstack(blocks).astype(np.float64)
 
 
 def load_network(
     home: ClientHome, manifest: ModelsManifest, encoder: Encoder
-) -> FamilyTrunk | RecordTrunk | None:
+) -> FamilyTrunk | NetworkTrunks | None:
     """Load the network alongside the encoder that heads of a package use; None: there is none.
 
     Args:
@@ -226,12 +234,12 @@ def load_network(
     Raises:
         VerificationError: The file differs from the one that was stored.
     """
-    from wg_common.nets.family_network import stored_trunk
+    from wg_common.nets.family_network import rebuild_stored_trunk
 
-    trunk = store.load_part(home, manifest, store.NETWORK_NAME)
+    trunk = store.load_companion_tensors(home, manifest, store.NETWORK_NAME)
     if trunk is None or manifest.network is None:
         return None
-    return stored_trunk(manifest.network.architecture, trunk, encoder.settings)
+    return rebuild_stored_trunk(manifest.network.architecture, trunk, encoder.trunk_settings)
 
 
 def model_logits(
@@ -246,33 +254,39 @@ def model_logits(
     Raises:
         VerificationError: The model's file differs from the one that was stored.
     """
-    head = head_from_tensors(store.load_tensors(home, manifest, name))
+    head = head_from_tensors(store.load_model_tensors(home, manifest, name))
     # A head that does not use the network has fewer features.
     return head.logits(inputs[:, : head.weight.shape[1]])
 
 
-def capped_probabilities(values: Floats, manifest: ModelsManifest) -> Floats:
+def capped_probabilities(logits: Floats, manifest: ModelsManifest) -> Floats:
     """Convert logits ``[n, K]`` to probabilities, limited by the number of the plant's labels."""
-    limit = supported_probability(manifest.judged_labels) if manifest.judged_labels else 1.0
-    return cap_probabilities(values, limit)
+    limit = largest_supported_probability(manifest.judged_labels) if manifest.judged_labels else 1.0
+    return cap_probabilities(logits, limit)
 
 
 def predict(
-    home: ClientHome, manifest: ModelsManifest, name: str, inputs: ModelInputs, names: Sequence[str]
+    home: ClientHome,
+    manifest: ModelsManifest,
+    name: str,
+    inputs: ModelInputs,
+    record_names: Sequence[str],
 ) -> list[Prediction]:
     """Predict the most likely label of each record and its probability."""
-    return predictions_from_logits(model_logits(home, manifest, name, inputs), manifest, names)
+    return predictions_from_logits(
+        model_logits(home, manifest, name, inputs), manifest, record_names
+    )
 
 
 def predictions_from_logits(
-    values: Floats, manifest: ModelsManifest, names: Sequence[str]
+    logits: Floats, manifest: ModelsManifest, record_names: Sequence[str]
 ) -> list[Prediction]:
     """Make predictions from logits ``[n, K]``, still without calls and verdicts."""
-    chances = capped_probabilities(values, manifest)
+    chances = capped_probabilities(logits, manifest)
     best = chances.argmax(axis=1)
     return [
         Prediction(
-            name=names[row],
+            name=record_names[row],
             label=manifest.labels[index],
             probability=float(chances[row, index]),
             probabilities=tuple(map(float, chances[row])),

@@ -24,7 +24,7 @@ from wg_core.site.reading import ReadingConfig
 if TYPE_CHECKING:  # torch: seconds to import, only when needed
     from wg_common.nets.encoder.module import Encoder
     from wg_common.nets.family_network import FamilyTrunk
-    from wg_common.nets.network import RecordTrunk
+    from wg_common.nets.network import NetworkTrunks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -33,7 +33,7 @@ class Predictor:
 
     Attributes:
         manifest: Manifest of its package.
-        name: Name of the model.
+        model_name: Name of the model.
         reading_config: The plant's settings for reading files.
         verdict_rule: Rule that gives calls and verdicts.
         encoder: The model's encoder.
@@ -42,15 +42,15 @@ class Predictor:
     """
 
     manifest: ModelsManifest
-    name: str
+    model_name: str
     reading_config: ReadingConfig
     verdict_rule: VerdictRule
     encoder: Encoder
-    network: FamilyTrunk | RecordTrunk | None
+    network: FamilyTrunk | NetworkTrunks | None
     head: LinearHead
 
     @classmethod
-    def load(cls, home: ClientHome, manifest: ModelsManifest, name: str) -> Predictor:
+    def load(cls, home: ClientHome, manifest: ModelsManifest, model_name: str) -> Predictor:
         """Load a stored model of a plant for prediction.
 
         Raises:
@@ -59,24 +59,24 @@ class Predictor:
         encoder = predict.load_encoder(home, manifest)
         return cls(
             manifest=manifest,
-            name=name,
+            model_name=model_name,
             reading_config=configuration.load(home).data.reading,
-            verdict_rule=VerdictRule.load(home, manifest, name),
+            verdict_rule=VerdictRule.load(home, manifest, model_name),
             encoder=encoder,
             network=predict.load_network(home, manifest, encoder),
-            head=head_from_tensors(store.load_tensors(home, manifest, name)),
+            head=head_from_tensors(store.load_model_tensors(home, manifest, model_name)),
         )
 
     def compute_inputs(self, data: SiteData) -> ModelInputs:
         """Return the head's inputs for records; errors as for ``predict.check_records``."""
-        predict.check_records(self.manifest, data)
+        predict.check_record_modality(self.manifest, data)
         return predict.compute_features_in_batches(self.encoder, self.network, data)
 
     def predict(self, data: SiteData, inputs: ModelInputs) -> list[Prediction]:
         """Predict records from their inputs, with calls and verdicts."""
         logits = self.head.logits(inputs[:, : self.head.weight.shape[1]])
         rows = predict.predictions_from_logits(logits, self.manifest, data.names)
-        return self.verdict_rule.add_calls(rows, inputs, logits)
+        return self.verdict_rule.add_calls_and_verdicts(rows, inputs, logits)
 
     def predict_file(self, path: Path) -> list[Prediction]:
         """Predict the records of one file.
@@ -99,29 +99,29 @@ class Predictor:
             rows += self.predict(part, self.compute_inputs(part))
         return rows
 
-    def predict_bytes(self, data: bytes | bytearray, name: str) -> list[Prediction]:
+    def predict_bytes(self, data: bytes | bytearray, file_name: str) -> list[Prediction]:
         """Predict the one record of a file in memory.
 
         Args:
             data: Content of the file.
-            name: Name of the file; its suffix determines how it is read.
+            model_name: Name of the file; its suffix determines how it is read.
 
         Raises:
             DataError: The suffix is not one of the model's modality, or the record is damaged.
         """
         modality = predict.records_modality(self.manifest)
-        if not modality.is_record_file(name):
+        if not modality.is_record_file(file_name):
             raise DataError(
-                f"{name}: not the name of a file with one {modality.singular}"
+                f"{file_name}: not the name of a file with one {modality.singular}"
                 f" ({', '.join(sorted(modality.suffixes))}); 'wg-client predict' reads others"
             )
         with tempfile.TemporaryDirectory(prefix="wg-record-") as folder:
-            path = Path(folder) / f"record{Path(name).suffix.lower()}"
-            atomic.write_bytes(path, data, mode=atomic.PRIVATE_MODE)
+            path = Path(folder) / f"record{Path(file_name).suffix.lower()}"
+            atomic.write_bytes(path, data, mode=atomic.PRIVATE_FILE_MODE)
             try:
                 rows = self._predict_data(
                     predict.load_unlabelled_files(path, [path], self.manifest.labels)
                 )
             except DataError as error:
-                raise DataError(str(error).replace(str(path), name)) from error
-        return [replace(row, name=row.name.replace(str(path), name)) for row in rows]
+                raise DataError(str(error).replace(str(path), file_name)) from error
+        return [replace(row, name=row.name.replace(str(path), file_name)) for row in rows]

@@ -30,13 +30,13 @@ from wg_core.wire import canonical
 
 ALLOWED_HOSTS = ["127.0.0.1", "localhost"]
 CALL_LIMIT_SECONDS = 30.0  # Longest time from connecting to the request's last byte
-REQUESTS_LIMIT = 16
+CONCURRENT_REQUESTS_LIMIT = 16
 """Most requests at a time; together, their bodies have at most the size of one record file."""
-_FOREIGN_SITES = ("cross-site", "same-site")
+_FOREIGN_FETCH_SITES = ("cross-site", "same-site")
 """Values of ``Sec-Fetch-Site`` of other pages; every port of loopback is the same site."""
 
 
-class _Connection(H11Protocol):
+class _DeadlineConnection(H11Protocol):
     """HTTP connection for one request, which is dropped unless the request arrives in time."""
 
     _deadline: asyncio.TimerHandle
@@ -44,21 +44,21 @@ class _Connection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the deadline of the request."""
         super().connection_made(transport)
-        self._deadline = self.loop.call_later(CALL_LIMIT_SECONDS, self._drop_incomplete)
+        self._deadline = self.loop.call_later(CALL_LIMIT_SECONDS, self._drop_incomplete_request)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the deadline."""
         self._deadline.cancel()
         super().connection_lost(exc)
 
-    def _drop_incomplete(self) -> None:
+    def _drop_incomplete_request(self) -> None:
         if self.cycle is None or self.cycle.more_body:
             self.transport.abort()
 
 
 SERVER_OPTIONS: dict[str, Any] = {
     "host": "127.0.0.1",
-    "http": _Connection,
+    "http": _DeadlineConnection,
     "ws": "none",
     "lifespan": "off",
     "log_level": "warning",
@@ -79,7 +79,7 @@ class _WebPageRefusal:
         origin = headers.get("origin")
         if (
             origin not in (None, f"http://{headers.get('host')}")
-            or headers.get("sec-fetch-site") in _FOREIGN_SITES
+            or headers.get("sec-fetch-site") in _FOREIGN_FETCH_SITES
         ):
             refusal = JSONResponse({"error": "requests from web pages are refused"}, 403)
             await refusal(scope, receive, send)
@@ -98,8 +98,10 @@ def prediction_app(predictor: Predictor) -> Starlette:
             return predictor.predict_bytes(body, name)
 
     async def predict(request: Request) -> Response:
-        if len(sizes) >= REQUESTS_LIMIT:
-            return JSONResponse({"error": f"{REQUESTS_LIMIT} requests already wait"}, 503)
+        if len(sizes) >= CONCURRENT_REQUESTS_LIMIT:
+            return JSONResponse(
+                {"error": f"{CONCURRENT_REQUESTS_LIMIT} requests already wait"}, 503
+            )
         body, sizes[request] = bytearray(), 0
         try:
             async for part in request.stream():
@@ -120,7 +122,7 @@ def prediction_app(predictor: Predictor) -> Starlette:
 
     async def about(_: Request) -> Response:
         manifest = predictor.manifest
-        document = {"package": manifest.package_id, "model": predictor.name}
+        document = {"package": manifest.package_id, "model": predictor.model_name}
         return JSONResponse({**document, "labels": list(manifest.labels)}, 200)
 
     return Starlette(

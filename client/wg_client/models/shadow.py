@@ -38,30 +38,31 @@ class ShadowModel:
 
     Attributes:
         manifest: Manifest of its package.
-        model: Name of the model.
+        model_name: Name of the model.
         shares_inputs: It takes the same inputs as the model in use.
     """
 
     manifest: ModelsManifest
-    model: str
+    model_name: str
     shares_inputs: bool
 
     @classmethod
     def find_shadow(
-        cls, home: ClientHome, used_manifest: ModelsManifest, name: str
+        cls, home: ClientHome, used_manifest: ModelsManifest, used_model_name: str
     ) -> ShadowModel | None:
         """Return the shadow model if the named model is in use and has a shadow, else None."""
         choice = ModelReference(
-            package_id=used_manifest.package_id, model=used_manifest.find_entry(name).name
+            package_id=used_manifest.package_id,
+            model=used_manifest.find_entry(used_model_name).name,
         )
         shadow = adoption.shadow_model(home)
-        if shadow is None or adoption.read_history(home).latest_change.in_use != choice:
+        if shadow is None or adoption.read_adoption_history(home).latest_change.in_use != choice:
             return None
         manifest, model = shadow
-        shares_inputs = _input_identity(used_manifest) == _input_identity(manifest)
-        return cls(manifest=manifest, model=model, shares_inputs=shares_inputs)
+        shares_inputs = _model_input_key(used_manifest) == _model_input_key(manifest)
+        return cls(manifest=manifest, model_name=model, shares_inputs=shares_inputs)
 
-    def list_differences(
+    def list_label_differences(
         self,
         home: ClientHome,
         data: SiteData,
@@ -78,8 +79,8 @@ class ShadowModel:
             VerificationError: The shadow's file has changed, or it needs another encoder.
         """
         if not self.shares_inputs:
-            inputs = predict.encode_records(home, self.manifest, data)
-        shadow_rows = predict.predict(home, self.manifest, self.model, inputs, data.names)
+            inputs = predict.compute_model_inputs(home, self.manifest, data)
+        shadow_rows = predict.predict(home, self.manifest, self.model_name, inputs, data.names)
         return [
             LabelDifference(
                 name=row.name,
@@ -93,5 +94,5 @@ class ShadowModel:
         ]
 
 
-def _input_identity(manifest: ModelsManifest) -> tuple[object, ...]:
+def _model_input_key(manifest: ModelsManifest) -> tuple[object, ...]:
     return manifest.architecture, manifest.encoder, manifest.network, manifest.plant_trunk

@@ -31,14 +31,14 @@ from wg_core.site.home import ClientHome
 from wg_core.wire import canonical
 
 MANIFEST_FILE = "manifest.json"
-_PACKAGE_ID = re.compile(r"[0-9a-f]{16,128}")
-_MANIFEST_LIMIT = 16 << 20
-_TENSORS_LIMIT = 4 << 30
+_PACKAGE_ID_PATTERN = re.compile(r"[0-9a-f]{16,128}")
+_MANIFEST_BYTES_LIMIT = 16 << 20
+_TENSORS_BYTES_LIMIT = 4 << 30
 NOVELTY_NAME = "novelty"
 OUT_OF_FOLD_NAME = "judged"
 NETWORK_NAME = "network"
 PLANT_TRUNK_NAME = "trunk"
-_PART_LIMIT = 64 << 20
+_COMPANION_BYTES_LIMIT = 64 << 20
 
 
 def models_folder(home: ClientHome, package_id: str) -> Path:
@@ -46,11 +46,13 @@ def models_folder(home: ClientHome, package_id: str) -> Path:
     return home.models / check_package_id(package_id)
 
 
-def check_package_id(text: str) -> str:
+def check_package_id(package_id: str) -> str:
     """Return a package id, which becomes a folder's name; ``DecodeError`` if it is not hex."""
-    if not _PACKAGE_ID.fullmatch(text):
-        raise DecodeError(f"package id {text[:40]!r}: expected 16 to 128 lower-case hex digits")
-    return text
+    if not _PACKAGE_ID_PATTERN.fullmatch(package_id):
+        raise DecodeError(
+            f"package id {package_id[:40]!r}: expected 16 to 128 lower-case hex digits"
+        )
+    return package_id
 
 
 def write_models(
@@ -70,10 +72,10 @@ def write_models(
             if not values:
                 continue
             atomic.write_bytes(
-                draft / f"{name}.safetensors", encode_tensors(values), mode=atomic.PRIVATE_MODE
+                draft / f"{name}.safetensors", encode_tensors(values), mode=atomic.PRIVATE_FILE_MODE
             )
         atomic.write_bytes(
-            draft / MANIFEST_FILE, canonical.encode(manifest), mode=atomic.PRIVATE_MODE
+            draft / MANIFEST_FILE, canonical.encode(manifest), mode=atomic.PRIVATE_FILE_MODE
         )
         try:
             draft.rename(target)
@@ -101,11 +103,13 @@ def read_manifest(home: ClientHome, package_id: str) -> ModelsManifest | None:
     path = models_folder(home, package_id) / MANIFEST_FILE
     if not path.is_file():
         return None
-    data = atomic.read_bytes(path, limit=_MANIFEST_LIMIT)
-    if canonical.stated_version(data, subject=str(path)) < VERSION:
-        earlier = canonical.decode_known_fields(ModelsManifest, data, subject=str(path))
+    data = atomic.read_bytes(path, limit=_MANIFEST_BYTES_LIMIT)
+    if canonical.stated_version(data, input_name=str(path)) < VERSION:
+        earlier = canonical.decode_known_fields(ModelsManifest, data, input_name=str(path))
         return replace(earlier, version=VERSION, novelty="")
-    return canonical.decode(ModelsManifest, data, subject=str(path), limit=_MANIFEST_LIMIT)
+    return canonical.decode(
+        ModelsManifest, data, input_name=str(path), max_bytes=_MANIFEST_BYTES_LIMIT
+    )
 
 
 def all_manifests(home: ClientHome) -> list[ModelsManifest]:
@@ -120,10 +124,10 @@ def all_manifests(home: ClientHome) -> list[ModelsManifest]:
 
 def sensor_package_paths(home: ClientHome) -> list[Path]:
     """Return the paths of the home's packages with a soft sensor, oldest first."""
-    return sorted(home.sensors.glob("*.wgw"))
+    return sorted(home.soft_sensor_packages.glob("*.wgw"))
 
 
-def load_tensors(
+def load_model_tensors(
     home: ClientHome, manifest: ModelsManifest, name: str
 ) -> dict[str, NDArray[np.float32]]:
     """Load the tensors of a model, checked against the manifest's hash.
@@ -133,10 +137,10 @@ def load_tensors(
     """
     entry = manifest.find_entry(name)
     path = models_folder(home, manifest.package_id) / f"{entry.name}.safetensors"
-    return _load_verified(path, entry.sha256, _TENSORS_LIMIT)
+    return _load_verified_tensors(path, entry.sha256, _TENSORS_BYTES_LIMIT)
 
 
-def load_part(
+def load_companion_tensors(
     home: ClientHome, manifest: ModelsManifest, name: str
 ) -> dict[str, NDArray[np.float32]] | None:
     """Load the tensors of a file stored beside a package's models; None if there is no such file.
@@ -154,10 +158,10 @@ def load_part(
         PLANT_TRUNK_NAME: manifest.plant_trunk,
     }[name]
     path = models_folder(home, manifest.package_id) / f"{name}.safetensors"
-    return _load_verified(path, sha256, _PART_LIMIT) if sha256 else None
+    return _load_verified_tensors(path, sha256, _COMPANION_BYTES_LIMIT) if sha256 else None
 
 
-def _load_verified(path: Path, sha256: str, limit: int) -> dict[str, NDArray[np.float32]]:
+def _load_verified_tensors(path: Path, sha256: str, limit: int) -> dict[str, NDArray[np.float32]]:
     data = atomic.read_bytes(path, limit=limit)
     if canonical.sha256_hex(data) != sha256:
         raise VerificationError(f"{path}: does not match its hash in {MANIFEST_FILE}")

@@ -22,17 +22,17 @@ from wg_core import atomic
 from wg_core.connection import cosigning, link
 from wg_core.errors import StorageError, VerificationError, reraise_os_errors
 from wg_core.ledger import shared_budget
-from wg_core.ledger.cosigned import RolledBack
+from wg_core.ledger.cosigned import LedgerRolledBack
 from wg_core.site import config as configuration
 from wg_core.site import locks
 from wg_core.site.home import ClientHome
-from wg_core.wire.protocol import NOTE_LIMIT
+from wg_core.wire.protocol import NOTE_CHARACTERS_LIMIT
 
-KIND = "plant"
-NOTE_SECONDS = 24 * 3600
+BACKUP_KIND = "plant"
+NOTE_LIFETIME_SECONDS = 24 * 3600
 """Largest age of the server's note, seconds: long enough to carry it to the plant."""
-_SQLITE = ".sqlite"
-_DATABASE_LOGS = ("-wal", "-shm", "-journal")
+_SQLITE_SUFFIX = ".sqlite"
+_DATABASE_LOG_SUFFIXES = ("-wal", "-shm", "-journal")
 _EXCLUDED_FILES = ("contact.json",)
 
 RESTORE_REMEDY = (
@@ -44,7 +44,11 @@ RESTORE_REMEDY = (
 
 
 def back_up_home(
-    home: ClientHome, out: Path, seal: EncryptionTarget, *, current_time: float | None = None
+    home: ClientHome,
+    out_path: Path,
+    encryption_target: EncryptionTarget,
+    *,
+    current_time: float | None = None,
 ) -> BackupManifest:
     """Back up a home while its node may run; answers wait only until databases are copied.
 
@@ -56,30 +60,32 @@ def back_up_home(
     name = configuration.load(home).site
     with archive.temporary_folder(home.root) as scratch:
         sources: list[BackupSource] = []
-        with locks.lock_release(home):
+        with locks.lock_ledger(home):
             for path in archive.list_home_files(home.root):
                 relative_path = path.relative_to(home.root).as_posix()
-                if relative_path in _EXCLUDED_FILES or relative_path.endswith(_DATABASE_LOGS):
+                if relative_path in _EXCLUDED_FILES or relative_path.endswith(
+                    _DATABASE_LOG_SUFFIXES
+                ):
                     continue
-                copy = _copy_database if path.suffix == _SQLITE else _link_file
+                copy = _copy_database if path.suffix == _SQLITE_SUFFIX else _link_file
                 sources.append((relative_path, copy(path, scratch / str(len(sources)))))
-        about = archive.BackupDescription(kind=KIND, name=name, created=created)
-        return archive.write_backup(out, sources, seal, about)
+        about = archive.BackupDescription(kind=BACKUP_KIND, name=name, created=created)
+        return archive.write_backup(out_path, sources, encryption_target, about)
 
 
 def restore_home(
-    path: Path,
+    backup_path: Path,
     home: ClientHome,
-    key: DecryptionKey,
+    decryption_key: DecryptionKey,
     *,
-    checkpoint: Path | None = None,
+    note_path: Path | None = None,
     give_up_ledger: bool = False,
 ) -> tuple[BackupManifest, int]:
     """Restore a home from a backup, if its ledger is the newest; otherwise create nothing.
 
     Args:
         home: The new home; its folder is empty or missing.
-        checkpoint: File with today's note of ``wg-server export``; None: the server is asked.
+        note_path: File with today's note of ``wg-server export``; None: the server is asked.
         give_up_ledger: Give up an outdated ledger: its key is not restored, so that only
             ``wg-client keys --renew ledger --stolen`` can continue from here.
 
@@ -95,15 +101,17 @@ def restore_home(
     """
     with archive.create_home_folder(home.root) as folder:
         new_home = ClientHome(folder)
-        manifest = archive.extract_backup(path, folder, key, kind=KIND)
+        manifest = archive.extract_backup(
+            backup_path, folder, decryption_key, home_kind=BACKUP_KIND
+        )
         new_home.check_initialised()
         size = 0
         if shared_budget.read_shared_budget(folder) is None:
-            size = _check_newest_ledger(new_home, checkpoint, give_up_ledger=give_up_ledger)
+            size = _check_newest_ledger(new_home, note_path, give_up_ledger=give_up_ledger)
     return manifest, size
 
 
-def _check_newest_ledger(home: ClientHome, checkpoint: Path | None, *, give_up_ledger: bool) -> int:
+def _check_newest_ledger(home: ClientHome, note_path: Path | None, *, give_up_ledger: bool) -> int:
     """Return the ledger's number of entries; an error if the server has seen more of them."""
     config = configuration.load(home)
     if give_up_ledger:
@@ -111,12 +119,14 @@ def _check_newest_ledger(home: ClientHome, checkpoint: Path | None, *, give_up_l
     if give_up_ledger or config.pin is None:
         return cosigning.witness_status(home, config)[2]
     try:
-        if checkpoint is not None:
-            data = atomic.read_bytes(checkpoint, limit=NOTE_LIMIT)
-            return cosigning.store_recent_cosignature(home, data, seconds=NOTE_SECONDS)
+        if note_path is not None:
+            data = atomic.read_bytes(note_path, limit=NOTE_CHARACTERS_LIMIT)
+            return cosigning.store_recent_cosignature(
+                home, data, max_age_seconds=NOTE_LIFETIME_SECONDS
+            )
         with link.ServerLink.open(home, config.server.fleet_url) as connection:
             return cosigning.check_not_rolled_back(home, config, connection.cosign)
-    except RolledBack as error:
+    except LedgerRolledBack as error:
         raise VerificationError(f"{error}. {RESTORE_REMEDY}") from error
 
 

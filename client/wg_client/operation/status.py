@@ -24,7 +24,7 @@ from wg_core.site.contact import ContactStatus
 from wg_core.site.home import ClientHome
 from wg_core.wire import protocol
 
-_DAY = timedelta(days=1).total_seconds()
+_DAY_SECONDS = timedelta(days=1).total_seconds()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +100,7 @@ class PlantStatus:
     problems: tuple[str, ...]
 
 
-def connection_state(
+def connection_and_contact(
     home: ClientHome, current_time: float | None = None
 ) -> tuple[bool, ContactStatus | None]:
     """Return whether the server answered the node recently, and the node's last contact file.
@@ -127,7 +127,7 @@ def collect_status(home: ClientHome, current_time: float | None = None) -> Plant
         )
     config = configuration.load(home)
     examination = _StatusCollector(home, config, current_time)
-    return examination.collect()
+    return examination.collect_status()
 
 
 class _StatusCollector:
@@ -139,16 +139,16 @@ class _StatusCollector:
         self._now = current_time
         self._problems: list[str] = []
 
-    def collect(self) -> PlantStatus:
+    def collect_status(self) -> PlantStatus:
         """Collect the state of the plant's home; problems are listed, not raised."""
         home, config = self._home, self._config
-        has_contact, word = connection_state(home, self._now)
-        running, work = _is_held(locks.lock_node(home)), _running_work(home)
+        has_contact, word = connection_and_contact(home, self._now)
+        running, work = _is_held(locks.lock_node(home)), _running_work_sentences(home)
         good = has_contact and running
         works_alone = config.pin is None
         if not works_alone:
             self._check_node(running, good, word)
-        snapshot = self._snapshot_version(is_freezing=_FREEZING in work)
+        snapshot = self._snapshot_version_and_time(is_freezing=_FREEZING_SENTENCE in work)
         inbox = Inbox(home)
         rejected_packages = len(inbox.rejected_packages())
         if rejected_packages:
@@ -159,14 +159,14 @@ class _StatusCollector:
                     folder=home.packages / "rejected",
                 )
             )
-        stage, model, applied_time = self._model_in_use()
+        stage, model, applied_time = self._stage_model_and_time()
         free = shutil.disk_usage(home.root).free
-        if free < 2 * protocol.WEIGHTS_LIMIT:
+        if free < 2 * protocol.WEIGHTS_BYTES_LIMIT:
             self._problems.append(
                 text(
                     "{free} MiB are free; a package may be {most} MiB, and needs twice that",
                     free=free >> 20,
-                    most=protocol.WEIGHTS_LIMIT >> 20,
+                    most=protocol.WEIGHTS_BYTES_LIMIT >> 20,
                 )
             )
         return PlantStatus(
@@ -190,9 +190,15 @@ class _StatusCollector:
             problems=tuple(self._problems),
         )
 
-    def _check_node(self, running: bool, good: bool, word: ContactStatus | None) -> None:
-        if not running:
-            why = f" It ended: {word.reason}." if word and word.reason else ""
+    def _check_node(
+        self, is_running: bool, is_connected: bool, contact_status: ContactStatus | None
+    ) -> None:
+        if not is_running:
+            why = (
+                f" It ended: {contact_status.reason}."
+                if contact_status and contact_status.reason
+                else ""
+            )
             self._problems.append(
                 text(
                     "the node does not run.{why} Start it: wg-client run --home {home}",
@@ -200,11 +206,17 @@ class _StatusCollector:
                     home=self._home.root,
                 )
             )
-        elif not good:
-            why = word.reason if word and word.reason else text("it has not been heard of")
+        elif not is_connected:
+            why = (
+                contact_status.reason
+                if contact_status and contact_status.reason
+                else text("it has not been heard of")
+            )
             self._problems.append(text("the node is not connected: {why}", why=why))
-        elif word and word.reason:
-            self._problems.append(text("the node is connected, but {why}", why=word.reason))
+        elif contact_status and contact_status.reason:
+            self._problems.append(
+                text("the node is connected, but {why}", why=contact_status.reason)
+            )
 
     def _certificate_expiry(self) -> float:
         try:
@@ -222,7 +234,7 @@ class _StatusCollector:
                     " --replace), and run wg-client init --replace"
                 )
             )
-        elif due and end < self._now + _DAY:
+        elif due and end < self._now + _DAY_SECONDS:
             self._problems.append(
                 text(
                     "the certificate ends within a day, and was not renewed: wg-client keys"
@@ -262,7 +274,7 @@ class _StatusCollector:
             releases=spend.releases,
         )
 
-    def _snapshot_version(self, *, is_freezing: bool) -> tuple[int, int]:
+    def _snapshot_version_and_time(self, *, is_freezing: bool) -> tuple[int, int]:
         try:
             manifest = snapshots.load_current(self._home).manifest
         except WgError as error:
@@ -271,10 +283,10 @@ class _StatusCollector:
             return 0, 0
         return manifest.number, manifest.created
 
-    def _model_in_use(self) -> tuple[str, str, int]:
+    def _stage_model_and_time(self) -> tuple[str, str, int]:
         """Return the stage, the model in use, and the time of that model's package."""
         try:
-            stage = adoption.read_history(self._home).stage
+            stage = adoption.read_adoption_history(self._home).stage
             if stage == "pilot" and (sensors := store.sensor_package_paths(self._home)):
                 kept_sensor = text("soft sensor, used by 'wg-client soft-sensor'")
                 return "in use", kept_sensor, int(sensors[-1].stat().st_mtime)
@@ -287,17 +299,17 @@ class _StatusCollector:
         return stage, name, manifest.applied
 
 
-_FREEZING = text("the data set is being frozen")
+_FREEZING_SENTENCE = text("the data set is being frozen")
 
 
-def _running_work(home: ClientHome) -> tuple[str, ...]:
+def _running_work_sentences(home: ClientHome) -> tuple[str, ...]:
     """Return the work that other commands now do under a lock of the home, as sentences."""
     work = {
-        _FREEZING: locks.lock_freeze(home),
-        text("a release is being made, or the ledger written"): locks.lock_release(
-            home, busy="held"
+        _FREEZING_SENTENCE: locks.lock_freeze(home),
+        text("a release is being made, or the ledger written"): locks.lock_ledger(
+            home, busy_message="held"
         ),
-        text("the model in use is being changed"): locks.lock_models(home, busy="held"),
+        text("the model in use is being changed"): locks.lock_models(home, busy_message="held"),
     }
     return tuple(sentence for sentence, lock in work.items() if _is_held(lock))
 

@@ -14,16 +14,16 @@ from wg_client.data import plant as plants
 from wg_client.data.inspection import decode_in_batches
 from wg_client.data.site_data import SiteData
 from wg_client.models import drift, novelty
-from wg_client.models.drift import ShiftTest
+from wg_client.models.drift import ShiftTestResult
 from wg_common import streams
 from wg_common.streams import Stream
 from wg_core.errors import DataError
 from wg_core.site.home import ClientHome
-from wg_core.snapshot import Problem
+from wg_core.snapshot import UnusableItem
 
 FALSE_ALARM_RATE = 0.01  # Probability of an alarm for a batch of records like the frozen ones
 TEST_COUNT = 2  # Number of tests that share the rate of false alarms
-_TEST_LEVEL = FALSE_ALARM_RATE / TEST_COUNT
+_TEST_SIGNIFICANCE_LEVEL = FALSE_ALARM_RATE / TEST_COUNT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,21 +47,21 @@ class DriftReport:
     p_features: float
     p_new: float
     alarm: bool
-    shift: ShiftTest | None
-    left_out: tuple[Problem, ...]
+    shift: ShiftTestResult | None
+    left_out: tuple[UnusableItem, ...]
 
 
-def test_batch(
+def test_batch_for_drift(
     home: ClientHome,
-    parts: Sequence[SiteData],
+    batch_parts: Sequence[SiteData],
     *,
-    left_out: Sequence[Problem] = (),
+    unreadable_records: Sequence[UnusableItem] = (),
     progress: Callable[[int], None] | None = None,
 ) -> DriftReport:
     """Test one batch of new records for drift from the frozen ones.
 
     Args:
-        left_out: Records of the batch that could not be read.
+        unreadable_records: Records of the batch that could not be read.
         progress: Receives the number of records read.
 
     Raises:
@@ -74,16 +74,16 @@ def test_batch(
     plant_novelty = novelty.fit_novelty_test(frozen_features, plant.layout, units)
     if plant_novelty is None or len(plant.data) < fewest_records:
         raise DataError(f"{len(plant.data)} frozen records: too few to hold others against")
-    encoder, problems, record_count = plant.load_encoder(), list(left_out), 0
-    limit = plant_novelty.score_limit(novelty.NEW_SHARE)
+    encoder, problems, record_count = plant.load_encoder(), list(unreadable_records), 0
+    limit = plant_novelty.score_limit(novelty.LARGEST_NEW_LIKENESS)
     released_parts = [np.zeros((0, plant.features.released_width), np.float32)]
     distances = [np.zeros(0, np.float32)]
-    for data in parts:
+    for data in batch_parts:
         for part, bad in decode_in_batches(data):
             problems += bad
             record_count += len(part) + len(bad)
             if len(part):
-                local = encoder.encode_batched(part.records)
+                local = encoder.encode_local_batched(part.records)
                 released_parts.append(local[:, : plant.features.released_width])
                 distances.append(plant_novelty.score(local))
             if progress is not None:
@@ -97,17 +97,19 @@ def test_batch(
     if records >= fewest_records:
         frozen = np.asarray(plant.features.released_features)
         shift = drift.test_for_shift(
-            frozen, features, _TEST_LEVEL, streams.stream_generator(Stream.DRIFT)
+            frozen, features, _TEST_SIGNIFICANCE_LEVEL, streams.stream_generator(Stream.DRIFT)
         )
     p_features = 1.0 if shift is None else shift.p
-    p_new = drift.new_record_p_value(new, records, novelty.NEW_SHARE, len(plant_novelty.scores))
+    p_new = drift.new_record_p_value(
+        new, records, novelty.LARGEST_NEW_LIKENESS, len(plant_novelty.scores)
+    )
     return DriftReport(
         snapshot=plant.snapshot.manifest.number,
         records=records,
         new=new,
         p_features=p_features,
         p_new=p_new,
-        alarm=min(p_features, p_new) < _TEST_LEVEL,
+        alarm=min(p_features, p_new) < _TEST_SIGNIFICANCE_LEVEL,
         shift=shift,
         left_out=tuple(problems),
     )

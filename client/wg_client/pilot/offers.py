@@ -23,7 +23,7 @@ from wg_common.inference.hostile_tensors import split_prefix
 from wg_common.modalities.registry import find_modality
 from wg_common.modalities.windows import Windows
 from wg_common.nets import family_network
-from wg_common.offer import OFFER_LIMIT, Offer, OfferedFamily, OpenedOffer, decode_offer
+from wg_common.offer import OFFER_BYTES_LIMIT, Offer, OfferedFamily, OpenedOffer, decode_offer
 from wg_common.weights_package import Candidate, WeightsManifest
 from wg_core import atomic
 from wg_core.errors import DecodeError, VerificationError
@@ -77,7 +77,7 @@ class _PilotRecipient:
 def read_offer(path: Path) -> OpenedOffer:
     """Open an offer; ``DecodeError`` and ``VerificationError`` name the file."""
     try:
-        return decode_offer(atomic.read_bytes(path, limit=OFFER_LIMIT))
+        return decode_offer(atomic.read_bytes(path, limit=OFFER_BYTES_LIMIT))
     except (DecodeError, VerificationError) as error:
         raise type(error)(f"{path}: {error}") from error
 
@@ -85,64 +85,69 @@ def read_offer(path: Path) -> OpenedOffer:
 def try_offer(
     offer_file: OpenedOffer,
     data: SiteData,
-    local: NDArray[np.float32],
+    local_features: NDArray[np.float32],
     encoder: Encoder,
-    sheet: DataSheet | None,
+    data_sheet: DataSheet | None,
 ) -> OfferTrial:
     """Try an operator's offer on a plant's records by the rules of ``wg-client apply``.
 
     Args:
         data: The plant's records.
-        local: Local features of the records by the offer's encoder, ``[n, D]``.
+        local_features: Local features of the records by the offer's encoder, ``[n, D]``.
         encoder: The offer's encoder.
-        sheet: Data sheet of the plant's machine; None: it has none.
+        data_sheet: Data sheet of the plant's machine; None: it has none.
 
     Raises:
         DecodeError: Tensors of the offer are not those of heads.
     """
     offer, kind = offer_file.offer, find_modality(data.modality)
-    source, usable = _match_kinds(offer.kinds, data.label_names)
+    source, usable = _match_offered_families(offer.kinds, data.label_names)
     pays, share = False, None
     if usable and (data.labels >= 0).any():
         candidates = tuple(
-            Candidate(name=f"{source}-{n}", source=source, architecture=kind.head, inputs="raw")
+            Candidate(
+                name=f"{source}-{n}",
+                source=source,
+                architecture=kind.head_architecture,
+                inputs="raw",
+            )
             for n in usable
         )
         manifest = _offer_manifest(offer, data, candidates)
         plant = _PilotRecipient(
             data=data,
             features=EncodedRecords(
-                local_features=local,
+                local_features=local_features,
                 released_width=encoder.dimension,
                 scaled_width=encoder.scaled_dimension,
                 clip_radius=encoder.clip_radius,
             ),
-            layout=FeatureLayout(encoder.scaled_dimension, encoder.local_blocks),
+            layout=FeatureLayout(encoder.scaled_dimension, encoder.local_block_sizes),
             encoder=offer.encoder,
             encoder_package=offer_file.encoder,
-            acceptance=AcceptanceConfig(standard_errors=kind.standard_errors),
+            acceptance=AcceptanceConfig(standard_errors=kind.default_standard_errors),
         )
         tensors = {
-            candidate.name: _select_classes(offer_file.tensors[n], rows, kind.family_network)
+            candidate.name: _select_class_rows(offer_file.tensors[n], rows, kind.family_network)
             for candidate, (n, rows) in zip(candidates, usable.items(), strict=True)
         }
         records, package = prepare_package(plant, manifest, tensors)
         outcome = select_model(records, package, plant.acceptance, data.label_names)
-        pays = outcome.keeps_delivered
-        share = defects.measure_detection(outcome, data.label_names, ()).correct_rate
+        pays = outcome.keeps_delivered_model
+        share = defects.measure_detection_rates(outcome, data.label_names, ()).correct_rate
     return OfferTrial(
         server=offer.server,
         kinds=len(usable),
         pays=pays,
         share=share,
         sites=offer.median_site_count(data.label_names),
-        machine=sheet is not None and sheet.kind in offer.machines,
-        sheets=tuple(offer.machines) if sheet is None and kind.name == Windows.name else (),
+        machine=data_sheet is not None and data_sheet.kind in offer.machines,
+        sheets=tuple(offer.machines) if data_sheet is None and kind.name == Windows.name else (),
     )
 
 
-def _match_kinds(
-    kinds: Sequence[OfferedFamily], labels: Sequence[str]
+def _match_offered_families(
+    families: Sequence[OfferedFamily], labels: Sequence[str]
 ) -> tuple[CandidateSource, dict[int, NDArray[np.int64]]]:
     """Match offered kinds of plants to class names; return their source, and class rows by kind.
 
@@ -151,7 +156,7 @@ def _match_kinds(
     """
     plant_names = [name.strip().casefold() for name in labels]
     all_rows, same_names = {}, {}
-    for n, kind in enumerate(kinds):
+    for n, kind in enumerate(families):
         if len(kind.labels) < len(plant_names):
             continue
         all_rows[n] = np.arange(len(kind.labels))
@@ -162,11 +167,11 @@ def _match_kinds(
             rows = [next(spare_rows) if row is None else row for row in own_rows]
             same_names[n] = np.array(rows, dtype=np.int64)
     if same_names:
-        return catalogue.SAME_FAMILY, same_names
-    return catalogue.ANY_FAMILY, all_rows
+        return catalogue.SAME_FAMILY_SOURCE, same_names
+    return catalogue.ANY_FAMILY_SOURCE, all_rows
 
 
-def _select_classes(
+def _select_class_rows(
     tensors: Mapping[str, NDArray[np.float32]], rows: NDArray[np.int64], architecture: str
 ) -> dict[str, NDArray[np.float32]]:
     """Return a head's tensors with only the given class rows, in their order."""

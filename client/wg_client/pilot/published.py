@@ -31,7 +31,7 @@ from wg_core.errors import DataError, DecodeError
 VERSION = 1
 FILE_NAME = "published.json"
 PUBLISHED_EPSILONS = (1.0, 2.0, 4.0)  # Measured epsilons
-NEAREST_CASES = 24  # Number of similar cases that are used
+NEAREST_CASE_COUNT = 24  # Number of similar cases that are used
 
 Floats = NDArray[np.float64]
 
@@ -140,7 +140,7 @@ class JoiningAdvice(StrEnum):
 
     JOIN = "join"
     WAIT = "wait"
-    STAY = "don't"
+    STAY_OUT = "don't"
 
 
 def advise_joining(expected_gain: ExpectedGain | None, facts: PlantFacts) -> JoiningAdvice:
@@ -154,11 +154,13 @@ def advise_joining(expected_gain: ExpectedGain | None, facts: PlantFacts) -> Joi
         return JoiningAdvice.WAIT
     least_gain = 0.01  # Smallest gain that matters to a plant
     chance = 1 / facts.classes if facts.label_situation == "S3" else 0.0
-    return JoiningAdvice.JOIN if expected_gain.gain - chance >= least_gain else JoiningAdvice.STAY
+    return (
+        JoiningAdvice.JOIN if expected_gain.gain - chance >= least_gain else JoiningAdvice.STAY_OUT
+    )
 
 
 @functools.cache
-def read_published() -> PublishedCases:
+def read_published_cases() -> PublishedCases:
     """Read the published gains of development plants, which are installed with the program.
 
     Raises:
@@ -174,19 +176,20 @@ def read_published() -> PublishedCases:
     return publication
 
 
-def estimate_gain(
-    cases: Sequence[PublishedCase], facts: PlantFacts, epsilon: float, sites: int
+def estimate_joining_gain(
+    cases: Sequence[PublishedCase], facts: PlantFacts, epsilon: float, other_site_count: int
 ) -> ExpectedGain:
     """Estimate a plant's gain from published cases.
 
     Args:
         epsilon: One of ``PUBLISHED_EPSILONS``.
-        sites: Expected number of other plants with the plant's classes. Estimates are made for the
-            largest published number up to this one, and for all larger ones; the lowest counts.
+        other_site_count: Expected number of other plants with the plant's classes. Estimates are
+            made for the largest published number up to this one, and for all larger ones; the
+            lowest counts.
 
     Raises:
-        DataError: No case has the plant's modality, label situation and epsilon, or ``sites`` is
-            below all published numbers.
+        DataError: No case has the plant's modality, label situation and epsilon, or
+            ``other_site_count`` is below all published numbers.
     """
     matching_cases = [
         case
@@ -199,9 +202,11 @@ def estimate_gain(
             f"{facts.kind}, epsilon {epsilon:g}: no published case; nothing can be expected"
         )
     counts = sorted({case.sites for case in matching_cases})
-    usable = [count for count in counts if count <= sites]
+    usable = [count for count in counts if count <= other_site_count]
     if not usable:
-        raise DataError(f"{sites} other plants: no published case; nothing can be expected")
+        raise DataError(
+            f"{other_site_count} other plants: no published case; nothing can be expected"
+        )
     return min(
         (
             _estimate_from_nearest(
@@ -218,15 +223,15 @@ def _estimate_from_nearest(
     cases: list[PublishedCase], facts: PlantFacts, epsilon: float
 ) -> ExpectedGain:
     """Return the expected gain, estimated from the cases that are most like the plant."""
-    cases = sorted(cases, key=lambda case: _plant_distance(case.facts, facts))[:NEAREST_CASES]
+    cases = sorted(cases, key=lambda case: _plant_distance(case.facts, facts))[:NEAREST_CASE_COUNT]
     gains = np.array([case.gain / case.facts.gain_divisor for case in cases]) * facts.gain_divisor
     savings = np.array([case.saved for case in cases]) * facts.classes
     names, place, sizes = np.unique(
         [case.dataset for case in cases], return_inverse=True, return_counts=True
     )
     weights = 1 / sizes[place]
-    gain, low, high = _conformal_interval(gains, weights, len(names))
-    labels, fewest_labels, most_labels = _conformal_interval(savings, weights, len(names))
+    gain, low, high = _mean_and_conformal_interval(gains, weights, len(names))
+    labels, fewest_labels, most_labels = _mean_and_conformal_interval(savings, weights, len(names))
     return ExpectedGain(
         epsilon=epsilon,
         gain=gain,
@@ -240,13 +245,15 @@ def _estimate_from_nearest(
     )
 
 
-def _conformal_interval(values: Floats, weights: Floats, units: int) -> tuple[float, float, float]:
+def _mean_and_conformal_interval(
+    values: Floats, weights: Floats, dataset_count: int
+) -> tuple[float, float, float]:
     """Return the weighted mean of values, and both ends of an interval for a further value."""
     coverage = 0.8
     order = np.argsort(values, kind="stable")
     up = np.cumsum(weights[order]) / weights.sum()
     down = np.cumsum(weights[order][::-1]) / weights.sum()
-    level = min(math.ceil((units + 1) * (1 + coverage) / 2) / units, 1.0) - 1e-9
+    level = min(math.ceil((dataset_count + 1) * (1 + coverage) / 2) / dataset_count, 1.0) - 1e-9
     high = values[order][np.searchsorted(up, level)]
     low = values[order][::-1][np.searchsorted(down, level)]
     return float(np.average(values, weights=weights)), float(low), float(high)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from wg_client.pilot.published import JoiningAdvice, read_published
+from wg_client.pilot.published import JoiningAdvice, read_published_cases
 from wg_client.pilot.verdict import PilotVerdict
 from wg_common.language import Text, list_names, text
 
@@ -33,7 +33,7 @@ def gain_sentence(simulation: Simulation) -> Text:
         "sites": simulation.sites,
         "epsilon": simulation.epsilon,
         "count": expectation.cases,
-        "held": 100 * read_published().held,
+        "held": 100 * read_published_cases().held,
     }
     if simulation.facts.label_situation == "S3":
         return text(
@@ -96,7 +96,7 @@ def verdict_sentence(simulation: Simulation) -> Text:
             return text("join: a gain is expected; if none comes, your own model stays in use")
         case PilotVerdict.OWN_LABELS:
             return _own_labels_sentence(trial)
-    if simulation.decision is JoiningAdvice.STAY:
+    if simulation.decision is JoiningAdvice.STAY_OUT:
         return text(
             "wait: neither your own labels nor pooling are shown to beat the commonest class"
             " ({share:.0f} %); label more records",

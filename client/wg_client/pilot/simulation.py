@@ -19,16 +19,16 @@ import numpy as np
 from wg_client.data.inspection import Inspection, decode_in_batches
 from wg_client.data.site_data import SiteData
 from wg_client.fitting.linear_head import Ints
-from wg_client.fitting.trunk_features import TrunkFeatures, encoder_features
+from wg_client.fitting.trunk_features import TrunkFeatures, scale_encoder_features
 from wg_client.fleet import encoder_trial
-from wg_client.fleet.initialise import DataChoice
+from wg_client.fleet.initialise import DataSetChoice
 from wg_client.methods.base import PlantRecords
 from wg_client.pilot import published
 from wg_client.pilot.offers import OfferTrial, try_offer
 from wg_client.pilot.published import ExpectedGain, JoiningAdvice, PlantFacts
 from wg_client.pilot.verdict import PilotVerdict, pilot_verdict
 from wg_client.release.machine_hints import machine_hints
-from wg_client.release.preview import ReleaseContents, release_contents
+from wg_client.release.preview import ReleaseContents, describe_release_contents
 from wg_client.selection import gain
 from wg_client.selection.gain import EstimatedAccuracy
 from wg_common.modalities.registry import find_modality
@@ -40,15 +40,15 @@ from wg_core.privacy.events import gaussian_event
 from wg_core.privacy.schema import StatisticsSchema, default_schema
 from wg_core.release.freeze import ProgressCallback
 from wg_core.site.config import PrivacyConfig
-from wg_core.snapshot import Problem
+from wg_core.snapshot import UnusableItem
 
 if TYPE_CHECKING:  # torch: seconds to import, only when needed
     from wg_common.nets.encoder.module import Encoder
 
 SAMPLE_RECORDS = 2000  # Most records that are encoded and evaluated, evenly spaced
-_ENCODER_LIMIT = 128 << 20
+_ENCODER_BYTES_LIMIT = 128 << 20
 _DEFAULT_POLICY = PrivacyConfig()
-_PROBLEMS_NAMED = 3  # Most files listed in the error that no record can be used
+_PROBLEMS_SHOWN = 3  # Most files listed in the error that no record can be used
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,12 +73,12 @@ class DataSummary:
     labelled: int
     per_label: dict[str, int]
     left_out: int
-    problems: tuple[Problem, ...]
+    problems: tuple[UnusableItem, ...]
     hints: tuple[str, ...]
     drawn: int
 
     @property
-    def unseen(self) -> tuple[str, ...]:
+    def unseen_labels(self) -> tuple[str, ...]:
         """Labels of the declared classes that the plant has no record of."""
         return tuple(name for name, count in self.per_label.items() if not count)
 
@@ -146,68 +146,70 @@ class Simulation:
 
 
 def simulate(
-    choice: DataChoice,
+    data_choice: DataSetChoice,
     inspection: Inspection,
     *,
-    encoder: Path | None = None,
+    encoder_path: Path | None = None,
     offer: OpenedOffer | None = None,
-    sites: int = 3,
+    other_site_count: int = 3,
     epsilon: float = published.PUBLISHED_EPSILONS[-1],
-    stage: ProgressCallback | None = None,
+    on_progress: ProgressCallback | None = None,
 ) -> Simulation:
     """Simulate the releases and the gain of a plant.
 
     Args:
         inspection: The inspected data set (``fleet.initialise.inspect_data``).
-        encoder: The operator's encoder package; None: the built-in encoder.
+        encoder_path: The operator's encoder package; None: the built-in encoder.
         offer: The operator's offer, which provides encoder and number of plants, and whose encoder
             the owner has confirmed; None: no offer.
-        sites: Number of other plants with these classes that release.
+        other_site_count: Number of other plants with these classes that release.
         epsilon: Epsilon of each release, one of ``published.PUBLISHED_EPSILONS``.
-        stage: Receives the progress of encoding.
+        on_progress: Receives the progress of encoding.
 
     Raises:
         DataError: There is no record, or the encoder distinguishes no records.
         ConfigError, DecodeError: The encoder cannot be read.
     """
-    _check_usable(inspection, choice.path)
-    data = inspection.data.select_rows(_draw_rows(len(inspection.data)))
-    loaded = _load_encoder(encoder, data) if offer is None else _load_offered_encoder(offer, data)
+    _check_has_records(inspection, data_choice.path)
+    data = inspection.data.select_rows(_sample_rows(len(inspection.data)))
+    loaded = (
+        _load_encoder(encoder_path, data) if offer is None else _load_offered_encoder(offer, data)
+    )
     started = time.process_time()
-    local = _encode_records(loaded, data, stage)
+    local = _encode_records(loaded, data, on_progress)
     seconds_per_record = (time.process_time() - started) / len(data)
-    _check_features_vary(local, choice.path)
-    facts, accuracy = _evaluate_local_only(loaded, local, data, stage)
-    schema = _statistics_schema(loaded, data.label_names, choice.unit_column)
+    _check_features_vary(local, data_choice.path)
+    facts, accuracy = _evaluate_local_only(loaded, local, data, on_progress)
+    schema = _statistics_schema(loaded, data.label_names, data_choice.unit_column)
     sigma = mechanism.noise_scale(schema, epsilon, float(_DEFAULT_POLICY.cap_delta))
     trial = None
     if offer is not None:
-        trial = try_offer(offer, data, local, loaded, choice.data_sheet)
-        sites = trial.sites
-    expectation = _expected_gain(facts, epsilon, sites)
+        trial = try_offer(offer, data, local, loaded, data_choice.data_sheet)
+        other_site_count = trial.sites
+    expectation = _expected_gain(facts, epsilon, other_site_count)
     decision = published.advise_joining(expectation, facts)
-    summary = _data_summary(inspection, choice, len(data))
+    summary = _data_summary(inspection, data_choice, len(data))
     return Simulation(
         data=summary,
         facts=facts,
         local=accuracy,
-        sites=sites,
+        sites=other_site_count,
         epsilon=epsilon,
         expected=expectation,
         decision=decision,
         verdict=pilot_verdict(trial, decision, summary.beats_commonest_label(accuracy)),
         prices=tuple(_release_price(schema, price) for price in published.PUBLISHED_EPSILONS),
-        would_leave=release_contents(schema, sigma, choice.unit_column),
+        would_leave=describe_release_contents(schema, sigma, data_choice.unit_column),
         encode_seconds=seconds_per_record * len(inspection.data),
         encoder=loaded.id,
-        machine=machine_hints(choice.data_sheet, data.label_names),
+        machine=machine_hints(data_choice.data_sheet, data.label_names),
         offer=trial,
     )
 
 
 def _load_offered_encoder(offer_file: OpenedOffer, data: SiteData) -> Encoder:
     """Load the encoder of an offer, after running each of its files in a separate process."""
-    loaded = encoder_trial.try_encoder(offer_file.encoder)
+    loaded = encoder_trial.try_and_load_encoder(offer_file.encoder)
     if loaded.modality != data.modality:
         raise DataError(
             f"offer of {offer_file.offer.server}: for {find_modality(loaded.modality).title}, and"
@@ -217,32 +219,34 @@ def _load_offered_encoder(offer_file: OpenedOffer, data: SiteData) -> Encoder:
 
 
 def _expected_gain(
-    facts: published.PlantFacts, epsilon: float, sites: int
+    facts: published.PlantFacts, epsilon: float, other_site_count: int
 ) -> published.ExpectedGain | None:
     """Return the expected gain from published cases; None if no case applies."""
     try:
-        return published.estimate_gain(published.read_published().cases, facts, epsilon, sites)
+        return published.estimate_joining_gain(
+            published.read_published_cases().cases, facts, epsilon, other_site_count
+        )
     except DataError:
         return None
 
 
-def _check_usable(inspection: Inspection, path: Path) -> None:
+def _check_has_records(inspection: Inspection, path: Path) -> None:
     if not len(inspection.data):
         why = "".join(
             f"; {problem.name}: {problem.reason}"
-            for problem in inspection.problems[:_PROBLEMS_NAMED]
+            for problem in inspection.problems[:_PROBLEMS_SHOWN]
         )
         raise DataError(f"{path}: no record can be used, nothing can be simulated{why}")
 
 
 def _statistics_schema(
-    loaded: Encoder, labels: tuple[str, ...], unit_column: str | None
+    encoder: Encoder, labels: tuple[str, ...], unit_column: str | None
 ) -> StatisticsSchema:
     return default_schema(
-        encoder=loaded.id,
-        dimension=loaded.dimension,
+        encoder=encoder.id,
+        dimension=encoder.dimension,
         labels=labels,
-        clip_radius=loaded.clip_radius,
+        clip_radius=encoder.clip_radius,
         unit_rule="record" if unit_column is None else "weight",
     )
 
@@ -251,7 +255,7 @@ def _load_encoder(path: Path | None, data: SiteData) -> Encoder:
     from wg_common.nets.encoder.plant_trunk import PlantTrunk
 
     encoder = _load_public_encoder(path, data)
-    if not find_modality(data.modality).plant_trunk:
+    if not find_modality(data.modality).fits_plant_trunk:
         return encoder
     return encoder.with_plant_trunk(PlantTrunk.fit(data.records))
 
@@ -264,7 +268,7 @@ def _load_public_encoder(path: Path | None, data: SiteData) -> Encoder:
     if path is None:
         return unfitted_encoder(kind)
     try:
-        loaded = load_encoder(atomic.read_bytes(path, limit=_ENCODER_LIMIT))
+        loaded = load_encoder(atomic.read_bytes(path, limit=_ENCODER_BYTES_LIMIT))
     except (DecodeError, VerificationError) as error:
         raise type(error)(f"{path}: {error}") from error
     if loaded.modality != kind:
@@ -275,45 +279,50 @@ def _load_public_encoder(path: Path | None, data: SiteData) -> Encoder:
     return loaded
 
 
-def _draw_rows(count: int) -> list[int]:
+def _sample_rows(count: int) -> list[int]:
     """Return the rows that are used: all, or ``SAMPLE_RECORDS`` evenly spaced ones."""
     return [int(row) for row in np.linspace(0, count - 1, min(count, SAMPLE_RECORDS)).round()]
 
 
-def _encode_records(loaded: Encoder, data: SiteData, stage: ProgressCallback | None) -> np.ndarray:
+def _encode_records(
+    encoder: Encoder, data: SiteData, on_progress: ProgressCallback | None
+) -> np.ndarray:
     """Return local features ``[n, D]``, encoded in batches to bound memory."""
-    local = np.zeros((len(data), loaded.local_dimension), dtype=np.float32)
+    local = np.zeros((len(data), encoder.local_dimension), dtype=np.float32)
     done = 0
     for part, problems in decode_in_batches(data):
         if problems:
             raise DataError(f"{problems[0].name}: {problems[0].reason}")
-        local[done : done + len(part)] = loaded.encode_batched(part.records)
+        local[done : done + len(part)] = encoder.encode_local_batched(part.records)
         done += len(part)
-        if stage is not None:
-            stage("encoded", done, len(data))
+        if on_progress is not None:
+            on_progress("encoded", done, len(data))
     return local
 
 
-def _check_features_vary(local: np.ndarray, path: Path) -> None:
+def _check_features_vary(local_features: np.ndarray, path: Path) -> None:
     """Raise ``DataError`` if all records have the same features."""
-    if len(local) > 1 and not np.ptp(local, axis=0).any():
+    if len(local_features) > 1 and not np.ptp(local_features, axis=0).any():
         raise DataError(
-            f"{path}: this encoder sees no difference between any of {len(local)} records, so"
-            " nothing can be judged; give the operator's encoder (--encoder)"
+            f"{path}: this encoder sees no difference between any of {len(local_features)} records,"
+            " so nothing can be judged; give the operator's encoder (--encoder)"
         )
 
 
 def _evaluate_local_only(
-    loaded: Encoder, local: np.ndarray, data: SiteData, stage: ProgressCallback | None
+    encoder: Encoder,
+    local_features: np.ndarray,
+    data: SiteData,
+    on_progress: ProgressCallback | None,
 ) -> tuple[PlantFacts, EstimatedAccuracy | None]:
     """Return the plant's facts, and local-only's out-of-fold accuracy; None if not measurable."""
     labels = data.labels[data.labels >= 0]
     accuracy = None
     if len(labels):
-        progress = stage or (lambda *_: None)
+        progress = on_progress or (lambda *_: None)
         progress("judged", 0, len(labels))
-        layout = loaded.dimension, loaded.scaled_dimension, loaded.local_blocks
-        trunk = encoder_features(local, *layout, loaded.trunk_blocks)
+        layout = encoder.dimension, encoder.scaled_dimension, encoder.local_block_sizes
+        trunk = scale_encoder_features(local_features, *layout, encoder.trunk_block_counts)
         accuracy = _local_accuracy(trunk, data)
         progress("judged", len(labels), len(labels))
     unseen = len(data.label_names) - len(np.unique(labels)) if len(labels) else 0
@@ -332,7 +341,7 @@ def _local_accuracy(trunk: TrunkFeatures, data: SiteData) -> EstimatedAccuracy |
         all_labels=data.labels,
         class_count=len(data.label_names),
         encoder_features=trunk,
-        units=data.units,
+        privacy_units=data.units,
         repetition_keys=find_modality(data.modality).repetition_keys(data.records),
     )
     judged = None if records.local_only_model is None else records.local_only_model.out_of_fold
@@ -350,7 +359,7 @@ def _release_price(schema: StatisticsSchema, epsilon: float) -> ReleasePrice:
     )
 
 
-def _data_summary(inspection: Inspection, choice: DataChoice, drawn: int) -> DataSummary:
+def _data_summary(inspection: Inspection, choice: DataSetChoice, drawn_count: int) -> DataSummary:
     data = inspection.data
     counts: Counter[int] = Counter(data.labels.tolist())
     labels: Ints = data.labels
@@ -363,5 +372,5 @@ def _data_summary(inspection: Inspection, choice: DataChoice, drawn: int) -> Dat
         left_out=len(inspection.problems),
         problems=tuple(inspection.problems),
         hints=tuple(map(str, inspection.hints)),
-        drawn=drawn,
+        drawn=drawn_count,
     )

@@ -22,22 +22,22 @@ class PilotVerdict(StrEnum):
 
 
 def pilot_verdict(
-    trial: OfferTrial | None, decision: JoiningAdvice, beats_commonest_label: bool
+    trial: OfferTrial | None, joining_advice: JoiningAdvice, beats_commonest_label: bool
 ) -> PilotVerdict:
     """Return the verdict of a pilot; options that cost no privacy come first.
 
     Args:
         trial: Result of an operator's offer; None: no offer was tried.
-        decision: Advice that follows from published cases.
+        joining_advice: Advice that follows from published cases.
         beats_commonest_label: Local-only is more accurate than the commonest label.
     """
     if trial is not None and trial.pays:
         return PilotVerdict.FREE_WEIGHTS
     if trial is not None and trial.machine:
         return PilotVerdict.DATA_SHEET
-    if decision is JoiningAdvice.JOIN and (trial is None or trial.sites):
+    if joining_advice is JoiningAdvice.JOIN and (trial is None or trial.sites):
         return PilotVerdict.POOLING
     is_alone = trial is not None and not trial.sites
-    if beats_commonest_label and (is_alone or decision is JoiningAdvice.STAY):
+    if beats_commonest_label and (is_alone or joining_advice is JoiningAdvice.STAY_OUT):
         return PilotVerdict.OWN_LABELS
     return PilotVerdict.WAIT

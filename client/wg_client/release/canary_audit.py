@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from wg_audit.installed.plant import (
-    FIXED_TIME,
+    FIXED_UNIX_TIME,
     AuditedPlant,
     FrozenSnapshot,
     ImageRecord,
@@ -39,7 +39,7 @@ from wg_audit.installed.plant import (
 )
 from wg_audit.installed.records import read_features
 from wg_client.data import acceptance_set
-from wg_client.data.dataset import RECORDS_CSV
+from wg_client.data.dataset import RECORDS_CSV_NAME
 from wg_client.release.home_freeze import freeze_data, inspect_home_data
 from wg_common import streams
 from wg_common.streams import Stream
@@ -67,16 +67,16 @@ from wg_core.wire.data_sheet import DataSheet, RotatingMachine
 from wg_core.wire.protocol import StatisticsQuery
 from wg_core.wire.signing import PrivateKey, PublicKey
 
-SITE = "canary-audit"
-WITNESS = "canary-audit/witness"
+SITE_NAME = "canary-audit"
+WITNESS_NAME = "canary-audit/witness"
 
-_REQUEST_TIME_STEP = 10
+_LARGEST_REQUEST_EPSILON = 10
 _UNIT_COLUMN = "unit"
-_EMPTY_PICTURE = np.zeros((1, 1), dtype=np.uint8)
+_PLACEHOLDER_PICTURE = np.zeros((1, 1), dtype=np.uint8)
 """Picture that gives an empty array of records its shape."""
-_FITTING_PICTURES = 160
-_NUMBER = re.compile(r"\d+")
-_SHEET = DataSheet(
+_FITTING_PICTURE_COUNT = 160
+_NUMBER_PATTERN = re.compile(r"\d+")
+_DATA_SHEET = DataSheet(
     rotating_machine=RotatingMachine(
         shaft_speed_rpm=numbers.parse_exact_decimal("1800"),
         sampling_hz=numbers.parse_exact_decimal("12000"),
@@ -89,20 +89,20 @@ _SHEET = DataSheet(
 
 
 def plants(
-    encoder: bytes | None = None, *, load_encoder: LoadEncoder | None = None
+    encoder_package: bytes | None = None, *, load_encoder: LoadEncoder | None = None
 ) -> PlantFactory:
     """Return a factory of plants that run the installed code.
 
     Args:
-        encoder: Encoder package; None: an encoder is fitted on synthetic pictures.
+        encoder_package: Encoder package; None: an encoder is fitted on synthetic pictures.
         load_encoder: Loader of the encoder; None: the installed loader.
     """
 
     @functools.cache
     def package() -> bytes:
-        return noise_fitted_encoder() if encoder is None else encoder
+        return fit_encoder_on_noise() if encoder_package is None else encoder_package
 
-    cached_load = functools.cache(load_encoder or _load_encoder)
+    cached_load = functools.cache(load_encoder or _load_installed_encoder)
 
     def fresh(setup: PlantSetup) -> AbstractContextManager[AuditedPlant]:
         if not setup.dimension:
@@ -113,7 +113,7 @@ def plants(
     return fresh
 
 
-def _load_encoder(package: bytes) -> RecordEncoder:
+def _load_installed_encoder(package: bytes) -> RecordEncoder:
     from wg_common.nets.encoder.module import load_encoder  # torch: seconds to import
 
     return load_encoder(package)
@@ -146,80 +146,77 @@ class _ByteEncoder:
         return np.array(rows, dtype=np.float32).reshape(-1, MACHINE_DIMENSION)
 
 
-def noise_fitted_encoder(*, groups: int = 4, side: int = 32) -> bytes:
-    """Return the package of an encoder fitted on noise pictures of several grain sizes.
-
-    Args:
-        groups: Number of grain sizes.
-        side: Side of a picture, pixels.
-    """
+def fit_encoder_on_noise() -> bytes:
+    """Return the package of an encoder fitted on noise pictures of several grain sizes."""
     from wg_common.nets.encoder.fit import fit_encoder  # torch: seconds to import
-    from wg_common.nets.encoder.module import raw_features  # torch: seconds to import
+    from wg_common.nets.encoder.module import compute_raw_features  # torch: seconds to import
 
     rng = streams.stream_generator(Stream.AUDIT_PICTURES)
     pictures = []
-    for number in range(_FITTING_PICTURES):
-        size = side >> number % groups
+    for number in range(_FITTING_PICTURE_COUNT):
+        size = 32 >> number % 4
         coarse = Image.fromarray(rng.integers(0, 256, (size, size), dtype=np.uint8))
-        pictures.append(np.array(coarse.resize((side, side), Image.Resampling.BICUBIC)))
-    settings = {"pixels": str(2 * side)}
-    raw = raw_features(pictures, settings=settings)
-    return fit_encoder(raw, np.arange(_FITTING_PICTURES) % groups, settings=settings)
+        pictures.append(np.array(coarse.resize((32, 32), Image.Resampling.BICUBIC)))
+    settings = {"pixels": "64"}
+    raw = compute_raw_features(pictures, trunk_settings=settings)
+    return fit_encoder(raw, np.arange(_FITTING_PICTURE_COUNT) % 4, trunk_settings=settings)
 
 
 @contextmanager
-def _open_plant(setup: PlantSetup, encoder: bytes, load: LoadEncoder) -> Iterator[CanaryPlant]:
+def _open_plant(
+    setup: PlantSetup, encoder_package: bytes, load_encoder: LoadEncoder
+) -> Iterator[CanaryPlant]:
     with tempfile.TemporaryDirectory(prefix="wg-canary-") as folder:
         home = ClientHome(Path(folder) / "home")
-        data = Path(folder) / ("data.npz" if setup.layout == "npz" else "data")
+        data = Path(folder) / ("data.npz" if setup.file_layout == "npz" else "data")
         home.root.mkdir(mode=0o700)
-        atomic.write_bytes(home.encoder, encoder)
+        atomic.write_bytes(home.encoder, encoder_package)
         witness = signing.generate_hybrid_key()
         raw = signing.public_bytes(witness)
         config = ClientConfig(
-            site=SITE,
+            site=SITE_NAME,
             pin=PinnedServer(
                 fleet_url="https://127.0.0.1:1",
                 name="canary-audit",
                 signing_key=raw.hex(),
-                witness_name=WITNESS,
+                witness_name=WITNESS_NAME,
                 witness_key=raw.hex(),
             ),
             data=DataConfig(
-                name=SITE,
+                name=SITE_NAME,
                 path=str(data),
                 labels=setup.labels,
-                encoder=canonical.sha256_hex(encoder),
+                encoder=canonical.sha256_hex(encoder_package),
                 unit_column=None if setup.unit_rule == "record" else _UNIT_COLUMN,
-                acceptance=setup.acceptance,
+                acceptance=setup.acceptance_share,
             ),
-            data_sheet=_SHEET if setup.machine else None,
+            data_sheet=_DATA_SHEET if setup.declares_machine else None,
             privacy=PrivacyConfig(
-                cap_epsilon=setup.cap,
-                max_request_epsilon=f"{min(_REQUEST_TIME_STEP, float(setup.cap)):g}",
+                cap_epsilon=setup.cap_epsilon,
+                max_request_epsilon=f"{min(_LARGEST_REQUEST_EPSILON, float(setup.cap_epsilon)):g}",
             ),
         )
-        memory = _start_ledger(home, witness)
+        memory = _start_witnessed_ledger(home, witness)
         configuration.save(home, config)
-        sha256 = canonical.sha256_hex(encoder)
-        yield CanaryPlant(home.root, home, data, setup, memory, sha256, load)
+        sha256 = canonical.sha256_hex(encoder_package)
+        yield CanaryPlant(home.root, home, data, setup, memory, sha256, load_encoder)
 
 
-def _start_ledger(
+def _start_witnessed_ledger(
     home: ClientHome, witness: PrivateKey, predecessor: Predecessor | None = None
 ) -> _AuditWitness:
     """Make the home's missing keys and its ledger; return the ledger's witness."""
-    origin = identity.create_identity(home, SITE).ledger_origin
+    origin = identity.create_identity(home, SITE_NAME).ledger_origin
     key = signing.load(home.ledger_key)
     with Ledger.create(
         home.ledger,
         origin=origin,
         key=key,
-        site=SITE,
+        site=SITE_NAME,
         predecessor=predecessor,
-        clock=lambda: FIXED_TIME,
+        clock=lambda: FIXED_UNIX_TIME,
     ) as ledger:
-        ledger.enrol_witness(WITNESS, signing.public_bytes(witness))
+        ledger.enrol_witness(WITNESS_NAME, signing.public_bytes(witness))
     return _AuditWitness(origin, key.public_key(), witness)
 
 
@@ -229,35 +226,35 @@ class CanaryPlant:
 
     home: Path
     _home: ClientHome
-    _data: Path
+    _data_path: Path
     setup: PlantSetup
     _witness: _AuditWitness
-    _encoder: str
-    _load: LoadEncoder
-    _time: int = FIXED_TIME
+    _encoder_id: str
+    _load_encoder: LoadEncoder
+    _time: int = FIXED_UNIX_TIME
 
     @property
-    def body_sizes(self) -> list[int]:
+    def witness_request_sizes(self) -> list[int]:
         """Sizes of the requests to the plant's witness, bytes."""
         return self._witness.body_sizes
 
     def freeze(self, records: Sequence[ImageRecord]) -> FrozenSnapshot:
         """Write the records to disk, and freeze those that can be used."""
-        write = _write_npz if self.setup.layout == "npz" else _write_files
-        write(self._data, self.setup, records)
-        inspection = inspect_home_data(self._home, load_encoder=self._load)
+        write = _write_npz_dataset if self.setup.file_layout == "npz" else _write_picture_files
+        write(self._data_path, self.setup, records)
+        inspection = inspect_home_data(self._home, load_encoder=self._load_encoder)
         frozen = freeze_data(
             self._home,
             inspection,
-            load_encoder=self._load,
+            load_encoder=self._load_encoder,
             set_aside=True,
             allow_empty=True,
             clock=lambda: self._time,
         ).snapshot
         judges: frozenset[int] = frozenset()
         if data := frozen.read_acceptance_set():
-            names = acceptance_set.decode_acceptance_set(data, SITE).listing.names
-            judges = frozenset(int(_NUMBER.findall(name)[-1]) for name in names)
+            names = acceptance_set.decode_acceptance_set(data, SITE_NAME).listing.names
+            judges = frozenset(int(_NUMBER_PATTERN.findall(name)[-1]) for name in names)
         return FrozenSnapshot(salt=frozen.manifest.salt, acceptance_rows=judges)
 
     def rename_dataset(self) -> None:
@@ -276,7 +273,7 @@ class CanaryPlant:
         predecessor = recovery.read_predecessor(self._home.ledger, "canary audit")
         for path in (*self._home.root.glob("ledger.sqlite*"), self._home.ledger_key):
             path.unlink()
-        self._witness = _start_ledger(self._home, self._witness.key, predecessor)
+        self._witness = _start_witnessed_ledger(self._home, self._witness.key, predecessor)
 
     @contextmanager
     def copy_plant(self) -> Iterator[CanaryPlant]:
@@ -288,31 +285,31 @@ class CanaryPlant:
             yield dataclasses.replace(self, home=home.root, _home=home, _witness=witness)
 
     def release(
-        self, question: Question, sampler: Sampler | None, trouble: Interruption | None = None
+        self, question: Question, sampler: Sampler | None, interruption: Interruption | None = None
     ) -> bytes:
         """Return the plant's answer to a question, as its server would get it."""
         fields: dict[str, Any] = {
             "request_id": question.request_id,
-            "site": SITE,
-            "encoder": self._encoder,
+            "site": SITE_NAME,
+            "encoder": self._encoder_id,
             "epsilon": question.epsilon,
             "delta": question.delta,
             "purpose": "canary audit",
             "expires": self._time + 1,
             "statistics": statistics_field(
-                MACHINE_STATISTICS if question.machine else CLASS_STATISTICS
+                MACHINE_STATISTICS if question.wants_machine_statistics else CLASS_STATISTICS
             ),
         }
 
         def die(step: str) -> None:
-            if step == trouble:
+            if step == interruption:
                 raise SimulatedCrash
 
         means = release_query.ReleaseHooks(on_step=die)
         return release_query.answer_query(
             self._home,
-            StatisticsQuery(**(fields | dict(question.changes))),
-            witness=functools.partial(self._witness, trouble=trouble),
+            StatisticsQuery(**(fields | dict(question.changed_fields))),
+            witness=functools.partial(self._witness, trouble=interruption),
             clock=lambda: self._time,
             hooks=means if sampler is None else dataclasses.replace(means, sampler=sampler),
         )
@@ -326,7 +323,7 @@ class _AuditWitness:
     _log_key: PublicKey
     key: PrivateKey
     _state: WitnessState | None = field(default=None)
-    time: int = FIXED_TIME
+    time: int = FIXED_UNIX_TIME
     body_sizes: list[int] = field(default_factory=list)
 
     def __call__(self, body: bytes, trouble: Interruption | None = None) -> bytes:
@@ -339,21 +336,23 @@ class _AuditWitness:
             body,
             log=witnesses.KnownLog(self._origin, self._log_key),
             witness=witnesses.NamedKey(
-                WITNESS, signing.generate_hybrid_key() if is_forgery else self.key
+                WITNESS_NAME, signing.generate_hybrid_key() if is_forgery else self.key
             ),
             current_time=self.time,
         )
         if not is_forgery:
-            self._state = signed.state
-        return signed.lines
+            self._state = signed.new_state
+        return signed.cosignature_lines
 
 
-def _write_npz(path: Path, setup: PlantSetup, records: Sequence[ImageRecord]) -> None:
+def _write_npz_dataset(path: Path, setup: PlantSetup, records: Sequence[ImageRecord]) -> None:
     """Write pictures to one ``.npz`` file with reordered classes and an undeclared class."""
     classes = (*reversed(setup.labels), "undeclared")
     places = [len(setup.labels) - 1 - record.label for record in records]
     arrays = {
-        "x": np.stack([record.pixels for record in records] or [_EMPTY_PICTURE])[: len(records)],
+        "x": np.stack([record.pixels for record in records] or [_PLACEHOLDER_PICTURE])[
+            : len(records)
+        ],
         "y": np.array(
             [
                 record.label if not 0 <= record.label < len(setup.labels) else place
@@ -367,20 +366,20 @@ def _write_npz(path: Path, setup: PlantSetup, records: Sequence[ImageRecord]) ->
     np.savez(path, **arrays)  # type: ignore[arg-type]  # numpy's stubs are too strict
 
 
-def _write_files(path: Path, setup: PlantSetup, records: Sequence[ImageRecord]) -> None:
+def _write_picture_files(path: Path, setup: PlantSetup, records: Sequence[ImageRecord]) -> None:
     """Write one picture per record: in class folders, or in one folder with a table."""
     shutil.rmtree(path, ignore_errors=True)
     path.mkdir()
-    names = {-1: "_unlabelled" if setup.layout == "folders" else ""}
+    names = {-1: "_unlabelled" if setup.file_layout == "folders" else ""}
     names |= dict(enumerate(setup.labels))
     table = [("file", "label", _UNIT_COLUMN)]
     for number, record in enumerate(records):
         label = names.get(record.label, "undeclared")
-        folder = path / (label if setup.layout == "folders" else "pictures")
+        folder = path / (label if setup.file_layout == "folders" else "pictures")
         folder.mkdir(exist_ok=True)
         file = folder / f"{number:06}.png"
         Image.fromarray(record.pixels).save(file)
         table.append((file.relative_to(path).as_posix(), label, record.unit))
-    if setup.layout == "table":
-        with (path / RECORDS_CSV).open("w", encoding="utf-8", newline="") as stream:
+    if setup.file_layout == "table":
+        with (path / RECORDS_CSV_NAME).open("w", encoding="utf-8", newline="") as stream:
             csv.writer(stream).writerows(table)

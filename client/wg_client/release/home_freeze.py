@@ -22,13 +22,13 @@ from wg_core.snapshot import Snapshot
 
 
 def inspect_home_data(
-    home: ClientHome, *, load_encoder: LoadEncoder, stage: ProgressCallback | None = None
+    home: ClientHome, *, load_encoder: LoadEncoder, on_progress: ProgressCallback | None = None
 ) -> Inspection:
     """Decode and hash every record of the home's data set, and list unusable records.
 
     Args:
         load_encoder: Loads the encoder package.
-        stage: Receives the progress.
+        on_progress: Receives the progress.
 
     Raises:
         ConfigError: The home is not initialised, or ``client.yaml`` is wrong.
@@ -47,7 +47,7 @@ def inspect_home_data(
         ),
     )
     return inspect_records(
-        data_survey, has_units=config.data.unit_column is not None, progress=stage
+        data_survey, has_units=config.data.unit_column is not None, progress=on_progress
     )
 
 
@@ -77,7 +77,7 @@ def freeze_data(
     load_encoder: LoadEncoder,
     set_aside: bool = False,
     allow_empty: bool = False,
-    stage: ProgressCallback | None = None,
+    on_progress: ProgressCallback | None = None,
     clock: Callable[[], float] = time.time,
 ) -> FreezeResult:
     """Freeze an inspected data set, unless it has a record that cannot be used.
@@ -85,7 +85,7 @@ def freeze_data(
     Args:
         set_aside: Exclude records that cannot be used.
         allow_empty: Allow a snapshot without records.
-        stage: Receives the progress.
+        on_progress: Receives the progress.
         clock: Returns Unix time, seconds; called once, at the start.
 
     Raises:
@@ -106,13 +106,13 @@ def freeze_data(
         home,
         inspection,
         load_encoder=load_encoder,
-        acceptance=data,
-        stage=stage,
+        acceptance_set=data,
+        on_progress=on_progress,
         clock=lambda: start_time,
     )
 
 
-def encoder_failures(snapshot: Snapshot) -> tuple[str, ...]:
+def encoder_failure_names(snapshot: Snapshot) -> tuple[str, ...]:
     """Return the names of frozen records on which the encoder failed. Private to the plant.
 
     Raises:
@@ -122,4 +122,4 @@ def encoder_failures(snapshot: Snapshot) -> tuple[str, ...]:
     if not data:
         return names
     spare = acceptance_set.decode_acceptance_set(data, str(snapshot.folder))
-    return *names, *(spare.listing.names[row] for row in np.flatnonzero(spare.failures))
+    return *names, *(spare.listing.names[row] for row in np.flatnonzero(spare.encoder_failures))

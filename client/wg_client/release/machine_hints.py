@@ -17,17 +17,17 @@ if TYPE_CHECKING:  # torch is slow to import
     from wg_common.machines.process import ProcessUnit
 
 
-def machine_hints(sheet: DataSheet | None, labels: Sequence[str]) -> tuple[Text, ...]:
+def machine_hints(data_sheet: DataSheet | None, labels: Sequence[str]) -> tuple[Text, ...]:
     """Return hints on networks for a plant's machine and classes; none without a sheet."""
-    if sheet is None:
+    if data_sheet is None:
         return ()
     from wg_common.machines import registry, words  # torch is slow to import
 
-    if (unit := registry.declared_unit(sheet)) is not None:
-        return _process_unit_hints(unit, sheet)
+    if (unit := registry.declared_process_unit(data_sheet)) is not None:
+        return _process_unit_hints(unit, data_sheet)
     try:
-        kind = registry.declared_kind(sheet)
-        kind.read_figures(sheet)
+        kind = registry.declared_machine_kind(data_sheet)
+        kind.read_figures(data_sheet)
         conditions = words.require_two_conditions(kind, labels)
     except ConfigError as error:
         return (text("no network can be made for this machine. {why}", why=error.args[0]),)
@@ -51,12 +51,14 @@ def machine_hints(sheet: DataSheet | None, labels: Sequence[str]) -> tuple[Text,
     return tuple(hints)
 
 
-def _process_unit_hints(unit: ProcessUnit, sheet: DataSheet) -> tuple[Text, ...]:
+def _process_unit_hints(unit: ProcessUnit, data_sheet: DataSheet) -> tuple[Text, ...]:
     try:
-        unit.read_figures(sheet)
+        unit.read_figures(data_sheet)
     except ConfigError as error:
         return (text("no soft sensor can be made for this unit. {why}", why=error.args[0]),)
-    quantities = ", ".join(f"{quantity.name} ({quantity.unit})" for quantity in unit.quantities)
+    quantities = ", ".join(
+        f"{quantity.name} ({quantity.measurement_unit})" for quantity in unit.quantities
+    )
     return (
         text(
             "a server makes a soft sensor for {quantities}; 'wg-client soft-sensor' uses it, or"

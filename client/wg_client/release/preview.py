@@ -24,7 +24,7 @@ from wg_client.release.hints import (
     class_statistics_hints,
     machine_statistics_hints,
 )
-from wg_client.release.home_freeze import encoder_failures
+from wg_client.release.home_freeze import encoder_failure_names
 from wg_client.release.machine_hints import machine_hints
 from wg_common.language import text
 from wg_common.modalities.registry import list_modality_attribute
@@ -40,11 +40,11 @@ from wg_core.privacy.schema import (
 )
 from wg_core.privacy.statistics import NoisyStatistics
 from wg_core.release import readiness
-from wg_core.release.freeze import file_stamp
+from wg_core.release.freeze import size_and_mtime_ns
 from wg_core.release.query import ReleaseOrder, canonical_decimal, price_release
 from wg_core.site.config import DataConfig
 from wg_core.site.home import ClientHome
-from wg_core.snapshot import Duplicate, Snapshot
+from wg_core.snapshot import DuplicateRecord, Snapshot
 from wg_core.wire import canonical
 from wg_core.wire.data_sheet import DataSheet
 
@@ -102,7 +102,7 @@ class SnapshotSummary:
     duplicates: int
     encoder_failures: int
     change: FolderChange
-    near_duplicates: tuple[Duplicate, ...] = ()
+    near_duplicates: tuple[DuplicateRecord, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,7 +242,7 @@ def preview_release(
         PolicyRefused: The noise would be too small to protect anything.
     """
     plant = plants.open_plant_data(home)
-    no_machine = _no_machine_reason(plant)
+    no_machine = _no_machine_statistics_reason(plant)
     if statistics == MACHINE_STATISTICS:
         readiness.check_machine_unchanged(plant.config, plant.snapshot)
     schema, privacy = plant.snapshot.schema(statistics), plant.config.privacy
@@ -253,14 +253,14 @@ def preview_release(
     cost = _release_cost(plant, home, request)
     if statistics not in privacy.statistics:
         cost = replace(cost, allowed=False, refused_by="policy")
-    sight, noise = _record_counts(plant), _empty_release(schema, sigma)
+    sight, noise = _record_counts(plant), _zero_release(schema, sigma)
     cap, cap_delta = float(cost.cap_epsilon), float(cost.cap_delta)
     return ReleasePreview(
         site=plant.config.site,
         dataset=plant.config.data.name,
         snapshot=_snapshot_summary(plant),
         data=sight,
-        would_leave=release_contents(schema, sigma, plant.config.data.unit_column),
+        would_leave=describe_release_contents(schema, sigma, plant.config.data.unit_column),
         cost=cost,
         statistics=statistics,
         hints=machine_hints(plant.config.data_sheet, plant.config.data.labels)
@@ -296,17 +296,19 @@ def _release_cost(plant: PlantData, home: ClientHome, request: ChargeRequest) ->
     with Ledger.open(home.ledger) as ledger:
         spending = ledger.read_spending(plant.config.data.name)
     cap, cap_delta = float(spending.cap_epsilon), float(spending.cap_delta)
-    cost = accounting.event_cost(spending.events, request.event, cap_delta)
-    capacity = accounting.releases_left(spending.events, request.event, cap * (1 + 1e-6), cap_delta)
+    cost = accounting.event_cost(spending.composed_events, request.event, cap_delta)
+    capacity = accounting.releases_left(
+        spending.composed_events, request.event, cap * (1 + 1e-6), cap_delta
+    )
     over = float(request.epsilon) > float(privacy.max_request_epsilon)
     over = over or float(request.delta) > float(privacy.cap_delta)
     refused_by = "policy" if over else "budget" if capacity == 0 else ""
     return ReleaseCost(
         epsilon=request.epsilon,
         delta=request.delta,
-        alone=cost.alone,
-        spent=cost.before,
-        after=cost.after,
+        alone=cost.epsilon_alone,
+        spent=cost.epsilon_before,
+        after=cost.epsilon_after,
         cap_epsilon=spending.cap_epsilon,
         cap_delta=spending.cap_delta,
         allowed=not refused_by,
@@ -315,7 +317,7 @@ def _release_cost(plant: PlantData, home: ClientHome, request: ChargeRequest) ->
     )
 
 
-def _no_machine_reason(plant: PlantData) -> str:
+def _no_machine_statistics_reason(plant: PlantData) -> str:
     """Return the reason why a declared machine gets no machine statistics; empty otherwise."""
     if plant.config.data_sheet is None:
         return ""
@@ -326,24 +328,24 @@ def _no_machine_reason(plant: PlantData) -> str:
     return ""
 
 
-def _mean_summary(plant: PlantData, noise: NoisyStatistics) -> MeanSummary:
+def _mean_summary(plant: PlantData, zero_release: NoisyStatistics) -> MeanSummary:
     """Return the length of the mean of machine features, and of a release's noise on the mean."""
-    exact = _exact_statistics(plant.snapshot)
+    exact = _exact_machine_statistics(plant.snapshot)
     units = max(round(exact.unlabelled_count()), 1)
     return MeanSummary(
-        numbers=noise.schema.dimension,
+        numbers=zero_release.schema.dimension,
         units=round(exact.unlabelled_count()),
         length=float(np.linalg.norm(exact.moments())) / units,
-        noise_length=noise.moment_std * math.sqrt(noise.schema.dimension) / units,
+        noise_length=zero_release.moment_std * math.sqrt(zero_release.schema.dimension) / units,
     )
 
 
 def count_machine_units(snapshot: Snapshot) -> int:
     """Return the number of privacy units that machine statistics would sum over. Private."""
-    return round(_exact_statistics(snapshot).unlabelled_count())
+    return round(_exact_machine_statistics(snapshot).unlabelled_count())
 
 
-def _exact_statistics(snapshot: Snapshot) -> NoisyStatistics:
+def _exact_machine_statistics(snapshot: Snapshot) -> NoisyStatistics:
     return NoisyStatistics(
         snapshot.schema(MACHINE_STATISTICS), snapshot.statistics(MACHINE_STATISTICS), 0.0
     )
@@ -369,15 +371,15 @@ def _snapshot_summary(plant: PlantData) -> SnapshotSummary:
         created=manifest.created,
         set_aside=len(listing.set_aside),
         duplicates=len(listing.duplicates),
-        encoder_failures=len(encoder_failures(plant.snapshot)),
-        change=compare_folder(plant),
+        encoder_failures=len(encoder_failure_names(plant.snapshot)),
+        change=compare_data_folder(plant),
         near_duplicates=()
         if plant.acceptance_set is None
         else plant.acceptance_set.listing.duplicates,
     )
 
 
-def compare_folder(plant: PlantData) -> FolderChange:
+def compare_data_folder(plant: PlantData) -> FolderChange:
     """Compare the data folder with the snapshot, without decoding a record."""
     config, listing = plant.config.data, plant.snapshot.listing()
     path = Path(config.path)
@@ -407,10 +409,10 @@ def compare_folder(plant: PlantData) -> FolderChange:
     are_rows = path == Path(listing.path) and bool((records.rows >= 0).all())
     if are_rows and frozen_names and present_names and frozen_names.isdisjoint(present_names):
         reason = text("an older version named its rows otherwise, so changes cannot be counted")
-        unchanged = path.is_file() and (records.stamps == file_stamp(path)).all()
+        unchanged = path.is_file() and (records.stamps == size_and_mtime_ns(path)).all()
         return FolderChange(unreadable="" if unchanged else reason)
     touched_count = sum(
-        file_stamp(path / name if row < 0 else path) != (int(size), int(modified_time))
+        size_and_mtime_ns(path / name if row < 0 else path) != (int(size), int(modified_time))
         for name, row, (size, modified_time) in zip(
             listing.names, records.rows, records.stamps, strict=True
         )
@@ -423,12 +425,12 @@ def compare_folder(plant: PlantData) -> FolderChange:
     )
 
 
-def _empty_release(schema: StatisticsSchema, sigma: float) -> NoisyStatistics:
+def _zero_release(schema: StatisticsSchema, sigma: float) -> NoisyStatistics:
     """Return a release without records, which has the noise scales of any other."""
-    return NoisyStatistics(schema, np.zeros(schema.length, dtype=np.int64), sigma)
+    return NoisyStatistics(schema, np.zeros(schema.vector_length, dtype=np.int64), sigma)
 
 
-def release_contents(
+def describe_release_contents(
     schema: StatisticsSchema, sigma: float, unit_column: str | None
 ) -> ReleaseContents:
     """Describe the contents of one release.
@@ -437,7 +439,7 @@ def release_contents(
         sigma: Standard deviation of the noise, grid units.
         unit_column: Name of the privacy unit; None: each record is a unit.
     """
-    empty = _empty_release(schema, sigma)
+    empty = _zero_release(schema, sigma)
     noise = {
         "counts": text("{noise:.3g} records", noise=empty.count_std),
         "sums": text("at most {noise:.3g} feature units an entry", noise=empty.sum_std),
@@ -451,9 +453,9 @@ def release_contents(
         if block.size
     )
     return ReleaseContents(
-        integers=schema.length,
+        integers=schema.vector_length,
         # It has the names twice; the rest is manifest, entries, signatures and cosigned proofs.
-        file_bytes=8 * schema.length + 2 * len(canonical.encode(schema.labels)) + 18_300,
+        file_bytes=8 * schema.vector_length + 2 * len(canonical.encode(schema.labels)) + 18_300,
         blocks=blocks,
         encoder=schema.encoder,
         clip_radius=schema.clip_radius,
@@ -479,6 +481,8 @@ def _compare_logs(plant: PlantData, path: Path) -> FolderChange:
         more=len(present_logs - known_logs),
         gone=len(set(frozen) - present_logs),
         touched=sum(
-            file_stamp(file) != stamp for file, stamp in frozen.items() if file in present_logs
+            size_and_mtime_ns(file) != stamp
+            for file, stamp in frozen.items()
+            if file in present_logs
         ),
     )

@@ -15,8 +15,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_client.data.recipient import PackageRecipient, Progress
-from wg_client.fitting.sure_calls import WRONG_LIMIT, bounded_error_share, sure_call_threshold
+from wg_client.data.recipient import RecipientPlant, StepProgressCallback
+from wg_client.fitting.sure_calls import (
+    LARGEST_SURE_CALL_BOUND,
+    provable_wrong_share,
+    sure_call_threshold,
+)
 from wg_client.methods.base import PlantNetwork
 from wg_client.methods.package import prepare_package
 from wg_client.models import novelty, passing, store
@@ -35,7 +39,7 @@ from wg_core.wire import canonical, signing
 if TYPE_CHECKING:  # torch: seconds to import, only when needed
     from wg_common.nets.encoder.plant_trunk import PlantTrunk
 
-ModelFiles = dict[str, dict[str, NDArray[np.float32]]]
+TensorsByFile = dict[str, dict[str, NDArray[np.float32]]]
 """Tensors of each file of a package's models, by file name."""
 
 
@@ -46,13 +50,13 @@ class AppliedModel:
     Attributes:
         manifest: Manifest of the models: provenance, findings and the kept model.
         outcome: Result of the selection, for the report; None: the package had been applied before.
-        advice: Sentences for the owner: recommendation, its reason, and the decision on the model
-            in use unless this is the first; empty if no report was written.
+        advice_sentences: Sentences for the owner: recommendation, its reason, and the decision on
+            the model in use unless this is the first; empty if no report was written.
     """
 
     manifest: ModelsManifest
     outcome: SelectionOutcome | None = None
-    advice: tuple[Text, ...] = ()
+    advice_sentences: tuple[Text, ...] = ()
 
     @property
     def was_applied_before(self) -> bool:
@@ -60,18 +64,18 @@ class AppliedModel:
         return self.outcome is None
 
     @property
-    def keeps_delivered(self) -> bool:
+    def keeps_delivered_model(self) -> bool:
         """True if delivered weights were kept, unchanged or fine-tuned."""
-        return self.manifest.keeps_delivered
+        return self.manifest.keeps_delivered_model
 
 
 def apply_package(
     home: ClientHome,
-    plant: PackageRecipient,
+    plant: RecipientPlant,
     package_bytes: bytes,
     *,
     clock: Callable[[], float] = time.time,
-    progress: Progress | None = None,
+    progress: StepProgressCallback | None = None,
     on_verified: Callable[[bytes], object] = lambda data: None,
 ) -> AppliedModel:
     """Verify a package, compare the models that can be made with it, and keep one.
@@ -103,12 +107,12 @@ def apply_package(
             f"package {package.package_id[:16]}: expired at {package.expires}, it is {clock():.0f}"
         )
     path = home.packages / f"{package.package_id}.wgw"
-    atomic.write_bytes(path, package_bytes, mode=atomic.PRIVATE_MODE)
+    atomic.write_bytes(path, package_bytes, mode=atomic.PRIVATE_FILE_MODE)
     records, contents = prepare_package(plant, package, tensors)
     policy = plant.acceptance
     outcome = select_model(records, contents, policy, package.labels, progress)
     manifest, files = build_manifest_and_files(
-        plant, outcome, package_id=package.package_id, apply_time=int(clock()), package=package
+        plant, outcome, package_id=package.package_id, applied_time=int(clock()), package=package
     )
     manifest = _add_network(replace(manifest, package_sha256=digest), files, contents.network)
     store.write_models(home, manifest, files)
@@ -116,7 +120,7 @@ def apply_package(
 
 
 def verify_package(
-    plant: PackageRecipient, package_bytes: bytes
+    plant: RecipientPlant, package_bytes: bytes
 ) -> tuple[WeightsManifest, Mapping[str, Tensors]]:
     """Decode a package and check all but its times; return manifest and candidates' tensors.
 
@@ -125,7 +129,7 @@ def verify_package(
         VerificationError: Signature, hash, recipient, encoder or labels are wrong, or an
             architecture is for another modality.
     """
-    key = signing.public_from_hex(plant.signing_key, subject="server.signing_key")
+    key = signing.public_from_hex(plant.signing_key, input_name="server.signing_key")
     package, tensors = weights_file.decode_weights_package(package_bytes, key)
     short = package.package_id[:16]
     check_recipient(plant, package)
@@ -142,7 +146,7 @@ def verify_package(
     return package, tensors
 
 
-def check_recipient(plant: PackageRecipient, package: WeightsManifest) -> None:
+def check_recipient(plant: RecipientPlant, manifest: WeightsManifest) -> None:
     """Check that a package is for this plant, encoder and label domain.
 
     Raises:
@@ -150,30 +154,30 @@ def check_recipient(plant: PackageRecipient, package: WeightsManifest) -> None:
         DecodeError: The id of the package is not valid.
     """
     for field, value, want in (
-        ("site", package.site, plant.site),
-        ("encoder", package.encoder, plant.encoder),
-        ("labels", package.labels, plant.data.label_names),
+        ("site", manifest.site, plant.site),
+        ("encoder", manifest.encoder, plant.encoder),
+        ("labels", manifest.labels, plant.data.label_names),
     ):
         if value != want:
             raise VerificationError(
-                f"package {package.package_id[:16]}: {field} is {value!r}, this plant has {want!r}"
+                f"package {manifest.package_id[:16]}: {field} is {value!r}, this plant has {want!r}"
             )
-    store.check_package_id(package.package_id)
+    store.check_package_id(manifest.package_id)
 
 
 def build_manifest_and_files(
-    plant: PackageRecipient,
+    plant: RecipientPlant,
     outcome: SelectionOutcome,
     *,
     package_id: str,
-    apply_time: int,
+    applied_time: int,
     package: WeightsManifest | None = None,
-) -> tuple[ModelsManifest, ModelFiles]:
+) -> tuple[ModelsManifest, TensorsByFile]:
     """Build the manifest and the files of all fitted models.
 
     Args:
         package_id: Name of the models' folder: the package's id, or a hash.
-        apply_time: Unix time, seconds.
+        applied_time: Unix time, seconds.
         package: Manifest of the applied package; None: no package, so that the model is local-only.
     """
     candidates = () if package is None else package.candidates
@@ -186,7 +190,7 @@ def build_manifest_and_files(
         package_id=package_id,
         package_sha256="",
         request_id="" if package is None else package.request_id,
-        architecture=find_modality(plant.data.modality).head,
+        architecture=find_modality(plant.data.modality).head_architecture,
         encoder=plant.encoder,
         generator="" if package is None else package.generator,
         labels=labels,
@@ -194,7 +198,7 @@ def build_manifest_and_files(
         pool_root="" if package is None else package.pool_root,
         pool_releases=0 if package is None else package.pool_releases,
         commitment=plant.commitment,
-        applied=apply_time,
+        applied=applied_time,
         kept=outcome.kept_name,
         reason=english_text(outcome.reason),
         gain=0.0 if comparison is None else comparison.gain.accuracy_gain,
@@ -213,7 +217,7 @@ def build_manifest_and_files(
 
 
 def _add_plant_trunk(
-    manifest: ModelsManifest, files: ModelFiles, trunk: PlantTrunk | None
+    manifest: ModelsManifest, files: TensorsByFile, trunk: PlantTrunk | None
 ) -> ModelsManifest:
     """Add the trunk fitted at the plant to the files of a package's models."""
     if trunk is None:
@@ -224,13 +228,13 @@ def _add_plant_trunk(
 
 
 def _add_network(
-    manifest: ModelsManifest, files: ModelFiles, network: PlantNetwork | None
+    manifest: ModelsManifest, files: TensorsByFile, network: PlantNetwork | None
 ) -> ModelsManifest:
     """Add the delivered network alongside the encoder to the files of a package's models."""
     if network is None:
         return manifest
     files[store.NETWORK_NAME] = {
-        f"{network.architecture}.{name}": value for name, value in network.trunk.items()
+        f"{network.architecture}.{name}": value for name, value in network.trunk_tensors.items()
     }
     sha256 = canonical.sha256_hex(store.encode_tensors(files[store.NETWORK_NAME]))
     return replace(manifest, network=NetworkFile(architecture=network.architecture, sha256=sha256))
@@ -239,27 +243,27 @@ def _add_network(
 def _model_entry(
     name: str,
     outcome: SelectionOutcome,
-    file: Mapping[str, NDArray[np.float32]],
-    sources: Mapping[str, str],
+    tensors: Mapping[str, NDArray[np.float32]],
+    source_by_candidate: Mapping[str, str],
 ) -> ModelEntry:
     """Return the manifest entry of one model."""
     model, accuracy = outcome.models[name], outcome.estimate_accuracy(name)
     return ModelEntry(
         name=name,
-        sha256=canonical.sha256_hex(store.encode_tensors(dict(file))),
-        origin=model.origin,
-        source=sources.get(model.origin, ""),
-        settings=model.fitted.settings,
+        sha256=canonical.sha256_hex(store.encode_tensors(dict(tensors))),
+        origin=model.origin_candidate,
+        source=source_by_candidate.get(model.origin_candidate, ""),
+        settings=model.fitted_model.settings,
         accuracy=None if accuracy is None else accuracy.mean,
         error=None if accuracy is None else accuracy.standard_error,
     )
 
 
 def _add_out_of_fold_logits(
-    outcome: SelectionOutcome, manifest: ModelsManifest, files: ModelFiles
+    outcome: SelectionOutcome, manifest: ModelsManifest, files: TensorsByFile
 ) -> ModelsManifest:
     """Add the models' out-of-fold logits, from which pass rules are made, to the stored files."""
-    logits = {name: model.fitted.logits for name, model in outcome.models.items()}
+    logits = {name: model.fitted_model.logits for name, model in outcome.models.items()}
     tensors = passing.out_of_fold_tensors(logits, outcome.records)
     if not tensors:
         return manifest
@@ -268,7 +272,7 @@ def _add_out_of_fold_logits(
 
 
 def _add_novelty_test(
-    plant: PackageRecipient, manifest: ModelsManifest, files: ModelFiles
+    plant: RecipientPlant, manifest: ModelsManifest, files: TensorsByFile
 ) -> ModelsManifest:
     """Fit a novelty test on the plant's records, and add its tensors to the stored files."""
     measure = novelty.fit_novelty_test(
@@ -284,13 +288,13 @@ def _add_novelty_test(
 
 def _sure_call_thresholds(outcome: SelectionOutcome) -> dict[str, float]:
     """Return the least probability of a sure call for each model evaluated out of fold, by name."""
-    wrong = bounded_error_share(len(outcome.labels))
-    if wrong > WRONG_LIMIT:
+    wrong = provable_wrong_share(len(outcome.labels))
+    if wrong > LARGEST_SURE_CALL_BOUND:
         return {}
     return {
         name: sure_call_threshold(
-            model.fitted.logits, outcome.labels, wrong, outcome.records.unseen_mass
+            model.fitted_model.logits, outcome.labels, wrong, outcome.records.unseen_mass
         )
         for name, model in outcome.models.items()
-        if model.fitted.logits is not None
+        if model.fitted_model.logits is not None
     }

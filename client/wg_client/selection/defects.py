@@ -56,7 +56,7 @@ class DetectionRates:
     passed_good_rate: DetectionRate | None = None
 
 
-def measure_detection(
+def measure_detection_rates(
     outcome: SelectionOutcome, labels: Sequence[str], good_labels: Sequence[str]
 ) -> DetectionRates:
     """Return the detection rates of the kept model and of local-only, measured out of fold.
@@ -66,14 +66,14 @@ def measure_detection(
         labels: The label domain.
         good_labels: Labels that mean "no defect"; the others are defects.
     """
-    kept_predictions = outcome.out_of_fold(outcome.kept_name)
+    kept_predictions = outcome.out_of_fold_predictions(outcome.kept_name)
     if kept_predictions is None or not len(outcome.labels):
         return DetectionRates(good_labels=tuple(good_labels))
     local_model = outcome.models.get(LOCAL_ONLY)
     local = (
         None
         if outcome.kept_name == LOCAL_ONLY or local_model is None
-        else local_model.fitted.out_of_fold
+        else local_model.fitted_model.out_of_fold
     )
     named_share = _measure_rate(
         outcome, kept_predictions, local, lambda calls, truth: calls == truth, None
@@ -104,7 +104,7 @@ def measure_detection(
 def _measure_rate(
     outcome: SelectionOutcome,
     kept_predictions: OutOfFoldPredictions,
-    local: OutOfFoldPredictions | None,
+    local_predictions: OutOfFoldPredictions | None,
     is_correct: Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.bool_]],
     record_mask: NDArray[np.bool_] | None,
 ) -> DetectionRate | None:
@@ -120,11 +120,11 @@ def _measure_rate(
         return np.asarray(np.mean(correct, axis=0), dtype=np.float64)
 
     kept_shares = shares(kept_predictions)
-    if local is None:
+    if local_predictions is None:
         return DetectionRate(kept=gain.estimate_accuracy(kept_shares, groups), local=None)
-    local_shares = shares(local)
+    local_shares = shares(local_predictions)
     differences = kept_shares - local_shares
-    folds = outcome.records.folds.count
+    folds = outcome.records.folds.fold_count
     error = math.sqrt(1 + folds / (folds - 1)) * clustered_standard_error(differences, groups)
     units = len(np.unique(groups))
     half = error * float(stdtrit(units - 1, (1 + gain.INTERVAL_COVERAGE) / 2))

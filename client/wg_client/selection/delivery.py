@@ -8,7 +8,7 @@ from pathlib import Path
 
 from wg_client.data import acceptance_set
 from wg_client.data import plant as plants
-from wg_client.data.recipient import Progress
+from wg_client.data.recipient import StepProgressCallback
 from wg_client.models import adoption, store
 from wg_client.selection.apply import AppliedModel, apply_package
 from wg_client.selection.report import write_report
@@ -20,13 +20,13 @@ from wg_core.site.policy import check_message_type
 from wg_core.wire import protocol
 
 
-def apply_and_adopt(
+def apply_and_adopt_package(
     home: ClientHome,
     source: bytes | Path,
     *,
     package_key: str = "",
     clock: Callable[[], float] = time.time,
-    progress: Progress | None = None,
+    progress: StepProgressCallback | None = None,
 ) -> AppliedModel:
     """Apply a package, store its cosignature if there is one, adopt a model, write the report.
 
@@ -38,15 +38,15 @@ def apply_and_adopt(
         WgError: As ``apply_package``, ``store_cosignature`` and ``adoption.record_arrival``.
     """
     data = (
-        atomic.read_bytes(source, limit=protocol.WEIGHTS_LIMIT)
+        atomic.read_bytes(source, limit=protocol.WEIGHTS_BYTES_LIMIT)
         if isinstance(source, Path)
         else source
     )
     plant = plants.open_plant_data(home, package_key)
-    check_message_type(plant.config, protocol.TRAIN_FINETUNE)
+    check_message_type(plant.config, protocol.DELIVERY_MESSAGE_TYPE)
 
     def note_verified(package: bytes) -> None:
-        acceptance_set.mark_as_trained(home, plant.snapshot.records())
+        acceptance_set.mark_as_trained_on(home, plant.snapshot.records())
         store_package_cosignature(home, package)
 
     outcome = apply_package(
@@ -55,12 +55,13 @@ def apply_and_adopt(
     # An earlier call may have crashed between storing the models and adopting one.
     why = ""
     if not outcome.was_applied_before or store.all_manifests(home)[-1] == outcome.manifest:
-        why = adoption.record_arrival(home, outcome.manifest)
+        why = adoption.decide_adoption(home, outcome.manifest)
     if outcome.outcome is None:
         return outcome
     advice = write_report(home, plant, outcome.manifest, outcome.outcome)
     return replace(
-        outcome, advice=(advice, outcome.outcome.reason, *adoption.arrival_sentences(why))
+        outcome,
+        advice_sentences=(advice, outcome.outcome.reason, *adoption.adoption_reason_sentences(why)),
     )
 
 

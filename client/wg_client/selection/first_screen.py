@@ -24,7 +24,7 @@ from wg_client.selection.verdict import (
     AccuracyChange,
     ReportVerdict,
     UnseenClasses,
-    classify_change,
+    classify_accuracy_change,
     describe_unseen_classes,
     report_verdict,
     selection_basis,
@@ -32,11 +32,15 @@ from wg_client.selection.verdict import (
 from wg_common.language import Text, join_sentences, template, text
 from wg_core.release.budget import Spend
 
-_CAUGHT_DEFECTS = template(
+_CAUGHT_DEFECTS_SENTENCE = template(
     "It labels about {kept} of 100 defective records as defective ({low} to {high})."
 )
-_PASSED_GOOD = template("It labels about {kept} of 100 good records as good ({low} to {high}).")
-_CORRECT = template("It classifies about {kept} of 100 records correctly ({low} to {high}).")
+_PASSED_GOOD_SENTENCE = template(
+    "It labels about {kept} of 100 good records as good ({low} to {high})."
+)
+_CORRECT_SENTENCE = template(
+    "It classifies about {kept} of 100 records correctly ({low} to {high})."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,18 +95,18 @@ class HomeState:
 
 
 def build_first_screen(
-    root: Path, plant: PlantData, outcome: SelectionOutcome, home_state: HomeState
+    home_folder: Path, plant: PlantData, outcome: SelectionOutcome, home_state: HomeState
 ) -> FirstScreen:
     """Build the first screen of the report.
 
     Args:
-        root: The plant's home folder.
+        home_folder: The plant's home folder.
         plant: The plant.
         outcome: Outcome of the selection.
         home_state: Budget, acceptance results and models in use.
     """
     labels = plant.data.label_names
-    figures = defects.measure_detection(
+    figures = defects.measure_detection_rates(
         outcome, labels, good_labels(labels, plant.config.data.good)
     )
     unseen = describe_unseen_classes(outcome, labels)
@@ -114,7 +118,7 @@ def build_first_screen(
         sentence,
         None
         if figures.correct_rate is None
-        else _number_of_100(outcome.estimate_accuracy(recommended_model)),
+        else _number_out_of_100(outcome.estimate_accuracy(recommended_model)),
         (
             QuestionWithAnswer(
                 text("What changes"), tuple(_change_sentences(outcome, figures, unseen))
@@ -127,29 +131,35 @@ def build_first_screen(
                 text("What it costs in privacy"), tuple(_privacy_sentences(plant, home_state.spend))
             ),
             QuestionWithAnswer(
-                text("What cannot be known"), tuple(_limit_sentences(outcome, figures))
+                text("What cannot be known"), tuple(_unknown_sentences(outcome, figures))
             ),
             QuestionWithAnswer(
                 text("What to do next"),
-                tuple(_next_step_sentences(root, plant, outcome, sentence, home_state)),
+                tuple(_next_step_sentences(home_folder, plant, outcome, sentence, home_state)),
             ),
         ),
     )
 
 
-def _number_of_100(accuracy: EstimatedAccuracy | None) -> NumberOutOf100 | None:
+def _number_out_of_100(accuracy: EstimatedAccuracy | None) -> NumberOutOf100 | None:
     if accuracy is None:
         return None
     shares = accuracy.mean, accuracy.low, accuracy.high
-    middle, low, high = (_format_of_100(share, accuracy.high - accuracy.low) for share in shares)
+    middle, low, high = (
+        _format_out_of_100(share, accuracy.high - accuracy.low) for share in shares
+    )
     ends = [round(100 * share) for share in (accuracy.low, accuracy.mean, accuracy.high)]
     squares = [("right", "likely", "possible", "wrong")[bisect(ends, at)] for at in range(100)]
     return NumberOutOf100(middle, low, high, tuple(squares))
 
 
-def _accuracy_change(figures: DetectionRates) -> AccuracyChange:
-    share = figures.correct_rate
-    return AccuracyChange.NOT_SHOWN if share is None else classify_change(share.low, share.high)
+def _accuracy_change(detection_rates: DetectionRates) -> AccuracyChange:
+    share = detection_rates.correct_rate
+    return (
+        AccuracyChange.NOT_SHOWN
+        if share is None
+        else classify_accuracy_change(share.low, share.high)
+    )
 
 
 def nonblocking_failures(outcome: SelectionOutcome) -> list[CheckFinding]:
@@ -162,60 +172,60 @@ def _join_codes(findings: Iterable[CheckFinding]) -> str:
 
 
 def _change_sentences(
-    outcome: SelectionOutcome, figures: DetectionRates, unseen: UnseenClasses
+    outcome: SelectionOutcome, detection_rates: DetectionRates, unseen: UnseenClasses
 ) -> Iterator[Text]:
-    if outcome.veto_finding is not None:
-        yield text(outcome.veto_finding.message)
-    if figures.correct_rate is None:
+    if outcome.unlikeness_finding is not None:
+        yield text(outcome.unlikeness_finding.message)
+    if detection_rates.correct_rate is None:
         yield outcome.reason
         return
-    if not outcome.keeps_delivered:
+    if not outcome.keeps_delivered_model:
         yield text("Nothing: you continue with the model from your own labels.")
     for share, words in (
-        (figures.caught_defects_rate, _CAUGHT_DEFECTS),
-        (figures.passed_good_rate, _PASSED_GOOD),
-        (figures.correct_rate, _CORRECT),
+        (detection_rates.caught_defects_rate, _CAUGHT_DEFECTS_SENTENCE),
+        (detection_rates.passed_good_rate, _PASSED_GOOD_SENTENCE),
+        (detection_rates.correct_rate, _CORRECT_SENTENCE),
     ):
         if share is not None:
             yield _rate_sentence(share, words)
-    if figures.good_labels and figures.caught_defects_rate is not None:
+    if detection_rates.good_labels and detection_rates.caught_defects_rate is not None:
         yield text(
             'Good means: {labels}. Set "data.good" in client.yaml to change that.',
-            labels=_join_names(figures.good_labels),
+            labels=_join_names(detection_rates.good_labels),
         )
     if unseen.labels:
         yield text(
             "These figures exclude {classes}, because you have no record of them.",
             classes=_join_names(unseen.labels),
         )
-    if not outcome.keeps_delivered:
+    if not outcome.keeps_delivered_model:
         return
-    if unseen.supported and unseen.recall is not None:
-        least, likely, highest = unseen.recall
+    if unseen.supported_classes and unseen.recall_interval is not None:
+        least, likely, highest = unseen.recall_interval
         yield text(
             "In addition it may recognise about {middle} of 100 records of {classes} ({low}"
             " to {high}), judging by classes that were left out in trials; your own model "
             "recognises none.",
-            classes=_join_names(unseen.supported),
-            middle=_format_of_100(likely, 1),
-            low=_format_of_100(least, 1),
-            high=_format_of_100(highest, 1),
+            classes=_join_names(unseen.supported_classes),
+            middle=_format_out_of_100(likely, 1),
+            low=_format_out_of_100(least, 1),
+            high=_format_out_of_100(highest, 1),
         )
-    elif unseen.supported:
+    elif unseen.supported_classes:
         yield text(
             "Whether it recognises {classes} was not tested: too few classes have records here.",
-            classes=_join_names(unseen.supported),
+            classes=_join_names(unseen.supported_classes),
         )
-    if unseen.few_sites:
+    if unseen.few_site_classes:
         yield text(
             "Do not rely on it for {classes}: fewer than {needed} sites agree on each.",
-            classes=_join_names(unseen.few_sites),
-            needed=few_sites.LEAST_SITES,
+            classes=_join_names(unseen.few_site_classes),
+            needed=few_sites.LEAST_SUPPORTING_SITES,
         )
-    if unseen.unsupported:
+    if unseen.unsupported_classes:
         yield text(
             "Do not expect it to recognise {classes}: nobody has released statistics of it.",
-            classes=_join_names(unseen.unsupported),
+            classes=_join_names(unseen.unsupported_classes),
         )
 
 
@@ -239,8 +249,8 @@ def _acceptance_sentences(results: AcceptanceResults) -> Iterator[Text]:
         yield text("It is not known which labels are good: name them (data.good).")
         return
     for words, errors in (
-        (_FALSE_ACCEPTS, kept_model.false_accepts),
-        (_FALSE_REJECTS, kept_model.false_rejects),
+        (_FALSE_ACCEPTS_SENTENCE, kept_model.false_accepts),
+        (_FALSE_REJECTS_SENTENCE, kept_model.false_rejects),
     ):
         upper_bound = f"{100 * errors.upper_bound():.1f}"
         yield text(words, wrong=errors.wrong, records=errors.records, most=upper_bound)
@@ -262,10 +272,12 @@ def _acceptance_sentences(results: AcceptanceResults) -> Iterator[Text]:
         )
 
 
-_FALSE_ACCEPTS = template(
+_FALSE_ACCEPTS_SENTENCE = template(
     "Of {records} defective records it lets {wrong} pass: at most {most} in 100."
 )
-_FALSE_REJECTS = template("Of {records} good records it rejects {wrong}: at most {most} in 100.")
+_FALSE_REJECTS_SENTENCE = template(
+    "Of {records} good records it rejects {wrong}: at most {most} in 100."
+)
 
 
 def _rate_sentence(rate: DetectionRate, sentence_template: str) -> Text:
@@ -274,11 +286,12 @@ def _rate_sentence(rate: DetectionRate, sentence_template: str) -> Text:
     spread = accuracy.high - accuracy.low
     shares = {"kept": accuracy.mean, "low": accuracy.low, "high": accuracy.high}
     sentence = text(
-        sentence_template, **{name: _format_of_100(value, spread) for name, value in shares.items()}
+        sentence_template,
+        **{name: _format_out_of_100(value, spread) for name, value in shares.items()},
     )
     if rate.local is None:
         return sentence
-    own_share = _format_of_100(rate.local.mean, spread)
+    own_share = _format_out_of_100(rate.local.mean, spread)
     if rate.low <= 0 <= rate.high:
         return join_sentences(
             sentence, text("Your own model: {own}; no difference is shown.", own=own_share)
@@ -295,9 +308,9 @@ def _rate_sentence(rate: DetectionRate, sentence_template: str) -> Text:
     )
 
 
-def _format_of_100(share: float, spread: float) -> str:
+def _format_out_of_100(share: float, interval_width: float) -> str:
     """Format a share as a number out of 100, with digits that suit its interval."""
-    return f"{100 * share:.{1 if spread < 0.02 else 0}f}"
+    return f"{100 * share:.{1 if interval_width < 0.02 else 0}f}"
 
 
 def _join_names(names: Sequence[str]) -> str:
@@ -335,17 +348,19 @@ def _privacy_sentences(plant: PlantData, spend: Spend) -> list[Text]:
     ]
 
 
-def _limit_sentences(outcome: SelectionOutcome, figures: DetectionRates) -> Iterator[Text]:
+def _unknown_sentences(
+    outcome: SelectionOutcome, detection_rates: DetectionRates
+) -> Iterator[Text]:
     rough_width = 0.1
-    named_share = figures.correct_rate
+    named_share = detection_rates.correct_rate
     if named_share is not None and named_share.kept.high - named_share.kept.low > rough_width:
         yield text(
             "The exact figures: with {count} labelled records they are uncertain by "
             "{margin} in 100 in either direction.",
             count=len(outcome.records.labels),
-            margin=_format_of_100((named_share.kept.high - named_share.kept.low) / 2, 1),
+            margin=_format_out_of_100((named_share.kept.high - named_share.kept.low) / 2, 1),
         )
-    if len(outcome.records.labels) and outcome.records.units is None:
+    if len(outcome.records.labels) and outcome.records.privacy_units is None:
         yield text(
             "Whether several records belong to one part or one recording, because no "
             "privacy unit is named. If they do, these figures are too optimistic."
@@ -358,7 +373,7 @@ def _limit_sentences(outcome: SelectionOutcome, figures: DetectionRates) -> Iter
 
 
 def _next_step_sentences(
-    root: Path,
+    home_folder: Path,
     plant: PlantData,
     outcome: SelectionOutcome,
     verdict: ReportVerdict,
@@ -368,21 +383,23 @@ def _next_step_sentences(
     absent = describe_unseen_classes(outcome, labels).labels
     if findings:
         yield text("Read the findings under {codes}, below.", codes=_join_codes(findings))
-    if home_state.is_in_shadow and (verdict.recommends_delivered or not outcome.keeps_delivered):
+    if home_state.is_in_shadow and (
+        verdict.recommends_delivered or not outcome.keeps_delivered_model
+    ):
         yield text(
             "Another model is in use, and this one runs in shadow. To put it into use: "
             "wg-client models use --home {home} --shadow --by NAME",
-            home=root,
+            home=home_folder,
         )
-    if home_state.is_in_use and outcome.keeps_delivered and not verdict.recommends_delivered:
+    if home_state.is_in_use and outcome.keeps_delivered_model and not verdict.recommends_delivered:
         yield text(
             "To use your own model and run this one in shadow: wg-client models use --home "
             "{home} PACKAGE --model local-only --by NAME, then wg-client models shadow",
-            home=root,
+            home=home_folder,
         )
     yield text(
         "Try it on new records: wg-client predict --home {home} NEW_RECORDS --out result.csv",
-        home=root,
+        home=home_folder,
     )
     if not len(outcome.records.labels):
         yield text("Label ten records of each class, freeze, and ask for weights again.")

@@ -53,7 +53,7 @@ It is a beta-binomial correlation: the accuracy on new records has the variance
 ``SITE_VARIANCE_SHARE * p * (1 - p)`` about the accuracy p on old ones. Measured on development
 sites."""
 INTERVAL_COVERAGE = 0.95
-NEW_RECORDS = 1000  # Number of new records for which accuracies are reported
+NEW_RECORD_COUNT = 1000  # Number of new records for which accuracies are reported
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,11 +80,11 @@ class EstimatedGain:
 
     def is_significant(self, standard_errors: float) -> bool:
         """Return whether the gain and the accuracy suffice for the model to be kept."""
-        return self.log_loss_margin(standard_errors) > 0 and self.has_enough_accuracy(
+        return self.log_loss_margin(standard_errors) > 0 and self.has_enough_accuracy_gain(
             standard_errors
         )
 
-    def has_enough_accuracy(self, standard_errors: float) -> bool:
+    def has_enough_accuracy_gain(self, standard_errors: float) -> bool:
         """Return whether accuracy rises, or does not fall if no standard errors are required."""
         return self.accuracy_gain > (1e-9 if standard_errors > 0 else -1e-9)
 
@@ -129,14 +129,14 @@ class PairedDifferences:
 
 def estimate_gain(
     differences: PairedDifferences,
-    folds: int,
+    fold_count: int,
     unseen: UnseenClassShare,
     leave_class_out: LeaveClassOutResult,
 ) -> EstimatedGain:
     """Estimate the gain of a model over local-only on new records, with its standard error.
 
     Args:
-        folds: Number of folds k of cross-validation.
+        fold_count: Number of folds k of cross-validation.
         unseen: Classes without records.
         leave_class_out: Log losses and recalls of the model on classes left out of its training.
     """
@@ -145,7 +145,7 @@ def estimate_gain(
         differences.accuracy_gains,
         differences.groups,
     )
-    overlap = math.sqrt(1 + folds / (folds - 1))
+    overlap = math.sqrt(1 + fold_count / (fold_count - 1))
     loss, se = float(losses.mean()), overlap * clustered_standard_error(losses, groups)
     gain, sd = float(right.mean()), overlap * clustered_standard_error(right, groups)
     mass, recall = unseen.share, 0.0
@@ -184,22 +184,22 @@ class EstimatedAccuracy:
 
 def estimate_model_accuracy(
     records: PlantRecords,
-    fitted_model: OutOfFoldPredictions,
-    out_of_fold: OutOfFoldPredictions | None = None,
-    new_count: int = NEW_RECORDS,
+    model_predictions: OutOfFoldPredictions,
+    selection_predictions: OutOfFoldPredictions | None = None,
+    new_count: int = NEW_RECORD_COUNT,
 ) -> EstimatedAccuracy:
     """Estimate the accuracy of a model on new records from its out-of-fold predictions.
 
     Args:
         records: The plant's records.
-        fitted_model: Out-of-fold predictions of the model alone.
-        out_of_fold: Out-of-fold predictions that include the model's selection; None: it was not
-            selected.
+        model_predictions: Out-of-fold predictions of the model alone.
+        selection_predictions: Out-of-fold predictions that include the model's selection; None: it
+            was not selected.
         new_count: Number of new records.
     """
-    rise = fitted_model.full_training_gain(records.folds.assignment)
+    rise = model_predictions.full_training_gain(records.folds.fold_of_record)
     return estimate_accuracy(
-        (out_of_fold or fitted_model).correct_share,
+        (selection_predictions or model_predictions).correct_share,
         records.evaluated_groups,
         training_gain=rise,
         new_count=new_count,
@@ -207,7 +207,10 @@ def estimate_model_accuracy(
 
 
 def estimate_accuracy(
-    correct_share: Floats, groups: Ints, training_gain: float = 0.0, new_count: int = NEW_RECORDS
+    correct_share: Floats,
+    groups: Ints,
+    training_gain: float = 0.0,
+    new_count: int = NEW_RECORD_COUNT,
 ) -> EstimatedAccuracy:
     """Estimate the accuracy on new records from out-of-fold predictions.
 

@@ -25,11 +25,11 @@ from wg_common.modalities.windows import Windows
 from wg_core.errors import WgError
 
 PICTURE_COUNT = 6  # Pictures of each kind
-_TYPICAL_RECORDS = 16  # Number of records whose mean spectrum is shown as the typical one
-_THUMBNAIL_SIDE = 160  # Side of a picture, pixels
+_TYPICAL_RECORD_COUNT = 16  # Number of records whose mean spectrum is shown as the typical one
+_THUMBNAIL_SIDE_PIXELS = 160  # Side of a picture, pixels
 _CURVE_POINTS, _SPECTRUM_BINS = 120, 64  # Points of a curve and of a spectrum
-_TEXT_CHARACTERS = 200
-_AXES = Axes(width=160, height=56, left=0, right=160, top=2, bottom=54)
+_SHOWN_CHARACTERS = 200
+_CURVE_AXES = Axes(width=160, height=56, left=0, right=160, top=2, bottom=54)
 
 Curve = NDArray[np.float64]
 
@@ -61,7 +61,7 @@ class RecordPicture:
 
 def draw_misclassified_records(plant: PlantData, outcome: SelectionOutcome) -> list[RecordPicture]:
     """Draw the records that the kept model labels wrongly out of fold, largest log loss first."""
-    out_of_fold = outcome.out_of_fold(outcome.kept_name)
+    out_of_fold = outcome.out_of_fold_predictions(outcome.kept_name)
     if out_of_fold is None:
         return []
     rows = np.flatnonzero(outcome.records.all_labels >= 0)[outcome.records.folds.evaluated_rows]
@@ -88,13 +88,13 @@ def draw_strangest_records(plant: PlantData) -> list[RecordPicture]:
 
 
 def _draw_record(
-    plant: PlantData, row: int, neighbours: NDArray[np.intp], predicted_label: str = ""
+    plant: PlantData, row: int, typical_rows: NDArray[np.intp], predicted_label: str = ""
 ) -> RecordPicture:
     """Return the picture of one record for the report.
 
     Args:
         row: Index among the plant's records.
-        neighbours: Indices of the records from which a typical spectrum is made.
+        typical_rows: Indices of the records from which a typical spectrum is made.
         predicted_label: Label predicted by a model.
     """
     class_index = plant.data.labels[row]
@@ -106,16 +106,18 @@ def _draw_record(
     if record is None:
         return picture
     if plant.data.modality == Images.name:
-        return replace(picture, image=_thumbnail(record))
+        return replace(picture, image=_thumbnail_data_uri(record))
     if plant.data.modality == Texts.name:
         words = str(record)
         return replace(
-            picture, text=words[:_TEXT_CHARACTERS] + "…" * (len(words) > _TEXT_CHARACTERS)
+            picture, text=words[:_SHOWN_CHARACTERS] + "…" * (len(words) > _SHOWN_CHARACTERS)
         )
     if plant.data.modality == Windows.name:
-        chosen_rows = neighbours[neighbours != row][:: max(1, len(neighbours) // _TYPICAL_RECORDS)]
+        chosen_rows = typical_rows[typical_rows != row][
+            :: max(1, len(typical_rows) // _TYPICAL_RECORD_COUNT)
+        ]
         records = (
-            _read_record(plant, int(neighbour)) for neighbour in chosen_rows[:_TYPICAL_RECORDS]
+            _read_record(plant, int(neighbour)) for neighbour in chosen_rows[:_TYPICAL_RECORD_COUNT]
         )
         return _add_curves(
             picture, record, [neighbour for neighbour in records if neighbour is not None]
@@ -130,31 +132,33 @@ def _read_record(plant: PlantData, row: int) -> Record | None:
         return None
 
 
-def _thumbnail(record: Record) -> str:
+def _thumbnail_data_uri(record: Record) -> str:
     from PIL import Image
 
     image = Image.fromarray(record)
-    if max(image.size) < _THUMBNAIL_SIDE:
-        factor = _THUMBNAIL_SIDE // max(image.size)
+    if max(image.size) < _THUMBNAIL_SIDE_PIXELS:
+        factor = _THUMBNAIL_SIDE_PIXELS // max(image.size)
         image = image.resize(
             (image.width * factor, image.height * factor), Image.Resampling.NEAREST
         )
-    image.thumbnail((_THUMBNAIL_SIDE, _THUMBNAIL_SIDE))
+    image.thumbnail((_THUMBNAIL_SIDE_PIXELS, _THUMBNAIL_SIDE_PIXELS))
     data = io.BytesIO()
     image.save(data, "JPEG", quality=85)
     return f"data:image/jpeg;base64,{base64.b64encode(data.getvalue()).decode()}"
 
 
-def _add_curves(picture: RecordPicture, record: Record, neighbours: list[Record]) -> RecordPicture:
+def _add_curves(
+    picture: RecordPicture, record: Record, typical_records: list[Record]
+) -> RecordPicture:
     """Return a picture with curves added of the channel that is least like the neighbours'."""
     spectrum = _log_spectrum(record)
     usual_spectra = [
-        _log_spectrum(neighbour) for neighbour in neighbours if neighbour.shape == record.shape
+        _log_spectrum(neighbour) for neighbour in typical_records if neighbour.shape == record.shape
     ]
     typical = np.mean(usual_spectra, axis=0) if usual_spectra else spectrum
     channel = int(np.abs(spectrum - typical).mean(axis=1).argmax())
     lines = [spectrum[channel], typical[channel]] if usual_spectra else [spectrum[channel]]
-    wave = np.array(list(_envelope_points(record[channel].astype(np.float64))))
+    wave = np.array(list(_envelope_values(record[channel].astype(np.float64))))
     return replace(
         picture, channel=channel + 1, waveform=_draw_curves(wave), spectrum=_draw_curves(*lines)
     )
@@ -170,7 +174,7 @@ def _log_spectrum(record: Record) -> Curve:
     return np.asarray(np.log10(means + 1e-3 * means.max() + 1e-30))
 
 
-def _envelope_points(wave: Curve) -> Iterator[float]:
+def _envelope_values(wave: Curve) -> Iterator[float]:
     for part in np.array_split(wave, min(_CURVE_POINTS, len(wave))):
         yield float(part.min())
         yield float(part.max())
@@ -180,7 +184,7 @@ def _draw_curves(*curves: Curve) -> LineChart:
     low = min(float(curve.min()) for curve in curves)
     size = max(float(curve.max()) for curve in curves) - low or 1.0
     lines = (
-        _AXES.line(
+        _CURVE_AXES.line(
             [
                 (at / max(len(curve) - 1, 1), (value - low) / size, "")
                 for at, value in enumerate(curve)
@@ -188,4 +192,4 @@ def _draw_curves(*curves: Curve) -> LineChart:
         )
         for curve in curves
     )
-    return LineChart(_AXES, tuple(Line(line.path) for line in lines))
+    return LineChart(_CURVE_AXES, tuple(Line(line.path) for line in lines))

@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 from wg_client.data import acceptance_set
 from wg_client.data import plant as plants
-from wg_client.data.recipient import Progress
+from wg_client.data.recipient import StepProgressCallback
 from wg_client.methods.base import PreparedPackage
-from wg_client.methods.package import plant_records
+from wg_client.methods.package import build_plant_records
 from wg_client.models import adoption, store
 from wg_client.models.manifest import VERSION
 from wg_client.selection.apply import AppliedModel, build_manifest_and_files
@@ -19,7 +19,10 @@ from wg_core.wire import canonical
 
 
 def fit_and_adopt_local_only(
-    home: ClientHome, *, progress: Progress | None = None, clock: Callable[[], float] = time.time
+    home: ClientHome,
+    *,
+    progress: StepProgressCallback | None = None,
+    clock: Callable[[], float] = time.time,
 ) -> AppliedModel:
     """Fit local-only on the current snapshot, decide on its adoption, and write the report.
 
@@ -37,18 +40,20 @@ def fit_and_adopt_local_only(
     manifest = store.read_manifest(home, number)
     if manifest is not None:
         return AppliedModel(manifest=manifest)
-    acceptance_set.mark_as_trained(home, plant.snapshot.records())
+    acceptance_set.mark_as_trained_on(home, plant.snapshot.records())
     outcome = select_model(
-        plant_records(plant),
+        build_plant_records(plant),
         PreparedPackage(candidates=[]),
         plant.acceptance,
         plant.data.label_names,
         progress,
     )
     manifest, files = build_manifest_and_files(
-        plant, outcome, package_id=number, apply_time=int(clock())
+        plant, outcome, package_id=number, applied_time=int(clock())
     )
     store.write_models(home, manifest, files)
-    note = adoption.arrival_sentences(adoption.record_arrival(home, manifest))
+    note = adoption.adoption_reason_sentences(adoption.decide_adoption(home, manifest))
     advice = write_report(home, plant, manifest, outcome)
-    return AppliedModel(manifest=manifest, outcome=outcome, advice=(advice, outcome.reason, *note))
+    return AppliedModel(
+        manifest=manifest, outcome=outcome, advice_sentences=(advice, outcome.reason, *note)
+    )

@@ -16,7 +16,7 @@ from functools import cached_property
 
 import numpy as np
 
-from wg_client.data.recipient import Progress
+from wg_client.data.recipient import StepProgressCallback
 from wg_client.fitting.fitted import OutOfFoldPredictions
 from wg_client.fitting.linear_head import Floats, Ints, log_loss
 from wg_client.methods import registry as methods
@@ -57,13 +57,13 @@ class SelectionOutcome:
     rule_predictions: OutOfFoldPredictions | None = None
 
     @property
-    def veto_finding(self) -> CheckFinding | None:
+    def unlikeness_finding(self) -> CheckFinding | None:
         """Finding that the records are unlike the kind that class names imply; None: no such."""
         findings = (f for f in self.findings if f.code == checks.UNLIKE_CODE and not f.passed)
         return next(findings, None)
 
     @property
-    def keeps_delivered(self) -> bool:
+    def keeps_delivered_model(self) -> bool:
         """True if delivered weights were kept, unchanged or fine-tuned."""
         return self.kept_name != LOCAL_ONLY
 
@@ -72,12 +72,12 @@ class SelectionOutcome:
         """Labels ``[m]`` of the evaluated records, in the order of predictions."""
         return self.records.evaluated_labels
 
-    def unseen_labels(self, labels: Sequence[str]) -> tuple[str, ...]:
+    def unseen_labels(self, declared_labels: Sequence[str]) -> tuple[str, ...]:
         """Return the declared labels that no labelled record has."""
         present = set(self.records.labels.tolist())
-        return tuple(label for index, label in enumerate(labels) if index not in present)
+        return tuple(label for index, label in enumerate(declared_labels) if index not in present)
 
-    def out_of_fold(self, name: str) -> OutOfFoldPredictions | None:
+    def out_of_fold_predictions(self, name: str) -> OutOfFoldPredictions | None:
         """Return a model's out-of-fold predictions; for the kept model, those of the rule.
 
         None if nothing was held out, or if all labels are of one class.
@@ -87,12 +87,15 @@ class SelectionOutcome:
         return (
             self.rule_predictions
             if name == self.kept_name
-            else self.models[name].fitted.out_of_fold
+            else self.models[name].fitted_model.out_of_fold
         )
 
     def estimate_accuracy(self, name: str) -> EstimatedAccuracy | None:
         """Estimate a model's accuracy on new records; None if it was not evaluated."""
-        judged, out_of_fold = self.out_of_fold(name), self.models[name].fitted.out_of_fold
+        judged, out_of_fold = (
+            self.out_of_fold_predictions(name),
+            self.models[name].fitted_model.out_of_fold,
+        )
         if judged is None or out_of_fold is None:
             return None
         return gain.estimate_model_accuracy(self.records, out_of_fold, judged)
@@ -102,8 +105,8 @@ def select_model(
     records: PlantRecords,
     package: PreparedPackage,
     policy: AcceptanceConfig,
-    labels: Sequence[str] = (),
-    progress: Progress | None = None,
+    class_names: Sequence[str] = (),
+    progress: StepProgressCallback | None = None,
 ) -> SelectionOutcome:
     """Fit all models, compare them, and select one.
 
@@ -111,7 +114,7 @@ def select_model(
         records: The plant's records.
         package: The package.
         policy: Rules by which delivered weights may be kept.
-        labels: Names of the classes, for messages; empty: numbers are used.
+        class_names: Names of the classes, for messages; empty: numbers are used.
         progress: Receives the number of finished methods and of all methods.
 
     Raises:
@@ -125,11 +128,11 @@ def select_model(
         model = method.fit(records, package)
         if model is not None:
             models[method.name] = model
-    comparisons = _compare_models(models, records, package, policy, labels)
+    comparisons = _compare_models(models, records, package, policy, class_names)
     findings = checks.run_checks(comparisons.values())
-    blocked_models = {finding.model for finding in findings if finding.blocks}
+    blocked_models = {finding.model for finding in findings if finding.blocks_model}
     if not len(records.labels):
-        kept_name, reason = _choose_without_labels(models, blocked_models, package, policy)
+        kept_name, reason = _unlabelled_choice_and_reason(models, blocked_models, package, policy)
         return SelectionOutcome(
             models=models,
             comparisons={},
@@ -138,21 +141,21 @@ def select_model(
             reason=reason,
             records=records,
         )
-    one_class = _choose_if_one_class(comparisons, blocked_models)
-    unfit = {f.model for f in findings if f.blocks and f.code != checks.GAIN_CODE}
+    one_class = _choose_single_class_model(comparisons, blocked_models)
+    unfit = {f.model for f in findings if f.blocks_model and f.code != checks.GAIN_CODE}
     fit_models = {name: c for name, c in comparisons.items() if name not in unfit}
     contest = _DecisionRule(models, records, fit_models)
-    kept_name = one_class or contest.kept_name()
+    kept_name = one_class or contest.choose_kept_model()
     return SelectionOutcome(
         models=models,
-        comparisons={name: c for name, c in comparisons.items() if c.local is not None},
+        comparisons={name: c for name, c in comparisons.items() if c.local_only is not None},
         findings=findings,
         kept_name=kept_name,
         reason=_selection_reason(kept_name, findings, package),
         records=records,
-        rule_predictions=models[kept_name].fitted.out_of_fold
+        rule_predictions=models[kept_name].fitted_model.out_of_fold
         if one_class
-        else contest.out_of_fold(),
+        else contest.predict_out_of_fold(),
     )
 
 
@@ -161,7 +164,7 @@ def _compare_models(
     records: PlantRecords,
     package: PreparedPackage,
     policy: AcceptanceConfig,
-    labels: Sequence[str],
+    class_names: Sequence[str],
 ) -> dict[str, ModelComparison]:
     """Compare each other model with local-only, if there are labels.
 
@@ -175,7 +178,10 @@ def _compare_models(
     for name in (name for name in models if name not in references):
         model, estimate = models[name], gain.UNKNOWN_GAIN
         if local is not None:
-            out_of_fold, local_out_of_fold = model.fitted.out_of_fold, local.fitted.out_of_fold
+            out_of_fold, local_out_of_fold = (
+                model.fitted_model.out_of_fold,
+                local.fitted_model.out_of_fold,
+            )
             is_judged = out_of_fold is not None and local_out_of_fold is not None
             if not package.is_informative or not (is_judged or model.made_for_machine):
                 continue
@@ -185,13 +191,13 @@ def _compare_models(
         comparisons[name] = ModelComparison(
             name=name,
             model=model,
-            local=local if math.isfinite(estimate.log_loss) else None,
-            prior=precedence.prior_score(name, model, head_start) if has_precedence else None,
+            local_only=local if math.isfinite(estimate.log_loss) else None,
+            prior_score=precedence.prior_score(name, model, head_start) if has_precedence else None,
             gain=estimate,
             records=records,
             package=package,
             policy=policy,
-            labels=labels,
+            class_names=class_names,
         )
     return comparisons
 
@@ -205,21 +211,21 @@ def _estimate_gain(
 ) -> EstimatedGain:
     return gain.estimate_gain(
         gain.PairedDifferences(
-            _local_class_loss(local.logits, local.labels, records)
+            _loss_among_local_classes(local.logits, local.labels, records)
             - out_of_fold.losses.mean(axis=0),
             out_of_fold.correct_share - local.correct_share,
             groups,
         ),
-        records.folds.count,
+        records.folds.fold_count,
         UnseenClassShare(
             share=records.unseen_mass,
             class_count=records.class_count - len(np.unique(records.labels)),
         ),
-        model.fitted.leave_class_out,
+        model.fitted_model.leave_class_out,
     )
 
 
-def _local_class_loss(logits: Floats, labels: Ints, records: PlantRecords) -> Floats:
+def _loss_among_local_classes(logits: Floats, labels: Ints, records: PlantRecords) -> Floats:
     """Return log losses ``[m]`` of records, with probabilities over classes with records only.
 
     The loss on other classes, of which local-only knows nothing, is in ``gain``.
@@ -230,7 +236,7 @@ def _local_class_loss(logits: Floats, labels: Ints, records: PlantRecords) -> Fl
     return np.asarray(np.mean(losses, axis=0))
 
 
-def _choose_if_one_class(
+def _choose_single_class_model(
     comparisons: Mapping[str, ModelComparison], blocked_models: Collection[str]
 ) -> str:
     """Return the most promising model if all labels are of one class; empty if there is none.
@@ -241,7 +247,7 @@ def _choose_if_one_class(
     gains = {
         name: comparison.gain.log_loss
         for name, comparison in comparisons.items()
-        if comparison.has_single_class and name not in blocked_models
+        if comparison.accepts_single_class and name not in blocked_models
     }
     return max(gains, key=lambda name: gains[name], default="")
 
@@ -263,21 +269,25 @@ class _DecisionRule:
     ) -> None:
         self._models, self._records = models, records
         self._margins = {
-            name: comparison.required_errors for name, comparison in comparisons.items()
+            name: comparison.required_standard_errors for name, comparison in comparisons.items()
         }
-        self._priors = {name: comparison.prior or 0.0 for name, comparison in comparisons.items()}
+        self._priors = {
+            name: comparison.prior_score or 0.0 for name, comparison in comparisons.items()
+        }
         self._delivered = next((name for name in comparisons if models[name].made_for_machine), "")
-        by_model = {name: models[name].fitted.out_of_fold for name in (LOCAL_ONLY, *comparisons)}
+        by_model = {
+            name: models[name].fitted_model.out_of_fold for name in (LOCAL_ONLY, *comparisons)
+        }
         self._predictions = {name: part for name, part in by_model.items() if part is not None}
 
-    def kept_name(self) -> str:
+    def choose_kept_model(self) -> str:
         """Return the name of the model to keep."""
         if LOCAL_ONLY not in self._predictions:
             is_kept = self._delivered and self._priors[self._delivered] > 0
             return self._delivered if is_kept else LOCAL_ONLY
-        return self._choose(self._predictions, self._records.evaluated_groups)
+        return self._choose_model(self._predictions, self._records.evaluated_groups)
 
-    def out_of_fold(self) -> OutOfFoldPredictions | None:
+    def predict_out_of_fold(self) -> OutOfFoldPredictions | None:
         """Predict each record by the model that the rule selects on the other folds."""
         if LOCAL_ONLY not in self._predictions:
             return None
@@ -286,14 +296,14 @@ class _DecisionRule:
         repeats = min(len(part.logits) for part in predictions.values())
         logits = local.logits[:repeats].copy()
         for repeat in range(repeats):
-            fold = records.folds.assignment[repeat]
-            for out in range(records.folds.count):
+            fold = records.folds.fold_of_record[repeat]
+            for out in range(records.folds.fold_count):
                 training = fold != out
                 parts = {
                     name: part.without_fold(repeat, out, training)
                     for name, part in predictions.items()
                 }
-                choice = self._choose(parts, groups[training])
+                choice = self._choose_model(parts, groups[training])
                 logits[repeat, ~training] = predictions[choice].logits[repeat, ~training]
         return OutOfFoldPredictions(
             logits=logits,
@@ -301,7 +311,7 @@ class _DecisionRule:
             labels=records.evaluated_labels,
         )
 
-    def _choose(self, predictions: Mapping[str, OutOfFoldPredictions], groups: Ints) -> str:
+    def _choose_model(self, predictions: Mapping[str, OutOfFoldPredictions], groups: Ints) -> str:
         """Return the name of the model that the rule selects by predictions of some records.
 
         Among models of the plant's own kind the fine-tuned one replaces the others if it may be
@@ -325,8 +335,8 @@ class _DecisionRule:
             for name, estimate in gains.items()
             if estimate.is_significant(self._margins[name])
         }
-        if HANDED_ON_FINETUNED in better and self._models[HANDED_ON_FINETUNED].made_for_kind:
-            of_kind = {name for name in better if self._models[name].made_for_kind}
+        if HANDED_ON_FINETUNED in better and self._models[HANDED_ON_FINETUNED].made_for_plant_kind:
+            of_kind = {name for name in better if self._models[name].made_for_plant_kind}
             of_kind -= {HANDED_ON_FINETUNED}
             better = {name: value for name, value in better.items() if name not in of_kind}
         return max(better, key=lambda name: better[name], default=LOCAL_ONLY)
@@ -361,16 +371,16 @@ def _selection_reason(
     )
 
 
-def _choose_without_labels(
+def _unlabelled_choice_and_reason(
     models: Mapping[str, FittedMethod],
     blocked_models: Collection[str],
     package: PreparedPackage,
     policy: AcceptanceConfig,
 ) -> tuple[str, Text]:
     ranks = {
-        name: model.unchecked_rank
+        name: model.priority_without_labels
         for name, model in models.items()
-        if model.unchecked_rank is not None and name not in blocked_models
+        if model.priority_without_labels is not None and name not in blocked_models
     }
     if not ranks or not policy.accepts_without_labels:
         raise NotAcceptedError(
@@ -380,7 +390,7 @@ def _choose_without_labels(
                 "labels"
             )
         )
-    if not package.is_known_elsewhere and package.unlikeness:
+    if not package.has_outside_knowledge and package.family_unlikeness:
         raise NotAcceptedError(
             text(
                 "WG-F12: your records do not look like the operator's records of the kind of "
@@ -388,7 +398,7 @@ def _choose_without_labels(
                 " of these classes. Label some records, or wait for another site's release"
             )
         )
-    if not package.is_known_elsewhere:
+    if not package.has_outside_knowledge:
         raise NotAcceptedError(
             text(
                 "WG-F11: there are no local labels, and no evidence for the delivered models: "

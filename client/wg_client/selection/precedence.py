@@ -22,11 +22,11 @@ of ``HEAD_START``.
 
 import numpy as np
 
-from wg_client.methods.base import SHEET_LIMIT, FittedMethod, PlantRecords, PreparedPackage
+from wg_client.methods.base import SHEET_FIT_LIMIT, FittedMethod, PlantRecords, PreparedPackage
 from wg_client.methods.names import GENERATED_FINETUNED
 from wg_client.selection.gain import EstimatedGain
 
-HEAD_START = 2.0
+HEAD_START_SCORE = 2.0
 """Score of a delivered network before any label is counted: as much as two units add to a model's
 score if it makes their labels e times likelier than local-only does."""
 HEAD_START_LABELS = 10
@@ -35,10 +35,10 @@ HEAD_START_LABELS = 10
 
 def head_start(package: PreparedPackage, records: PlantRecords) -> float:
     """Return the score that a network for the declared machine gets before labels are counted."""
-    if package.sheet_fit is None or package.sheet_fit >= SHEET_LIMIT:
-        return HEAD_START
+    if package.sheet_fit is None or package.sheet_fit >= SHEET_FIT_LIMIT:
+        return HEAD_START_SCORE
     counts = np.bincount(records.labels, minlength=records.class_count)
-    return HEAD_START * max(1 - int(counts.min()) / HEAD_START_LABELS, 0.0)
+    return HEAD_START_SCORE * max(1 - int(counts.min()) / HEAD_START_LABELS, 0.0)
 
 
 def prior_score(name: str, model: FittedMethod, head_start: float) -> float:

@@ -17,7 +17,7 @@ from wg_client.languages import load_plant_language
 from wg_client.methods import registry
 from wg_client.methods.names import LOCAL_ONLY
 from wg_client.models import adoption
-from wg_client.models.acceptance import AcceptanceResults, evaluate_package
+from wg_client.models.acceptance import AcceptanceResults, evaluate_on_acceptance_set
 from wg_client.models.manifest import CheckFinding, ModelsManifest
 from wg_client.selection import charts
 from wg_client.selection.first_screen import FirstScreen, HomeState, build_first_screen
@@ -48,36 +48,40 @@ def write_report(
 ) -> Text:
     """Write the report on a package in every language; return its recommendation."""
     spend = read_spend(home, plant.config)
-    state = adoption.read_history(home).latest_change
+    state = adoption.read_adoption_history(home).latest_change
     in_use, in_shadow = (
         model is not None and model.package_id == manifest.package_id
         for model in (state.in_use, state.shadow)
     )
-    judgement = evaluate_package(home, plant, manifest)
+    judgement = evaluate_on_acceptance_set(home, plant, manifest)
     standing = HomeState(spend, judgement, in_use, in_shadow)
-    context = page_context(home, plant, manifest, outcome, standing)
+    context = report_page_context(home, plant, manifest, outcome, standing)
     preferred_code = plant.config.language or language.environment_language()
     for page_language in map(load_plant_language, language.LANGUAGE_CODES):
         page = render_report(context, page_language).encode("utf-8")
         atomic.write_bytes(
-            home.report.with_suffix(f".{page_language.code}.html"), page, mode=atomic.PRIVATE_MODE
+            home.report.with_suffix(f".{page_language.code}.html"),
+            page,
+            mode=atomic.PRIVATE_FILE_MODE,
         )
         if page_language.code == preferred_code:
-            atomic.write_bytes(home.report, page, mode=atomic.PRIVATE_MODE)
+            atomic.write_bytes(home.report, page, mode=atomic.PRIVATE_FILE_MODE)
     screen: FirstScreen = context["first"]
     verdict = screen.verdict
     return text("recommendation: {advice}. {why}", advice=verdict.advice, why=verdict.reason)
 
 
-def render_report(context: Mapping[str, Any], translate: Language) -> str:
+def render_report(context: Mapping[str, Any], page_language: Language) -> str:
     """Render the report on a package as HTML."""
     templates = template_environment("wg_client.selection")
     templates.filters["percent"] = lambda value: f"{100 * value:.1f}"
     template = templates.get_template("report.html.j2")
-    return template.render(**context, t=translate.translate, say=translate, lang=translate.code)
+    return template.render(
+        **context, t=page_language.translate, say=page_language, lang=page_language.code
+    )
 
 
-def page_context(
+def report_page_context(
     home: ClientHome,
     plant: PlantData,
     manifest: ModelsManifest,
@@ -86,7 +90,7 @@ def page_context(
 ) -> dict[str, Any]:
     """Return the values that the report's template needs; sentences are ``language.Text``."""
     labelled = len(outcome.records.labels)
-    out_of_fold = outcome.out_of_fold(outcome.kept_name)
+    out_of_fold = outcome.out_of_fold_predictions(outcome.kept_name)
     names = plant.data.label_names
     table = (
         []
@@ -162,7 +166,7 @@ def _condition_rows(manifest: ModelsManifest) -> Iterator[str]:
 
 
 def _accuracy_chart(outcome: SelectionOutcome) -> BarChart | None:
-    if outcome.out_of_fold(outcome.kept_name) is None:
+    if outcome.out_of_fold_predictions(outcome.kept_name) is None:
         return None
     accuracies = {name: outcome.estimate_accuracy(name) for name in outcome.models}
     local = accuracies.get(LOCAL_ONLY)
@@ -187,10 +191,10 @@ def _gain_chart(outcome: SelectionOutcome) -> BarChart | None:
 def draw_acceptance_curve(results: AcceptanceResults) -> LineChart | None:
     """Draw false accepts and false rejects of the kept model by its threshold."""
     scores = results.scores.get(results.kept_model)
-    if scores is None or scores.good_mask is None:
+    if scores is None or scores.good_record_mask is None:
         return None
     points: dict[str, list[tuple[float, float, str]]] = {"false rejects": [], "false accepts": []}
-    for at in scores.threshold_curve(points=21):
+    for at in scores.threshold_curve(point_count=21):
         for name, errors in (
             ("false rejects", at.false_rejects),
             ("false accepts", at.false_accepts),
@@ -225,7 +229,7 @@ def _commonest_mistakes(
 
 
 def _label_rows(plant: PlantData, outcome: SelectionOutcome) -> list[LabelRow]:
-    out_of_fold = outcome.out_of_fold(outcome.kept_name)
+    out_of_fold = outcome.out_of_fold_predictions(outcome.kept_name)
     predictions = (
         np.zeros((0, 0), dtype=np.int64) if out_of_fold is None else out_of_fold.predictions
     )

@@ -11,10 +11,10 @@ import numpy as np
 from torch import Tensor
 
 from wg_client.data import plant as plants
-from wg_client.data.recipient import Progress
+from wg_client.data.recipient import StepProgressCallback
 from wg_client.models import store
 from wg_client.selection.apply import AppliedModel, check_recipient
-from wg_client.selection.delivery import apply_and_adopt, store_package_cosignature
+from wg_client.selection.delivery import apply_and_adopt_package, store_package_cosignature
 from wg_common import catalogue, weights_file, weights_package
 from wg_common.language import text
 from wg_common.machines import registry
@@ -69,7 +69,7 @@ class SensorPackage:
                 )
             )
         place = names.index(words["name"])
-        if symbol not in ("", unit := quantities[place].unit):
+        if symbol not in ("", unit := quantities[place].measurement_unit):
             words["unit"] = unit
             raise UsageError(
                 text(
@@ -82,32 +82,34 @@ class SensorPackage:
     @property
     def quantities_text(self) -> str:
         """Quantities that the soft sensor estimates, with their units."""
-        return ", ".join(f"{part.name} ({part.unit})" for part in self.sensor.unit.quantities)
+        return ", ".join(
+            f"{part.name} ({part.measurement_unit})" for part in self.sensor.unit.quantities
+        )
 
     def quantity_scale(self, index: int) -> LogScale:
         """Return the scale of the quantity at an index."""
-        nominal, factors = self.sensor.unit.scale(self.sensor.figures)
+        nominal, factors = self.sensor.unit.quantity_scale(self.sensor.figures)
         return LogScale(nominal[0, 0, index].double(), factors[index].double())
 
     def compute_inputs(self, windows: Tensor, *, quantity_index: int) -> tuple[Tensor, Tensor]:
         """Compute features ``[n, F]`` and delivered scores ``[n]`` of one quantity from windows."""
-        features, scores = self.sensor.inputs(windows)
+        features, scores = self.sensor.readings_and_scores(windows)
         return features, scores[:, quantity_index]
 
 
 def receive_package(
-    home: ClientHome, path: Path, *, progress: Progress | None = None
+    home: ClientHome, path: Path, *, progress: StepProgressCallback | None = None
 ) -> AppliedModel | SensorPackage:
     """Take a package from the server: keep it if it holds a soft sensor, otherwise apply it.
 
     Raises:
         WgError: As for ``store_sensor_package`` and ``delivery.apply_and_adopt``.
     """
-    data = atomic.read_bytes(path, limit=protocol.WEIGHTS_LIMIT)
-    if weights_package.states_architecture(data, catalogue.PROCESS_SENSOR):
+    data = atomic.read_bytes(path, limit=protocol.WEIGHTS_BYTES_LIMIT)
+    if weights_package.states_architecture(data, catalogue.PROCESS_SENSOR_NETWORK):
         return store_sensor_package(home, path)
-    key = Inbox(home).former_key(path)
-    return apply_and_adopt(home, data, package_key=key, progress=progress)
+    key = Inbox(home).stored_server_key(path)
+    return apply_and_adopt_package(home, data, package_key=key, progress=progress)
 
 
 def store_sensor_package(home: ClientHome, path: Path) -> SensorPackage:
@@ -120,14 +122,14 @@ def store_sensor_package(home: ClientHome, path: Path) -> SensorPackage:
         UsageError: The package has no soft sensor.
         DecodeError, VerificationError, PolicyRefused: As of ``delivery.apply_and_adopt``.
     """
-    data = atomic.read_bytes(path, limit=protocol.WEIGHTS_LIMIT)
-    package = _read_sensor_package(home, data, Inbox(home).former_key(path))
+    data = atomic.read_bytes(path, limit=protocol.WEIGHTS_BYTES_LIMIT)
+    package = _read_sensor_package(home, data, Inbox(home).stored_server_key(path))
     about = package.manifest
-    kept_file = home.sensors / f"{about.created:012}-{about.package_id}.wgw"
+    kept_file = home.soft_sensor_packages / f"{about.created:012}-{about.package_id}.wgw"
     if not kept_file.exists():
         if time.time() >= about.expires:
             raise VerificationError(f"package {about.package_id[:16]}: expired: ask for another")
-        atomic.write_bytes(kept_file, data, mode=atomic.PRIVATE_MODE)
+        atomic.write_bytes(kept_file, data, mode=atomic.PRIVATE_FILE_MODE)
     store_package_cosignature(home, data)
     return package
 
@@ -148,7 +150,7 @@ def select_sensor(home: ClientHome) -> SensorPackage:
             text(
                 "{folder}: no soft sensor yet. 'wg-client run' receives one when the operator"
                 " starts a campaign; 'wg-client apply' and --package take one from a file",
-                folder=home.sensors,
+                folder=home.soft_sensor_packages,
             )
         )
     packages: list[SensorPackage] = []
@@ -156,7 +158,7 @@ def select_sensor(home: ClientHome) -> SensorPackage:
     for kept_file in reversed(kept_files):
         try:
             package = _read_sensor_package(
-                home, atomic.read_bytes(kept_file, limit=protocol.WEIGHTS_LIMIT)
+                home, atomic.read_bytes(kept_file, limit=protocol.WEIGHTS_BYTES_LIMIT)
             )
         except VerificationError as error:  # The server's key or the home's encoder has changed
             errors.append(error)
@@ -176,16 +178,16 @@ def _read_sensor_package(
 ) -> SensorPackage:
     """Verify a package for the home's process unit, and read its soft sensor."""
     plant = plants.open_plant_data(home, package_key)
-    check_message_type(plant.config, protocol.TRAIN_FINETUNE)
-    key = signing.public_from_hex(plant.signing_key, subject="server.signing_key")
+    check_message_type(plant.config, protocol.DELIVERY_MESSAGE_TYPE)
+    key = signing.public_from_hex(plant.signing_key, input_name="server.signing_key")
     package, tensors = weights_file.decode_weights_package(package_bytes, key)
     check_recipient(plant, package)
     log, sheet = plant.config.data.reading.log, plant.config.data_sheet
-    unit = registry.declared_unit(sheet)
+    unit = registry.declared_process_unit(sheet)
     if unit is None or sheet is None or log is None:
         raise ConfigError(f"{home.data_sheet}: states no process unit; no soft sensor is for it")
     candidates = package.candidates
-    if [candidate.architecture for candidate in candidates] != [catalogue.PROCESS_SENSOR]:
+    if [candidate.architecture for candidate in candidates] != [catalogue.PROCESS_SENSOR_NETWORK]:
         raise UsageError(
             text(
                 "package {package}: holds no soft sensor; 'wg-client apply' takes it",

@@ -15,12 +15,12 @@ from wg_common import language
 from wg_common.charts import Axes, Line, LineChart, Tick, template_environment
 from wg_common.language import Text
 
-_MOST_POINTS = 200
+_LINE_POINT_COUNT = 200
 """Largest number of points of a line in the drawing."""
 
 
 def render_sensor_report(
-    column: tuple[str, str],
+    column_and_unit: tuple[str, str],
     summary: Sequence[Text],
     windows: LaboratoryWindows,
     estimates: Estimates,
@@ -28,13 +28,13 @@ def render_sensor_report(
     """Render the report as HTML in the current language.
 
     Args:
-        column: Name of the laboratory column, and its unit; empty unit: unknown.
+        column_and_unit: Name of the laboratory column, and its unit; empty unit: unknown.
         summary: Summary of the result, as sentences.
         windows: Windows, with laboratory values where there are any.
         estimates: Estimates for these windows.
     """
     speak = language.current_language()
-    target, unit = column
+    target, unit = column_and_unit
     return (
         template_environment("wg_client.selection")
         .get_template("soft_sensor.html.j2")
@@ -91,5 +91,5 @@ def _thin_rows(rows: Ints) -> Ints:
     """Return up to ``_MOST_POINTS`` rows, evenly spaced."""
     if not len(rows):
         return rows
-    some_rows: Ints = rows[np.unique(np.linspace(0, len(rows) - 1, _MOST_POINTS).astype(int))]
+    some_rows: Ints = rows[np.unique(np.linspace(0, len(rows) - 1, _LINE_POINT_COUNT).astype(int))]
     return some_rows

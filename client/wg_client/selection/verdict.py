@@ -13,7 +13,7 @@ from enum import StrEnum
 from scipy.special import stdtrit
 
 from wg_client.methods.names import LOCAL_ONLY
-from wg_client.models.calls import KNOWS_ONE_CLASS
+from wg_client.models.calls import ONE_CLASS_WARNING
 from wg_client.selection import gain
 from wg_client.selection.checks import few_sites
 from wg_client.selection.model_selection import SelectionOutcome
@@ -66,7 +66,7 @@ class ReportVerdict:
 
 _KEEP_OWN_MODEL = text("Keep your own model")
 _USE_THIS_MODEL = text("Use this model")
-_UNCOMPARED: Mapping[SelectionBasis, ReportVerdict] = {
+_VERDICT_BY_BASIS: Mapping[SelectionBasis, ReportVerdict] = {
     SelectionBasis.NOTHING_DELIVERED: ReportVerdict(
         text("Use your own model"),
         text("It was trained on your own labels alone; no weights were delivered yet."),
@@ -84,7 +84,7 @@ _UNCOMPARED: Mapping[SelectionBasis, ReportVerdict] = {
     ),
     SelectionBasis.LOCAL_OF_ONE_CLASS: ReportVerdict(
         text("Use your own model only to find records that are unlike yours"),
-        KNOWS_ONE_CLASS,
+        ONE_CLASS_WARNING,
         False,
     ),
     SelectionBasis.NO_LABELS: ReportVerdict(
@@ -106,7 +106,7 @@ _UNCOMPARED: Mapping[SelectionBasis, ReportVerdict] = {
         True,
     ),
 }
-_COMPARED: Mapping[tuple[AccuracyChange, UnseenClassClaims], ReportVerdict] = {
+_VERDICT_BY_COMPARISON: Mapping[tuple[AccuracyChange, UnseenClassClaims], ReportVerdict] = {
     (AccuracyChange.HIGHER, UnseenClassClaims.NONE): ReportVerdict(
         _USE_THIS_MODEL,
         text("It classifies more of your own records correctly than your own model does."),
@@ -180,7 +180,11 @@ def report_verdict(
     basis: SelectionBasis, change: AccuracyChange, unseen_claims: UnseenClassClaims
 ) -> ReportVerdict:
     """Return the report's recommendation for the given evidence."""
-    return _UNCOMPARED[basis] if basis in _UNCOMPARED else _COMPARED[change, unseen_claims]
+    return (
+        _VERDICT_BY_BASIS[basis]
+        if basis in _VERDICT_BY_BASIS
+        else _VERDICT_BY_COMPARISON[change, unseen_claims]
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,32 +192,34 @@ class UnseenClasses:
     """Declared classes without a local record.
 
     Attributes:
-        supported: Classes that enough other sites support, or that the operator has records of.
-        few_sites: Classes that other sites released, but that too few sites support.
-        unsupported: All other classes.
-        recall: Recall on a class without records, estimated from classes left out in trials: lower
-            end of the 95 % interval, estimate and upper end; None: too few were left out.
+        supported_classes: Classes that enough other sites support, or that the operator has records
+            of.
+        few_site_classes: Classes that other sites released, but that too few sites support.
+        unsupported_classes: All other classes.
+        recall_interval: Recall on a class without records, estimated from classes left out in
+            trials: lower end of the 95 % interval, estimate and upper end; None: too few were left
+                out.
     """
 
-    supported: tuple[str, ...] = ()
-    few_sites: tuple[str, ...] = ()
-    unsupported: tuple[str, ...] = ()
-    recall: tuple[float, float, float] | None = None
+    supported_classes: tuple[str, ...] = ()
+    few_site_classes: tuple[str, ...] = ()
+    unsupported_classes: tuple[str, ...] = ()
+    recall_interval: tuple[float, float, float] | None = None
 
     @property
     def labels(self) -> tuple[str, ...]:
         """All classes without a local record."""
-        return self.supported + self.few_sites + self.unsupported
+        return self.supported_classes + self.few_site_classes + self.unsupported_classes
 
     @property
     def allowed_claims(self) -> UnseenClassClaims:
         """Claims on classes without a local record that the evidence allows."""
         if not self.labels:
             return UnseenClassClaims.NONE
-        is_shown = self.recall is not None and self.recall[0] > 0
+        is_shown = self.recall_interval is not None and self.recall_interval[0] > 0
         return (
             UnseenClassClaims.POSSIBLE
-            if self.supported and is_shown
+            if self.supported_classes and is_shown
             else UnseenClassClaims.DOUBTFUL
         )
 
@@ -223,19 +229,20 @@ def describe_unseen_classes(outcome: SelectionOutcome, labels: Sequence[str]) ->
     absent = outcome.unseen_labels(labels)
     comparison = outcome.comparisons.get(outcome.kept_name)
     if not absent or comparison is None:
-        return UnseenClasses(unsupported=absent)
+        return UnseenClasses(unsupported_classes=absent)
     posterior, model = comparison.package.posterior, comparison.model
     present = {index for index, name in enumerate(labels) if name not in absent}
     counts = {} if posterior is None else few_sites.supporting_site_counts(posterior, present)
     known_classes = [
         name
         for index, name in enumerate(labels)
-        if name in absent and (model.made_for_kind or counts.get(index, 0) >= few_sites.LEAST_SITES)
+        if name in absent
+        and (model.made_for_plant_kind or counts.get(index, 0) >= few_sites.LEAST_SUPPORTING_SITES)
     ]
     doubted_classes = [
         name for index, name in enumerate(labels) if index in counts and name not in known_classes
     ]
-    recalls = comparison.model.fitted.leave_class_out.recalls
+    recalls = comparison.model.fitted_model.leave_class_out.recalls
     recall = None
     if len(recalls) > 1:
         middle = float(recalls.mean())
@@ -243,19 +250,19 @@ def describe_unseen_classes(outcome: SelectionOutcome, labels: Sequence[str]) ->
         half = spread * float(stdtrit(len(recalls) - 1, (1 + gain.INTERVAL_COVERAGE) / 2))
         recall = max(middle - half, 0.0), middle, min(middle + half, 1.0)
     return UnseenClasses(
-        supported=tuple(known_classes),
-        few_sites=tuple(doubted_classes),
-        unsupported=tuple(
+        supported_classes=tuple(known_classes),
+        few_site_classes=tuple(doubted_classes),
+        unsupported_classes=tuple(
             name for name in absent if name not in (*known_classes, *doubted_classes)
         ),
-        recall=recall,
+        recall_interval=recall,
     )
 
 
 def selection_basis(outcome: SelectionOutcome) -> SelectionBasis:
     """Return the kind of evidence by which the kept model was selected."""
-    if not outcome.keeps_delivered:
-        if outcome.models[LOCAL_ONLY].fitted.out_of_fold is None:
+    if not outcome.keeps_delivered_model:
+        if outcome.models[LOCAL_ONLY].fitted_model.out_of_fold is None:
             return SelectionBasis.TOO_FEW_LABELS
         if not outcome.records.has_several_classes:
             return SelectionBasis.LOCAL_OF_ONE_CLASS
@@ -271,7 +278,7 @@ def selection_basis(outcome: SelectionOutcome) -> SelectionBasis:
     return SelectionBasis.COMPARED if outcome.comparisons else SelectionBasis.TOO_FEW_UNITS
 
 
-def classify_change(low: float, high: float) -> AccuracyChange:
+def classify_accuracy_change(low: float, high: float) -> AccuracyChange:
     """Classify a difference in accuracy by both ends of its interval."""
     return (
         AccuracyChange.HIGHER

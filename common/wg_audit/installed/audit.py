@@ -43,7 +43,7 @@ from wg_audit.installed.canaries import EpsilonBounds
 from wg_audit.installed.plant import CheckResult, PlantFactory
 from wg_common.language import template, text
 
-_STRINGS_MINIMUM = 10
+_MIN_STRINGS_COMPARED = 10
 """Number of random hex strings that all have the same digit at a given position once in 10^9."""
 CANARIES_CHECK = template("canaries show no more than is charged")
 
@@ -97,11 +97,11 @@ def audit_installed_code(
     for probe in probes.PROBES:
         probe(bench)
     checks, bounds, narrower = behaviour_checks(bench), None, 1.0
-    if not bench.wrong[benches.ANSWERS_CHECK]:
-        checks += noises.noise_checks(bench.noise)
-        releases = [release for group in bench.noise.values() for release in group]
-        narrower = noises.detectable_shrinkage(sum(x.integers.size for x in releases))
-        members, non_members = (np.concatenate(group) for group in bench.scores)
+    if not bench.errors_by_check[benches.ANSWERS_CHECK]:
+        checks += noises.noise_checks(bench.noise_by_shape)
+        releases = [release for group in bench.noise_by_shape.values() for release in group]
+        narrower = noises.detectable_shrinkage(sum(x.noise_integers.size for x in releases))
+        members, non_members = (np.concatenate(group) for group in bench.canary_scores)
         bounds = scoring.epsilon_bounds(
             members, non_members, benches.CANARY_EPSILON, benches.QUESTION_DELTA
         )
@@ -114,7 +114,7 @@ def audit_installed_code(
         epsilon=benches.CANARY_EPSILON,
         delta=benches.QUESTION_DELTA,
         seed=seed,
-        questions=bench.questions,
+        questions=bench.question_count,
         checks=tuple(checks),
         bounds=bounds,
         narrower=narrower,
@@ -123,41 +123,47 @@ def audit_installed_code(
 
 def behaviour_checks(bench: AuditBench) -> list[CheckResult]:
     """Return the results of the certain checks, which correct code passes whatever its noise."""
-    if not bench.centred:
-        bench.wrong[benches.CENTRES_CHECK].append("all are at the origin")
-    bench.wrong[benches.FRESHNESS_CHECK] += _repetitions(bench.values)
+    if not bench.centred_release_count:
+        bench.errors_by_check[benches.CENTRES_CHECK].append("all are at the origin")
+    bench.errors_by_check[benches.FRESHNESS_CHECK] += _describe_repetitions(bench.random_values)
     releases = text(
-        "{count} releases of up to {most} records", count=bench.exact, most=probes.LARGE_DATASET
+        "{count} releases of up to {most} records",
+        count=bench.exact_release_count,
+        most=probes.LARGE_DATASET_SIZE,
     )
     details = {
-        benches.ANSWERS_CHECK: text("{count} questions", count=bench.questions),
+        benches.ANSWERS_CHECK: text("{count} questions", count=bench.question_count),
         benches.EXACTNESS_CHECK: releases,
-        benches.CENTRES_CHECK: text("in {count} releases", count=bench.centred),
+        benches.CENTRES_CHECK: text("in {count} releases", count=bench.centred_release_count),
         benches.SAMPLER_CHECK: text("with noise of up to 30 standard deviations"),
         benches.ORDER_CHECK: text(
             "as another process sees the ledger; repeated and interrupted, too"
         ),
         benches.TERMS_CHECK: text("{count} guarantees", count=conduct.GUARANTEE_COUNT),
         benches.BUDGET_CHECK: text("until it is used up"),
-        benches.EQUALITY_CHECK: text("{few} and {many} records", few=0, many=probes.LARGE_DATASET),
-        benches.FRESHNESS_CHECK: text("{count} snapshots", count=len(bench.values["salt"])),
+        benches.EQUALITY_CHECK: text(
+            "{few} and {many} records", few=0, many=probes.LARGE_DATASET_SIZE
+        ),
+        benches.FRESHNESS_CHECK: text("{count} snapshots", count=len(bench.random_values["salt"])),
         benches.ENCODER_CHECK: text(
             "{count} pictures, together and apart", count=probes.PICTURE_COUNT
         ),
         benches.LEDGER_CHECK: text("by code that is not the client's"),
     }
-    return [_check_result(name, bench.wrong[name], detail) for name, detail in details.items()]
+    return [
+        _check_result(name, bench.errors_by_check[name], detail) for name, detail in details.items()
+    ]
 
 
-def _check_result(name: str, wrong: Sequence[str], right: str) -> CheckResult:
-    """Return a check's result: passed with detail ``right``, or failed with its first errors."""
-    return CheckResult(name=name, passed=not wrong, detail="; ".join(wrong[:3]) or right)
+def _check_result(name: str, errors: Sequence[str], passed_detail: str) -> CheckResult:
+    """Return a check's result: passed with ``passed_detail``, or failed with its first errors."""
+    return CheckResult(name=name, passed=not errors, detail="; ".join(errors[:3]) or passed_detail)
 
 
-def _repetitions(values: dict[str, list[str]]) -> Iterator[str]:
-    for name, words in values.items():
+def _describe_repetitions(values_by_name: dict[str, list[str]]) -> Iterator[str]:
+    for name, words in values_by_name.items():
         if len(set(words)) < len(words):
             yield f"a {name} is there twice"
         parts = itertools.zip_longest(*words)
-        if len(words) >= _STRINGS_MINIMUM and any(len(set(letters)) == 1 for letters in parts):
+        if len(words) >= _MIN_STRINGS_COMPARED and any(len(set(letters)) == 1 for letters in parts):
             yield f"a part of every {name} is the same"

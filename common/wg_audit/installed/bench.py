@@ -28,8 +28,8 @@ from wg_audit.installed.plant import (
     Question,
     RecordingSampler,
     Sampler,
-    join_in_file_order,
-    read_release,
+    decode_release,
+    join_parts_in_order,
 )
 from wg_audit.installed.reference import ReferenceStatistics
 from wg_common.language import template
@@ -67,13 +67,13 @@ class AuditSize:
         canaries: Number of canaries, each with its own label and its own feature.
         snapshots: Number of data sets, each with a random half of the canaries.
         dimensions: Numbers of features, each of which is tested.
-        larger: Number of plants with a random, larger number of features.
+        larger_dimension_count: Number of plants with a random, larger number of features.
     """
 
     canaries: int = 128
     snapshots: int = 8
     dimensions: range = range(1, 65)
-    larger: int = 6
+    larger_dimension_count: int = 6
 
 
 class AuditBench:
@@ -81,24 +81,24 @@ class AuditBench:
 
     def __init__(
         self,
-        fresh: PlantFactory,
+        make_plant: PlantFactory,
         rng: np.random.Generator,
         size: AuditSize,
         on_question: Callable[[int], None],
     ) -> None:
-        self.fresh = fresh
+        self.make_plant = make_plant
         self.rng = rng
         self.size = size
         self._on_question = on_question
         self._is_new_snapshot = False
-        self.questions = 0
-        self.exact = 0
-        self.centred = 0
-        self.wrong: defaultdict[str, list[str]] = defaultdict(list)
-        self.values: defaultdict[str, list[str]] = defaultdict(list)
-        self.noise: defaultdict[tuple[int, int], list[ReleaseNoise]] = defaultdict(list)
+        self.question_count = 0
+        self.exact_release_count = 0
+        self.centred_release_count = 0
+        self.errors_by_check: defaultdict[str, list[str]] = defaultdict(list)
+        self.random_values: defaultdict[str, list[str]] = defaultdict(list)
+        self.noise_by_shape: defaultdict[tuple[int, int], list[ReleaseNoise]] = defaultdict(list)
         """Noise of releases, by (number of classes, number of features)."""
-        self.scores: tuple[list[Floats], list[Floats]] = [], []
+        self.canary_scores: tuple[list[Floats], list[Floats]] = [], []
         """Scores of canaries in the released data, and of canaries not in it."""
 
     @contextmanager
@@ -107,13 +107,15 @@ class AuditBench:
         try:
             yield
         except Exception as error:  # noqa: BLE001 - any exception counts as a failure
-            self.wrong[ANSWERS_CHECK].append(f"{type(error).__name__}: {error}"[:200])
+            self.errors_by_check[ANSWERS_CHECK].append(f"{type(error).__name__}: {error}"[:200])
 
-    def freeze(self, plant: AuditedPlant, records: Sequence[ImageRecord]) -> list[ImageRecord]:
+    def freeze_and_drop_acceptance(
+        self, plant: AuditedPlant, records: Sequence[ImageRecord]
+    ) -> list[ImageRecord]:
         """Freeze a plant's records; return those that are not in the acceptance set."""
         frozen = plant.freeze(records)
         self._is_new_snapshot = True
-        self.values["salt"].append(frozen.salt)
+        self.random_values["salt"].append(frozen.salt)
         judges = [records[row] for row in frozen.acceptance_rows]
         contents = {record.pixels.tobytes() for record in judges}
         units = {record.unit for record in judges if plant.setup.unit_rule == "weight"}
@@ -123,13 +125,13 @@ class AuditBench:
             if record.pixels.tobytes() not in contents and record.unit not in units
         ]
 
-    def release(
+    def freeze_and_release(
         self,
         plant: AuditedPlant,
         setup: PlantSetup,
         records: Sequence[ImageRecord],
-        number: int,
-        script: Sampler | None = None,
+        first_question: int,
+        scripted_sampler: Sampler | None = None,
     ) -> list[DecodedRelease]:
         """Freeze a plant's records, and release statistics with the audit's and with its own noise.
 
@@ -139,48 +141,53 @@ class AuditBench:
             plant: Plant under test.
             setup: Configuration of the plant.
             records: Records of the data set.
-            number: Number of the first question; the second one has the next number.
-            script: Sampler that adds the audit's noise; None for ``near_noise``.
+            first_question: Number of the first question; the second one has the next number.
+            scripted_sampler: Sampler that adds the audit's noise; None for ``near_noise``.
         """
-        main_records = self.freeze(plant, records)
+        main_records = self.freeze_and_drop_acceptance(plant, records)
         files = []
-        for machine in (False, True)[: 1 + setup.machine]:
+        for machine in (False, True)[: 1 + setup.declares_machine]:
             question, bare_question = (
-                make_question(n, machine=machine) for n in (number, number + 1)
+                make_question(n, wants_machine_statistics=machine)
+                for n in (first_question, first_question + 1)
             )
             files.append(
-                self.release_scripted(plant, setup, main_records, question, script or near_noise)
+                self.release_with_scripted_noise(
+                    plant, setup, main_records, question, scripted_sampler or add_small_noise
+                )
             )
             files.append(self.release_and_record_noise(plant, setup, main_records, bare_question))
         return files
 
-    def release_scripted(
+    def release_with_scripted_noise(
         self,
         plant: AuditedPlant,
         setup: PlantSetup,
         records: Sequence[ImageRecord],
         question: Question,
-        script: Sampler,
+        scripted_sampler: Sampler,
     ) -> DecodedRelease:
         """Make a plant release with the audit's noise; compare each integer with the reference."""
-        watch = RecordingSampler(script, plant.home, question.request_id)
-        file = self.ask(plant, question, watch)
-        self._compare_with_reference(question, file)
+        watch = RecordingSampler(scripted_sampler, plant.home, question.request_id)
+        file = self.ask_for_release(plant, question, watch)
+        self._compare_with_question(question, file)
         reference = ReferenceStatistics(setup, records, file)
         if self._is_new_snapshot:
-            self.values["commitment"].append(file.charge.commitment)
+            self.random_values["commitment"].append(file.charge.commitment)
             self._is_new_snapshot = False
-        self.exact += 1
-        self.centred += any(reference.point)
-        if not watch.parts or watch.unpaid:
-            self.wrong[ORDER_CHECK].append("noise is drawn before the charge, or not asked for")
-        if not np.array_equal(join_in_file_order(watch.parts, file), reference.statistics()):
-            self.wrong[EXACTNESS_CHECK].append(
+        self.exact_release_count += 1
+        self.centred_release_count += any(reference.centre)
+        if not watch.exact_parts or watch.uncharged_calls:
+            self.errors_by_check[ORDER_CHECK].append(
+                "noise is drawn before the charge, or not asked for"
+            )
+        if not np.array_equal(join_parts_in_order(watch.exact_parts, file), reference.statistics()):
+            self.errors_by_check[EXACTNESS_CHECK].append(
                 f"{describe_setup(setup)}, {len(records)} records: others"
             )
-        answers = join_in_file_order(watch.answers, file)
+        answers = join_parts_in_order(watch.noisy_parts, file)
         if watch.sigmas != {file.sigma} or not np.array_equal(answers, file.integers):
-            self.wrong[SAMPLER_CHECK].append(f"{describe_setup(setup)}: other noise")
+            self.errors_by_check[SAMPLER_CHECK].append(f"{describe_setup(setup)}: other noise")
         return file
 
     def release_and_record_noise(
@@ -191,12 +198,12 @@ class AuditBench:
         question: Question,
     ) -> DecodedRelease:
         """Make a plant release with its own sampler, and record the noise that it added."""
-        file = self.ask(plant, question, None)
-        self._compare_with_reference(question, file)
+        file = self.ask_for_release(plant, question, None)
+        self._compare_with_question(question, file)
         self.record_noise(file, ReferenceStatistics(setup, records, file).statistics())
         return file
 
-    def _compare_with_reference(self, question: Question, file: DecodedRelease) -> None:
+    def _compare_with_question(self, question: Question, file: DecodedRelease) -> None:
         """Check that a release has the id, epsilon, delta and statistics of the question."""
         manifest = file.manifest
         if (
@@ -205,9 +212,9 @@ class AuditBench:
             != numbers.parse_exact_decimal(question.epsilon)
             or numbers.parse_exact_decimal(manifest.delta)
             != numbers.parse_exact_decimal(question.delta)
-            or file.is_machine_release != question.machine
+            or file.is_machine_release != question.wants_machine_statistics
         ):
-            self.wrong[TERMS_CHECK].append(f"epsilon {question.epsilon}: another answer")
+            self.errors_by_check[TERMS_CHECK].append(f"epsilon {question.epsilon}: another answer")
 
     def record_noise(self, file: DecodedRelease, exact_statistics: Integers) -> None:
         """Record the noise in a plant's release, given the exact statistics."""
@@ -215,24 +222,24 @@ class AuditBench:
             file.sigma, file.blocks(), file.integers - exact_statistics, file.integers
         )
         schema = file.manifest.schema
-        self.noise[len(schema.labels), schema.dimension].append(noise)
+        self.noise_by_shape[len(schema.labels), schema.dimension].append(noise)
 
-    def ask(
+    def ask_for_release(
         self, plant: AuditedPlant, question: Question, sampler: Sampler | None
     ) -> DecodedRelease:
         """Ask a plant for a release, and decode the answer."""
-        file = read_release(plant.release(question, sampler))
+        file = decode_release(plant.release(question, sampler))
         self.count_answer()
-        if not isinstance(sampler, RecordingSampler) or sampler.parts:
-            self.values["release id"].append(file.manifest.release_id)
+        if not isinstance(sampler, RecordingSampler) or sampler.exact_parts:
+            self.random_values["release id"].append(file.manifest.release_id)
         return file
 
     def count_answer(self) -> None:
         """Count one more answered question, and report the number."""
-        self.questions += 1
-        self._on_question(self.questions)
+        self.question_count += 1
+        self._on_question(self.question_count)
 
-    def verify(self, plant: AuditedPlant, files: Sequence[DecodedRelease]) -> None:
+    def verify_ledger(self, plant: AuditedPlant, files: Sequence[DecodedRelease]) -> None:
         """Verify a plant's ledger with its released files; record a failure as an error."""
         with tempfile.TemporaryDirectory(prefix="wg-audit-") as folder:
             paths = [Path(folder) / f"{number}.wgs" for number in range(len(files))]
@@ -241,25 +248,25 @@ class AuditBench:
             try:
                 verification.audit_log(plant.home, statistics=paths)
             except VerificationError as error:
-                self.wrong[LEDGER_CHECK].append(str(error))
+                self.errors_by_check[LEDGER_CHECK].append(str(error))
 
     def simulate_records(
         self,
-        size: int,
+        record_count: int,
         setup: PlantSetup,
-        units: Sequence[str] = (),
-        shape: made_up.ImageShape = (IMAGE_SIDE, IMAGE_SIDE),
+        unit_names: Sequence[str] = (),
+        image_shape: made_up.ImageShape = (IMAGE_SIDE, IMAGE_SIDE),
     ) -> list[ImageRecord]:
         """Simulate records for a plant of the audit; see ``records.simulate_records``."""
-        return made_up.simulate_records(self.rng, size, setup, units, shape)
+        return made_up.simulate_records(self.rng, record_count, setup, unit_names, image_shape)
 
 
-def near_noise(exact_statistics: Integers, sigma: float) -> Integers:
+def add_small_noise(exact_statistics: Integers, sigma: float) -> Integers:
     """Add a noise of -6 to 6 grid units, with which the release's centre stays near the records."""
     return exact_statistics + np.arange(len(exact_statistics)) % 13 - 6
 
 
-def far_noise(exact_statistics: Integers, sigma: float) -> Integers:
+def add_large_noise(exact_statistics: Integers, sigma: float) -> Integers:
     """Add a noise of up to 30 standard deviations with all remainders, to detect truncation."""
     places = np.arange(len(exact_statistics))
     return np.asarray(
@@ -267,17 +274,19 @@ def far_noise(exact_statistics: Integers, sigma: float) -> Integers:
     )
 
 
-def make_question(number: int, epsilon: float | None = None, *, machine: bool = False) -> Question:
+def make_question(
+    number: int, epsilon: float | None = None, *, wants_machine_statistics: bool = False
+) -> Question:
     """Build a question to a plant; each ``number`` has its own request id and epsilon."""
     # A plant answers a repeated guarantee by a stored file, so each epsilon is slightly different.
     request_epsilon = (
         _QUESTION_EPSILONS[number % len(_QUESTION_EPSILONS)] if epsilon is None else epsilon
     )
     return Question(
-        request_id=f"{number + _MACHINE_QUESTION_OFFSET * machine:032x}",
+        request_id=f"{number + _MACHINE_QUESTION_OFFSET * wants_machine_statistics:032x}",
         epsilon=f"{request_epsilon * (1 - number * 1e-6):.8f}" if request_epsilon else "0",
         delta=repr(QUESTION_DELTA),
-        machine=machine,
+        wants_machine_statistics=wants_machine_statistics,
     )
 
 

@@ -38,13 +38,15 @@ class EpsilonBounds:
 
 
 def epsilon_bounds(
-    members: Floats, non_members: Floats, epsilon: float, delta: float
+    member_scores: Floats, non_member_scores: Floats, epsilon: float, delta: float
 ) -> EpsilonBounds:
     """Compute lower bounds on the epsilon of releases from the scores of canaries.
 
     Args:
-        members: Scores of canaries in the data, in an order that does not depend on the scores.
-        non_members: Scores of canaries not in the data, in an order that does not depend on them.
+        member_scores: Scores of canaries in the data, in an order that does not depend on the
+            scores.
+        non_member_scores: Scores of canaries not in the data, in an order that does not depend on
+            them.
         epsilon: Claimed epsilon.
         delta: Delta of the claim and of the bounds.
     """
@@ -52,12 +54,12 @@ def epsilon_bounds(
     clopper_pearson_confidence = 0.95
     from scipy.special import ndtri
 
-    distance = _standardised_distance(members, non_members)
-    n, m = len(members), len(non_members)
+    distance = _standardised_distance(member_scores, non_member_scores)
+    n, m = len(member_scores), len(non_member_scores)
     # Hedges and Olkin 1985, chapter 5: for independent normal scores.
     error = math.sqrt(1 / n + 1 / m + distance**2 / (2 * (n + m)))
     lower = distance - float(ndtri(parametric_confidence)) * error
-    counted_mu = clopper_pearson_mu(members, non_members, clopper_pearson_confidence)
+    counted_mu = clopper_pearson_mu(member_scores, non_member_scores, clopper_pearson_confidence)
     return EpsilonBounds(
         canaries=n + m,
         mu_claimed=calibration.largest_mu(epsilon, delta),
@@ -67,7 +69,9 @@ def epsilon_bounds(
     )
 
 
-def clopper_pearson_mu(members: Floats, non_members: Floats, confidence: float) -> float:
+def clopper_pearson_mu(
+    member_scores: Floats, non_member_scores: Floats, confidence: float
+) -> float:
     """Return a lower confidence bound on mu from the error rates of a threshold test.
 
     The threshold is selected on the first half of the scores and evaluated on the second half. With
@@ -75,11 +79,11 @@ def clopper_pearson_mu(members: Floats, non_members: Floats, confidence: float) 
     both rates are bounded from above (Clopper and Pearson 1934).
 
     Args:
-        members: Scores of canaries in the data, as for ``epsilon_bounds``.
-        non_members: Scores of canaries not in the data, as for ``epsilon_bounds``.
+        member_scores: Scores of canaries in the data, as for ``epsilon_bounds``.
+        non_member_scores: Scores of canaries not in the data, as for ``epsilon_bounds``.
         confidence: Confidence of the bound; each rate may fail with half of the remainder.
     """
-    half, other_half = len(members) // 2, len(non_members) // 2
+    half, other_half = len(member_scores) // 2, len(non_member_scores) // 2
     risk = (1 - confidence) / 2
 
     def bound(inside: Floats, outside: Floats, threshold: float) -> float:
@@ -87,24 +91,29 @@ def clopper_pearson_mu(members: Floats, non_members: Floats, confidence: float) 
 
         false_alarms = int((outside > threshold).sum())
         misses = int((inside <= threshold).sum())
-        alpha = _upper_rate(false_alarms, len(outside), risk)
-        beta = _upper_rate(misses, len(inside), risk)
+        alpha = _upper_rate_bound(false_alarms, len(outside), risk)
+        beta = _upper_rate_bound(misses, len(inside), risk)
         return float(-ndtri(alpha) - ndtri(beta))
 
-    scores = np.concatenate([members[:half], non_members[:other_half]])
+    scores = np.concatenate([member_scores[:half], non_member_scores[:other_half]])
     thresholds = np.quantile(scores, np.linspace(0.02, 0.98, 49))
-    best = max(thresholds, key=lambda t: bound(members[:half], non_members[:other_half], float(t)))
-    return bound(members[half:], non_members[other_half:], float(best))
+    best = max(
+        thresholds,
+        key=lambda t: bound(member_scores[:half], non_member_scores[:other_half], float(t)),
+    )
+    return bound(member_scores[half:], non_member_scores[other_half:], float(best))
 
 
-def _standardised_distance(members: Floats, non_members: Floats) -> float:
+def _standardised_distance(member_scores: Floats, non_member_scores: Floats) -> float:
     """Return the difference of two groups' means over their pooled standard deviation."""
-    freedom = len(members) + len(non_members) - 2
-    squares = members.var() * len(members) + non_members.var() * len(non_members)
-    return float((members.mean() - non_members.mean()) / math.sqrt(squares / freedom))
+    freedom = len(member_scores) + len(non_member_scores) - 2
+    squares = member_scores.var() * len(member_scores) + non_member_scores.var() * len(
+        non_member_scores
+    )
+    return float((member_scores.mean() - non_member_scores.mean()) / math.sqrt(squares / freedom))
 
 
-def _upper_rate(events: int, trials: int, risk: float) -> float:
+def _upper_rate_bound(events: int, trials: int, risk: float) -> float:
     """Return the upper Clopper-Pearson bound on a rate, which fails with probability ``risk``."""
     from scipy.special import betaincinv
 

@@ -19,8 +19,8 @@ from wg_common.language import template, text
 
 FALSE_ALARM_PROBABILITY = 1e-5
 MODULI = (2, 3, 4, 5, 7, 8, 10, 11, 13, 16, 64, 100, 1000)
-TAILS = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0)
-_DIVISOR_ENTRIES = 48  # Differences of so many entries have a common divisor once in 10^14
+TAIL_WIDTHS = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0)
+_MIN_DIVISOR_ENTRIES = 48  # Differences of so many entries have a common divisor once in 10^14
 _PRODUCTS_MINIMUM = 1000
 """Number of products above which their sum is nearly normal: at 7 sigma, p is half the normal p."""
 _COMPARED_ENTRIES = 64  # First entries of a block that are compared between all releases
@@ -37,19 +37,19 @@ class ReleaseNoise:
     Attributes:
         sigma: Stated standard deviation of the noise, grid units.
         blocks: Positions of each block in the arrays, by name.
-        integers: Noise, int64 ``[L]``, grid units.
-        outputs: Released integers, int64 ``[L]``, grid units.
+        noise_integers: Noise, int64 ``[L]``, grid units.
+        released_integers: Released integers, int64 ``[L]``, grid units.
     """
 
     sigma: float
     blocks: Mapping[str, slice]
-    integers: Integers
-    outputs: Integers
+    noise_integers: Integers
+    released_integers: Integers
 
     @property
     def standardised_values(self) -> Floats:
         """Noise of the release in standard deviations, ``[L]``."""
-        return self.integers / self.sigma
+        return self.noise_integers / self.sigma
 
 
 class NoisePool:
@@ -61,16 +61,16 @@ class NoisePool:
 
     def __init__(self, groups: Mapping[tuple[int, int], Sequence[ReleaseNoise]]) -> None:
         self.releases = [release for group in groups.values() for release in group]
-        self.rows = {
+        self.rows_by_shape = {
             shape: np.stack([release.standardised_values for release in group])
             for shape, group in groups.items()
         }
-        self.parts = [
+        self.block_noises = [
             release.standardised_values[part]
             for release in self.releases
             for part in release.blocks.values()
         ]
-        self.everything = np.concatenate([row.ravel() for row in self.rows.values()])
+        self.all_noise = np.concatenate([row.ravel() for row in self.rows_by_shape.values()])
 
 
 def noise_checks(groups: Mapping[tuple[int, int], Sequence[ReleaseNoise]]) -> list[CheckResult]:
@@ -84,27 +84,29 @@ def noise_checks(groups: Mapping[tuple[int, int], Sequence[ReleaseNoise]]) -> li
     ]
 
 
-def detectable_shrinkage(entries: int) -> float:
+def detectable_shrinkage(entry_count: int) -> float:
     """Return the smallest relative decrease of sigma that is detected with 99 % probability.
 
     Args:
-        entries: Number of noisy integers in all releases.
+        entry_count: Number of noisy integers in all releases.
     """
     power = 0.99
     from scipy.special import ndtri
 
-    error = math.sqrt(2 / entries)  # of the mean square
+    error = math.sqrt(2 / entry_count)  # of the mean square
     return 1 - math.sqrt(
         max(0.0, 1 - float(ndtri(1 - FALSE_ALARM_PROBABILITY / 1e5) + ndtri(power)) * error)
     )
 
 
-def _check_result(name: str, values: Sequence[tuple[float, int]], alarm: float) -> CheckResult:
-    count = sum(number for _, number in values)
-    least = float(np.min([value for value, _ in values] or math.nan)) * count
+def _check_result(
+    name: str, p_values: Sequence[tuple[float, int]], alarm_probability: float
+) -> CheckResult:
+    count = sum(number for _, number in p_values)
+    least = float(np.min([value for value, _ in p_values] or math.nan)) * count
     return CheckResult(
         name=name,
-        passed=least >= alarm,  # False for a NaN, and without statistics
+        passed=least >= alarm_probability,  # False for a NaN, and without statistics
         detail=text("{count} statistics, p {p}", count=count, p=f"{min(least, 1):.2g}"),
     )
 
@@ -112,21 +114,21 @@ def _check_result(name: str, values: Sequence[tuple[float, int]], alarm: float) 
 def _test_widths(pool: NoisePool) -> PValues:
     """Test sums of squares of the noise by entry, block, layout and class count, and in total."""
     by_classes: defaultdict[int, list[Floats]] = defaultdict(list)
-    for (classes, _), row in pool.rows.items():
+    for (classes, _), row in pool.rows_by_shape.items():
         by_classes[classes].append(row.ravel())
         yield _chi_squared_p_value((row**2).sum(axis=0), len(row))
-    wholes = [row.ravel() for row in pool.rows.values()]
+    wholes = [row.ravel() for row in pool.rows_by_shape.values()]
     wholes += [np.concatenate(rows) for rows in by_classes.values()]
-    for values in (*pool.parts, *wholes, pool.everything):
+    for values in (*pool.block_noises, *wholes, pool.all_noise):
         yield _chi_squared_p_value(values @ values, values.size)
 
 
 def _test_sums(pool: NoisePool) -> PValues:
     """Test mean and variance of the noise summed over blocks and over whole releases."""
-    sums = [part.sum() / math.sqrt(part.size) for part in pool.parts]
+    sums = [part.sum() / math.sqrt(part.size) for part in pool.block_noises]
     yield _normal_p_value(np.array(sums))
-    yield _normal_p_value(pool.everything.sum() / math.sqrt(pool.everything.size))
-    for row in pool.rows.values():
+    yield _normal_p_value(pool.all_noise.sum() / math.sqrt(pool.all_noise.size))
+    for row in pool.rows_by_shape.values():
         release_sums = row.sum(axis=1) / math.sqrt(row.shape[1])
         yield _chi_squared_p_value(release_sums @ release_sums, len(row))
     names = [name for release in pool.releases for name in release.blocks]
@@ -137,7 +139,7 @@ def _test_sums(pool: NoisePool) -> PValues:
 
 def _test_between_releases(pool: NoisePool) -> PValues:
     """Test inner products of the noise of two releases, normal given one of them."""
-    for row in pool.rows.values():
+    for row in pool.rows_by_shape.values():
         products = row @ row.T / _noise_lengths(row)
         yield _normal_p_value(products[np.tril_indices(len(row), -1)])
     for name in ("counts", "sums"):  # the first block of each part, whatever its layout
@@ -156,8 +158,8 @@ def _test_between_releases(pool: NoisePool) -> PValues:
 
 def _test_between_entries(pool: NoisePool) -> PValues:
     """Test for repeated values, and for correlation between entries of one or two releases."""
-    yield _test_repeats(pool.releases), 1
-    for row in pool.rows.values():
+    yield _repeats_p_value(pool.releases), 1
+    for row in pool.rows_by_shape.values():
         length = row.shape[1]
         spectra = np.fft.rfft(row)
         if row.size >= _PRODUCTS_MINIMUM and length > 2:
@@ -170,9 +172,9 @@ def _test_between_entries(pool: NoisePool) -> PValues:
 
 def _test_distribution(pool: NoisePool) -> PValues:
     """Test the distribution of all noise (Kolmogorov-Smirnov), and the numbers in its tails."""
-    yield _kolmogorov_p_value(pool.everything), 1
-    for width in TAILS:
-        yield _test_tails(pool.everything, width), 1
+    yield _kolmogorov_p_value(pool.all_noise), 1
+    for width in TAIL_WIDTHS:
+        yield _tails_p_value(pool.all_noise, width), 1
 
 
 def _test_dependence(pool: NoisePool) -> PValues:
@@ -181,7 +183,7 @@ def _test_dependence(pool: NoisePool) -> PValues:
     for release in pool.releases:
         noise, exact_values = (
             release.standardised_values,
-            (release.outputs - release.integers).astype(np.float64),
+            (release.released_integers - release.noise_integers).astype(np.float64),
         )
         for name, part in release.blocks.items():
             if (length := float(np.linalg.norm(exact_values[part]))) > 0:
@@ -202,18 +204,18 @@ def _test_dependence(pool: NoisePool) -> PValues:
 def _test_residues(pool: NoisePool) -> PValues:
     """Test remainders of noise and released integers, and common divisors of noise differences."""
     for release in pool.releases:
-        if release.integers.size >= _DIVISOR_ENTRIES:
-            steps = release.integers - release.integers[0]
+        if release.noise_integers.size >= _MIN_DIVISOR_ENTRIES:
+            steps = release.noise_integers - release.noise_integers[0]
             yield float(np.gcd.reduce(steps) == 1), 0  # certain
     by_block: defaultdict[str, list[ReleaseNoise]] = defaultdict(list)
     for release in pool.releases:
         for name in release.blocks:
             by_block[name].append(release)
     for values in (
-        np.concatenate([release.integers for release in pool.releases]),
-        np.concatenate([release.outputs for release in pool.releases]),
+        np.concatenate([release.noise_integers for release in pool.releases]),
+        np.concatenate([release.released_integers for release in pool.releases]),
         *(
-            np.concatenate([release.integers[release.blocks[name]] for release in releases])
+            np.concatenate([release.noise_integers[release.blocks[name]] for release in releases])
             for name, releases in by_block.items()
         ),
     ):
@@ -238,9 +240,9 @@ TESTS_BY_PROPERTY: dict[str, Callable[[NoisePool], PValues]] = {
 """Test of each property of the noise, by the property as text for the report."""
 
 
-def _noise_lengths(row: Floats) -> Floats:
+def _noise_lengths(rows: Floats) -> Floats:
     """Return the L2 norm of each row (the noise of a release), or 1 for a zero row."""
-    lengths = np.linalg.norm(row, axis=1)
+    lengths = np.linalg.norm(rows, axis=1)
     return np.where(lengths > 0, lengths, 1.0)
 
 
@@ -249,34 +251,39 @@ def _normal_p_value(z: Floats) -> tuple[float, int]:
     return math.erfc(float(np.max(np.abs(z), initial=0)) / math.sqrt(2)), int(np.size(z))
 
 
-def _chi_squared_p_value(value: Floats, freedom: int) -> tuple[float, int]:
-    """Return the smallest two-sided p-value of sums of ``freedom`` squares, and their number."""
+def _chi_squared_p_value(sums_of_squares: Floats, degrees_of_freedom: int) -> tuple[float, int]:
+    """Return the smallest two-sided p-value of the sums of squares, and the number of sums."""
     from scipy.special import chdtr, chdtrc
 
-    sides = chdtr(freedom, np.min(value)), chdtrc(freedom, np.max(value))
-    return float(np.minimum(1.0, 2 * np.minimum(*sides))), int(np.size(value))  # a NaN stays one
+    sides = (
+        chdtr(degrees_of_freedom, np.min(sums_of_squares)),
+        chdtrc(degrees_of_freedom, np.max(sums_of_squares)),
+    )
+    return float(np.minimum(1.0, 2 * np.minimum(*sides))), int(
+        np.size(sums_of_squares)
+    )  # a NaN stays one
 
 
-def _upper_chi_squared_p_value(value: float, freedom: int) -> tuple[float, int]:
+def _upper_chi_squared_p_value(value: float, degrees_of_freedom: int) -> tuple[float, int]:
     from scipy.special import chdtrc
 
-    return float(chdtrc(freedom, value)), 1
+    return float(chdtrc(degrees_of_freedom, value)), 1
 
 
-def _test_repeats(releases: Sequence[ReleaseNoise]) -> float:
+def _repeats_p_value(releases: Sequence[ReleaseNoise]) -> float:
     """Return the p-value of the number of equal noise magnitudes within releases (Poisson)."""
     from scipy.special import pdtrc
 
     expected, number = 0.0, 0
     for release in releases:
-        values = np.abs(release.integers)
+        values = np.abs(release.noise_integers)
         pairs = values.size * (values.size - 1) / 2
         expected += pairs / (math.sqrt(math.pi) * release.sigma)
         number += values.size - len(np.unique(values))
     return 1.0 if not number else float(pdtrc(number - 1, expected))
 
 
-def _test_tails(values: Floats, width: float) -> float:
+def _tails_p_value(values: Floats, width: float) -> float:
     """Return the p-value of the number of values beyond ``width`` deviations (binomial)."""
     from scipy.special import bdtr, bdtrc, ndtr
 

@@ -26,7 +26,7 @@ Sampler = Callable[[Integers, float], Integers]
 
 IMAGE_SIDE = 32  # Side of most images, in pixels
 MACHINE_FEATURE_COUNT = 32  # Number of machine features per record, as in ``privacy.schema``
-FIXED_TIME = 1_700_000_000  # Unix time in seconds at which all audited plants start
+FIXED_UNIX_TIME = 1_700_000_000  # Unix time in seconds at which all audited plants start
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,21 +39,22 @@ class PlantSetup:
             alone; ``weight``, as their average.
         dimension: Number of features, which the audit writes as float32 into the first bytes of an
             image; 0: the plant computes features with a real encoder.
-        cap: Epsilon of its budget's cap, as a decimal string.
-        acceptance: Share of its privacy units in the acceptance set, 0 to 1; None: no such set.
-        layout: Layout of its records on disk: one ``.npz`` file, a folder per class, or one folder
-            with a table, which also names units.
-        machine: True if it declares a machine. The machine features of a record are then the
-            ``MACHINE_FEATURE_COUNT`` float32 values after the features in its image.
+        cap_epsilon: Epsilon of its budget's cap, as a decimal string.
+        acceptance_share: Share of its privacy units in the acceptance set, 0 to 1; None: no such
+            set.
+        file_layout: Layout of its records on disk: one ``.npz`` file, a folder per class, or one
+            folder with a table, which also names units.
+        declares_machine: True if it declares a machine. The machine features of a record are then
+            the ``MACHINE_FEATURE_COUNT`` float32 values after the features in its image.
     """
 
     labels: tuple[str, ...]
     unit_rule: UnitRule = "record"
     dimension: int = 0
-    cap: str = "100000"
-    acceptance: float | None = None
-    layout: Layout = "npz"
-    machine: bool = False
+    cap_epsilon: str = "100000"
+    acceptance_share: float | None = None
+    file_layout: Layout = "npz"
+    declares_machine: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -80,15 +81,15 @@ class Question:
         request_id: Id of the request, hex.
         epsilon: Epsilon as a decimal string; 0 asks for a public statement.
         delta: Delta as a decimal string.
-        machine: True for machine statistics, False for class statistics.
-        changes: New values of query fields, by name, for queries that the plant must refuse.
+        wants_machine_statistics: True for machine statistics, False for class statistics.
+        changed_fields: New values of query fields, by name, for queries that the plant must refuse.
     """
 
     request_id: str
     epsilon: str
     delta: str
-    machine: bool = False
-    changes: Mapping[str, Any] = field(default_factory=dict)
+    wants_machine_statistics: bool = False
+    changed_fields: Mapping[str, Any] = field(default_factory=dict)
 
 
 Interruption = Literal["charged", "sampled", "recorded", "cosigned", "refusing", "forging"]
@@ -111,11 +112,11 @@ class AuditedPlant(Protocol):
         """Configuration of the plant."""
 
     @property
-    def body_sizes(self) -> list[int]:
+    def witness_request_sizes(self) -> list[int]:
         """Sizes of all requests that the plant sent to its witness, in bytes."""
 
     def release(
-        self, question: Question, sampler: Sampler | None, trouble: Interruption | None = None
+        self, question: Question, sampler: Sampler | None, interruption: Interruption | None = None
     ) -> bytes:
         """Charge and release statistics of the frozen data set; return a ``.wgs`` file's bytes.
 
@@ -125,10 +126,10 @@ class AuditedPlant(Protocol):
         Args:
             question: Request to answer.
             sampler: Noise sampler to be used instead of the installed one; None: the installed one.
-            trouble: Failure to cause; None for no failure.
+            interruption: Failure to cause; None for no failure.
 
         Raises:
-            SimulatedCrash: The plant crashed as ``trouble`` requires.
+            SimulatedCrash: The plant crashed as ``interruption`` requires.
             WgError: The plant refuses or fails to answer.
         """
 
@@ -185,14 +186,14 @@ class DecodedRelease:
         data: Bytes of the ``.wgs`` file.
         manifest: Manifest of the release.
         charge: CHARGE entry that paid for the release.
-        entry: RELEASE entry with the hash of the release.
+        release_entry: RELEASE entry with the hash of the release.
         integers: Released integers, int64 ``[L]``.
     """
 
     data: bytes
     manifest: StatisticsManifest
     charge: Charge
-    entry: Release
+    release_entry: Release
     integers: Integers
 
     @property
@@ -231,22 +232,22 @@ class RecordingSampler:
         self._sampler = sampler
         self._home = home
         self._request_id = request_id
-        self.parts: list[Integers] = []
-        self.answers: list[Integers] = []
+        self.exact_parts: list[Integers] = []
+        self.noisy_parts: list[Integers] = []
         self.sigmas: set[float] = set()
-        self.unpaid = 0
+        self.uncharged_calls = 0
 
     def __call__(self, exact: Integers, sigma: float) -> Integers:
         """Return noisy values for the next part of a release, and record them."""
         request_ids = [charge.request_id for charge in ledger_charges(self._home)]
-        self.unpaid += self._request_id not in request_ids
+        self.uncharged_calls += self._request_id not in request_ids
         self.sigmas.add(sigma)
-        self.parts.append(exact.copy())
-        self.answers.append(self._sampler(exact, sigma))
-        return self.answers[-1].copy()
+        self.exact_parts.append(exact.copy())
+        self.noisy_parts.append(self._sampler(exact, sigma))
+        return self.noisy_parts[-1].copy()
 
 
-def join_in_file_order(parts: Sequence[Integers], file: DecodedRelease) -> Integers:
+def join_parts_in_order(parts: Sequence[Integers], file: DecodedRelease) -> Integers:
     """Join the parts that a release passed to the sampler into the integers of its file.
 
     Args:
@@ -268,7 +269,7 @@ def join_in_file_order(parts: Sequence[Integers], file: DecodedRelease) -> Integ
 def ledger_entries(home: Path) -> list[Entry]:
     """Read all entries of a plant's ledger from disk, as another process sees them."""
     with closing(sources.open_source(home)) as source:
-        return list(sources.stored_entries(source))
+        return list(sources.decode_entries(source))
 
 
 def ledger_charges(home: Path) -> list[Charge]:
@@ -276,14 +277,14 @@ def ledger_charges(home: Path) -> list[Charge]:
     return [entry for entry in ledger_entries(home) if isinstance(entry, Charge)]
 
 
-def read_release(data: bytes) -> DecodedRelease:
+def decode_release(data: bytes) -> DecodedRelease:
     """Decode a ``.wgs`` file with a release, without checking its signature and proofs.
 
     Raises:
         DecodeError: The bytes are not such a file.
     """
     covered_file = bundle.decode_statistics(data)
-    manifest, integers = statistics_file.read_unverified(covered_file.release)
+    manifest, integers = statistics_file.read_unverified_release(covered_file.release)
     charge, entry = (
         entries.decode(covered_file.charge_entry),
         entries.decode(covered_file.release_entry),

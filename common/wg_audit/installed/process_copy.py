@@ -15,14 +15,14 @@ from multiprocessing.connection import Connection
 
 import numpy as np
 
-from wg_audit.installed.plant import FIXED_TIME
+from wg_audit.installed.plant import FIXED_UNIX_TIME
 from wg_core.errors import InternalError
 
 _RANDOM_STATE = random.getstate()
 _CLOCK_NAMES = ("time", "monotonic", "perf_counter", "process_time")
 
 
-def run_in_copy(work: Callable[[], bytes], *, fixed_entropy: bool = False) -> bytes:
+def run_in_process_copy(work: Callable[[], bytes], *, fixed_entropy: bool = False) -> bytes:
     """Run a function in a copy of this process, and return its result.
 
     Args:
@@ -52,14 +52,14 @@ def run_in_copy(work: Callable[[], bytes], *, fixed_entropy: bool = False) -> by
 
 def _run_and_send(work: Callable[[], bytes], fixed_entropy: bool, sender: Connection) -> None:
     for name in _CLOCK_NAMES:
-        setattr(time, name, lambda: float(FIXED_TIME))
-        setattr(time, f"{name}_ns", lambda: FIXED_TIME * 10**9)
+        setattr(time, name, lambda: float(FIXED_UNIX_TIME))
+        setattr(time, f"{name}_ns", lambda: FIXED_UNIX_TIME * 10**9)
     process_id = os.getppid()
     random.setstate(_RANDOM_STATE)
     for name in ("getpid", "getppid"):
         setattr(os, name, lambda: process_id)
     if fixed_entropy:
-        stream = np.random.default_rng(FIXED_TIME)
+        stream = np.random.default_rng(FIXED_UNIX_TIME)
         for module, name in ((os, "urandom"), (random, "_urandom")):
             setattr(module, name, stream.bytes)
     sender.send_bytes(work())

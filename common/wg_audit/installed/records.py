@@ -38,39 +38,45 @@ LOOKALIKE_CLASS_NAMES = (
 )
 """Different class names that a program might take for equal or for something else."""
 
-_SPREAD = 0.6  # Length of the mean of simulated vectors, and of deviations from it, clip radii
+_CLUSTER_LENGTH = (
+    0.6  # Length of the mean of simulated vectors, and of deviations from it, clip radii
+)
 
 
 def feature_image(
     features: ArrayLike,
-    number: int,
+    unique_number: int,
     label: int,
     unit: str = "unit",
-    shape: ImageShape = (IMAGE_SIDE, IMAGE_SIDE),
+    image_shape: ImageShape = (IMAGE_SIDE, IMAGE_SIDE),
 ) -> ImageRecord:
-    """Build a record whose image starts with float32 features and a unique ``number``."""
-    raw = np.asarray(features, dtype="<f4").tobytes() + number.to_bytes(8, "little")
-    pixels = np.zeros(math.prod(shape), dtype=np.uint8)
+    """Build a record whose image starts with float32 features and a unique ``unique_number``."""
+    raw = np.asarray(features, dtype="<f4").tobytes() + unique_number.to_bytes(8, "little")
+    pixels = np.zeros(math.prod(image_shape), dtype=np.uint8)
     pixels[: len(raw)] = np.frombuffer(raw, dtype=np.uint8)
-    return ImageRecord(pixels=pixels.reshape(shape), label=label, unit=unit)
+    return ImageRecord(pixels=pixels.reshape(image_shape), label=label, unit=unit)
 
 
-def read_features(pixels: NDArray[np.uint8], dimension: int, offset: int) -> NDArray[np.float32]:
-    """Read an image's features after the first ``offset`` ones, float32 ``[dimension]``."""
-    return np.frombuffer(pixels.tobytes(), dtype="<f4", count=dimension, offset=4 * offset)
+def read_features(
+    pixels: NDArray[np.uint8], dimension: int, skipped_features: int
+) -> NDArray[np.float32]:
+    """Read an image's features after the first ``skipped_features``, float32 ``[dimension]``."""
+    return np.frombuffer(
+        pixels.tobytes(), dtype="<f4", count=dimension, offset=4 * skipped_features
+    )
 
 
 def floats_per_image(setup: PlantSetup) -> int:
     """Return the number of float32 features in each image of a plant, machine features included."""
-    return setup.dimension + (MACHINE_FEATURE_COUNT if setup.machine else 0)
+    return setup.dimension + (MACHINE_FEATURE_COUNT if setup.declares_machine else 0)
 
 
 def simulate_records(
     rng: np.random.Generator,
-    size: int,
+    record_count: int,
     setup: PlantSetup,
-    units: Sequence[str] = (),
-    shape: ImageShape = (IMAGE_SIDE, IMAGE_SIDE),
+    unit_names: Sequence[str] = (),
+    image_shape: ImageShape = (IMAGE_SIDE, IMAGE_SIDE),
 ) -> list[ImageRecord]:
     """Simulate records around one point away from the origin, with features that test clipping.
 
@@ -80,16 +86,19 @@ def simulate_records(
 
     Args:
         rng: Generator of the random numbers.
-        size: Number of records.
+        record_count: Number of records.
         setup: Configuration of the plant.
-        units: Privacy unit of each record; empty for one unit per record.
-        shape: Shape of an image in pixels.
+        unit_names: Privacy unit of each record; empty for one unit per record.
+        image_shape: Shape of an image in pixels.
     """
     dimension, classes = setup.dimension, len(setup.labels)
-    middle = _random_directions(rng, 1, dimension) * _SPREAD
-    centres = middle + _random_directions(rng, min(size, _DISTINCT_VECTORS), dimension) * _SPREAD
+    middle = _random_directions(rng, 1, dimension) * _CLUSTER_LENGTH
+    centres = (
+        middle
+        + _random_directions(rng, min(record_count, _DISTINCT_VECTORS), dimension) * _CLUSTER_LENGTH
+    )
     centres[::3] *= rng.uniform(1.5, 8, (len(centres[::3]), 1))
-    if setup.machine:
+    if setup.declares_machine:
         numbers = _random_directions(rng, len(centres), MACHINE_FEATURE_COUNT)
         centres = np.hstack([centres, numbers * rng.uniform(0.2, 3, (len(centres), 1))])
     centres = np.rint(centres / FEATURE_STEP) * FEATURE_STEP
@@ -99,15 +108,15 @@ def simulate_records(
     centres[1:2, 0], centres[2:3, 0] = np.nan, np.inf  # slices allow fewer than three rows
     present = classes if classes < 3 else classes - 1
     frequent = np.array([0.1, *(2.0**-k for k in range(present - 1))])
-    labels = rng.choice(present, size, p=frequent / frequent.sum())
-    labels[rng.random(size) < 0.1] = -1
+    labels = rng.choice(present, record_count, p=frequent / frequent.sum())
+    labels[rng.random(record_count) < 0.1] = -1
     return [
-        feature_image(centres[n % len(centres)], n, int(labels[n]), unit, shape)
-        for n, unit in enumerate(units or [f"unit-{n}" for n in range(size)])
+        feature_image(centres[n % len(centres)], n, int(labels[n]), unit, image_shape)
+        for n, unit in enumerate(unit_names or [f"unit-{n}" for n in range(record_count)])
     ]
 
 
-def add_copies(records: Sequence[ImageRecord], classes: int) -> list[ImageRecord]:
+def add_conflicting_copies(records: Sequence[ImageRecord], class_count: int) -> list[ImageRecord]:
     """Add copies of some records, with the same or with conflicting labels and units.
 
     Copies have the same label, another label, no label, or another label and unit. Two inverted
@@ -120,15 +129,15 @@ def add_copies(records: Sequence[ImageRecord], classes: int) -> list[ImageRecord
     return [
         *records,
         same_label,
-        replace(two_labels, label=(two_labels.label + 1) % classes),
+        replace(two_labels, label=(two_labels.label + 1) % class_count),
         replace(no_label, label=-1),
         replace(
-            two_units, label=(two_units.label + 1) % classes, unit=f"{two_units.unit} once more"
+            two_units, label=(two_units.label + 1) % class_count, unit=f"{two_units.unit} once more"
         ),
-        replace(same_label, pixels=255 - same_label.pixels, label=classes),
-        replace(same_label, pixels=255 - no_label.pixels, label=classes + 7),
+        replace(same_label, pixels=255 - same_label.pixels, label=class_count),
+        replace(same_label, pixels=255 - no_label.pixels, label=class_count + 7),
         *(
-            replace(changed_late, pixels=pixels, label=(changed_late.label + 1) % classes)
+            replace(changed_late, pixels=pixels, label=(changed_late.label + 1) % class_count)
             for pixels in _flip_single_bits(changed_late.pixels)
         ),
     ]
@@ -146,7 +155,7 @@ def extreme_records(rng: np.random.Generator, setup: PlantSetup) -> list[ImageRe
     """Build records with feature vectors of extreme lengths, zero, NaN and infinite vectors."""
     columns, classes = floats_per_image(setup), len(setup.labels)
     halves = [_random_directions(rng, len(_EXTREME_LENGTHS), setup.dimension)]
-    if setup.machine:
+    if setup.declares_machine:
         halves.append(_random_directions(rng, len(_EXTREME_LENGTHS), MACHINE_FEATURE_COUNT))
     rows = (
         np.rint(np.hstack(halves) * np.array(_EXTREME_LENGTHS)[:, None] / FEATURE_STEP)
@@ -172,17 +181,17 @@ def confusable_unit_names(count: int) -> list[str]:
     ]
 
 
-def uneven_units() -> list[str]:
+def uneven_unit_names() -> list[str]:
     """Return each record's privacy unit; most units have 1 record, and one has 1000."""
     sizes = [*[1] * 300, 3, 5, 6, 7, 11, 13, 100, 1000]
     return [f"unit-{number}" for number, size in enumerate(sizes) for _ in range(size)]
 
 
-def doubling_units(count: int) -> list[str]:
-    """Return each record's privacy unit, for ``count`` units of 1, 1, 2, 2, 4, 4, ... records."""
+def doubling_unit_names(unit_count: int) -> list[str]:
+    """Return each record's privacy unit; the units have 1, 1, 2, 2, 4, 4, ... records."""
     return [
         name
-        for number, name in enumerate(confusable_unit_names(count))
+        for number, name in enumerate(confusable_unit_names(unit_count))
         for _ in range(2 ** (number // 2))
     ]
 
@@ -196,7 +205,7 @@ def canary_records(count: int) -> list[ImageRecord]:
     ]
 
 
-def stripe_images(rng: np.random.Generator, count: int, classes: int) -> Sequence[ImageRecord]:
+def stripe_images(rng: np.random.Generator, count: int, class_count: int) -> Sequence[ImageRecord]:
     """Draw images of stripes with random directions, widths and contrasts, and pixel noise."""
     y, x = np.mgrid[0:IMAGE_SIDE, 0:IMAGE_SIDE] / IMAGE_SIDE
     images = []
@@ -206,7 +215,7 @@ def stripe_images(rng: np.random.Generator, count: int, classes: int) -> Sequenc
         grey = rng.uniform(60, 190) + rng.uniform(10, 70) * wave + rng.normal(0, 12, x.shape)
         pixels = np.clip(grey, 0, 255).astype(np.uint8)
         pixels[0, 0] = number  # no two have the same content
-        images.append(ImageRecord(pixels=pixels, label=number % classes))
+        images.append(ImageRecord(pixels=pixels, label=number % class_count))
     return images
 
 

@@ -21,8 +21,8 @@ from wg_audit.installed.plant import (
 )
 from wg_core.errors import VerificationError
 
-_TYPICAL_LENGTH = Fraction(4, 5)  # Typical length of the mean feature vector, in clip radii
-_LARGEST_LENGTH = Fraction(15, 16)  # Largest allowed estimate of this length, in clip radii
+_TYPICAL_MEAN_LENGTH = Fraction(4, 5)  # Typical length of the mean feature vector, in clip radii
+_LARGEST_MEAN_LENGTH = Fraction(15, 16)  # Largest allowed estimate of this length, in clip radii
 
 
 class ReferenceStatistics:
@@ -56,9 +56,9 @@ class ReferenceStatistics:
         self._grid = 1 << schema.bits
         self._vectors: dict[tuple[bytes, int], Integers] = {}
         blocks = file.blocks()
-        self.point, self.radius = [0] * schema.dimension, self._grid
+        self.centre, self.radius = [0] * schema.dimension, self._grid
         if not file.is_machine_release:
-            self.point, self.radius = self._centre(
+            self.centre, self.radius = self._centre_and_radius(
                 [int(value) for value in file.integers[blocks["counts"]]],
                 [int(value) for value in file.integers[blocks["moments"]]],
                 Fraction(file.sigma) ** 2,
@@ -67,8 +67,8 @@ class ReferenceStatistics:
 
     def statistics(self) -> Integers:
         """Return the data set's exact statistics, int64 ``[L]``."""
-        total = np.zeros(self._schema.length, dtype=np.int64)
-        for rows in self._units():
+        total = np.zeros(self._schema.vector_length, dtype=np.int64)
+        for rows in self._records_by_unit():
             unit_sum = sum(
                 (self.record_contribution(record) for record in rows), np.zeros_like(total)
             )
@@ -82,29 +82,29 @@ class ReferenceStatistics:
         features = made_up.read_features(record.pixels, self._schema.dimension, before)
         key = features.tobytes(), label
         if key not in self._vectors:
-            self._vectors[key] = self._vector(features.tolist(), label)
+            self._vectors[key] = self._exact_contribution(features.tolist(), label)
         return self._vectors[key]
 
-    def _vector(self, features: list[float], label: int) -> Integers:
+    def _exact_contribution(self, features: list[float], label: int) -> Integers:
         schema, classes, d = self._schema, len(self._schema.labels), self._schema.dimension
-        q = self._on_grid(features)
+        q = self._clip_to_grid(features)
         counts = np.zeros(classes + 1, dtype=np.int64)
         counts[label] = schema.count_weight  # -1 is the last, for records without a label
         sums = np.zeros((classes, d), dtype=np.int64)
         if label >= 0:
             distance = _clip_to_radius(
-                [a - b for a, b in zip(q, self.point, strict=True)], self.radius
+                [a - b for a, b in zip(q, self.centre, strict=True)], self.radius
             )
             sums[label] = [self._weight * value for value in distance]
         return np.concatenate([counts, sums.ravel(), schema.moment_weight * np.array(q)])
 
-    def _on_grid(self, features: list[float]) -> list[int]:
+    def _clip_to_grid(self, features: list[float]) -> list[int]:
         """Clip features to radius R, and round S |x| / max(|x|_2, R) toward zero to grid units."""
         steps = [round(x / made_up.FEATURE_STEP) if math.isfinite(x) else 0 for x in features]
         longest = max(_sum_of_squares(steps), round(1 / made_up.FEATURE_STEP) ** 2)
-        return [_with_sign_of(math.isqrt((self._grid * x) ** 2 // longest), x) for x in steps]
+        return [_copy_sign(math.isqrt((self._grid * x) ** 2 // longest), x) for x in steps]
 
-    def _units(self) -> Iterable[list[ImageRecord]]:
+    def _records_by_unit(self) -> Iterable[list[ImageRecord]]:
         """Yield the records that count in the statistics, one list for each privacy unit."""
         contents: dict[str, dict[bytes, list[ImageRecord]]] = {}
         for record in self._records:
@@ -116,7 +116,7 @@ class ReferenceStatistics:
             choices = (_representative_record(copies) for copies in unit_contents.values())
             yield [record for record in choices if record is not None]
 
-    def _centre(
+    def _centre_and_radius(
         self, counts: list[int], total: list[int], variance: Fraction
     ) -> tuple[list[int], int]:
         energy = _sum_of_squares(total)
@@ -125,15 +125,16 @@ class ReferenceStatistics:
             return [0] * len(total), self._grid
         length = math.isqrt(signal)
         sphere = Fraction(length, self._schema.moment_weight * self._grid)
-        typical = sphere / _TYPICAL_LENGTH
+        typical = sphere / _TYPICAL_MEAN_LENGTH
         spread = typical**2 / 25
         noise = len(counts) * variance / self._schema.count_weight**2
         weighted_count = Fraction(sum(counts), self._schema.count_weight)
         size = max(
-            (weighted_count * spread + typical * noise) / (spread + noise), sphere / _LARGEST_LENGTH
+            (weighted_count * spread + typical * noise) / (spread + noise),
+            sphere / _LARGEST_MEAN_LENGTH,
         )
         mean = math.floor(self._grid * sphere / size)
-        point = [_with_sign_of(abs(value) * mean * length // energy, value) for value in total]
+        point = [_copy_sign(abs(value) * mean * length // energy, value) for value in total]
         return point, math.isqrt(self._grid**2 - mean**2)
 
 
@@ -150,12 +151,12 @@ def _clip_to_radius(values: list[int], radius: int) -> list[int]:
     if squares <= radius**2:
         return values
     length = math.isqrt(squares - 1) + 1
-    return [_with_sign_of(abs(value) * radius // length, value) for value in values]
+    return [_copy_sign(abs(value) * radius // length, value) for value in values]
 
 
 def _sum_of_squares(values: Iterable[int]) -> int:
     return sum(value * value for value in values)
 
 
-def _with_sign_of(size: int, like: int) -> int:
-    return -size if like < 0 else size
+def _copy_sign(magnitude: int, sign_source: int) -> int:
+    return -magnitude if sign_source < 0 else magnitude

@@ -124,7 +124,7 @@ BackupSource = tuple[str, Path]
 def write_backup(
     out: Path,
     sources: Sequence[BackupSource],
-    seal: EncryptionTarget,
+    encryption_target: EncryptionTarget,
     description: BackupDescription,
 ) -> BackupManifest:
     """Write a backup of some files atomically to ``out``, readable by its owner only.
@@ -133,7 +133,7 @@ def write_backup(
         ConfigError: A recipient is not an age recipient, or a file cannot be read.
         StorageError: ``out`` cannot be written.
     """
-    recipients, wrapped_identity = _age_recipients(seal)
+    recipients, wrapped_identity = _age_recipients_and_identity(encryption_target)
     files: list[BackupFile] = []
 
     def fill(pipe: BinaryIO) -> None:
@@ -153,7 +153,7 @@ def write_backup(
         )
 
     with (
-        atomic.open_replacement(out, mode=atomic.PRIVATE_MODE) as stream,
+        atomic.open_replacement(out, mode=atomic.PRIVATE_FILE_MODE) as stream,
         zipfile.ZipFile(stream, "w") as outer,
     ):
         with (
@@ -167,12 +167,14 @@ def write_backup(
     return manifest()
 
 
-def extract_backup(path: Path, folder: Path, key: DecryptionKey, *, kind: str) -> BackupManifest:
+def extract_backup(
+    path: Path, target_folder: Path, key: DecryptionKey, *, home_kind: str
+) -> BackupManifest:
     """Extract a backup's files into a folder, and check that all files are there.
 
     Args:
-        folder: An empty folder. After an error it holds some of the files.
-        kind: Required kind of the home: ``server`` or ``plant``.
+        target_folder: An empty folder. After an error it holds some of the files.
+        home_kind: Required kind of the home: ``server`` or ``plant``.
 
     Raises:
         ConfigError: The file cannot be read, or the key is not an age identity.
@@ -180,7 +182,7 @@ def extract_backup(path: Path, folder: Path, key: DecryptionKey, *, kind: str) -
         VerificationError: The key does not open the file, or it is damaged or incomplete.
         StorageError: The folder cannot be written.
     """
-    read_description(path, kind=kind)
+    read_backup_description(path, home_kind=home_kind)
     files: list[BackupFile] = []
 
     def empty(pipe: BinaryIO) -> None:
@@ -189,7 +191,7 @@ def extract_backup(path: Path, folder: Path, key: DecryptionKey, *, kind: str) -
                 for entry in tar:
                     if len(files) > FILES_LIMIT:
                         raise DecodeError(f"{path}: more than {FILES_LIMIT} files")
-                    files.append(_extract_file(tar, entry, folder))
+                    files.append(_extract_file(tar, entry, target_folder))
         except (tarfile.TarError, EOFError, UnicodeDecodeError) as error:
             raise DecodeError(f"{path}: damaged: {error}") from error
 
@@ -204,16 +206,16 @@ def extract_backup(path: Path, folder: Path, key: DecryptionKey, *, kind: str) -
             raise DecodeError(f"{path}: no backup: {ARCHIVE_MEMBER} is missing") from error
     if not files or files[-1].path != MANIFEST_MEMBER:
         raise VerificationError(f"{path}: incomplete: {MANIFEST_MEMBER} is missing")
-    data = atomic.read_bytes(folder / MANIFEST_MEMBER, limit=MANIFEST_LIMIT)
-    (folder / MANIFEST_MEMBER).unlink()
+    data = atomic.read_bytes(target_folder / MANIFEST_MEMBER, limit=MANIFEST_LIMIT)
+    (target_folder / MANIFEST_MEMBER).unlink()
     manifest = canonical.decode(
-        BackupManifest, data, subject=f"{path}: {MANIFEST_MEMBER}", limit=MANIFEST_LIMIT
+        BackupManifest, data, input_name=f"{path}: {MANIFEST_MEMBER}", max_bytes=MANIFEST_LIMIT
     )
-    _check_files(path, manifest, files[:-1], kind)
+    _check_files(path, manifest, files[:-1], home_kind)
     return manifest
 
 
-def read_description(path: Path, *, kind: str) -> BackupDescription:
+def read_backup_description(path: Path, *, home_kind: str) -> BackupDescription:
     """Read the description of a backup, which needs no key.
 
     Raises:
@@ -223,10 +225,13 @@ def read_description(path: Path, *, kind: str) -> BackupDescription:
     with _open_zip(path) as outer:
         data = _read_member(path, outer, DESCRIPTION_MEMBER)
     about = canonical.decode(
-        BackupDescription, data, subject=f"{path}: {DESCRIPTION_MEMBER}", limit=KEY_FILE_LIMIT
+        BackupDescription,
+        data,
+        input_name=f"{path}: {DESCRIPTION_MEMBER}",
+        max_bytes=KEY_FILE_LIMIT,
     )
-    if about.kind != kind:
-        raise DecodeError(f"{path}: a backup of a {about.kind}, expected of a {kind}")
+    if about.kind != home_kind:
+        raise DecodeError(f"{path}: a backup of a {about.kind}, expected of a {home_kind}")
     return about
 
 
@@ -284,11 +289,11 @@ def create_home_folder(root: Path) -> Iterator[Path]:
 
 @contextmanager
 def _open_pipe(
-    function: Callable[[BinaryIO], None], mode: Literal["rb", "wb"]
+    process_stream: Callable[[BinaryIO], None], mode: Literal["rb", "wb"]
 ) -> Iterator[BinaryIO]:
-    """Yield one end of a pipe while ``function`` runs on another thread with the other end.
+    """Yield one end of a pipe while ``process_stream`` runs on another thread with the other end.
 
-    An error of ``function`` is raised again here, instead of the broken pipe that it causes.
+    An error of ``process_stream`` is raised again here, instead of the broken pipe that it causes.
     """
     ends = os.pipe()
     reader, writer = os.fdopen(ends[0], "rb"), os.fdopen(ends[1], "wb")
@@ -298,7 +303,7 @@ def _open_pipe(
     def run() -> None:
         with suppress(BrokenPipeError), theirs:
             try:
-                function(theirs)
+                process_stream(theirs)
             except BaseException as error:  # noqa: BLE001 - raised again by the one that waits
                 failures.append(error)
 
@@ -316,17 +321,17 @@ def _open_pipe(
         raise failure
 
 
-def _add_file(tar: tarfile.TarFile, path: str, source: Path) -> BackupFile:
+def _add_file(tar: tarfile.TarFile, archive_path: str, source: Path) -> BackupFile:
     """Add one file to the backup's tar archive, with the file's present size."""
     try:
         with source.open("rb") as stream:
             status = os.fstat(stream.fileno())
-            entry = tarfile.TarInfo(path)
+            entry = tarfile.TarInfo(archive_path)
             entry.size, entry.mtime, entry.mode = status.st_size, int(status.st_mtime), 0o600
             tar.addfile(entry, stream)
     except OSError as error:
         raise ConfigError(f"{source}: cannot be read: {error.strerror or error}") from error
-    return BackupFile(path=path, size=entry.size)
+    return BackupFile(path=archive_path, size=entry.size)
 
 
 def _extract_file(tar: tarfile.TarFile, entry: tarfile.TarInfo, folder: Path) -> BackupFile:
@@ -341,7 +346,7 @@ def _extract_file(tar: tarfile.TarFile, entry: tarfile.TarInfo, folder: Path) ->
     target = folder.joinpath(*relative.parts)
     if target.exists():
         raise DecodeError(f"backup: {entry.name!r}: twice")
-    with atomic.open_replacement(target, mode=atomic.PRIVATE_MODE) as out:
+    with atomic.open_replacement(target, mode=atomic.PRIVATE_FILE_MODE) as out:
         shutil.copyfileobj(stream, out)
         size = out.tell()
     os.utime(target, (entry.mtime, entry.mtime))
@@ -349,10 +354,12 @@ def _extract_file(tar: tarfile.TarFile, entry: tarfile.TarInfo, folder: Path) ->
 
 
 def _check_files(
-    path: Path, manifest: BackupManifest, files: Sequence[BackupFile], kind: str
+    path: Path, manifest: BackupManifest, files: Sequence[BackupFile], home_kind: str
 ) -> None:
-    if manifest.kind != kind:
-        raise DecodeError(f"{path}: {MANIFEST_MEMBER}: of a {manifest.kind}, expected of a {kind}")
+    if manifest.kind != home_kind:
+        raise DecodeError(
+            f"{path}: {MANIFEST_MEMBER}: of a {manifest.kind}, expected of a {home_kind}"
+        )
     if tuple(files) != manifest.files:
         listed_paths, have = {file.path for file in manifest.files}, {file.path for file in files}
         odd = sorted(listed_paths ^ have)[:3] or [
@@ -361,14 +368,19 @@ def _check_files(
         raise VerificationError(f"{path}: not as {MANIFEST_MEMBER} says: {', '.join(odd[:3])}")
 
 
-def _age_recipients(seal: EncryptionTarget) -> tuple[list[Any], bytes]:
+def _age_recipients_and_identity(encryption_target: EncryptionTarget) -> tuple[list[Any], bytes]:
     """Return age recipients, and a new identity encrypted by the passphrase; empty without one."""
-    if seal.passphrase:
+    if encryption_target.passphrase:
         identity = pyrage.x25519.Identity.generate()
-        wrapped_identity = pyrage.passphrase.encrypt(f"{identity}\n".encode(), seal.passphrase)
+        wrapped_identity = pyrage.passphrase.encrypt(
+            f"{identity}\n".encode(), encryption_target.passphrase
+        )
         return [identity.to_public()], bytes(wrapped_identity)
     try:
-        return [pyrage.x25519.Recipient.from_str(recipient) for recipient in seal.recipients], b""
+        return [
+            pyrage.x25519.Recipient.from_str(recipient)
+            for recipient in encryption_target.recipients
+        ], b""
     except pyrage.RecipientError as error:
         raise ConfigError(f"backup: no age recipient (age1…): {error}") from error
 
@@ -406,13 +418,13 @@ def _open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
         raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
-def _read_member(path: Path, outer: zipfile.ZipFile, name: str) -> bytes:
+def _read_member(path: Path, outer: zipfile.ZipFile, member_name: str) -> bytes:
     """Read a small member of a backup's ZIP archive."""
     try:
-        with outer.open(name) as stream:
+        with outer.open(member_name) as stream:
             data = stream.read(KEY_FILE_LIMIT + 1)
     except (KeyError, *_DAMAGE_ERRORS) as error:
-        raise DecodeError(f"{path}: no backup: {name}: {error}") from error
+        raise DecodeError(f"{path}: no backup: {member_name}: {error}") from error
     if len(data) > KEY_FILE_LIMIT:
-        raise DecodeError(f"{path}: {name}: larger than {KEY_FILE_LIMIT} bytes")
+        raise DecodeError(f"{path}: {member_name}: larger than {KEY_FILE_LIMIT} bytes")
     return data

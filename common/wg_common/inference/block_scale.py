@@ -13,21 +13,23 @@ Floats = NDArray[np.float64]
 
 SPREAD_FLOOR = 0.3
 """Term added to a feature's spread before division, in units of its block's mean spread."""
-TINY = 1e-12  # Term against division by zero
+DIVISION_EPSILON = 1e-12  # Term against division by zero
 
 
-def block_scale(spread: Floats, blocks: Sequence[int]) -> Floats:
+def block_scale_factors(spread: Floats, block_sizes: Sequence[int]) -> Floats:
     """Return factors ``[B]`` on features that give each block of features a total variance of 1.
 
     Args:
         spread: Standard deviations of the features, ``[B]``.
-        blocks: Sizes of the blocks; they add up to B.
+        block_sizes: Sizes of the blocks; they add up to B.
     """
     factors = np.zeros(len(spread))
     start = 0
-    for size in blocks:
+    for size in block_sizes:
         std = spread[start : start + size]
-        inverse = 1 / (std + SPREAD_FLOOR * float(std.mean()) + TINY)
-        factors[start : start + size] = inverse / (np.sqrt(np.sum((std * inverse) ** 2)) + TINY)
+        inverse = 1 / (std + SPREAD_FLOOR * float(std.mean()) + DIVISION_EPSILON)
+        factors[start : start + size] = inverse / (
+            np.sqrt(np.sum((std * inverse) ** 2)) + DIVISION_EPSILON
+        )
         start += size
     return factors

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_common.inference import hostile_tensors
-from wg_common.inference.block_scale import block_scale
+from wg_common.inference.block_scale import block_scale_factors
 from wg_core.errors import DecodeError
 
 Floats = NDArray[np.float64]
@@ -33,22 +33,22 @@ class FeatureLayout:
     """Layout of a plant's D local features: first those with a public scale, then blocks.
 
     Attributes:
-        scaled: Number P of features with a public scale; they come first.
-        blocks: Sizes of the blocks of the other features; they add up to D - P.
+        scaled_count: Number P of features with a public scale; they come first.
+        block_sizes: Sizes of the blocks of the other features; they add up to D - P.
     """
 
-    scaled: int
-    blocks: tuple[int, ...]
+    scaled_count: int
+    block_sizes: tuple[int, ...]
 
     @property
     def first_head_feature(self) -> int:
         """Index of a family head's first feature: the first in a block, or 0 without blocks."""
-        return self.scaled if self.blocks else 0
+        return self.scaled_count if self.block_sizes else 0
 
     @property
     def head_block_sizes(self) -> tuple[int, ...]:
         """Sizes of the blocks of a head's features, which add up to their number B."""
-        return self.blocks or (self.scaled,)
+        return self.block_sizes or (self.scaled_count,)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,18 +76,18 @@ class FamilyHead:
         return replace(self, weight=self.weight[rows], bias=self.bias[rows])
 
     def adapt_to_site(
-        self, local: NDArray[np.floating], layout: FeatureLayout
+        self, local_features: NDArray[np.floating], layout: FeatureLayout
     ) -> tuple[Floats, Floats]:
         """Return a linear head (weight ``[K, D]``, bias ``[K]``) on a site's raw local features.
 
         Args:
-            local: Local features of the site's records, labelled or not, ``[n, D]``, n at least 1.
-                Statistics of few records are shrunk towards the family's typical site.
+            local_features: Local features of the site's records, labelled or not, ``[n, D]``, n at
+                least 1. Statistics of few records are shrunk towards the family's typical site.
             layout: Layout of the local features.
         """
-        share = len(local) / (len(local) + self.records[0])
-        site = self.reference + share * (site_moments(local, layout) - self.reference)
-        weight = self.weight * block_scale(np.exp(site[1]), layout.head_block_sizes)
+        share = len(local_features) / (len(local_features) + self.records[0])
+        site = self.reference + share * (site_moments(local_features, layout) - self.reference)
+        weight = self.weight * block_scale_factors(np.exp(site[1]), layout.head_block_sizes)
         return np.pad(weight, ((0, 0), (layout.first_head_feature, 0))), self.bias - weight @ site[
             0
         ]
@@ -119,9 +119,9 @@ NORM_TENSORS = NETWORK_HEAD_TENSORS[len(fields(FamilyHead)) :]
 """Names of the tensors that adapt norms to a site; their sizes do not depend on the classes."""
 
 
-def site_moments(local: NDArray[np.floating], layout: FeatureLayout) -> Floats:
+def site_moments(local_features: NDArray[np.floating], layout: FeatureLayout) -> Floats:
     """Return mean and log spread ``[2, B]`` of a head's features over a site's records."""
-    under = local[:, layout.first_head_feature :]
+    under = local_features[:, layout.first_head_feature :]
     spread = under.std(axis=0, dtype=np.float64)
     return np.stack([under.mean(axis=0, dtype=np.float64), np.log(spread + _SPREAD_FLOOR)])
 
@@ -140,7 +140,7 @@ def family_head_from_tensors(
 def network_head_from_tensors(
     tensors: Mapping[str, NDArray[np.floating]],
     classes: int,
-    features: int,
+    feature_count: int,
     further_shapes: Mapping[str, tuple[int, ...]],
 ) -> NetworkHead:
     """Rebuild a network head of K classes and F features from ``NetworkHead.tensors``.
@@ -152,7 +152,7 @@ def network_head_from_tensors(
     Raises:
         DecodeError: A name or shape is wrong, or a number is not finite or beyond its limit.
     """
-    values = _check_tensors(tensors, classes, FeatureLayout(features, ()), further_shapes)
+    values = _check_tensors(tensors, classes, FeatureLayout(feature_count, ()), further_shapes)
     _check_magnitude("log spread", values["norms"][1])
     _check_magnitude("change of a norm", np.abs(values["outer"]).sum(axis=1))
     return NetworkHead(**values)

@@ -23,24 +23,27 @@ def split_prefix(
 
 
 def check_tensors(
-    source: str, tensors: Mapping[str, NDArray[np.floating]], shapes: Mapping[str, tuple[int, ...]]
+    source_name: str,
+    tensors: Mapping[str, NDArray[np.floating]],
+    required_shapes: Mapping[str, tuple[int, ...]],
 ) -> dict[str, NDArray[np.float64]]:
     """Check that named tensors are exactly the required ones; return them as float64.
 
     Args:
-        shapes: Shape of each required tensor.
+        required_shapes: Shape of each required tensor.
 
     Raises:
         DecodeError: A name or shape is wrong, or a number is not finite.
     """
     actual = {name: tuple(value.shape) for name, value in tensors.items()}
-    for name in sorted(shapes.keys() | actual):
-        if shapes.get(name) != actual.get(name):
+    for name in sorted(required_shapes.keys() | actual):
+        if required_shapes.get(name) != actual.get(name):
             raise DecodeError(
-                f"{source}: tensor {name!r}: {actual.get(name)}, expected {shapes.get(name)}"
+                f"{source_name}: tensor {name!r}: {actual.get(name)}, expected"
+                f" {required_shapes.get(name)}"
             )
     values = {name: np.asarray(value, dtype=np.float64) for name, value in tensors.items()}
     for name, value in values.items():
         if not np.isfinite(value).all():
-            raise DecodeError(f"{source}: tensor {name!r} is not finite")
+            raise DecodeError(f"{source_name}: tensor {name!r} is not finite")
     return values

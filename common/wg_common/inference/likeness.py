@@ -26,9 +26,9 @@ UNLIKENESS_THRESHOLD = 1.0
 """Unlikeness above which a family is refused."""
 REFUSED_SHARE = 0.03
 """Share of the family's own simulated sites that the test refuses."""
-FEWEST_RECORDS = 10
+FEWEST_TESTED_RECORDS = 10
 """Number of records below which a site is never refused."""
-USUAL_RECORDS = 30
+FULL_SCORE_RECORDS = 30
 """Number of records below which unlikeness is reduced by the factor ``LikenessTest.width``."""
 TENSOR_PREFIX = "likeness."  # Prefix of the tensors' names in a package
 _DESCRIBED_FEATURES = 64  # Largest number of released features in the description
@@ -56,21 +56,21 @@ class LikenessTest:
             for f in fields(self)
         }
 
-    def unlikeness(self, statistics: NDArray[np.floating]) -> float:
+    def unlikeness(self, features: NDArray[np.floating]) -> float:
         """Return the unlikeness of a site's records: about 0 in the family, 1 at the threshold.
 
         Args:
-            statistics: Features of the site's records, ``[n, d]``, the released features first.
+            features: Features of the site's records, ``[n, d]``, the released features first.
         """
-        if len(statistics) < FEWEST_RECORDS:
+        if len(features) < FEWEST_TESTED_RECORDS:
             return 0.0
-        value = float(self.weight @ site_description(statistics)) + float(self.bias[0])
-        return value if len(statistics) >= USUAL_RECORDS else value * float(self.width[0])
+        value = float(self.weight @ site_description(features)) + float(self.bias[0])
+        return value if len(features) >= FULL_SCORE_RECORDS else value * float(self.width[0])
 
 
-def site_description(statistics: NDArray[np.floating]) -> Floats:
+def site_description(features: NDArray[np.floating]) -> Floats:
     """Return a site's description ``[F]``: mean, log spread and correlations of its features."""
-    x = statistics[:, :_DESCRIBED_FEATURES].astype(np.float64)
+    x = features[:, :_DESCRIBED_FEATURES].astype(np.float64)
     mean, spread = x.mean(axis=0), x.std(axis=0) + _SPREAD_FLOOR
     z = (x - mean) / spread
     correlations = (z.T @ z / len(z))[np.triu_indices(x.shape[1], 1)]

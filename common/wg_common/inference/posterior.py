@@ -77,21 +77,24 @@ class SiteEvidence:
 
     Attributes:
         means: Class means, ``[K, d]``; 0 for an unknown mean.
-        noise: Variance of the privacy noise on an entry of each mean, ``[K]``.
-        counts: Inferred or exact number of records of each class, ``[K]``, positive.
-        present: Probability that the site has the class, ``[K]``; 0 for a class not queried.
-        domain: Mean of all records, ``[d]``; in exact evidence, of the records without a label.
-        domain_noise: Variance of the noise on an entry of ``domain``; inf if it is unknown.
-        domain_count: Inferred or exact number of records in ``domain``.
+        noise_variances: Variance of the privacy noise on an entry of each mean, ``[K]``.
+        record_counts: Inferred or exact number of records of each class, ``[K]``, positive.
+        presence_probabilities: Probability that the site has the class, ``[K]``; 0 for a class not
+            queried.
+        overall_mean: Mean of all records, ``[d]``; in exact evidence, of the records without a
+            label.
+        overall_noise_variance: Variance of the noise on an entry of ``overall_mean``; inf if it is
+            unknown.
+        overall_record_count: Inferred or exact number of records in ``overall_mean``.
     """
 
     means: Floats
-    noise: Floats
-    counts: Floats
-    present: Floats
-    domain: Floats
-    domain_noise: float
-    domain_count: float
+    noise_variances: Floats
+    record_counts: Floats
+    presence_probabilities: Floats
+    overall_mean: Floats
+    overall_noise_variance: float
+    overall_record_count: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -203,12 +206,12 @@ def exact_evidence(features: Floats, labels: Ints, classes: int) -> SiteEvidence
     bare = features[~labelled]
     return SiteEvidence(
         means=sums / np.maximum(counts, 1)[:, None],
-        noise=np.zeros(classes),
-        counts=np.maximum(counts, 1),
-        present=(counts > 0).astype(np.float64),
-        domain=bare.mean(axis=0) if len(bare) else np.zeros(features.shape[1]),
-        domain_noise=0.0 if len(bare) else np.inf,
-        domain_count=float(max(len(bare), 1)),
+        noise_variances=np.zeros(classes),
+        record_counts=np.maximum(counts, 1),
+        presence_probabilities=(counts > 0).astype(np.float64),
+        overall_mean=bare.mean(axis=0) if len(bare) else np.zeros(features.shape[1]),
+        overall_noise_variance=0.0 if len(bare) else np.inf,
+        overall_record_count=float(max(len(bare), 1)),
     )
 
 
@@ -226,7 +229,7 @@ def predict_class_means(posterior: Posterior, evidence: SiteEvidence) -> Predict
         evidence.means @ posterior.basis,
         _observation_variance(posterior.within, evidence),
     )
-    present = evidence.present[:, None] > PRESENCE_THRESHOLD
+    present = evidence.presence_probabilities[:, None] > PRESENCE_THRESHOLD
     keep = np.where(present, posterior.ratio / (posterior.ratio + spread), 0.0)
     deviations = delta + keep * (means - centre - delta)
     turn = posterior.basis.T
@@ -237,8 +240,8 @@ def add_site_evidence(
     matrices: Floats,
     right_sides: Floats,
     variances: MixedModelVariances,
-    site: SiteEvidence,
-    row: int,
+    evidence: SiteEvidence,
+    site_row: int,
 ) -> None:
     """Add a site's evidence to mixed-model equations, changing the arrays in place.
 
@@ -249,52 +252,56 @@ def add_site_evidence(
         matrices: Matrices ``[d, S + K, S + K]``: means of S sites first, then the class deviations.
         right_sides: Right-hand sides, ``[d, S + K]``.
         variances: Variances of the model.
-        site: Evidence to add.
-        row: Row of the site, below S.
+        evidence: Evidence to add.
+        site_row: Row of the site, below S.
     """
-    classes = len(site.counts)
+    classes = len(evidence.record_counts)
     offset = matrices.shape[1] - classes
     inner = np.arange(offset, matrices.shape[1])
-    precision = class_mean_precision(variances, site)
-    weighted_means = precision * (site.means @ variances.basis)
-    matrices[:, row, row] += precision.sum(axis=0)
+    precision = class_mean_precision(variances, evidence)
+    weighted_means = precision * (evidence.means @ variances.basis)
+    matrices[:, site_row, site_row] += precision.sum(axis=0)
     matrices[:, inner, inner] += precision.T
-    matrices[:, row, offset:] += precision.T
-    matrices[:, offset:, row] += precision.T
-    right_sides[:, row] += weighted_means.sum(axis=0)
+    matrices[:, site_row, offset:] += precision.T
+    matrices[:, offset:, site_row] += precision.T
+    right_sides[:, site_row] += weighted_means.sum(axis=0)
     right_sides[:, offset:] += weighted_means.T
-    if not np.isfinite(site.domain_noise):
+    if not np.isfinite(evidence.overall_noise_variance):
         return
     share = 1 / classes
-    weight = all_records_mean_precision(variances, site)
-    y = site.domain @ variances.basis
-    matrices[:, row, row] += weight
-    matrices[:, row, offset:] += share * weight[:, None]
-    matrices[:, offset:, row] += share * weight[:, None]
+    weight = all_records_mean_precision(variances, evidence)
+    y = evidence.overall_mean @ variances.basis
+    matrices[:, site_row, site_row] += weight
+    matrices[:, site_row, offset:] += share * weight[:, None]
+    matrices[:, offset:, site_row] += share * weight[:, None]
     matrices[:, offset:, offset:] += share**2 * weight[:, None, None]
-    right_sides[:, row] += weight * y
+    right_sides[:, site_row] += weight * y
     right_sides[:, offset:] += share * (weight * y)[:, None]
 
 
-def class_mean_precision(variances: MixedModelVariances, site: SiteEvidence) -> Floats:
+def class_mean_precision(variances: MixedModelVariances, evidence: SiteEvidence) -> Floats:
     """Return the precision ``[K, d]`` of each observed class mean; 0 for an absent class."""
-    spread = _observation_variance(variances.within, site) + variances.ratio
-    return np.where(site.present[:, None] > PRESENCE_THRESHOLD, 1 / spread, 0.0)
+    spread = _observation_variance(variances.within, evidence) + variances.ratio
+    return np.where(evidence.presence_probabilities[:, None] > PRESENCE_THRESHOLD, 1 / spread, 0.0)
 
 
-def all_records_mean_precision(variances: MixedModelVariances, site: SiteEvidence) -> Floats:
+def all_records_mean_precision(variances: MixedModelVariances, evidence: SiteEvidence) -> Floats:
     """Return the precision ``[d]`` of the mean of all of a site's records about ``g + mean delta``.
 
     Unequal class frequencies move that mean by a share of a deviation.
     """
-    imbalance = _UNBALANCED_SHARE * variances.between / len(site.counts)
-    return 1 / (site.domain_noise + variances.within / site.domain_count + imbalance)
+    imbalance = _UNBALANCED_SHARE * variances.between / len(evidence.record_counts)
+    return 1 / (
+        evidence.overall_noise_variance
+        + variances.within / evidence.overall_record_count
+        + imbalance
+    )
 
 
-def _observation_variance(within: Floats, site: SiteEvidence) -> Floats:
+def _observation_variance(within: Floats, evidence: SiteEvidence) -> Floats:
     """Return the variance ``[K, d]`` of privacy noise and sampling on each observed class mean."""
-    spread = site.noise[:, None] + within / site.counts[:, None]
-    return np.asarray(spread / np.maximum(site.present, 1e-6)[:, None])
+    spread = evidence.noise_variances[:, None] + within / evidence.record_counts[:, None]
+    return np.asarray(spread / np.maximum(evidence.presence_probabilities, 1e-6)[:, None])
 
 
 def equal_length_discriminants(
@@ -351,7 +358,9 @@ def posterior_head(posterior: Posterior, features: Floats, labels: Ints) -> tupl
     return _shift_discriminants(weight, bias, means.centre)
 
 
-def mean_aligned_head(posterior: Posterior) -> Callable[[Floats, Ints], tuple[Floats, Floats]]:
+def mean_aligned_head_fitter(
+    posterior: Posterior,
+) -> Callable[[Floats, Ints], tuple[Floats, Floats]]:
     """Return a function that fits a head from other sites' deviations and a plant's mean.
 
     Returns:

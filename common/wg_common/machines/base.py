@@ -20,12 +20,12 @@ from wg_core.wire.data_sheet import DataSheet
 M = TypeVar("M")
 
 WINDOW_SAMPLES = 1024  # Samples in a window of a record
-HALF_BINS = 384  # Length of an envelope spectrum, in steps of half a cycle per window
+HALF_BIN_COUNT = 384  # Length of an envelope spectrum, in steps of half a cycle per window
 
-_WIDTHS = (1.0, 4.0)  # Standard deviations of the bumps at each line, in half bins
-BUMP_WIDTHS = len(_WIDTHS)
+_BUMP_WIDTHS_HALF_BINS = (1.0, 4.0)  # Standard deviations of the bumps at each line, in half bins
+BUMPS_PER_LINE = len(_BUMP_WIDTHS_HALF_BINS)
 """Number of bumps at each line."""
-_TOLERANCE = 0.004  # Relative uncertainty of a line's frequency, since motors run slow or fast
+_LINE_TOLERANCE = 0.004  # Relative uncertainty of a line's frequency, since motors run slow or fast
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,39 +34,39 @@ class MachineKind:
 
     Attributes:
         name: Field of the data sheet that declares such a machine.
-        condition_words: By condition, the words that indicate it in a class name; the healthy
+        words_by_condition: By condition, the words that indicate it in a class name; the healthy
             condition first.
-        condition_size: Length c of the vectors from ``figure_features``.
+        figure_feature_count: Length c of the vectors from ``figure_features``.
         template_count: Number T of templates, each a spectrum with one bump at a line.
         read_figures: Function that reads the figures ``[1, f]`` from a data sheet; raises
             ``ConfigError`` if the machine lies outside the simulated ranges.
         figure_features: Function from figures ``[m, f]`` to scaled features of order 1, ``[m, c]``.
-        templates: Function from figures ``[m, f]`` to templates, ``[m, T, HALF_BINS]``.
+        line_templates: Function from figures ``[m, f]`` to templates, ``[m, T, HALF_BINS]``.
     """
 
     name: str
-    condition_words: Mapping[str, tuple[str, ...]]
-    condition_size: int
+    words_by_condition: Mapping[str, tuple[str, ...]]
+    figure_feature_count: int
     template_count: int
     read_figures: Callable[[DataSheet], Tensor]
     figure_features: Callable[[Tensor], Tensor]
-    templates: Callable[[Tensor], Tensor]
+    line_templates: Callable[[Tensor], Tensor]
 
     @property
     def conditions(self) -> tuple[str, ...]:
         """Names of the machine kind's conditions, the healthy one first."""
-        return tuple(self.condition_words)
+        return tuple(self.words_by_condition)
 
 
-def line_bumps(lines: Tensor, tolerance: float = _TOLERANCE) -> Tensor:
+def line_bumps(lines: Tensor, tolerance: float = _LINE_TOLERANCE) -> Tensor:
     """Return a narrow and a wide bump at each spectral line, ``[m, n * BUMP_WIDTHS, HALF_BINS]``.
 
     Args:
         lines: Positions of n lines, ``[m, n]``, half bins.
         tolerance: Relative uncertainty of a line's frequency.
     """
-    width = (torch.tensor(_WIDTHS) ** 2 + (tolerance * lines[..., None]) ** 2).sqrt()
-    bins = torch.arange(HALF_BINS)
+    width = (torch.tensor(_BUMP_WIDTHS_HALF_BINS) ** 2 + (tolerance * lines[..., None]) ** 2).sqrt()
+    bins = torch.arange(HALF_BIN_COUNT)
     distance = (bins - lines[..., None, None]) / width[..., None]
     bumps = torch.exp(-0.5 * distance.square()) / width[..., None]
     return torch.where(bumps > 1e-4, bumps, 0).flatten(1, 2)
@@ -88,7 +88,7 @@ class FigureRange(NamedTuple):
     remedy: Text
 
 
-def check_simulated(ranges: Sequence[FigureRange], values: Sequence[float]) -> None:
+def check_figures_simulated(ranges: Sequence[FigureRange], values: Sequence[float]) -> None:
     """Check that a machine's figures lie within the simulated ranges.
 
     Args:
@@ -113,12 +113,12 @@ def check_simulated(ranges: Sequence[FigureRange], values: Sequence[float]) -> N
             )
 
 
-def declared_machine(sheet: DataSheet, kind: type[M]) -> M:
+def declared_machine(sheet: DataSheet, machine_type: type[M]) -> M:
     """Return the machine that a data sheet declares.
 
     Raises:
         ConfigError: The data sheet declares another kind of machine.
     """
-    if not isinstance(sheet.machine, kind):
-        raise ConfigError(f"data sheet: it states {sheet.kind}, expected {kind.__name__}")
+    if not isinstance(sheet.machine, machine_type):
+        raise ConfigError(f"data sheet: it states {sheet.kind}, expected {machine_type.__name__}")
     return sheet.machine

@@ -12,18 +12,18 @@ from torch import Tensor
 from wg_common.language import text
 from wg_common.machines import words
 from wg_common.machines.base import (
-    BUMP_WIDTHS,
+    BUMPS_PER_LINE,
     WINDOW_SAMPLES,
     FigureRange,
     MachineKind,
-    check_simulated,
+    check_figures_simulated,
     declared_machine,
     line_bumps,
 )
 from wg_core.wire.data_sheet import DataSheet, RotatingMachine
 
-_CONDITION_WORDS = {
-    "normal": words.SOUND_WORDS,
+_WORDS_BY_CONDITION = {
+    "normal": words.HEALTHY_WORDS,
     "rolling element": (
         "rolling element",
         "Wälzkörper",
@@ -100,7 +100,7 @@ def read_figures(sheet: DataSheet) -> Tensor:
     exact = torch.tensor([values], dtype=torch.float64)
     turns = float(line_frequencies(exact)[0, 0])
     actual = (turns, values[2], values[3] / values[4], values[5])
-    check_simulated(_FIGURE_RANGES, actual)
+    check_figures_simulated(_FIGURE_RANGES, actual)
     return exact.float()
 
 
@@ -148,12 +148,12 @@ def line_templates(figures: Tensor) -> Tensor:
     return line_bumps(at.flatten(1))
 
 
-KIND = MachineKind(
+MACHINE_KIND = MachineKind(
     name="rotating_machine",
-    condition_words=_CONDITION_WORDS,
-    condition_size=10,
-    template_count=_TEMPLATE_LINES * _HARMONICS * BUMP_WIDTHS,
+    words_by_condition=_WORDS_BY_CONDITION,
+    figure_feature_count=10,
+    template_count=_TEMPLATE_LINES * _HARMONICS * BUMPS_PER_LINE,
     read_figures=read_figures,
     figure_features=figure_features,
-    templates=line_templates,
+    line_templates=line_templates,
 )

@@ -41,7 +41,7 @@ CHANNELS = (
     Channel("hot pressure drop", "kPa"),
 )
 FILM_POWER, DROP_POWER = 0.8, 1.8
-_DROP_HEADROOM = 3.0
+_PRESSURE_DROP_HEADROOM = 3.0
 _HOT_RANGE, _COLD_RANGE = 150.0, 120.0
 
 
@@ -50,29 +50,31 @@ def heat_capacity_flows(figures: Tensor) -> tuple[Tensor, Tensor]:
     return figures[:, 0] * figures[:, 2] / 3600, figures[:, 1] * figures[:, 3] / 3600
 
 
-def effectiveness(units: Tensor, ratio: Tensor) -> Tensor:
+def effectiveness(transfer_units: Tensor, capacity_ratio: Tensor) -> Tensor:
     """Return duty over largest possible duty of a counterflow exchanger (book's eq. 2-13).
 
     Args:
-        units: Number of transfer units: conductance over the smaller capacity flow.
-        ratio: Ratio of the smaller to the larger capacity flow, at most 1.
+        transfer_units: Number of transfer units: conductance over the smaller capacity flow.
+        capacity_ratio: Ratio of the smaller to the larger capacity flow, at most 1.
     """
-    even = (1 - ratio).abs() < 1e-3
-    fall = torch.exp(-units * (1 - ratio.where(~even, 0.5)))
-    share = (1 - fall) / (1 - ratio.where(~even, 0.5) * fall)
-    return torch.where(even, units / (1 + units), share)
+    even = (1 - capacity_ratio).abs() < 1e-3
+    fall = torch.exp(-transfer_units * (1 - capacity_ratio.where(~even, 0.5)))
+    share = (1 - fall) / (1 - capacity_ratio.where(~even, 0.5) * fall)
+    return torch.where(even, transfer_units / (1 + transfer_units), share)
 
 
-def heat_duty(conductance: Tensor, flows: tuple[Tensor, Tensor], span: Tensor) -> Tensor:
+def heat_duty(
+    conductance: Tensor, capacity_flows: tuple[Tensor, Tensor], inlet_difference: Tensor
+) -> Tensor:
     """Return the duty, in kW, of a counterflow heat exchanger.
 
     Args:
         conductance: Conductance in kW/K.
-        flows: Heat capacity flows of both fluids in kW/K.
-        span: Temperature difference of the inlets in K.
+        capacity_flows: Heat capacity flows of both fluids in kW/K.
+        inlet_difference: Temperature difference of the inlets in K.
     """
-    low, high = torch.minimum(*flows), torch.maximum(*flows)
-    return effectiveness(conductance / low, low / high) * low * span
+    low, high = torch.minimum(*capacity_flows), torch.maximum(*capacity_flows)
+    return effectiveness(conductance / low, low / high) * low * inlet_difference
 
 
 def nominal_quantities(figures: Tensor) -> Tensor:
@@ -87,7 +89,7 @@ def instrument_ranges(figures: Tensor) -> Tensor:
     """Return the upper ends ``[m, 7]`` of the ranges of heat exchangers' instruments."""
     hot, cold = (INSTRUMENT_HEADROOM * figures[:, place] for place in (0, 1))
     hot_range, cold_range = torch.full_like(hot, _HOT_RANGE), torch.full_like(hot, _COLD_RANGE)
-    drop = _DROP_HEADROOM * figures[:, 7]
+    drop = _PRESSURE_DROP_HEADROOM * figures[:, 7]
     columns = [hot, hot_range, hot_range, cold, cold_range, cold_range, drop]
     return torch.stack(columns, dim=1)
 
@@ -109,7 +111,7 @@ def unit_readings(windows: Tensor, figures: Tensor) -> Tensor:
     means, changes, spreads = summarise_windows(windows, instrument_ranges(figures))
     hot, hot_in, hot_out, cold, cold_in, cold_out, drop = means.unbind(dim=2)
     by_hot, by_cold = (log_ratio(INSTRUMENT_HEADROOM * flow) for flow in (hot, cold))
-    by_drop = log_ratio(_DROP_HEADROOM * drop) / DROP_POWER
+    by_drop = log_ratio(_PRESSURE_DROP_HEADROOM * drop) / DROP_POWER
     hot_in, hot_out, cold_in, cold_out = (
         hot_in * _HOT_RANGE,
         hot_out * _HOT_RANGE,
@@ -152,16 +154,16 @@ def _limited_figures(figures: Tensor) -> tuple[Tensor, ...]:
     return (figures[0], figures[2], figures[3], cold / hot, *figures[4:6], transfer, *figures[7:])
 
 
-UNIT = ProcessUnit(
+PROCESS_UNIT = ProcessUnit(
     name="heat_exchanger",
     figure_names=FIGURE_NAMES,
-    limits=_FIGURE_LIMITS,
+    figure_limits=_FIGURE_LIMITS,
     limited_figures=_limited_figures,
     channels=CHANNELS,
     quantities=(Quantity("heat duty", "kW", 5.0), Quantity("conductance", "kW/K", 5.0)),
-    condition_size=len(FIGURE_NAMES),
+    figure_feature_count=len(FIGURE_NAMES),
     reading_count=34,
     figure_features=figure_features,
-    nominal=nominal_quantities,
-    readings=unit_readings,
+    nominal_quantities=nominal_quantities,
+    unit_readings=unit_readings,
 )

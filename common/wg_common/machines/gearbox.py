@@ -16,11 +16,11 @@ from torch import Tensor
 from wg_common.language import text
 from wg_common.machines import words
 from wg_common.machines.base import (
-    BUMP_WIDTHS,
+    BUMPS_PER_LINE,
     WINDOW_SAMPLES,
     FigureRange,
     MachineKind,
-    check_simulated,
+    check_figures_simulated,
     declared_machine,
     line_bumps,
 )
@@ -28,8 +28,8 @@ from wg_core.wire.data_sheet import DataSheet, Gearbox
 
 _HARMONICS = 8  # Number of harmonics of each shaft
 _TEMPLATE_LINES = 2 * _HARMONICS + 7
-_CONDITION_WORDS = {
-    "normal": words.SOUND_WORDS,
+_WORDS_BY_CONDITION = {
+    "normal": words.HEALTHY_WORDS,
     "pinion tooth": (
         "pinion tooth",
         "Ritzelzahn",
@@ -80,7 +80,7 @@ def read_figures(sheet: DataSheet) -> Tensor:
     values += [float(machine.pinion_teeth), float(machine.gear_teeth), min(load / 100, 1.0)]
     exact = torch.tensor([values], dtype=torch.float64)
     actual = (values[3] / values[2], *line_frequencies(exact)[0].tolist())
-    check_simulated(_FIGURE_RANGES, actual)
+    check_figures_simulated(_FIGURE_RANGES, actual)
     return exact.float()
 
 
@@ -116,12 +116,12 @@ def line_templates(figures: Tensor) -> Tensor:
     return line_bumps(2 * torch.stack(places, dim=1))
 
 
-KIND = MachineKind(
+MACHINE_KIND = MachineKind(
     name="gearbox",
-    condition_words=_CONDITION_WORDS,
-    condition_size=8,
-    template_count=_TEMPLATE_LINES * BUMP_WIDTHS,
+    words_by_condition=_WORDS_BY_CONDITION,
+    figure_feature_count=8,
+    template_count=_TEMPLATE_LINES * BUMPS_PER_LINE,
     read_figures=read_figures,
     figure_features=figure_features,
-    templates=line_templates,
+    line_templates=line_templates,
 )

@@ -20,11 +20,11 @@ from torch import Tensor
 from wg_common.language import text
 from wg_common.machines import words
 from wg_common.machines.base import (
-    BUMP_WIDTHS,
+    BUMPS_PER_LINE,
     WINDOW_SAMPLES,
     FigureRange,
     MachineKind,
-    check_simulated,
+    check_figures_simulated,
     declared_machine,
     line_bumps,
 )
@@ -33,8 +33,8 @@ from wg_core.wire.data_sheet import DataSheet, InductionMotor
 USUAL_LOAD = 0.75
 """Load, as a share of the rated torque, if the data sheet declares none."""
 _TEMPLATE_LINES = 16
-_CONDITION_WORDS = {
-    "normal": words.SOUND_WORDS,
+_WORDS_BY_CONDITION = {
+    "normal": words.HEALTHY_WORDS,
     "broken rotor bar": (
         "broken rotor bar",
         "Läuferstabbruch",
@@ -126,7 +126,7 @@ def read_figures(sheet: DataSheet) -> Tensor:
     exact = torch.tensor([[*values, min(load, 1.2)]], dtype=torch.float64)
     supply, _, pole_slip = line_frequencies(exact)[0].tolist()
     actual = (values[0], float(machine.poles), supply, pole_slip)
-    check_simulated(_FIGURE_RANGES, actual)
+    check_figures_simulated(_FIGURE_RANGES, actual)
     return exact.float()
 
 
@@ -155,12 +155,12 @@ def line_templates(figures: Tensor) -> Tensor:
     return line_bumps(2 * torch.stack(places, dim=1))
 
 
-KIND = MachineKind(
+MACHINE_KIND = MachineKind(
     name="induction_motor",
-    condition_words=_CONDITION_WORDS,
-    condition_size=8,
-    template_count=_TEMPLATE_LINES * BUMP_WIDTHS,
+    words_by_condition=_WORDS_BY_CONDITION,
+    figure_feature_count=8,
+    template_count=_TEMPLATE_LINES * BUMPS_PER_LINE,
     read_figures=read_figures,
     figure_features=figure_features,
-    templates=line_templates,
+    line_templates=line_templates,
 )

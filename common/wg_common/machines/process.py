@@ -38,7 +38,7 @@ class Channel(NamedTuple):
     """Instrument of a process unit: its name and the unit of its values."""
 
     name: str
-    unit: str
+    measurement_unit: str
 
 
 class Quantity(NamedTuple):
@@ -46,13 +46,14 @@ class Quantity(NamedTuple):
 
     Attributes:
         name: Name for display.
-        unit: Unit of its values.
-        scale: Factor that brings the logarithm of its ratio to the nominal value to order 1.
+        measurement_unit: Unit of its values.
+        log_ratio_factor: Factor that brings the logarithm of its ratio to the nominal value to
+            order 1.
     """
 
     name: str
-    unit: str
-    scale: float
+    measurement_unit: str
+    log_ratio_factor: float
 
 
 class LogScale(NamedTuple):
@@ -90,28 +91,30 @@ class ProcessUnit:
     Attributes:
         name: Field of the data sheet that declares such a unit.
         figure_names: Fields of the declaration, in the order of the figures.
-        limits: Ranges, over the simulated units, of declared or derived figures, all positive.
-        limited_figures: Function from declared figures ``[f]`` to those that ``limits`` bounds.
+        figure_limits: Ranges, over the simulated units, of declared or derived figures, all
+            positive.
+        limited_figures: Function from declared figures ``[f]`` to those that ``figure_limits``
+            bounds.
         channels: The C instruments, in the order of a window's rows.
         quantities: The Q quantities that a soft sensor may estimate.
-        condition_size: Length c of the vectors from ``figure_features``.
+        figure_feature_count: Length c of the vectors from ``figure_features``.
         reading_count: Number R of readings: the plain ones, then the balance readings.
         figure_features: Function from figures ``[m, f]`` to scaled features of order 1, ``[m, c]``.
-        nominal: Function from figures to nominal values of the quantities, ``[m, Q]``.
-        readings: Function from windows ``[m, n, C, T]`` and figures to readings ``[m, n, R]``.
+        nominal_quantities: Function from figures to nominal values of the quantities, ``[m, Q]``.
+        unit_readings: Function from windows ``[m, n, C, T]`` and figures to readings ``[m, n, R]``.
     """
 
     name: str
     figure_names: tuple[str, ...]
-    limits: tuple[FigureLimit, ...]
+    figure_limits: tuple[FigureLimit, ...]
     limited_figures: Callable[[Tensor], tuple[Tensor, ...]]
     channels: tuple[Channel, ...]
     quantities: tuple[Quantity, ...]
-    condition_size: int
+    figure_feature_count: int
     reading_count: int
     figure_features: Callable[[Tensor], Tensor]
-    nominal: Callable[[Tensor], Tensor]
-    readings: Callable[[Tensor, Tensor], Tensor]
+    nominal_quantities: Callable[[Tensor], Tensor]
+    unit_readings: Callable[[Tensor, Tensor], Tensor]
 
     def read_figures(self, sheet: DataSheet) -> Tensor:
         """Read a process unit's figures ``[1, f]`` from a data sheet.
@@ -122,7 +125,7 @@ class ProcessUnit:
         stated_figures = [float(getattr(sheet.machine, name)) for name in self.figure_names]
         figures = torch.tensor(stated_figures)
         for (name, low, high), value in zip(
-            self.limits, self.limited_figures(figures), strict=True
+            self.figure_limits, self.limited_figures(figures), strict=True
         ):
             if not low / _RANGE_FACTOR <= float(value) <= high * _RANGE_FACTOR:
                 raise ConfigError(
@@ -131,10 +134,10 @@ class ProcessUnit:
                 )
         return figures[None]
 
-    def scale(self, figures: Tensor) -> LogScale:
+    def quantity_scale(self, figures: Tensor) -> LogScale:
         """Return the scale of m units' quantities, for values and scores ``[m, n, Q]``."""
-        factors = torch.tensor([quantity.scale for quantity in self.quantities])
-        return LogScale(self.nominal(figures)[:, None], factors)
+        factors = torch.tensor([quantity.log_ratio_factor for quantity in self.quantities])
+        return LogScale(self.nominal_quantities(figures)[:, None], factors)
 
 
 class WindowSummary(NamedTuple):
@@ -159,17 +162,17 @@ def summarise_windows(windows: Tensor, ranges: Tensor) -> WindowSummary:
     return WindowSummary(means, changes, (x - line).square().mean(dim=3).sqrt())
 
 
-def log_ratio(values: Tensor) -> Tensor:
+def log_ratio(ratios: Tensor) -> Tensor:
     """Return the logarithm of ratios to nominal values, at least that of ``SMALLEST_RATIO``."""
-    return values.clamp(min=SMALLEST_RATIO).log()
+    return ratios.clamp(min=SMALLEST_RATIO).log()
 
 
-def window_hours(figures: Tensor, samples: int) -> Tensor:
+def window_hours(figures: Tensor, sample_count: int) -> Tensor:
     """Return the length of windows in hours, ``[m]``, from their units' figures."""
-    return figures[:, -1] * (samples - 1) / 3600
+    return figures[:, -1] * (sample_count - 1) / 3600
 
 
-def standardise_readings(readings: Tensor, records: Tensor) -> Tensor:
+def standardise_readings(readings: Tensor, record_readings: Tensor) -> Tensor:
     """Standardise readings ``[m, n, R]`` by those of each unit's k records, ``[m, k, R]``."""
-    spread = records.std(dim=1, correction=0, keepdim=True) + _LEAST_SPREAD
-    return (readings - records.mean(dim=1, keepdim=True)) / spread
+    spread = record_readings.std(dim=1, correction=0, keepdim=True) + _LEAST_SPREAD
+    return (readings - record_readings.mean(dim=1, keepdim=True)) / spread

@@ -9,18 +9,18 @@ from wg_core.errors import ConfigError
 from wg_core.wire.data_sheet import DataSheet
 
 MACHINE_KINDS: Mapping[str, MachineKind] = {
-    kind.name: kind for kind in (bearing.KIND, gearbox.KIND, motor.KIND)
+    kind.name: kind for kind in (bearing.MACHINE_KIND, gearbox.MACHINE_KIND, motor.MACHINE_KIND)
 }
 """Kinds of rotating machine by data sheet field; networks classify their conditions."""
 PROCESS_UNITS: Mapping[str, ProcessUnit] = {
-    unit.name: unit for unit in (vessel.UNIT, exchanger.UNIT)
+    unit.name: unit for unit in (vessel.PROCESS_UNIT, exchanger.PROCESS_UNIT)
 }
 """Kinds of process unit by data sheet field; networks estimate their quantities."""
 READABLE_KINDS: Mapping[str, MachineKind | ProcessUnit] = {**MACHINE_KINDS, **PROCESS_UNITS}
 """All of these kinds; machine statistics can be computed from records of any of them."""
 
 
-def declared_kind(sheet: DataSheet) -> MachineKind:
+def declared_machine_kind(sheet: DataSheet) -> MachineKind:
     """Return the kind of the machine that a data sheet declares.
 
     Raises:
@@ -39,6 +39,6 @@ def declared_kind(sheet: DataSheet) -> MachineKind:
     )
 
 
-def declared_unit(sheet: DataSheet | None) -> ProcessUnit | None:
+def declared_process_unit(sheet: DataSheet | None) -> ProcessUnit | None:
     """Return the kind of process unit that a data sheet declares; None if it declares none."""
     return None if sheet is None else PROCESS_UNITS.get(sheet.kind)

@@ -144,16 +144,16 @@ def _limited_figures(figures: Tensor) -> tuple[Tensor, ...]:
     )
 
 
-UNIT = ProcessUnit(
+PROCESS_UNIT = ProcessUnit(
     name="stirred_vessel",
     figure_names=FIGURE_NAMES,
-    limits=_FIGURE_LIMITS,
+    figure_limits=_FIGURE_LIMITS,
     limited_figures=_limited_figures,
     channels=CHANNELS,
     quantities=(Quantity("heat duty", "kW", 5.0), Quantity("inflow", "m3/h", 8.0)),
-    condition_size=len(FIGURE_NAMES),
+    figure_feature_count=len(FIGURE_NAMES),
     reading_count=36,
     figure_features=figure_features,
-    nominal=nominal_quantities,
-    readings=unit_readings,
+    nominal_quantities=nominal_quantities,
+    unit_readings=unit_readings,
 )

@@ -14,7 +14,7 @@ from wg_common.language import text
 from wg_common.machines.base import MachineKind
 from wg_core.errors import ConfigError
 
-SOUND_WORDS = (
+HEALTHY_WORDS = (
     "normal",
     "gut",
     "正常",
@@ -89,8 +89,10 @@ _NEGATIONS = (
 )
 _LANGUAGE_COUNT = 3  # Number of first words of a condition that are its name in each language
 
-_PREFIX_LETTERS = 5  # Fewest letters of a word that may begin a longer word, as in innenringe
-_INNER_LETTERS = (
+_PREFIX_LETTERS_MINIMUM = (
+    5  # Fewest letters of a word that may begin a longer word, as in innenringe
+)
+_INNER_LETTERS_MINIMUM = (
     8  # Fewest letters of a word that may occur anywhere in a word, as in lagerinnenring
 )
 _CASE_BOUNDARY = re.compile(r"(?<=[a-zäöüß])(?=[A-ZÄÖÜ])|(?<=[A-ZÄÖÜ])(?=[A-ZÄÖÜ][a-zäöüß]{2})")
@@ -115,7 +117,7 @@ def find_condition(kind: MachineKind, label: str) -> int:
         if (
             words := [
                 word
-                for word in kind.condition_words[name]
+                for word in kind.words_by_condition[name]
                 if _contains_word(plain_label, normalise_words(word))
             ]
         )
@@ -169,9 +171,11 @@ def require_two_conditions(kind: MachineKind, labels: Sequence[str]) -> tuple[in
     return conditions
 
 
-def describe_condition(kind: MachineKind, condition: int) -> str:
+def describe_condition(kind: MachineKind, condition_index: int) -> str:
     """Return the name of a machine condition in English, German and Japanese."""
-    english, *translations = kind.condition_words[kind.conditions[condition]][:_LANGUAGE_COUNT]
+    english, *translations = kind.words_by_condition[kind.conditions[condition_index]][
+        :_LANGUAGE_COUNT
+    ]
     return f"{english} ({', '.join(translations)})"
 
 
@@ -195,6 +199,8 @@ def _contains_word(label: str, word: str) -> bool:
     bare = word.strip()
     if _JAPANESE_CHARACTER.search(bare):
         return bare in label
-    if " " not in bare and len(bare) >= _PREFIX_LETTERS and f" {bare}" in label:
+    if " " not in bare and len(bare) >= _PREFIX_LETTERS_MINIMUM and f" {bare}" in label:
         return True
-    return word in label or (" " not in bare and len(bare) >= _INNER_LETTERS and bare in label)
+    return word in label or (
+        " " not in bare and len(bare) >= _INNER_LETTERS_MINIMUM and bare in label
+    )

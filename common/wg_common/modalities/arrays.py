@@ -17,7 +17,7 @@ from wg_common.modalities.base import DAMAGED_INPUT_ERRORS, Modality, Record
 from wg_common.modalities.images import Images
 from wg_core.errors import DataError
 
-NPZ_LIMIT = 8 << 30  # Largest sum of a `.npz` file's arrays, unpacked, in bytes
+NPZ_BYTES_LIMIT = 8 << 30  # Largest sum of a `.npz` file's arrays, unpacked, in bytes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,7 +30,7 @@ class LabelledArrays:
         labels: Labels, int64 ``[n]``, with any values.
         classes: Unique names of classes.
         extra_arrays: ``split`` and other requested arrays by name, each ``[n]``.
-        from_floats: True if the records are images that were saved as floats.
+        are_from_floats: True if the records are images that were saved as floats.
         problems: By row index, the reason why a float row is not an image; such a row is black.
     """
 
@@ -39,11 +39,11 @@ class LabelledArrays:
     labels: NDArray[np.int64] | None
     classes: tuple[str, ...] | None
     extra_arrays: Mapping[str, Record]
-    from_floats: bool = False
+    are_from_floats: bool = False
     problems: Mapping[int, str] = field(default_factory=dict)
 
 
-def read_labelled(
+def read_labelled_arrays(
     path: Path, extra_names: Collection[str] = (), modality: str | None = None
 ) -> LabelledArrays:
     """Read the records, labels and further arrays of a ``.npz`` file.
@@ -58,7 +58,7 @@ def read_labelled(
     Raises:
         DataError: The file cannot be read, or the named array has a wrong type or shape.
     """
-    arrays = _read(path, {"x", "y", "classes", "split", *extra_names})
+    arrays = _read_arrays(path, {"x", "y", "classes", "split", *extra_names})
     x, y, names = (arrays.pop(name, None) for name in ("x", "y", "classes"))
     if x is not None and x.ndim == 4 and x.shape[3] == 1:
         x = x[..., 0]
@@ -119,12 +119,12 @@ def _float_pictures(x: Record) -> tuple[NDArray[np.uint8], dict[int, str]]:
     return pictures, problems
 
 
-def _read(path: Path, array_names: Collection[str]) -> dict[str, Record]:
+def _read_arrays(path: Path, array_names: Collection[str]) -> dict[str, Record]:
     try:
         with zipfile.ZipFile(path) as archive:
             size = sum(item.file_size for item in archive.infolist())
-        if size > NPZ_LIMIT:
-            raise DataError(f"{path}: {size} bytes unpacked, at most {NPZ_LIMIT} are read")
+        if size > NPZ_BYTES_LIMIT:
+            raise DataError(f"{path}: {size} bytes unpacked, at most {NPZ_BYTES_LIMIT} are read")
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files if name in array_names}
     except OSError as error:

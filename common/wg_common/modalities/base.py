@@ -60,18 +60,19 @@ class Modality(ABC):
         layout: Type and shape of an array of n records, as text for messages.
         suffixes: Suffixes of files that hold one record, in lower case.
         file_limit: Largest size of such a file, in bytes.
-        resized: True if all records are resized to one size before a network sees them.
-        head: Name of the architecture that is a head on this modality's encoder.
-        trunks: Modules of the trunks available to an encoder, each with a ``TRUNK``; the first is
-            the default.
-        trunk_file: Module that reads a trunk from a file, with a ``FILE``; empty if there is none.
-        plant_trunk: True if a plant also fits its own trunk on its records.
+        is_resized: True if all records are resized to one size before a network sees them.
+        head_architecture: Name of the architecture that is a head on this modality's encoder.
+        trunk_modules: Modules of the trunks available to an encoder, each with a ``TRUNK``; the
+            first is the default.
+        trunk_file_module: Module that reads a trunk from a file, with a ``FILE``; empty if there is
+            none.
+        fits_plant_trunk: True if a plant also fits its own trunk on its records.
         family_network: Architecture of the networks that accompany the operator's family heads
             (``wg_common.nets.family_network``); empty if there are none.
-        column: Name of the record column in a table of records (``cells``); empty if the modality
-            has no such tables.
-        standard_errors: Default of ``acceptance.standard_errors`` at a new plant: the number of
-            standard errors by which a delivered model must be better.
+        record_column: Name of the record column in a table of records (``cells``); empty if the
+            modality has no such tables.
+        default_standard_errors: Default of ``acceptance.default_standard_errors`` at a new plant:
+            the number of standard errors by which a delivered model must be better.
         may_accompany_records: True if its files may accompany records of another modality without
             being records.
     """
@@ -82,14 +83,14 @@ class Modality(ABC):
     layout: ClassVar[str]
     suffixes: ClassVar[frozenset[str]]
     file_limit: ClassVar[int]
-    resized: ClassVar[bool] = False
-    head: ClassVar[str]
-    trunks: ClassVar[tuple[str, ...]]
-    trunk_file: ClassVar[str] = ""
-    plant_trunk: ClassVar[bool] = False
+    is_resized: ClassVar[bool] = False
+    head_architecture: ClassVar[str]
+    trunk_modules: ClassVar[tuple[str, ...]]
+    trunk_file_module: ClassVar[str] = ""
+    fits_plant_trunk: ClassVar[bool] = False
     family_network: ClassVar[str] = ""
-    column: ClassVar[str] = ""
-    standard_errors: ClassVar[float] = 2.0
+    record_column: ClassVar[str] = ""
+    default_standard_errors: ClassVar[float] = 2.0
     may_accompany_records: ClassVar[bool] = False
 
     def repetition_keys(self, records: Sequence[Record]) -> tuple[str, ...] | None:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 
-Field = NDArray[np.floating[Any]]
+FloatImages = NDArray[np.floating[Any]]
 Pictures = NDArray[np.uint8]
 
 
@@ -19,65 +19,65 @@ class Camera:
         gain: Factor on the contrast about mid-grey.
         offset: Added brightness.
         gamma: Exponent.
-        invert: True for a negative image (dark field, X-ray).
+        is_inverted: True for a negative image (dark field, X-ray).
         emboss: Weight of a relief view under raking light.
-        light: Direction of the raking light and of the gradient, radians.
+        light_angle: Direction of the raking light and of the gradient, radians.
         gradient: Brightness difference across the image.
         vignette: Loss in the corners.
-        blur: Box width in pixels; 0 or 1 for no blur.
+        blur_pixels: Box width in pixels; 0 or 1 for no blur.
         noise: Standard deviation of pixel noise.
         banding: Standard deviation of row noise.
-        coarse: Side, in pixels of the image, of one pixel of the sensor.
-        turn: Quarter turns of the mounting.
+        coarseness: Side, in pixels of the image, of one pixel of the sensor.
+        quarter_turns: Quarter turns of the mounting.
         tint: Factors on red, green and blue; None for a grey camera.
     """
 
     gain: float = 1.0
     offset: float = 0.0
     gamma: float = 1.0
-    invert: bool = False
+    is_inverted: bool = False
     emboss: float = 0.0
-    light: float = 0.0
+    light_angle: float = 0.0
     gradient: float = 0.0
     vignette: float = 0.0
-    blur: int = 0
+    blur_pixels: int = 0
     noise: float = 0.0
     banding: float = 0.0
-    coarse: int = 1
-    turn: int = 0
+    coarseness: int = 1
+    quarter_turns: int = 0
     tint: tuple[float, float, float] | None = None
 
 
-def draw_camera(rng: np.random.Generator, *, strength: float, is_mounted: bool) -> Camera:
+def draw_camera(rng: np.random.Generator, *, strength: float, may_turn: bool) -> Camera:
     """Draw the settings of a random simulated camera.
 
     Args:
         rng: Generator that draws the settings.
         strength: Deviation from a clean camera, 0 to 1.
-        is_mounted: True to draw quarter turns too, where no label depends on the orientation.
+        may_turn: True to draw quarter turns too, where no label depends on the orientation.
     """
     s = strength
     return Camera(
         gain=float(np.exp(rng.normal(0, 0.35 * s))),
         offset=float(rng.normal(0, 0.12 * s)),
         gamma=float(np.exp(rng.normal(0, 0.3 * s))),
-        invert=bool(rng.random() < 0.3 * s),
+        is_inverted=bool(rng.random() < 0.3 * s),
         emboss=float(rng.uniform(0, 1)) if rng.random() < 0.25 * s else 0.0,
-        light=float(rng.uniform(0, 2 * np.pi)),
+        light_angle=float(rng.uniform(0, 2 * np.pi)),
         gradient=float(rng.normal(0, 0.2 * s)),
         vignette=float(rng.uniform(0, 0.5 * s)) if rng.random() < 0.5 else 0.0,
-        blur=int(rng.integers(2, 6)) if rng.random() < 0.4 * s else 0,
+        blur_pixels=int(rng.integers(2, 6)) if rng.random() < 0.4 * s else 0,
         noise=float(rng.uniform(0, 0.09 * s)),
         banding=float(rng.uniform(0, 0.06)) if rng.random() < 0.3 * s else 0.0,
-        coarse=int(rng.choice([2, 4])) if rng.random() < 0.3 * s else 1,
-        turn=int(rng.integers(4)) if is_mounted and rng.random() < 0.3 * s else 0,
+        coarseness=int(rng.choice([2, 4])) if rng.random() < 0.3 * s else 1,
+        quarter_turns=int(rng.integers(4)) if may_turn and rng.random() < 0.3 * s else 0,
         tint=tuple(float(t) for t in rng.uniform(0.6, 1.1, 3))  # type: ignore[arg-type]
         if rng.random() < 0.3
         else None,
     )
 
 
-def photograph(rng: np.random.Generator, scenes: Field, camera: Camera) -> Pictures:
+def photograph(rng: np.random.Generator, scenes: FloatImages, camera: Camera) -> Pictures:
     """Render images of scenes through a simulated camera.
 
     Args:
@@ -88,24 +88,24 @@ def photograph(rng: np.random.Generator, scenes: Field, camera: Camera) -> Pictu
     Returns:
         Images, uint8 ``[n, s, s]``, or ``[n, s, s, 3]`` for a colour camera.
     """
-    x = np.rot90(scenes, camera.turn, axes=(1, 2)) if camera.turn else scenes
+    x = np.rot90(scenes, camera.quarter_turns, axes=(1, 2)) if camera.quarter_turns else scenes
     n, size = x.shape[:2]
     if camera.emboss:
         dy, dx = np.gradient(x, axis=(1, 2))
-        relief = 0.5 + 2.5 * (np.sin(camera.light) * dy + np.cos(camera.light) * dx)
+        relief = 0.5 + 2.5 * (np.sin(camera.light_angle) * dy + np.cos(camera.light_angle) * dx)
         x = camera.emboss * relief + (1 - camera.emboss) * x
-    if camera.blur > 1:
-        x = uniform_filter(x, (0, camera.blur, camera.blur), mode="nearest")
-    if camera.coarse > 1:
-        c = camera.coarse
+    if camera.blur_pixels > 1:
+        x = uniform_filter(x, (0, camera.blur_pixels, camera.blur_pixels), mode="nearest")
+    if camera.coarseness > 1:
+        c = camera.coarseness
         small = x.reshape(n, size // c, c, size // c, c).mean(axis=(2, 4))
         x = small.repeat(c, axis=1).repeat(c, axis=2)
-    if camera.invert:
+    if camera.is_inverted:
         x = 1 - x
     x = 0.5 + camera.gain * (x - 0.5) + camera.offset
     axis = np.linspace(-1, 1, size, dtype=np.float32)
     y_, x_ = axis[:, None], axis[None, :]
-    x = x + camera.gradient * (np.sin(camera.light) * y_ + np.cos(camera.light) * x_)
+    x = x + camera.gradient * (np.sin(camera.light_angle) * y_ + np.cos(camera.light_angle) * x_)
     if camera.vignette:
         x = x * (1 - camera.vignette * (y_**2 + x_**2) / 2)
     x = np.clip(x, 0, 1)

@@ -21,11 +21,11 @@ from wg_common.modalities import registry, spreadsheets, tables
 from wg_common.modalities.base import Modality, Record, read_file
 from wg_common.modalities.stored import StoredRecords
 from wg_core.errors import DataError
-from wg_core.site.reading import AUTO_ENCODING
+from wg_core.site.reading import AUTO_TEXT_ENCODING
 
-TABLE_LIMIT = 256 << 20  # Largest table that is read, in bytes
-JSON_LINES = ".jsonl"
-_HEADER_LIMIT = 64 << 10
+TABLE_BYTES_LIMIT = 256 << 20  # Largest table that is read, in bytes
+JSON_LINES_SUFFIX = ".jsonl"
+_HEADER_BYTES_LIMIT = 64 << 10
 _FILE_COLUMN = "file"
 
 
@@ -53,32 +53,34 @@ class CellTable:
 
 def may_be_table(path: Path) -> bool:
     """Return True if a file's suffix is that of a table."""
-    suffixes = (".csv", spreadsheets.XLSX_SUFFIX, JSON_LINES)
+    suffixes = (".csv", spreadsheets.XLSX_SUFFIX, JSON_LINES_SUFFIX)
     return path.suffix.lower() in suffixes and path.is_file()
 
 
-def is_record_table(path: Path, modality: str | None = None, column: str | None = None) -> bool:
+def is_record_table(
+    path: Path, modality: str | None = None, text_column: str | None = None
+) -> bool:
     """Return True if a file is a table of records, by its name or its first line.
 
     Args:
         path: Path of the file.
         modality: Required modality of the records; None accepts any.
-        column: Name of the column of texts; None for its default name.
+        text_column: Name of the column of texts; None for its default name.
 
     Raises:
         DataError: The file is a workbook that cannot be read.
     """
     if not may_be_table(path):
         return False
-    if path.suffix.lower() == JSON_LINES:
+    if path.suffix.lower() == JSON_LINES_SUFFIX:
         return True
     if path.suffix.lower() == spreadsheets.XLSX_SUFFIX:
-        line = spreadsheets.workbook_to_csv(path, rows=1).strip()
-        return _table_modality(_header(line), column) is not None
+        line = spreadsheets.workbook_to_csv(path, max_rows=1).strip()
+        return _table_modality(_parse_header(line), text_column) is not None
     with path.open("rb") as stream:
-        header = stream.read(_HEADER_LIMIT).partition(b"\n")[0]
+        header = stream.read(_HEADER_BYTES_LIMIT).partition(b"\n")[0]
     try:
-        kind = _table_modality(_header(tables.decode_text(header, str(path))), column)
+        kind = _table_modality(_parse_header(tables.decode_text(header, str(path))), text_column)
         return kind is not None and modality in (None, kind.name)
     except (DataError, UnicodeDecodeError):  # half a UTF-16 character; reported elsewhere
         return False
@@ -87,8 +89,8 @@ def is_record_table(path: Path, modality: str | None = None, column: str | None 
 def read_cell_table(
     path: Path,
     extra_columns: Collection[str] = (),
-    encoding: str = AUTO_ENCODING,
-    column: str | None = None,
+    encoding: str = AUTO_TEXT_ENCODING,
+    text_column: str | None = None,
 ) -> CellTable:
     """Read a table with one record in each row.
 
@@ -96,7 +98,7 @@ def read_cell_table(
         path: Path of the file.
         extra_columns: Names of further columns, which may be absent.
         encoding: One of ``wg_core.site.reading.ENCODINGS``.
-        column: Name of the column of texts; None for its default name.
+        text_column: Name of the column of texts; None for its default name.
 
     Raises:
         DataError: The table cannot be read, or has no column of records.
@@ -104,30 +106,32 @@ def read_cell_table(
     if path.suffix.lower() == spreadsheets.XLSX_SUFFIX:
         text, used_encoding = spreadsheets.workbook_to_csv(path), "utf-8"
     else:
-        text, used_encoding = tables.decode_table(read_file(path, TABLE_LIMIT), str(path), encoding)
-    if path.suffix.lower() == JSON_LINES:
-        numbered_rows = dict(_json_objects(text, used_encoding))
+        text, used_encoding = tables.decode_table(
+            read_file(path, TABLE_BYTES_LIMIT), str(path), encoding
+        )
+    if path.suffix.lower() == JSON_LINES_SUFFIX:
+        numbered_rows = dict(_json_rows(text, used_encoding))
         headers = [list(row) for row in numbered_rows.values() if not isinstance(row, str)]
     else:
         numbered_rows = {}
         headers = [_header_and_rows(text, path, used_encoding, numbered_rows)]
     rows = list(numbered_rows.values())
-    kinds = (_table_modality(header, column) for header in headers)
+    kinds = (_table_modality(header, text_column) for header in headers)
     kind = next((candidate for candidate in kinds if candidate is not None), None)
     if kind is None:
         names = list(dict.fromkeys(name for header in headers for name in header))[:20]
-        column_names = registry.list_record_columns() if column is None else repr(column)
+        column_names = registry.list_record_columns() if text_column is None else repr(text_column)
         raise DataError(
             f"{path}: no column {column_names}; found {names}; name the column of texts"
             " (--text-column)"
         )
     columns = {
-        name: [_cell_of(row, name) for row in rows]
+        name: [_cell_text(row, name) for row in rows]
         for name in extra_columns
         if any(tables.find_column(header, name) is not None for header in headers)
     }
-    cells = [_cell_of(row, column or kind.column) for row in rows]
-    word = "line" if path.suffix.lower() == JSON_LINES else "row"
+    cells = [_cell_text(row, text_column or kind.record_column) for row in rows]
+    word = "line" if path.suffix.lower() == JSON_LINES_SUFFIX else "row"
     names = [f"{path.name} {word} {number}" for number in numbered_rows]
     problems = {number: row for number, row in enumerate(rows) if isinstance(row, str)}
 
@@ -139,7 +143,7 @@ def read_cell_table(
     return CellTable(records, names, columns, used_encoding, problems, header)
 
 
-def _cell_of(row: dict[str, str] | str, column: str) -> str:
+def _cell_text(row: dict[str, str] | str, column: str) -> str:
     """Return the text of a row's cell; empty if the row has no such cell or cannot be used."""
     if isinstance(row, str):
         return ""
@@ -149,7 +153,7 @@ def _cell_of(row: dict[str, str] | str, column: str) -> str:
     return "" if place is None else list(row.values())[place]
 
 
-def _table_modality(names: Sequence[str], column: str | None) -> Modality | None:
+def _table_modality(names: Sequence[str], text_column: str | None) -> Modality | None:
     """Return the modality of a table's records; None if rows are not records by themselves."""
     if _FILE_COLUMN in names:
         return None
@@ -157,13 +161,14 @@ def _table_modality(names: Sequence[str], column: str | None) -> Modality | None
         (
             kind
             for kind in registry.MODALITIES.values()
-            if kind.column and tables.find_column(names, column or kind.column) is not None
+            if kind.record_column
+            and tables.find_column(names, text_column or kind.record_column) is not None
         ),
         None,
     )
 
 
-def _header(line: str) -> list[str]:
+def _parse_header(line: str) -> list[str]:
     try:
         return next(csv.reader([line.rstrip("\r")], delimiter=tables.guess_delimiter(line)), [])
     except csv.Error:
@@ -192,7 +197,7 @@ def _header_and_rows(
     return header
 
 
-def _json_objects(text: str, encoding: str) -> Iterator[tuple[int, dict[str, str] | str]]:
+def _json_rows(text: str, encoding: str) -> Iterator[tuple[int, dict[str, str] | str]]:
     """Yield line number and object of each JSON line, or an error message in the object's place."""
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():

@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     from PIL import Image
 
 IMAGE_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM")
-NETWORK_SIDE = 64  # Side of the input images of networks beside the encoder
-ENCODER_PIXELS = 128  # Default side of the encoder's input images
+NETWORK_SIDE_PIXELS = 64  # Side of the input images of networks beside the encoder
+ENCODER_SIDE_PIXELS = 128  # Default side of the encoder's input images
 PIXELS_LIMIT = 64 << 20  # Largest width times height that is decoded
-LINES_LIMIT = 1 << 16
+DECODED_SIDE_LIMIT = 1 << 16
 """Largest width or height: a decoder allocates memory for each line, however short it is."""
-SIDE_LIMIT = 1024  # Longer side to which larger images are reduced; encoders use far less
-FILE_LIMIT = 4 * PIXELS_LIMIT + (1 << 20)
+REDUCED_SIDE_LIMIT = 1024  # Longer side to which larger images are reduced; encoders use far less
+FILE_BYTES_LIMIT = 4 * PIXELS_LIMIT + (1 << 20)
 """Largest file in bytes: ``PIXELS_LIMIT`` pixels in four channels, and a header."""
 
 _MULTIPAGE_FORMATS = frozenset({"TIFF", "WEBP", "PNG"})
@@ -56,11 +56,11 @@ class Images(Modality):
     suffixes = frozenset(
         {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm"}
     )
-    file_limit = FILE_LIMIT
-    resized = True
-    head = "lite0-head"
-    trunks = ("wg_common.nets.encoder.image_trunk", "wg_common.nets.encoder.object_trunk")
-    trunk_file = "wg_common.nets.encoder.onnx_file"
+    file_limit = FILE_BYTES_LIMIT
+    is_resized = True
+    head_architecture = "lite0-head"
+    trunk_modules = ("wg_common.nets.encoder.image_trunk", "wg_common.nets.encoder.object_trunk")
+    trunk_file_module = "wg_common.nets.encoder.onnx_file"
     family_network = "lite0-low"
 
     def __init__(self, bits: int = 16) -> None:
@@ -118,9 +118,13 @@ class Images(Modality):
             with warnings.catch_warnings():
                 warnings.simplefilter("error")
                 with Image.open(io.BytesIO(data), formats=IMAGE_FORMATS) as image_file:
-                    image = ImageOps.exif_transpose(_eight_bits(image_file, file_name, self.bits))
-                    if max(image.size) > SIDE_LIMIT:
-                        image.thumbnail((SIDE_LIMIT, SIDE_LIMIT), Image.Resampling.BOX)
+                    image = ImageOps.exif_transpose(
+                        _convert_to_eight_bits(image_file, file_name, self.bits)
+                    )
+                    if max(image.size) > REDUCED_SIDE_LIMIT:
+                        image.thumbnail(
+                            (REDUCED_SIDE_LIMIT, REDUCED_SIDE_LIMIT), Image.Resampling.BOX
+                        )
                     return np.array(image, dtype=np.uint8)
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
             raise DataError(
@@ -141,17 +145,17 @@ class Images(Modality):
         """Render the central squares of images through one random simulated camera."""
         from wg_common.modalities import cameras  # SciPy: only the zoo needs it
 
-        camera = cameras.draw_camera(rng, strength=strength, is_mounted=False)
+        camera = cameras.draw_camera(rng, strength=strength, may_turn=False)
         return [cameras.rephotograph_centre(rng, record, camera) for record in records]
 
     def augment_retakes(self, records: Sequence[Record], rng: np.random.Generator) -> list[Record]:
         """Vary crop, light, colours and sharpness of images, and render all by one mild camera."""
         from wg_common.modalities import cameras
 
-        random_camera = cameras.draw_camera(rng, strength=rng.uniform(0, 0.5), is_mounted=False)
-        grey_camera = replace(random_camera, invert=False, emboss=0.0, tint=None)
+        random_camera = cameras.draw_camera(rng, strength=rng.uniform(0, 0.5), may_turn=False)
+        grey_camera = replace(random_camera, is_inverted=False, emboss=0.0, tint=None)
         colour_camera = replace(grey_camera, tint=random_camera.tint or (1.0, 1.0, 1.0))
-        crops = [_retake(record, rng) for record in records]
+        crops = [_simulate_retake(record, rng) for record in records]
         return [
             cameras.rephotograph_centre(rng, crop, colour_camera if crop.shape[2:] else grey_camera)
             for crop in crops
@@ -162,7 +166,7 @@ class Images(Modality):
         return np.zeros(shape, np.uint8)
 
 
-def _retake(record: Record, rng: np.random.Generator) -> Picture:
+def _simulate_retake(record: Record, rng: np.random.Generator) -> Picture:
     """Crop a random part of an image, and vary its light, colours and sharpness.
 
     Common augmentation of photographs: crops of 50 to 100 % of the area, jitter of brightness,
@@ -175,7 +179,7 @@ def _retake(record: Record, rng: np.random.Generator) -> Picture:
     stretch = np.exp(rng.uniform(-0.11, 0.11))
     extent = np.minimum(side * np.array([stretch, 1 / stretch]), size)
     corner = rng.uniform(0, size - extent)
-    pixels = min(int(size.max()), ENCODER_PIXELS)
+    pixels = min(int(size.max()), ENCODER_SIDE_PIXELS)
     image = Image.fromarray(record).resize(
         (pixels, pixels), Image.Resampling.BILINEAR, (*corner[::-1], *(corner + extent)[::-1])
     )
@@ -193,7 +197,7 @@ def _retake(record: Record, rng: np.random.Generator) -> Picture:
     return np.array(image, dtype=np.uint8)
 
 
-def _eight_bits(image: Image.Image, name: str, bits: int) -> Image.Image:
+def _convert_to_eight_bits(image: Image.Image, name: str, bits: int) -> Image.Image:
     """Check the size of an opened image, and convert it to 8-bit gray or colour."""
     from PIL import Image
 
@@ -203,10 +207,10 @@ def _eight_bits(image: Image.Image, name: str, bits: int) -> Image.Image:
             f"{name}: a huge image: {width}x{height} pixels, at most {PIXELS_LIMIT} are decoded;"
             " reduce it first"
         )
-    if max(width, height) > LINES_LIMIT:
+    if max(width, height) > DECODED_SIDE_LIMIT:
         raise DataError(
-            f"{name}: a huge image: {width}x{height} pixels, at most {LINES_LIMIT} a side are"
-            " decoded; reduce it first"
+            f"{name}: a huge image: {width}x{height} pixels, at most {DECODED_SIDE_LIMIT} a side"
+            " are decoded; reduce it first"
         )
     if image.format in _MULTIPAGE_FORMATS and getattr(image, "is_animated", False):
         raise DataError(f"{name}: several pages, expected one; save each page as a file of its own")

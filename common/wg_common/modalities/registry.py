@@ -40,4 +40,6 @@ def list_modality_attribute(attribute: str, conjunction: str) -> str:
 
 def list_record_columns() -> str:
     """List the names of the record columns in tables, for messages: ``"'text'"``."""
-    return " or ".join(repr(modality.column) for modality in MODALITIES.values() if modality.column)
+    return " or ".join(
+        repr(modality.record_column) for modality in MODALITIES.values() if modality.record_column
+    )

@@ -9,91 +9,96 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Sensors:
+class SensorChain:
     """Simulated measuring chain of one site with S sources and C channels.
 
     Attributes:
         mixing: Weights of the sources in each channel, ``[C, S]``.
         gain: Gain of each channel, ``[C]``.
         offset: Offset of each channel, in standard deviations of the channel, ``[C]``.
-        corner: Upper corner frequency of each channel, cycles per sample, ``[C]``.
-        noise: Noise level of each channel, in standard deviations, ``[C]``.
-        colour: Exponent of each channel's noise spectrum, ``[C]``.
+        corner_frequency: Upper corner frequency of each channel, cycles per sample, ``[C]``.
+        noise_level: Noise level of each channel, in standard deviations, ``[C]``.
+        noise_exponent: Exponent of each channel's noise spectrum, ``[C]``.
         hum: Level of a mains tone, in standard deviations, and its frequency, cycles per sample.
-        steps: Quantisation levels over the converter's range; 0 for no quantisation.
-        dead: Mask of channels with constant output, ``[C]``.
+        quantisation_levels: Quantisation levels over the converter's range; 0 for no quantisation.
+        dead_channels: Mask of channels with constant output, ``[C]``.
         drift: Standard deviation of the log gain between windows, nepers.
     """
 
     mixing: Floats
     gain: Floats
     offset: Floats
-    corner: Floats
-    noise: Floats
-    colour: Floats
+    corner_frequency: Floats
+    noise_level: Floats
+    noise_exponent: Floats
     hum: tuple[float, float]
-    steps: int
-    dead: np.ndarray
+    quantisation_levels: int
+    dead_channels: np.ndarray
     drift: float
 
 
-def draw_sensors(
-    rng: np.random.Generator, mixing: Floats, unit: float, strength: float, *, direct: bool
-) -> Sensors:
+def draw_sensor_chain(
+    rng: np.random.Generator,
+    mixing: Floats,
+    median_gain: float,
+    strength: float,
+    *,
+    is_direct: bool,
+) -> SensorChain:
     """Draw a site's random measuring chain.
 
     Args:
         rng: Generator that draws the chain.
-        mixing: Typical weights of the sources per channel, ``[C, S]``; varied unless ``direct``.
-        unit: Median gain.
+        mixing: Typical weights of the sources per channel, ``[C, S]``; varied unless ``is_direct``.
+        median_gain: Median gain.
         strength: Deviation from a clean chain, 0 to 1.
-        direct: True if each channel measures one variable, in a unit of its own.
+        is_direct: True if each channel measures one variable, in a unit of its own.
     """
     c = len(mixing)
     moved_mixing = (
-        mixing if direct else mixing * np.exp(0.3 * strength * rng.normal(size=mixing.shape))
+        mixing if is_direct else mixing * np.exp(0.3 * strength * rng.normal(size=mixing.shape))
     )
-    spread = 0.1 if direct else 0.4
+    spread = 0.1 if is_direct else 0.4
     dead = (rng.random(c) < 0.06 * strength) & (c > 2)
-    return Sensors(
+    return SensorChain(
         mixing=moved_mixing,
-        gain=unit * np.exp(spread * strength * rng.normal(size=c)),
+        gain=median_gain * np.exp(spread * strength * rng.normal(size=c)),
         offset=0.3 * strength * rng.normal(size=c),
-        corner=np.where(rng.random(c) < 0.5 * strength, rng.uniform(0.12, 0.5, c), 2.0),
-        noise=strength * rng.exponential(0.1, c),
-        colour=rng.uniform(0, 1.5, c),
+        corner_frequency=np.where(rng.random(c) < 0.5 * strength, rng.uniform(0.12, 0.5, c), 2.0),
+        noise_level=strength * rng.exponential(0.1, c),
+        noise_exponent=rng.uniform(0, 1.5, c),
         hum=(float(rng.exponential(0.1) * (rng.random() < 0.2)), float(rng.uniform(0.005, 0.1))),
-        steps=int(rng.choice([0, 0, 0, 64, 1024])),
-        dead=dead,
+        quantisation_levels=int(rng.choice([0, 0, 0, 64, 1024])),
+        dead_channels=dead,
         drift=0.08 * strength,
     )
 
 
-def measure_signals(rng: np.random.Generator, signals: Floats, sensors: Sensors) -> np.ndarray:
+def measure_signals(rng: np.random.Generator, signals: Floats, chain: SensorChain) -> np.ndarray:
     """Measure signals ``[n, S, T]`` as records, float32 ``[n, C, T]``."""
     n, _, length = signals.shape
-    records = np.einsum("cs,nst->nct", sensors.mixing, signals)
+    records = np.einsum("cs,nst->nct", chain.mixing, signals)
     c = records.shape[1]
     line = np.fft.rfftfreq(length)
-    slow = sensors.corner < 1
+    slow = chain.corner_frequency < 1
     if slow.any():
         mean = records[:, slow].mean(axis=-1, keepdims=True)
-        fall = 1 / (1 + (line / sensors.corner[slow][:, None]) ** 4)
+        fall = 1 / (1 + (line / chain.corner_frequency[slow][:, None]) ** 4)
         records[:, slow] = mean + apply_response(records[:, slow] - mean, fall)
     size = records.std(axis=(0, 2))[:, None] + 1e-9  # [C, 1]
-    for channel in np.flatnonzero(sensors.noise > 0.01):
-        hiss = coloured_noise(rng, (n, length), float(sensors.colour[channel]))
-        records[:, channel] += sensors.noise[channel] * size[channel] * hiss
-    if sensors.hum[0] > 0:
-        turn = 2 * np.pi * (sensors.hum[1] * np.arange(length) + rng.random((n, 1, 1)))
-        records += sensors.hum[0] * size * np.sin(turn)
-    records += sensors.offset[:, None] * size
-    if sensors.steps:
-        grid = 8 * size / sensors.steps
+    for channel in np.flatnonzero(chain.noise_level > 0.01):
+        hiss = coloured_noise(rng, (n, length), float(chain.noise_exponent[channel]))
+        records[:, channel] += chain.noise_level[channel] * size[channel] * hiss
+    if chain.hum[0] > 0:
+        turn = 2 * np.pi * (chain.hum[1] * np.arange(length) + rng.random((n, 1, 1)))
+        records += chain.hum[0] * size * np.sin(turn)
+    records += chain.offset[:, None] * size
+    if chain.quantisation_levels:
+        grid = 8 * size / chain.quantisation_levels
         records = np.round(records / grid) * grid
-    records *= sensors.gain[:, None] * np.exp(sensors.drift * rng.normal(size=(n, 1, 1)))
-    if n and sensors.dead.any():
-        records[:, sensors.dead] = records[:, sensors.dead, :1].mean()
+    records *= chain.gain[:, None] * np.exp(chain.drift * rng.normal(size=(n, 1, 1)))
+    if n and chain.dead_channels.any():
+        records[:, chain.dead_channels] = records[:, chain.dead_channels, :1].mean()
     return np.asarray(records, dtype=np.float32).reshape(n, c, length)
 
 

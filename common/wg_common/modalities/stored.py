@@ -20,13 +20,13 @@ class StoredRecords(Sequence[Record]):
     def __init__(
         self,
         modality: Modality,
-        read: Callable[[int], Record],
+        read_row: Callable[[int], Record],
         rows: Sequence[int],
         paths: Sequence[Path] = (),
     ) -> None:
         self.modality = modality
         self.paths = tuple(paths)
-        self._read = read
+        self._read = read_row
         self._rows = rows
 
     def __len__(self) -> int:
@@ -47,6 +47,6 @@ class StoredRecords(Sequence[Record]):
         return StoredRecords(self.modality, self._read, [self._rows[row] for row in rows], paths)
 
 
-def stored_files(modality: Modality, paths: Sequence[Path]) -> StoredRecords:
+def records_from_paths(modality: Modality, paths: Sequence[Path]) -> StoredRecords:
     """Return the records of files that hold one record each, read when accessed."""
     return StoredRecords(modality, lambda row: modality.read(paths[row]), range(len(paths)), paths)

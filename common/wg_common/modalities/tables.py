@@ -21,9 +21,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 from wg_core.errors import DataError
-from wg_core.site.reading import AUTO_ENCODING
+from wg_core.site.reading import AUTO_TEXT_ENCODING
 
-TIME_NAMES = frozenset(
+TIME_COLUMN_NAMES = frozenset(
     [
         "time",
         "timestamp",
@@ -56,59 +56,79 @@ _BRACKET = re.compile(r"[\[(（]")
 _DECIMAL_COMMA_NUMBER = re.compile(r"[+-]?[0-9]*,[0-9]+([eE][+-]?[0-9]+)?")
 _PRIVATE_USE = re.compile("[\ue000-\uf8ff]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_HEADER_LIMIT = 64 << 10  # Largest header of a table, in bytes
+_HEADER_BYTES_LIMIT = 64 << 10  # Largest header of a table, in bytes
 _OPEN_QUOTE = "an open quote, or a line break in a cell; save the table as .xlsx or JSON lines"
 
 
-def detect_encoding(data: bytes, name: str, choice: str = AUTO_ENCODING) -> str:
+def detect_encoding(
+    data: bytes, file_name: str, configured_encoding: str = AUTO_TEXT_ENCODING
+) -> str:
     """Return Python's name for the encoding of a text table.
 
     Args:
         data: The text, or its beginning up to the end of a line.
-        name: Name of the file, for messages.
-        choice: Configured encoding, one of ``wg_core.site.reading.ENCODINGS``.
+        file_name: Name of the file, for messages.
+        configured_encoding: Configured encoding, one of ``wg_core.site.reading.ENCODINGS``.
 
     Raises:
         DataError: The text is not in the configured encoding, or in none of the known ones.
     """
     marked_codec = next((codec for mark, codec in _BYTE_ORDER_MARKS if data.startswith(mark)), None)
     for encoding in (
-        (choice,)
-        if choice != AUTO_ENCODING
+        (configured_encoding,)
+        if configured_encoding != AUTO_TEXT_ENCODING
         else (marked_codec,)
         if marked_codec
         else ("utf-8", "cp932")
     ):
-        if choice == AUTO_ENCODING and marked_codec is None and b"\0" in data[:4096]:
+        if (
+            configured_encoding == AUTO_TEXT_ENCODING
+            and marked_codec is None
+            and b"\0" in data[:4096]
+        ):
             continue  # UTF-16 without byte order mark, or not text
         try:
             text = data.decode(encoding)
         except UnicodeDecodeError:
             continue
-        if encoding != "cp932" or choice != AUTO_ENCODING or not _PRIVATE_USE.search(text):
+        if (
+            encoding != "cp932"
+            or configured_encoding != AUTO_TEXT_ENCODING
+            or not _PRIVATE_USE.search(text)
+        ):
             return encoding
     encodings = (
-        choice if choice != AUTO_ENCODING else "UTF-8, UTF-16 with its mark, or CP932 (Shift-JIS)"
+        configured_encoding
+        if configured_encoding != AUTO_TEXT_ENCODING
+        else "UTF-8, UTF-16 with its mark, or CP932 (Shift-JIS)"
     )
-    raise DataError(f"{name}: not a text in {encodings}; save it as UTF-8, or say its encoding")
+    raise DataError(
+        f"{file_name}: not a text in {encodings}; save it as UTF-8, or say its encoding"
+    )
 
 
-def decode_table(data: bytes, name: str, choice: str = AUTO_ENCODING) -> tuple[str, str]:
+def decode_table(
+    data: bytes, file_name: str, configured_encoding: str = AUTO_TEXT_ENCODING
+) -> tuple[str, str]:
     """Return the text and the encoding of a table; arguments as for ``detect_encoding``.
 
     Raises:
         DataError: The encoding is not found, or the table cannot be decoded.
     """
-    header = data[:_HEADER_LIMIT].partition(b"\n")[0]
-    encoding = detect_encoding(header, name, choice) if choice == AUTO_ENCODING else choice
-    if encoding in ("utf-8", "cp932") and choice == AUTO_ENCODING:
+    header = data[:_HEADER_BYTES_LIMIT].partition(b"\n")[0]
+    encoding = (
+        detect_encoding(header, file_name, configured_encoding)
+        if configured_encoding == AUTO_TEXT_ENCODING
+        else configured_encoding
+    )
+    if encoding in ("utf-8", "cp932") and configured_encoding == AUTO_TEXT_ENCODING:
         return _decode_lines(data)
     # Lone surrogates in UTF-16 are kept; undecodable bytes in other encodings become surrogates.
     errors = "surrogatepass" if encoding == "utf-16" else "surrogateescape"
     try:
         text = data.decode(encoding, errors)
     except UnicodeDecodeError as error:
-        raise DataError(f"{name}: not a text in {encoding}; save it as UTF-8") from error
+        raise DataError(f"{file_name}: not a text in {encoding}; save it as UTF-8") from error
     return text.removeprefix("\ufeff"), encoding
 
 
@@ -157,9 +177,9 @@ def _decode_lines(data: bytes) -> tuple[str, str]:
     return "\n".join(lines).removeprefix("\ufeff"), encoding
 
 
-def decode_text(data: bytes, name: str, choice: str = AUTO_ENCODING) -> str:
+def decode_text(data: bytes, file_name: str, configured_encoding: str = AUTO_TEXT_ENCODING) -> str:
     """Decode a text of unknown encoding, with arguments and errors of ``detect_encoding``."""
-    return data.decode(detect_encoding(data, name, choice)).removeprefix("\ufeff")
+    return data.decode(detect_encoding(data, file_name, configured_encoding)).removeprefix("\ufeff")
 
 
 def guess_delimiter(first_line: str) -> str:
@@ -182,15 +202,18 @@ def parse_number(cell: str, delimiter: str) -> float:
         raise ValueError(f"{cell[:40]!r}, expected a number") from None
 
 
-def find_column(names: Sequence[str], column: str) -> int | None:
+def find_column(names: Sequence[str], column_name: str) -> int | None:
     """Return a column's index by its name, ignoring case and outer blanks if that is unique."""
-    if column in names:
-        return names.index(column)
+    if column_name in names:
+        return names.index(column_name)
     plain = [name.strip().casefold() for name in names]
-    column = column.strip().casefold()
-    return plain.index(column) if plain.count(column) == 1 else None
+    column_name = column_name.strip().casefold()
+    return plain.index(column_name) if plain.count(column_name) == 1 else None
 
 
 def is_time_column(name: str) -> bool:
     """Return True if a table column's name says that it holds times."""
-    return _BRACKET.split(name, maxsplit=1)[0].strip().casefold().replace(" ", "_") in TIME_NAMES
+    return (
+        _BRACKET.split(name, maxsplit=1)[0].strip().casefold().replace(" ", "_")
+        in TIME_COLUMN_NAMES
+    )

@@ -18,8 +18,8 @@ from wg_core.errors import DataError
 
 CHARACTERS_LIMIT = 4096  # Longest text that is accepted, in characters
 _WHITE_SPACE = frozenset(" \t\n\r\v\f")
-_WORDS = re.compile(r"\w+", re.ASCII)
-_DIGIT = re.compile("[0-9]")
+_WORD_PATTERN = re.compile(r"\w+", re.ASCII)
+_DIGIT_PATTERN = re.compile("[0-9]")
 _REFUSED_CATEGORIES = frozenset(("Cc", "Cs"))  # Control characters and surrogates
 
 
@@ -32,19 +32,19 @@ class Texts(Modality):
     layout = "unicode [n] (texts)"
     suffixes = frozenset({".txt"})
     file_limit = 4 * CHARACTERS_LIMIT + 4096
-    head = "text-head"
-    trunks = ("wg_common.nets.encoder.text_trunk",)
-    column = "text"
-    standard_errors = 1.0
+    head_architecture = "text-head"
+    trunk_modules = ("wg_common.nets.encoder.text_trunk",)
+    record_column = "text"
+    default_standard_errors = 1.0
     may_accompany_records = True
 
     def repetition_keys(self, records: Sequence[Record]) -> tuple[str, ...]:
         """Return each text in lower case with numbers masked, so that repeated texts are equal."""
 
         def mask(word: re.Match[str]) -> str:
-            return "#" if _DIGIT.search(word[0]) else word[0]
+            return "#" if _DIGIT_PATTERN.search(word[0]) else word[0]
 
-        return tuple(_WORDS.sub(mask, str(record)).lower() for record in records)
+        return tuple(_WORD_PATTERN.sub(mask, str(record)).lower() for record in records)
 
     def matches_array(self, x: Record) -> bool:
         """Return True if an array holds strings ``[n]``."""

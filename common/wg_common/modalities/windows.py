@@ -23,9 +23,9 @@ from wg_core.errors import DataError
 from wg_core.site.reading import CHANNELS_LIMIT, WINDOW_SAMPLES_LIMIT, WINDOW_SAMPLES_MINIMUM
 
 MAGNITUDE_LIMIT = 1e15  # Largest magnitude: squares and their sums must stay finite in float32
-NPY_LIMIT = 8 * CHANNELS_LIMIT * WINDOW_SAMPLES_LIMIT + 4096
+NPY_BYTES_LIMIT = 8 * CHANNELS_LIMIT * WINDOW_SAMPLES_LIMIT + 4096
 """Size of the largest accepted window in float64 with its header, in bytes."""
-CSV_LIMIT = 256 << 20
+CSV_BYTES_LIMIT = 256 << 20
 
 
 class Windows(Modality):
@@ -44,10 +44,10 @@ class Windows(Modality):
     singular = "window"
     layout = "float [n, channels, time] (sensor windows)"
     suffixes = frozenset({".npy", ".csv"})
-    file_limit = CSV_LIMIT
-    head = "window-head"
-    trunks = ("wg_common.nets.encoder.window_trunk",)
-    plant_trunk = True
+    file_limit = CSV_BYTES_LIMIT
+    head_architecture = "window-head"
+    trunk_modules = ("wg_common.nets.encoder.window_trunk",)
+    fits_plant_trunk = True
 
     def matches_array(self, x: Record) -> bool:
         """Return True if an array is float ``[n, channels, time]``."""
@@ -73,9 +73,9 @@ class Windows(Modality):
                 that is not finite.
         """
         if file_name.lower().endswith(".csv"):
-            window: Record = _from_csv(data, file_name, self.channels)
+            window: Record = _decode_csv(data, file_name, self.channels)
         else:
-            window = _from_npy(data, file_name)
+            window = _decode_npy(data, file_name)
         try:
             check_window(window)
             if self.channels is not None and len(window) != len(self.channels):
@@ -96,12 +96,14 @@ class Windows(Modality):
         shapes: dict[tuple[int, ...], list[int]] = {}
         for row, record in enumerate(records):
             shapes.setdefault(record.shape, []).append(row)
-        chains: dict[int, sensors.Sensors] = {}
+        chains: dict[int, sensors.SensorChain] = {}
         observations: dict[int, Record] = {}
         for (channels, _), rows in shapes.items():
             if channels not in chains:
                 eye = np.eye(channels)
-                chains[channels] = sensors.draw_sensors(rng, eye, 1.0, strength, direct=True)
+                chains[channels] = sensors.draw_sensor_chain(
+                    rng, eye, 1.0, strength, is_direct=True
+                )
             signals = np.stack([records[row] for row in rows]).astype(np.float64)
             observations.update(
                 zip(rows, sensors.measure_signals(rng, signals, chains[channels]), strict=True)
@@ -123,19 +125,20 @@ def check_window(window: NDArray[np.floating]) -> None:
         raise DataError(f"values that are not finite, or beyond {MAGNITUDE_LIMIT:g}")
 
 
-def _check_shape(channels: int, time: int) -> None:
+def _check_shape(channels: int, sample_count: int) -> None:
     if not (
-        1 <= channels <= CHANNELS_LIMIT and WINDOW_SAMPLES_MINIMUM <= time <= WINDOW_SAMPLES_LIMIT
+        1 <= channels <= CHANNELS_LIMIT
+        and WINDOW_SAMPLES_MINIMUM <= sample_count <= WINDOW_SAMPLES_LIMIT
     ):
         raise DataError(
-            f"{channels} channels of {time} samples, expected 1 to {CHANNELS_LIMIT} channels of"
-            f" {WINDOW_SAMPLES_MINIMUM} to {WINDOW_SAMPLES_LIMIT} samples"
+            f"{channels} channels of {sample_count} samples, expected 1 to {CHANNELS_LIMIT}"
+            f" channels of {WINDOW_SAMPLES_MINIMUM} to {WINDOW_SAMPLES_LIMIT} samples"
         )
 
 
-def _from_npy(data: bytes, name: str) -> Record:
-    if len(data) > NPY_LIMIT:
-        raise DataError(f"{name}: {len(data)} bytes, at most {NPY_LIMIT} are read")
+def _decode_npy(data: bytes, file_name: str) -> Record:
+    if len(data) > NPY_BYTES_LIMIT:
+        raise DataError(f"{file_name}: {len(data)} bytes, at most {NPY_BYTES_LIMIT} are read")
     stream = io.BytesIO(data)
     try:
         version = np.lib.format.read_magic(stream)
@@ -145,38 +148,38 @@ def _from_npy(data: bytes, name: str) -> Record:
             shape, _, dtype = np.lib.format.read_array_header_2_0(stream)
         if len(shape) in (2, 3) and (len(shape) == 3 or dtype.kind != "f"):
             raise DataError(
-                f"{name}: {dtype} {list(shape)}, expected float [channels, time] of a sensor"
+                f"{file_name}: {dtype} {list(shape)}, expected float [channels, time] of a sensor"
                 " window; if it is a picture, save it as PNG"
             )
         if len(shape) != 2:
-            raise DataError(f"{name}: {dtype} {list(shape)}, expected float [channels, time]")
-        _check_named_shape(name, shape[0], shape[1])
+            raise DataError(f"{file_name}: {dtype} {list(shape)}, expected float [channels, time]")
+        _check_named_shape(file_name, shape[0], shape[1])
         window: Record = np.load(io.BytesIO(data), allow_pickle=False)
     except DAMAGED_INPUT_ERRORS as error:
-        raise DataError(f"{name}: not a .npy file of a plain array: {error}") from error
+        raise DataError(f"{file_name}: not a .npy file of a plain array: {error}") from error
     return window
 
 
-def column_names(data: bytes, name: str) -> tuple[str, ...] | None:
+def column_names(data: bytes, file_name: str) -> tuple[str, ...] | None:
     """Read the column names of a window file; None unless every column has a unique name.
 
     Raises:
         DataError: The file is not text, or its first line is not CSV.
     """
-    header = tables.decode_text(data, name).partition("\n")[0]
+    header = tables.decode_text(data, file_name).partition("\n")[0]
     delimiter = tables.guess_delimiter(header)
     try:
         cells = next(csv.reader([header], strict=True, delimiter=delimiter), [])
     except csv.Error as error:
-        raise DataError(f"{name}: line 1: {error}") from error
+        raise DataError(f"{file_name}: line 1: {error}") from error
     if not cells or any(_is_number(cell, delimiter) for cell in cells):
         return None
     names = tuple(cell.strip() for cell in cells)
     return names if all(names) and len(set(names)) == len(names) else None
 
 
-def _from_csv(data: bytes, name: str, channels: Sequence[str] | None) -> NDArray[np.float64]:
-    text = tables.decode_text(data, name)
+def _decode_csv(data: bytes, file_name: str, channels: Sequence[str] | None) -> NDArray[np.float64]:
+    text = tables.decode_text(data, file_name)
     delimiter = tables.guess_delimiter(text.partition("\n")[0])
     reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
     rows: list[list[float]] = []
@@ -186,29 +189,29 @@ def _from_csv(data: bytes, name: str, channels: Sequence[str] | None) -> NDArray
             if number == 1:
                 width = len(cells)
                 if width > CHANNELS_LIMIT:
-                    raise DataError(f"{name}: {width} channels, at most {CHANNELS_LIMIT}")
+                    raise DataError(f"{file_name}: {width} channels, at most {CHANNELS_LIMIT}")
                 if not any(_is_number(cell, delimiter) for cell in cells):
-                    _check_names(cells, name)
+                    _refuse_time_columns(cells, file_name)
                     if channels is not None:
-                        _check_channels([cell.strip() for cell in cells], channels, name)
+                        _check_channel_names([cell.strip() for cell in cells], channels, file_name)
                     continue
                 if channels is not None:
                     raise DataError(
-                        f"{name}: no line of names; expected the columns {', '.join(channels)}"
+                        f"{file_name}: no line of names; expected the columns {', '.join(channels)}"
                     )
             if len(cells) != width:
-                raise DataError(f"{name}: line {number}: {len(cells)} cells, expected {width}")
+                raise DataError(f"{file_name}: line {number}: {len(cells)} cells, expected {width}")
             if len(rows) == WINDOW_SAMPLES_LIMIT:
-                raise DataError(f"{name}: more than {WINDOW_SAMPLES_LIMIT} rows")
+                raise DataError(f"{file_name}: more than {WINDOW_SAMPLES_LIMIT} rows")
             rows.append([tables.parse_number(cell, delimiter) for cell in cells])
     except (csv.Error, ValueError) as error:
-        raise DataError(f"{name}: line {reader.line_num}: {error}") from error
+        raise DataError(f"{file_name}: line {reader.line_num}: {error}") from error
     if not rows:
-        raise DataError(f"{name}: no rows of numbers")
-    _check_named_shape(name, width, len(rows))
+        raise DataError(f"{file_name}: no rows of numbers")
+    _check_named_shape(file_name, width, len(rows))
     window = np.array(rows, dtype=np.float64).T
     if width > 1 and _increases_evenly(window[0]):
-        raise DataError(f"{name}: column 1 counts up in equal steps: {_TIME_COLUMN_ADVICE}")
+        raise DataError(f"{file_name}: column 1 counts up in equal steps: {_TIME_COLUMN_ADVICE}")
     return window
 
 
@@ -218,24 +221,25 @@ _TIME_COLUMN_ADVICE = (
 )
 
 
-def _check_names(cells: Sequence[str], name: str) -> None:
+def _refuse_time_columns(cells: Sequence[str], file_name: str) -> None:
     for column, cell in enumerate(cells, 1):
         if tables.is_time_column(cell):
-            raise DataError(f"{name}: column {column}, {cell!r}: {_TIME_COLUMN_ADVICE}")
+            raise DataError(f"{file_name}: column {column}, {cell!r}: {_TIME_COLUMN_ADVICE}")
 
 
-def _check_channels(names: Sequence[str], channels: Sequence[str], name: str) -> None:
+def _check_channel_names(names: Sequence[str], channels: Sequence[str], file_name: str) -> None:
     """Check that a window file's columns are the configured channels, in their order."""
     for expected in channels:
         if expected not in names:
-            raise DataError(f"{name}: no column {expected!r}; found {', '.join(names)[:200]}")
+            raise DataError(f"{file_name}: no column {expected!r}; found {', '.join(names)[:200]}")
     if len(names) != len(channels):
         extra = next((cell for cell in names if cell not in channels), names[-1])
-        raise DataError(f"{name}: column {extra[:80]!r} is none of {', '.join(channels)}")
+        raise DataError(f"{file_name}: column {extra[:80]!r} is none of {', '.join(channels)}")
     for column, (cell, expected) in enumerate(zip(names, channels, strict=True), 1):
         if cell != expected:
             raise DataError(
-                f"{name}: column {column} is {cell!r}, expected {expected!r}: columns are swapped"
+                f"{file_name}: column {column} is {cell!r}, expected {expected!r}: columns are"
+                " swapped"
             )
 
 
@@ -255,8 +259,8 @@ def _is_number(cell: str, delimiter: str) -> bool:
     return True
 
 
-def _check_named_shape(name: str, channels: int, time: int) -> None:
+def _check_named_shape(file_name: str, channels: int, sample_count: int) -> None:
     try:
-        _check_shape(channels, time)
+        _check_shape(channels, sample_count)
     except DataError as error:
-        raise DataError(f"{name}: {error}") from error
+        raise DataError(f"{file_name}: {error}") from error

@@ -10,13 +10,13 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from wg_common.catalogue import HEAD_WEIGHT
+from wg_common.catalogue import HEAD_WEIGHT_TENSOR
 from wg_common.inference.hostile_tensors import Tensors
 from wg_common.nets import network as networks
 from wg_common.nets.encoder.module import Encoder, EncoderModule
 from wg_common.nets.encoder.trunk import EncoderTrunk
 from wg_common.nets.family_network import FamilyTrunk
-from wg_common.nets.network import RecordTrunk
+from wg_common.nets.network import NetworkTrunks
 from wg_common.nets.tensor_set import check_tensors
 from wg_core.errors import ConfigError
 
@@ -36,7 +36,7 @@ class HeadModel(nn.Module):
         self,
         encoder: EncoderModule,
         head: nn.Linear,
-        network: FamilyTrunk | RecordTrunk | None = None,
+        network: FamilyTrunk | NetworkTrunks | None = None,
         further_trunks: Sequence[EncoderTrunk] = (),
     ) -> None:
         super().__init__()
@@ -74,12 +74,12 @@ class HeadModel(nn.Module):
         return torch.cat(parts, dim=1)
 
 
-def build_model(
-    modality_head: str,
+def build_head_model(
+    head_architecture: str,
     encoder: Encoder,
     tensors: Tensors,
     labels: Sequence[str],
-    network: FamilyTrunk | RecordTrunk | None = None,
+    network: FamilyTrunk | NetworkTrunks | None = None,
 ) -> HeadModel:
     """Build a classifier from encoder, head tensors and optional network.
 
@@ -87,7 +87,8 @@ def build_model(
     features, or these and the network's.
 
     Args:
-        modality_head: Name of the architecture of heads on this encoder, for messages and checks.
+        head_architecture: Name of the architecture of heads on this encoder, for messages and
+            checks.
         encoder: The public encoder.
         tensors: ``head.weight`` and ``head.bias``.
         labels: Class names, in the order of the head's rows.
@@ -102,14 +103,14 @@ def build_model(
     """
     local = encoder.local_dimension
     wide = local + (0 if network is None else network.width)
-    head_shape = tensors[HEAD_WEIGHT].shape[1:]
+    head_shape = tensors[HEAD_WEIGHT_TENSOR].shape[1:]
     dimension = next((n for n in (local, wide) if head_shape == (n,)), encoder.dimension)
-    check_tensors(modality_head, tensors, len(labels), dimension)
-    if not all(trunk.is_exportable for trunk in (encoder.module.trunk, *encoder.further)):
+    check_tensors(head_architecture, tensors, len(labels), dimension)
+    if not all(trunk.is_exportable for trunk in (encoder.module.trunk, *encoder.further_trunks)):
         raise ConfigError(
-            f"{modality_head}: its encoder stands on a file: the encoder and the head are not"
+            f"{head_architecture}: its encoder stands on a file: the encoder and the head are not"
             " exported as one"
         )
     used_network = network if dimension > local else None
-    head = networks.head_layer(tensors)
-    return HeadModel(encoder.module, head, used_network, encoder.further).eval()
+    head = networks.build_head_layer(tensors)
+    return HeadModel(encoder.module, head, used_network, encoder.further_trunks).eval()

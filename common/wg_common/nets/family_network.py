@@ -27,11 +27,11 @@ from wg_common.inference import family_head, hostile_tensors
 from wg_common.inference.family_head import NetworkHead
 from wg_common.inference.hostile_tensors import Tensors
 from wg_common.modalities.base import Record
-from wg_common.modalities.images import ENCODER_PIXELS, NETWORK_SIDE
+from wg_common.modalities.images import ENCODER_SIDE_PIXELS, NETWORK_SIDE_PIXELS
 from wg_common.nets import network, site_norms
 from wg_common.nets.encoder import image_trunk as trunks
 from wg_common.nets.encoder.trunk import Records
-from wg_common.nets.network import RecordTrunk
+from wg_common.nets.network import NetworkTrunks
 from wg_core.errors import DecodeError
 
 TENSOR_PREFIX = "network."  # Prefix of the names of all family networks' tensors
@@ -43,34 +43,38 @@ class FamilyNetwork:
 
     Attributes:
         architecture: Name of the network in the catalogue.
-        trunk: Tensors of the trunk, named ``trunk.*``.
+        trunk_tensors: Tensors of the trunk, named ``trunk_tensors.*``.
         head: Head on the F standardised features, with tensors that adapt the trunk to a site.
     """
 
     architecture: str
-    trunk: Tensors
+    trunk_tensors: Tensors
     head: NetworkHead
 
     def tensors(self) -> dict[str, NDArray[np.float32]]:
         """Return the tensors of trunk and head as float32, named without ``TENSOR_PREFIX``."""
-        tensors = {**self.trunk, **self.head.tensors()}
+        tensors = {**self.trunk_tensors, **self.head.tensors()}
         return {name: value.astype(np.float32) for name, value in tensors.items()}
 
     def select_classes(self, rows: NDArray[np.integer[Any]]) -> FamilyNetwork:
         """Return the family network for some of its classes, given by their row numbers."""
         return replace(self, head=self.head.select_classes(rows))
 
-    def adapt_to_site(self, records: Records, settings: Mapping[str, str]) -> FamilyNetwork:
+    def adapt_to_site(self, records: Records, trunk_settings: Mapping[str, str]) -> FamilyNetwork:
         """Return the family network with its trunk adapted to one site's records.
 
         Args:
             records: Valid images of the site, labelled or not, at least one.
-            settings: Settings of the encoder's trunk.
+            trunk_settings: Settings of the encoder's trunk.
         """
         sample = [records[row] for row in site_norms.measured_rows(len(records))]
-        batch = _pool_pixels(trunks.resized_batch(sample, pixels := _input_side(settings)), pixels)
-        trunk = site_norms.adapt_trunk_to_site(self.architecture, self.trunk, self.head, batch)
-        return replace(self, trunk=trunk)
+        batch = _pool_to_network_side(
+            trunks.resized_batch(sample, pixels := _encoder_image_side(trunk_settings)), pixels
+        )
+        trunk = site_norms.adapt_trunk_to_site(
+            self.architecture, self.trunk_tensors, self.head, batch
+        )
+        return replace(self, trunk_tensors=trunk)
 
 
 class FamilyTrunk(nn.Module):
@@ -82,15 +86,17 @@ class FamilyTrunk(nn.Module):
         settings: Settings of the encoder's trunk.
     """
 
-    def __init__(self, architecture: str, trunk: Tensors, settings: Mapping[str, str]) -> None:
+    def __init__(
+        self, architecture: str, trunk_tensors: Tensors, trunk_settings: Mapping[str, str]
+    ) -> None:
         super().__init__()
-        self.pixels = _input_side(settings)
-        self.trunk = trunks.to_channels_last(network.load_trunk(architecture, trunk))
+        self.pixels = _encoder_image_side(trunk_settings)
+        self.trunk = trunks.to_channels_last(network.load_trunk(architecture, trunk_tensors))
         self.width = network.feature_count(architecture)
 
     def forward(self, batch: Tensor) -> Tensor:
         """Return features ``[n, width]`` of images ``[n, 3, pixels, pixels]``, 0 to 255."""
-        features: Tensor = self.trunk(_pool_pixels(batch, self.pixels))
+        features: Tensor = self.trunk(_pool_to_network_side(batch, self.pixels))
         return features
 
     def features(self, records: Iterable[Record]) -> NDArray[np.float32]:
@@ -101,33 +107,33 @@ class FamilyTrunk(nn.Module):
             )
 
 
-def stored_trunk(
-    architecture: str, tensors: Tensors, settings: Mapping[str, str]
-) -> FamilyTrunk | RecordTrunk:
+def rebuild_stored_trunk(
+    architecture: str, tensors: Tensors, trunk_settings: Mapping[str, str]
+) -> FamilyTrunk | NetworkTrunks:
     """Rebuild the network or networks that a plant's stored model uses in addition to the encoder.
 
     Args:
         architecture: Name in the catalogue.
         tensors: Stored tensors ``ARCHITECTURE.trunk.*``, or ``ARCHITECTURE.NUMBER.trunk.*`` for
             several networks.
-        settings: Settings of the encoder's trunk.
+        trunk_settings: Settings of the encoder's trunk.
 
     Raises:
         DecodeError: The tensors' names have another architecture.
     """
     values = _strip_architecture(architecture, tensors)
-    if architecture in catalogue.NETWORKS:
-        return RecordTrunk(architecture, network.split_by_trunk(values))
-    return FamilyTrunk(architecture, values, settings)
+    if architecture in catalogue.PACKAGE_NETWORKS:
+        return NetworkTrunks(architecture, network.split_by_trunk(values))
+    return FamilyTrunk(architecture, values, trunk_settings)
 
 
-def _input_side(settings: Mapping[str, str]) -> int:
+def _encoder_image_side(trunk_settings: Mapping[str, str]) -> int:
     """Return the side of the encoder's input images, a multiple of ``NETWORK_SIDE``."""
-    return int(settings.get("pixels", ENCODER_PIXELS))
+    return int(trunk_settings.get("pixels", ENCODER_SIDE_PIXELS))
 
 
-def _pool_pixels(batch: Tensor, pixels: int) -> Tensor:
-    return F.avg_pool2d(batch, pixels // NETWORK_SIDE)
+def _pool_to_network_side(batch: Tensor, pixels: int) -> Tensor:
+    return F.avg_pool2d(batch, pixels // NETWORK_SIDE_PIXELS)
 
 
 def pack_network(family_network: FamilyNetwork | None) -> dict[str, NDArray[np.float32]]:
@@ -144,14 +150,17 @@ def pack_half_precision(family_network: FamilyNetwork | None) -> dict[str, NDArr
     A tensor with a magnitude above 65,504, the largest float16, stays float32.
     """
     return {
-        name: value.astype(np.float16) if _can_be_half(name, value) else value
+        name: value.astype(np.float16) if _fits_half_precision(name, value) else value
         for name, value in pack_network(family_network).items()
     }
 
 
-def _can_be_half(name: str, value: NDArray[np.float32]) -> bool:
+def _fits_half_precision(name: str, value: NDArray[np.float32]) -> bool:
     tensor_name = name.removeprefix(TENSOR_PREFIX).partition(".")[2]
-    large = tensor_name.startswith(network.TRUNK_PREFIX) or tensor_name in family_head.NORM_TENSORS
+    large = (
+        tensor_name.startswith(network.TRUNK_TENSOR_PREFIX)
+        or tensor_name in family_head.NORM_TENSORS
+    )
     return large and bool(np.abs(value).max(initial=0.0) <= np.finfo(np.float16).max)
 
 

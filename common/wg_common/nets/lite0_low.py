@@ -18,16 +18,16 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from wg_common.modalities.images import NETWORK_SIDE
+from wg_common.modalities.images import NETWORK_SIDE_PIXELS
 from wg_common.nets.encoder import image_trunk as trunks
 from wg_common.nets.encoder.trunk import Records
-from wg_common.nets.network import TRUNK_PREFIX, NetworkKind
+from wg_common.nets.network import TRUNK_TENSOR_PREFIX, NetworkKind
 from wg_common.nets.site_norms import ChannelScale
 
-FEATURE_BLOCKS = (4, 7)  # Indices of the blocks whose maps give features
+FEATURE_BLOCK_INDICES = (4, 7)  # Indices of the blocks whose maps give features
 _STEM_CHANNELS = 32
 _BATCH_IMAGES = 64  # Number of images resized at once
-_BLOCKS = (
+_BLOCK_SETTINGS = (
     (16, 3, 1, 1),
     (24, 3, 2, 6),
     (24, 3, 1, 6),
@@ -38,7 +38,7 @@ _BLOCKS = (
     (80, 3, 1, 6),
 )
 """Output channels, side of the kernel, stride and expansion factor of each block."""
-FEATURE_COUNT = 2 * sum(_BLOCKS[block][0] for block in FEATURE_BLOCKS)
+FEATURE_COUNT = 2 * sum(_BLOCK_SETTINGS[block][0] for block in FEATURE_BLOCK_INDICES)
 
 
 class FirstLite0Blocks(nn.Module):
@@ -49,13 +49,13 @@ class FirstLite0Blocks(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        for name, values in zip(("mean", "std"), trunks.CHANNEL_MOMENTS, strict=True):
+        for name, values in zip(("mean", "std"), trunks.IMAGENET_CHANNEL_MOMENTS, strict=True):
             self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
-        self.stem = _Layer(3, _STEM_CHANNELS, 3, stride=2)
+        self.stem = _ConvolutionLayer(3, _STEM_CHANNELS, 3, stride=2)
         self.blocks = nn.ModuleList()
         channels = _STEM_CHANNELS
-        for out, side, stride, expansion in _BLOCKS:
-            self.blocks.append(_block(channels, out, side, stride, expansion))
+        for out, side, stride, expansion in _BLOCK_SETTINGS:
+            self.blocks.append(_build_block(channels, out, side, stride, expansion))
             channels = out
 
     def forward(self, images: Tensor) -> Tensor:
@@ -64,46 +64,62 @@ class FirstLite0Blocks(nn.Module):
         columns: list[Tensor] = []
         for number, block in enumerate(self.blocks):
             x = block(x)  # [n, c, h, w]
-            if number in FEATURE_BLOCKS:
+            if number in FEATURE_BLOCK_INDICES:
                 columns += trunks.spatial_statistics(x)
         return torch.cat(columns, dim=1)
 
 
-class _Layer(nn.Module):
+class _ConvolutionLayer(nn.Module):
     """Convolution of the network, with TensorFlow's padding, followed by a norm."""
 
     def __init__(
-        self, inputs: int, outputs: int, side: int, *, stride: int = 1, groups: int = 1
+        self,
+        input_channels: int,
+        output_channels: int,
+        kernel_side: int,
+        *,
+        stride: int = 1,
+        groups: int = 1,
     ) -> None:
         super().__init__()
         # TensorFlow, the network's origin, pads more on the right and below with stride two.
-        self.pads = [] if stride == 1 else [side // 2 - 1, side // 2] * 2
-        around = 0 if self.pads else side // 2
+        self.pads = [] if stride == 1 else [kernel_side // 2 - 1, kernel_side // 2] * 2
+        around = 0 if self.pads else kernel_side // 2
         self.conv = nn.Conv2d(
-            inputs, outputs, side, stride=stride, padding=around, groups=groups, bias=False
+            input_channels,
+            output_channels,
+            kernel_side,
+            stride=stride,
+            padding=around,
+            groups=groups,
+            bias=False,
         )
-        self.norm = ChannelScale(outputs)
+        self.norm = ChannelScale(output_channels)
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.norm(self.conv(F.pad(x, self.pads) if self.pads else x))
         return out
 
 
-def _block(inputs: int, outputs: int, side: int, stride: int, expansion: int) -> trunks.Block:
-    inner = inputs * expansion
-    return trunks.Block(
-        _Layer(inputs, inner, 1) if expansion > 1 else None,
-        _Layer(inner, inner, side, stride=stride, groups=inner),
-        _Layer(inner, outputs, 1),
-        skip=stride == 1 and inputs == outputs,
+def _build_block(
+    input_channels: int, output_channels: int, kernel_side: int, stride: int, expansion: int
+) -> trunks.InvertedResidualBlock:
+    inner = input_channels * expansion
+    return trunks.InvertedResidualBlock(
+        _ConvolutionLayer(input_channels, inner, 1) if expansion > 1 else None,
+        _ConvolutionLayer(inner, inner, kernel_side, stride=stride, groups=inner),
+        _ConvolutionLayer(inner, output_channels, 1),
+        has_skip=stride == 1 and input_channels == output_channels,
     )
 
 
 def prepare_images(images: Records) -> NDArray[np.uint8]:
     """Resize valid images to one batch ``[n, 3, 64, 64]`` for the network."""
-    batch = np.zeros((len(images), 3, NETWORK_SIDE, NETWORK_SIDE), np.uint8)
+    batch = np.zeros((len(images), 3, NETWORK_SIDE_PIXELS, NETWORK_SIDE_PIXELS), np.uint8)
     for start in range(0, len(images), _BATCH_IMAGES):
-        part = trunks.resize_images(list(images[start : start + _BATCH_IMAGES]), NETWORK_SIDE)
+        part = trunks.resize_images(
+            list(images[start : start + _BATCH_IMAGES]), NETWORK_SIDE_PIXELS
+        )
         batch[start : start + _BATCH_IMAGES] = part.round().clamp(0, 255).to(torch.uint8).numpy()
     return batch
 
@@ -115,8 +131,10 @@ def imagenet_tensors() -> dict[str, NDArray[np.float32]]:
         ConfigError: The package of the weights is missing, or its file is not the pinned one.
     """
     public = trunks.imagenet_network()
-    tensors = {f"stem.{name}": value for name, value in _layer(public._conv_stem, public._bn0)}
-    for number, block in enumerate(public._blocks[: len(_BLOCKS)]):
+    tensors = {
+        f"stem.{name}": value for name, value in _layer_tensors(public._conv_stem, public._bn0)
+    }
+    for number, block in enumerate(public._blocks[: len(_BLOCK_SETTINGS)]):
         layers = {
             "expand": (getattr(block, "_expand_conv", None), getattr(block, "_bn0", None)),
             "depthwise": (block._depthwise_conv, block._bn1),
@@ -124,20 +142,22 @@ def imagenet_tensors() -> dict[str, NDArray[np.float32]]:
         }
         for layer, (conv, norm) in layers.items():
             if conv is not None:
-                for name, value in _layer(conv, norm):
+                for name, value in _layer_tensors(conv, norm):
                     tensors[f"blocks.{number}.{layer}.{name}"] = value
-    return {TRUNK_PREFIX + name: value.detach().numpy().copy() for name, value in tensors.items()}
+    return {
+        TRUNK_TENSOR_PREFIX + name: value.detach().numpy().copy() for name, value in tensors.items()
+    }
 
 
-def _layer(conv: Any, norm: Any) -> list[tuple[str, Tensor]]:
+def _layer_tensors(conv: Any, norm: Any) -> list[tuple[str, Tensor]]:
     """Return the tensors of a convolution and its batch norm under their names in ``_Layer``."""
     return [("conv.weight", conv.weight), ("norm.weight", norm.weight), ("norm.bias", norm.bias)]
 
 
 NETWORK = NetworkKind(
-    trunk=FirstLite0Blocks,
-    prepare=prepare_images,
-    features=FEATURE_COUNT,
-    published=imagenet_tensors,
-    site_norms=8,
+    make_trunk=FirstLite0Blocks,
+    prepare_records=prepare_images,
+    feature_count=FEATURE_COUNT,
+    published_tensors=imagenet_tensors,
+    modulation_rank=8,
 )

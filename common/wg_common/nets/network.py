@@ -20,15 +20,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from wg_common import catalogue
-from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT, InputScaling
+from wg_common.catalogue import HEAD_BIAS_TENSOR, HEAD_WEIGHT_TENSOR, InputScaling
 from wg_common.inference.hostile_tensors import Tensors
 from wg_common.modalities.base import Record
 from wg_common.modalities.registry import find_modality
 from wg_common.nets.encoder.trunk import Records
 from wg_core.errors import ConfigError, DecodeError
-from wg_core.privacy.schema import DIMENSION
+from wg_core.privacy.schema import RELEASED_DIMENSION
 
-TRUNK_PREFIX = "trunk."  # Prefix of the trunk's tensors
+TRUNK_TENSOR_PREFIX = "trunk."  # Prefix of the trunk's tensors
 _BATCH_RECORDS = 64  # Number of records that run through a network at a time
 
 Batch = NDArray[Any]
@@ -38,8 +38,8 @@ Batch = NDArray[Any]
 class _CheckedRecords(Sequence[Record]):
     """Sequence that checks each record when it is read, since memory may not hold all of them."""
 
-    def __init__(self, name: str, records: Records) -> None:
-        self._modality = find_modality(name)
+    def __init__(self, modality_name: str, records: Records) -> None:
+        self._modality = find_modality(modality_name)
         self._records = records
 
     def __len__(self) -> int:
@@ -62,25 +62,26 @@ class NetworkKind:
     """Functions and sizes of a network architecture, which its module defines as ``NETWORK``.
 
     Attributes:
-        trunk: Function that builds an untrained trunk, whose input is a float32 batch.
-        prepare: Function that converts valid records of any sizes to one batch.
-        features: Number F of the trunk's features.
+        make_trunk: Function that builds an untrained trunk, whose input is a float32 batch.
+        prepare_records: Function that converts valid records of any sizes to one batch.
+        feature_count: Number F of the trunk's features.
         fold_standardisation: Function from a trunk's tensors and a batch to tensors of an equal
             trunk that standardises its inputs by this batch; None if inputs are always raw.
         rescale_to_speed: Function that rescales the line frequencies of a batch by a factor; None
             if the network's inputs have no lines.
-        published: Function that returns the published ``trunk.*`` tensors from which training
-            starts; None if there are none.
-        site_norms: Number R of hidden units of ``site_norms.NormModulation``; 0 without site norms.
+        published_tensors: Function that returns the published ``make_trunk.*`` tensors from which
+            training starts; None if there are none.
+        modulation_rank: Number R of hidden units of ``modulation_rank.NormModulation``; 0 without
+            site norms.
     """
 
-    trunk: Callable[[], nn.Module]
-    prepare: Callable[[Records], Batch]
-    features: int = DIMENSION
+    make_trunk: Callable[[], nn.Module]
+    prepare_records: Callable[[Records], Batch]
+    feature_count: int = RELEASED_DIMENSION
     fold_standardisation: Callable[[Tensors, Batch], dict[str, NDArray[np.float32]]] | None = None
     rescale_to_speed: Callable[[Batch, float], Batch] | None = None
-    published: Callable[[], dict[str, NDArray[np.float32]]] | None = None
-    site_norms: int = 0
+    published_tensors: Callable[[], dict[str, NDArray[np.float32]]] | None = None
+    modulation_rank: int = 0
 
 
 def network_kind(architecture: str) -> NetworkKind:
@@ -98,7 +99,7 @@ def network_kind(architecture: str) -> NetworkKind:
 
 def feature_count(architecture: str) -> int:
     """Return the number F of features of a network architecture."""
-    return network_kind(architecture).features
+    return network_kind(architecture).feature_count
 
 
 def prepare_batch(architecture: str, records: Records) -> Batch:
@@ -107,13 +108,13 @@ def prepare_batch(architecture: str, records: Records) -> Batch:
     Raises:
         DataError: A record has a wrong type or shape.
     """
-    return network_kind(architecture).prepare(
+    return network_kind(architecture).prepare_records(
         _CheckedRecords(catalogue.find_network(architecture).modality, records)
     )
 
 
 def adapt_trunk(
-    architecture: str, tensors: Tensors, inputs: InputScaling, batch: Batch
+    architecture: str, tensors: Tensors, input_scaling: InputScaling, batch: Batch
 ) -> dict[str, NDArray[np.float32]]:
     """Return the tensors of a network's trunk that is adapted to a plant and accepts raw inputs.
 
@@ -123,14 +124,14 @@ def adapt_trunk(
     Args:
         architecture: Name in the catalogue.
         tensors: Tensors of the network; tensors other than ``trunk.*`` are ignored.
-        inputs: ``raw``, or how the inputs are standardised (``catalogue.InputScaling``).
+        input_scaling: ``raw``, or how the inputs are standardised (``catalogue.InputScaling``).
         batch: All of the plant's records as a batch from ``prepare_batch``, at least one.
 
     Raises:
         DecodeError: Inputs of this architecture cannot be standardised.
     """
     trunk = select_trunk_tensors(tensors)
-    if inputs == "raw":
+    if input_scaling == "raw":
         return trunk
     fold = network_kind(architecture).fold_standardisation
     if fold is None:
@@ -146,15 +147,15 @@ def trunk_input(batch: Tensor) -> Tensor:
 
 def build_trunk(architecture: str) -> nn.Module:
     """Build the trunk of a network architecture with torch's initial weights."""
-    return network_kind(architecture).trunk()
+    return network_kind(architecture).make_trunk()
 
 
 def select_trunk_tensors(tensors: Tensors) -> dict[str, NDArray[np.float32]]:
     """Select the ``trunk.*`` tensors among those of a network."""
-    return {name: value for name, value in tensors.items() if name.startswith(TRUNK_PREFIX)}
+    return {name: value for name, value in tensors.items() if name.startswith(TRUNK_TENSOR_PREFIX)}
 
 
-def prefix_trunk_numbers(trunks: Sequence[Tensors]) -> dict[str, NDArray[np.float32]]:
+def number_trunk_tensors(trunks: Sequence[Tensors]) -> dict[str, NDArray[np.float32]]:
     """Merge the tensors of several trunks, named ``NUMBER.trunk.*``, or ``trunk.*`` for one."""
     if len(trunks) == 1:
         return dict(trunks[0])
@@ -167,7 +168,7 @@ def prefix_trunk_numbers(trunks: Sequence[Tensors]) -> dict[str, NDArray[np.floa
 
 def split_by_trunk(tensors: Tensors) -> list[Tensors]:
     """Split the tensors of ``prefix_trunk_numbers`` into a dict of ``trunk.*`` for each trunk."""
-    if any(name.startswith(TRUNK_PREFIX) for name in tensors):
+    if any(name.startswith(TRUNK_TENSOR_PREFIX) for name in tensors):
         return [tensors]
     trunks: dict[str, dict[str, NDArray[np.float32]]] = {}
     for name, value in tensors.items():
@@ -180,7 +181,7 @@ def trunk_shapes(architecture: str) -> dict[str, tuple[int, ...]]:
     """Return the shape of each of a trunk's tensors by its name ``trunk.*``, in module order."""
     with torch.device("meta"):
         state = build_trunk(architecture).state_dict()
-    return {TRUNK_PREFIX + name: tuple(value.shape) for name, value in state.items()}
+    return {TRUNK_TENSOR_PREFIX + name: tuple(value.shape) for name, value in state.items()}
 
 
 def load_trunk(architecture: str, tensors: Tensors) -> nn.Module:
@@ -188,17 +189,19 @@ def load_trunk(architecture: str, tensors: Tensors) -> nn.Module:
     module = build_trunk(architecture)
     module.load_state_dict(
         {
-            name.removeprefix(TRUNK_PREFIX): torch.from_numpy(np.array(value))
+            name.removeprefix(TRUNK_TENSOR_PREFIX): torch.from_numpy(np.array(value))
             for name, value in tensors.items()
-            if name.startswith(TRUNK_PREFIX)
+            if name.startswith(TRUNK_TENSOR_PREFIX)
         }
     )
     return module.eval()
 
 
-def head_layer(tensors: Tensors) -> nn.Linear:
+def build_head_layer(tensors: Tensors) -> nn.Linear:
     """Build a linear layer from the tensors ``head.weight`` and ``head.bias``."""
-    weight, bias = (torch.from_numpy(np.array(tensors[name])) for name in (HEAD_WEIGHT, HEAD_BIAS))
+    weight, bias = (
+        torch.from_numpy(np.array(tensors[name])) for name in (HEAD_WEIGHT_TENSOR, HEAD_BIAS_TENSOR)
+    )
     head = nn.Linear(weight.shape[1], weight.shape[0])
     with torch.no_grad():
         head.weight.copy_(weight)
@@ -208,10 +211,13 @@ def head_layer(tensors: Tensors) -> nn.Linear:
 
 def trunk_tensors(trunk: nn.Module) -> dict[str, NDArray[np.float32]]:
     """Return copies of a trunk's tensors, named ``trunk.*``."""
-    return {TRUNK_PREFIX + name: value.numpy().copy() for name, value in trunk.state_dict().items()}
+    return {
+        TRUNK_TENSOR_PREFIX + name: value.numpy().copy()
+        for name, value in trunk.state_dict().items()
+    }
 
 
-class RecordTrunk(nn.Module):
+class NetworkTrunks(nn.Module):
     """One or several trunks of one architecture, on a batch that is prepared for them alone.
 
     Args:
@@ -219,11 +225,13 @@ class RecordTrunk(nn.Module):
         trunks: ``trunk.*`` tensors of each trunk, at least one.
     """
 
-    def __init__(self, architecture: str, trunks: Sequence[Tensors]) -> None:
+    def __init__(self, architecture: str, tensors_by_trunk: Sequence[Tensors]) -> None:
         super().__init__()
         self.architecture = architecture
-        self.trunks = nn.ModuleList(load_trunk(architecture, tensors) for tensors in trunks)
-        self.width = len(trunks) * feature_count(architecture)
+        self.trunks = nn.ModuleList(
+            load_trunk(architecture, tensors) for tensors in tensors_by_trunk
+        )
+        self.width = len(tensors_by_trunk) * feature_count(architecture)
 
     def forward(self, batch: Tensor) -> Tensor:
         """Return features ``[n, width]`` of a batch from ``prepare_batch``, trunk by trunk."""
@@ -233,23 +241,24 @@ class RecordTrunk(nn.Module):
     def features(self, records: Iterable[Record]) -> NDArray[np.float32]:
         """Return features ``[n, width]`` of valid records; values that are not finite become 0."""
         return features_in_chunks(
-            records, lambda chunk: trunk_features(self, prepare_batch(self.architecture, chunk))
+            records,
+            lambda chunk: compute_trunk_features(self, prepare_batch(self.architecture, chunk)),
         )
 
 
 def features_in_chunks(
-    records: Iterable[Record], features_of: Callable[[list[Record]], NDArray[np.float32]]
+    records: Iterable[Record], compute_features: Callable[[list[Record]], NDArray[np.float32]]
 ) -> NDArray[np.float32]:
     """Compute features ``[n, width]`` of records by 64 at a time; non-finite values become 0."""
     remaining = iter(records)
     blocks: list[NDArray[np.float32]] = []
     while (chunk := list(itertools.islice(remaining, _BATCH_RECORDS))) or not blocks:
-        blocks.append(features_of(chunk))
+        blocks.append(compute_features(chunk))
     all_blocks = np.concatenate(blocks)
     return np.where(np.isfinite(all_blocks), all_blocks, np.float32(0))
 
 
-def trunk_features(trunk: nn.Module, batch: Batch) -> NDArray[np.float32]:
+def compute_trunk_features(trunk: nn.Module, batch: Batch) -> NDArray[np.float32]:
     """Compute a trunk's features ``[n, F]`` of a batch from ``prepare_batch``."""
     blocks = []
     with torch.inference_mode():

@@ -37,17 +37,17 @@ class RowwiseLinear(nn.Linear):
 
 
 @register_grad_sampler(RowwiseLinear)  # type: ignore[untyped-decorator]
-def _gradient_samples(
-    layer: RowwiseLinear, activations: list[Tensor], backprops: Tensor
+def _per_record_gradients(
+    layer: RowwiseLinear, activations: list[Tensor], output_gradients: Tensor
 ) -> dict[Tensor, Tensor]:
     """Return the gradients of weight and bias for each row, ``[n, K, d]`` and ``[n, K]``."""
     return {
-        layer.weight: backprops[:, :, None] * activations[0][:, None],
-        layer.bias: backprops,
+        layer.weight: output_gradients[:, :, None] * activations[0][:, None],
+        layer.bias: output_gradients,
     }
 
 
-def train_private_head(records: LabelledFeatures, steps: ChargedGradientSums) -> HeadArrays:
+def train_private_head(records: LabelledFeatures, gradient_sums: ChargedGradientSums) -> HeadArrays:
     """Train a head on noisy gradient sums until all steps that the charge pays for are used.
 
     Returns:
@@ -57,7 +57,7 @@ def train_private_head(records: LabelledFeatures, steps: ChargedGradientSums) ->
         _FEATURE_SCALE * torch.from_numpy(records.features).double(),
         torch.from_numpy(records.labels),
     )
-    head = RowwiseLinear(x.shape[1], records.classes, dtype=torch.float64)
+    head = RowwiseLinear(x.shape[1], records.class_count, dtype=torch.float64)
     module = GradSampleModule(head, loss_reduction="sum")
     parameters = list(head.parameters())
 
@@ -74,13 +74,13 @@ def train_private_head(records: LabelledFeatures, steps: ChargedGradientSums) ->
     optimiser = torch.optim.Adam(parameters, lr=_LEARNING_RATE)
     averages = [torch.zeros_like(parameter) for parameter in parameters]
     sizes = [parameter.numel() for parameter in parameters]
-    later = max(1, steps.remaining // 2)
-    while steps.remaining:
-        noisy = torch.from_numpy(steps.noisy_sum(gradients, sum(sizes)))
+    later = max(1, gradient_sums.remaining_sums // 2)
+    while gradient_sums.remaining_sums:
+        noisy = torch.from_numpy(gradient_sums.noisy_sum(gradients, sum(sizes)))
         for parameter, part in zip(parameters, torch.split(noisy, sizes), strict=True):
             parameter.grad = part.view_as(parameter)
         optimiser.step()
-        if steps.remaining < later:
+        if gradient_sums.remaining_sums < later:
             for average, parameter in zip(averages, parameters, strict=True):
                 average += parameter.detach() / later
     return (averages[0] * _FEATURE_SCALE).float().numpy(), averages[1].float().numpy()

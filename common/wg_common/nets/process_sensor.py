@@ -32,17 +32,18 @@ class ProcessSensor:
         unit: Kind of the process unit.
         figures: Declared figures of the unit, ``[1, f]``.
         network: Network from R standardised readings to scores of Q quantities.
-        half_width: Half widths of the scores' 90 % intervals, ``[Q]``.
-        records: Readings of the plant's records, ``[k, R]``, by which readings are standardised.
+        half_widths: Half widths of the scores' 90 % intervals, ``[Q]``.
+        plant_readings: Readings of the plant's records, ``[k, R]``, by which readings are
+            standardised.
     """
 
     unit: ProcessUnit
     figures: Tensor
     network: nn.Module
-    half_width: Tensor
-    records: Tensor
+    half_widths: Tensor
+    plant_readings: Tensor
 
-    def inputs(self, windows: Tensor) -> tuple[Tensor, Tensor]:
+    def readings_and_scores(self, windows: Tensor) -> tuple[Tensor, Tensor]:
         """Return the standardised readings ``[n, R]`` and the scores ``[n, Q]`` of windows.
 
         Raises:
@@ -53,7 +54,7 @@ class ProcessSensor:
 
     def standardise(self, readings: Tensor) -> Tensor:
         """Standardise readings ``[n, R]`` by those of the plant's records."""
-        return process.standardise_readings(readings[None], self.records[None])[0]
+        return process.standardise_readings(readings[None], self.plant_readings[None])[0]
 
 
 def unit_readings(unit: ProcessUnit, figures: Tensor, windows: Tensor) -> Tensor:
@@ -68,10 +69,10 @@ def unit_readings(unit: ProcessUnit, figures: Tensor, windows: Tensor) -> Tensor
             f"windows of shape {tuple(windows.shape[1:])}, expected {expected[0]} instruments and"
             f" {expected[1]} samples of a {unit.name}"
         )
-    return unit.readings(windows.float()[None], figures)[0]
+    return unit.unit_readings(windows.float()[None], figures)[0]
 
 
-def later_layers(unit: ProcessUnit) -> nn.Sequential:
+def build_later_layers(unit: ProcessUnit) -> nn.Sequential:
     """Return a soft sensor network's layers after the first one."""
     head = nn.Linear(HIDDEN_WIDTH, len(unit.quantities))
     return nn.Sequential(nn.GELU(), nn.Linear(HIDDEN_WIDTH, HIDDEN_WIDTH), nn.GELU(), head)
@@ -96,7 +97,9 @@ def rebuild_sensor(
         DataError: The windows do not have the unit's channels and length.
     """
     first = nn.Linear(unit.reading_count, HIDDEN_WIDTH)
-    network = nn.Sequential(OrderedDict({FIRST_LAYER: first, OTHER_LAYERS: later_layers(unit)}))
+    network = nn.Sequential(
+        OrderedDict({FIRST_LAYER: first, OTHER_LAYERS: build_later_layers(unit)})
+    )
     expected = {name: value.shape for name, value in network.state_dict().items()}
     expected[HALF_WIDTH] = torch.Size([len(unit.quantities)])
     if {name: value.shape for name, value in tensors.items()} != expected:

@@ -34,7 +34,7 @@ from wg_common.nets import network
 
 Floats = NDArray[np.float64]
 
-_MEASURED_RECORDS = 256
+_MOST_MEASURED_RECORDS = 256
 """Largest number of records over which a site's moments are computed."""
 _VARIANCE_FLOOR = 1e-3
 """Term added to a variance before its square root, as in EfficientNet's training."""
@@ -91,7 +91,7 @@ class SiteBatchNorm(nn.Module):
         """Standardise a feature map ``[n, c, h, w]`` site by site, and apply the affine map."""
         sites = input.chunk(self.sites)
         if self.on_moments is not None:
-            self.on_moments(torch.stack([_moments(part) for part in sites]))
+            self.on_moments(torch.stack([_channel_moments(part) for part in sites]))
         weight, bias = self.weight.expand(self.sites, -1), self.bias.expand(self.sites, -1)
         if self.change is not None:
             weight, bias = weight * self.change[:, 0].exp(), bias + self.change[:, 1]
@@ -107,9 +107,9 @@ class SiteBatchNorm(nn.Module):
         return torch.cat(outputs)
 
 
-def _moments(part: Tensor) -> Tensor:
+def _channel_moments(feature_map: Tensor) -> Tensor:
     """Return mean and log spread ``[2, c]`` of the channels of one site's feature map."""
-    variance, mean = torch.var_mean(part.detach(), dim=(0, 2, 3), correction=0)
+    variance, mean = torch.var_mean(feature_map.detach(), dim=(0, 2, 3), correction=0)
     return torch.stack([mean, (variance + _VARIANCE_FLOOR).log() / 2])
 
 
@@ -125,11 +125,15 @@ class NormModulation(nn.Module):
         rng: Source of the initial weights.
     """
 
-    def __init__(self, channels: int, total: int, rank: int, rng: np.random.Generator) -> None:
+    def __init__(
+        self, first_norm_channels: int, total_channels: int, rank: int, rng: np.random.Generator
+    ) -> None:
         super().__init__()
-        initial_weights = rng.uniform(-1, 1, (rank, 2 * channels + 1)) / math.sqrt(2 * channels)
+        initial_weights = rng.uniform(-1, 1, (rank, 2 * first_norm_channels + 1)) / math.sqrt(
+            2 * first_norm_channels
+        )
         self.inner = nn.Parameter(torch.from_numpy(initial_weights.astype(np.float32)))
-        self.outer = nn.Parameter(torch.zeros(2 * total, rank + 1))
+        self.outer = nn.Parameter(torch.zeros(2 * total_channels, rank + 1))
 
     def fit_standardisation(self, moments: Tensor) -> None:
         """Adjust the first layer so that it standardises moments by mean and spread over sites.
@@ -172,10 +176,10 @@ class TrunkSiteNorms:
         self.norms[0].on_moments = self._update_changes
 
     @contextmanager
-    def site_batches(self, sites: int) -> Iterator[None]:
+    def site_batches(self, site_count: int) -> Iterator[None]:
         """Treat each batch in a ``with`` block as records of several sites, equally many each."""
         for norm in self.norms:
-            norm.sites = sites
+            norm.sites = site_count
         try:
             yield
         finally:
@@ -187,21 +191,21 @@ class TrunkSiteNorms:
         moments = np.concatenate([norm.last_moments[0].numpy() for norm in self.norms], axis=1)
         return moments.astype(np.float64)
 
-    def merge_site_statistics(self, site: Floats) -> None:
+    def merge_site_statistics(self, site_moments: Floats) -> None:
         """Change the weights so that the affine maps alone do what the norms do at a site.
 
         Args:
-            site: Moments of the site, ``[2, N]``, from ``site_moments``.
+            site_moments: Moments of the site, ``[2, N]``, from ``site_moments``.
         """
         with torch.no_grad():
-            for norm, (mean, spread), (log_factor, shift) in self._split_by_norm(site):
+            for norm, (mean, spread), (log_factor, shift) in self._split_by_norm(site_moments):
                 norm.weight.mul_(log_factor.exp() / spread.exp())
                 norm.bias.add_(shift - norm.weight * mean)
 
-    def restore_weights(self, site: Floats) -> None:
+    def undo_merge(self, site_moments: Floats) -> None:
         """Undo ``merge_site_statistics`` for the same moments ``[2, N]``."""
         with torch.no_grad():
-            for norm, (mean, spread), (log_factor, shift) in self._split_by_norm(site):
+            for norm, (mean, spread), (log_factor, shift) in self._split_by_norm(site_moments):
                 norm.bias.sub_(shift - norm.weight * mean)
                 norm.weight.mul_(spread.exp() / log_factor.exp())
 
@@ -213,7 +217,9 @@ class TrunkSiteNorms:
             ):
                 norm.change = change
 
-    def _split_by_norm(self, site: Floats) -> Iterator[tuple[SiteBatchNorm, Tensor, Tensor]]:
+    def _split_by_norm(
+        self, site_moments: Floats
+    ) -> Iterator[tuple[SiteBatchNorm, Tensor, Tensor]]:
         """Split a site's moments of all norms into those of each norm.
 
         Yields:
@@ -221,7 +227,7 @@ class TrunkSiteNorms:
             factors and shifts, ``[2, c]``, which are 0 without modulation.
         """
         sizes = [norm.channels for norm in self.norms]
-        moments = torch.from_numpy(site).float()
+        moments = torch.from_numpy(site_moments).float()
         changes = torch.zeros_like(moments)
         if self.modulation is not None:
             changes = self.modulation(moments[None, :, : sizes[0]])[0]
@@ -234,14 +240,14 @@ def network_head_shapes(architecture: str) -> dict[str, tuple[int, ...]]:
     with torch.device("meta"):
         norms = install_site_norms(network.build_trunk(architecture)).norms
     total, channels = sum(norm.channels for norm in norms), norms[0].channels
-    rank = network.network_kind(architecture).site_norms
+    rank = network.network_kind(architecture).modulation_rank
     return {"norms": (2, total), "inner": (rank, 2 * channels + 1), "outer": (2 * total, rank + 1)}
 
 
 def install_site_norms(trunk: nn.Module) -> TrunkSiteNorms:
     """Replace all ``ChannelScale`` modules of a trunk, in place, by norms with their weights."""
     site_norms: list[SiteBatchNorm] = []
-    for parent, name, norm in _norms(trunk):
+    for parent, name, norm in _find_norms(trunk):
         site_norms.append(SiteBatchNorm(norm))
         setattr(parent, name, site_norms[-1])
     return TrunkSiteNorms(site_norms)
@@ -261,20 +267,22 @@ def adapt_trunk_to_site(
     """
     trunk = network.load_trunk(architecture, tensors)
     norms = install_site_norms(trunk)
-    norms.set_modulation(_modulation(head))
-    norms.restore_weights(head.norms)
+    norms.set_modulation(_rebuild_modulation(head))
+    norms.undo_merge(head.norms)
     with torch.no_grad():
         trunk(batch)
     norms.merge_site_statistics(norms.site_moments())
     return network.trunk_tensors(trunk)
 
 
-def measured_rows(count: int) -> NDArray[np.intp]:
-    """Return evenly spaced row numbers of at most 256 of ``count`` records."""
-    return np.linspace(0, count - 1, min(count, _MEASURED_RECORDS)).astype(np.intp)
+def measured_rows(record_count: int) -> NDArray[np.intp]:
+    """Return evenly spaced row numbers of at most 256 of ``record_count`` records."""
+    return np.linspace(0, record_count - 1, min(record_count, _MOST_MEASURED_RECORDS)).astype(
+        np.intp
+    )
 
 
-def _modulation(head: NetworkHead) -> NormModulation:
+def _rebuild_modulation(head: NetworkHead) -> NormModulation:
     rank, inputs = head.inner.shape
     modulation = NormModulation(
         (inputs - 1) // 2, head.norms.shape[1], rank, np.random.default_rng(0)
@@ -285,7 +293,7 @@ def _modulation(head: NetworkHead) -> NormModulation:
     return modulation
 
 
-def _norms(trunk: nn.Module) -> list[tuple[nn.Module, str, ChannelScale]]:
+def _find_norms(trunk: nn.Module) -> list[tuple[nn.Module, str, ChannelScale]]:
     """Return a trunk's norms in order, each with its parent module and its name there."""
     return [
         (parent, name, child)

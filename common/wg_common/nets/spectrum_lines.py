@@ -18,24 +18,29 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from wg_common.inference.hostile_tensors import Tensors
-from wg_common.machines.base import HALF_BINS, WINDOW_SAMPLES
+from wg_common.machines.base import HALF_BIN_COUNT, WINDOW_SAMPLES
 from wg_common.nets.encoder.trunk import Records
-from wg_common.nets.network import TRUNK_PREFIX, Batch, NetworkKind
-from wg_core.privacy.schema import DIMENSION
+from wg_common.nets.network import TRUNK_TENSOR_PREFIX, Batch, NetworkKind
+from wg_core.privacy.schema import RELEASED_DIMENSION
 
-BANDS = ((16, 512), (16, 160), (112, 336), (256, 500))
+ENVELOPE_BANDS = ((16, 512), (16, 160), (112, 336), (256, 500))
 """First and last frequency of each envelope's band, in cycles per piece."""
-COARSE_STEPS = 64  # Number of steps in the coarse spectrum of the window
-ENVELOPE_INPUTS = (
-    len(BANDS) * HALF_BINS
+COARSE_STEP_COUNT = 64  # Number of steps in the coarse spectrum of the window
+ENVELOPE_INPUT_COUNT = (
+    len(ENVELOPE_BANDS) * HALF_BIN_COUNT
 )  # Number of inputs that are envelope spectra; they come first
-INPUTS = ENVELOPE_INPUTS + COARSE_STEPS + len(BANDS)  # Number of inputs of the network
+INPUT_COUNT = (
+    ENVELOPE_INPUT_COUNT + COARSE_STEP_COUNT + len(ENVELOPE_BANDS)
+)  # Number of inputs of the network
 
-_WIDTH = 64  # Width of the first layer
-_FLOOR = 0.05  # Term added to a spectrum before its logarithm
-_LEAST_SPREAD = 0.2  # Term added to an input's spread before division
-_PIECE_COUNT = 8  # Largest number of pieces of a long window
-_FIRST_WEIGHT, _FIRST_BIAS = f"{TRUNK_PREFIX}first.weight", f"{TRUNK_PREFIX}first.bias"
+_HIDDEN_WIDTH = 64  # Width of the first layer
+_SPECTRUM_FLOOR = 0.05  # Term added to a spectrum before its logarithm
+_SPREAD_OFFSET = 0.2  # Term added to an input's spread before division
+_MOST_PIECES = 8  # Largest number of pieces of a long window
+_FIRST_WEIGHT, _FIRST_BIAS = (
+    f"{TRUNK_TENSOR_PREFIX}first.weight",
+    f"{TRUNK_TENSOR_PREFIX}first.bias",
+)
 
 
 class SpectrumLines(nn.Module):
@@ -43,22 +48,22 @@ class SpectrumLines(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.first = nn.Linear(INPUTS, _WIDTH)
-        self.second = nn.Linear(_WIDTH, DIMENSION)
+        self.first = nn.Linear(INPUT_COUNT, _HIDDEN_WIDTH)
+        self.second = nn.Linear(_HIDDEN_WIDTH, RELEASED_DIMENSION)
 
     def forward(self, spectra: Tensor) -> Tensor:
         """Return features ``[n, features]`` of prepared windows."""
         return F.gelu(self.second(F.gelu(self.first(spectra))))
 
 
-def envelope_spectra(pieces: Tensor) -> Tensor:
+def piece_inputs(pieces: Tensor) -> Tensor:
     """Compute the network's inputs, ``[n, INPUTS]``, of window pieces ``[n, WINDOW_SAMPLES]``."""
     deviations = pieces - pieces.mean(dim=1, keepdim=True)
     x = (deviations / (deviations.square().mean(dim=1, keepdim=True).sqrt() + 1e-12)).float()
     taper = torch.hann_window(WINDOW_SAMPLES, dtype=x.dtype)
     lines = torch.fft.fft(x)  # [n, WINDOW]
     envelopes, peaks = [], []
-    for lowest, last in BANDS:
+    for lowest, last in ENVELOPE_BANDS:
         # The analytic signal of a band, shifted to 0 Hz and sampled at a rate that fits its width.
         size = WINDOW_SAMPLES if last - lowest > WINDOW_SAMPLES // 4 else WINDOW_SAMPLES // 2
         band = F.pad(lines[:, lowest:last], (0, size - (last - lowest)))
@@ -66,11 +71,15 @@ def envelope_spectra(pieces: Tensor) -> Tensor:
         envelope = envelope / (envelope.mean(dim=1, keepdim=True) + 1e-12) - 1
         peaks.append((envelope.square().mean(dim=1, keepdim=True) + 1e-3).log() + 1.2)
         tapered_envelope = envelope * taper[:: WINDOW_SAMPLES // size]
-        spectrum = torch.fft.rfft(tapered_envelope, n=2 * size)[:, :HALF_BINS].abs() * size**-0.5
-        envelopes.append(((spectrum * (size / WINDOW_SAMPLES) ** 0.5 + _FLOOR).log() + 1.4) / 0.5)
+        spectrum = (
+            torch.fft.rfft(tapered_envelope, n=2 * size)[:, :HALF_BIN_COUNT].abs() * size**-0.5
+        )
+        envelopes.append(
+            ((spectrum * (size / WINDOW_SAMPLES) ** 0.5 + _SPECTRUM_FLOOR).log() + 1.4) / 0.5
+        )
     raw_spectrum = torch.fft.rfft(x * taper)[:, : WINDOW_SAMPLES // 2].abs() * WINDOW_SAMPLES**-0.5
-    coarse = raw_spectrum.unflatten(1, (COARSE_STEPS, -1)).mean(dim=2)
-    return torch.cat([*envelopes, (coarse + _FLOOR).log() + 1.5, *peaks], dim=1)
+    coarse = raw_spectrum.unflatten(1, (COARSE_STEP_COUNT, -1)).mean(dim=2)
+    return torch.cat([*envelopes, (coarse + _SPECTRUM_FLOOR).log() + 1.5, *peaks], dim=1)
 
 
 def template_weighted_sums(inputs: Tensor, templates: Tensor) -> Tensor:
@@ -81,17 +90,19 @@ def template_weighted_sums(inputs: Tensor, templates: Tensor) -> Tensor:
         templates: T weight functions with peaks at the declared lines, ``[m, T, HALF_BINS]``.
     """
     machines, count = inputs.shape[:2]
-    bands = inputs[..., :ENVELOPE_INPUTS].reshape(machines, count * len(BANDS), HALF_BINS)
+    bands = inputs[..., :ENVELOPE_INPUT_COUNT].reshape(
+        machines, count * len(ENVELOPE_BANDS), HALF_BIN_COUNT
+    )
     heights: Tensor = bands @ templates.mT
     return heights.reshape(machines, count, -1)
 
 
-def standardise_by(inputs: Tensor, mean: Tensor, spread: Tensor) -> Tensor:
+def standardise_inputs(inputs: Tensor, mean: Tensor, spread: Tensor) -> Tensor:
     """Subtract a mean from inputs ``[..., INPUTS]``, and divide by the spread plus a constant."""
-    return (inputs - mean) / (spread + _LEAST_SPREAD)
+    return (inputs - mean) / (spread + _SPREAD_OFFSET)
 
 
-def standardised_trunk(trunk: Tensors, batch: Batch) -> dict[str, NDArray[np.float32]]:
+def fold_standardisation(trunk: Tensors, batch: Batch) -> dict[str, NDArray[np.float32]]:
     """Return tensors of a trunk whose first layer also standardises its inputs by a batch.
 
     Args:
@@ -99,7 +110,7 @@ def standardised_trunk(trunk: Tensors, batch: Batch) -> dict[str, NDArray[np.flo
         batch: Inputs ``[n, INPUTS]``, n at least 1.
     """
     inputs = batch.astype(np.float64)
-    factor = 1 / (inputs.std(axis=0) + _LEAST_SPREAD)
+    factor = 1 / (inputs.std(axis=0) + _SPREAD_OFFSET)
     weight = trunk[_FIRST_WEIGHT].astype(np.float64) * factor
     bias = trunk[_FIRST_BIAS] - weight @ inputs.mean(axis=0)
     with np.errstate(over="ignore"):  # features that are not finite are handled later
@@ -110,26 +121,29 @@ def standardised_trunk(trunk: Tensors, batch: Batch) -> dict[str, NDArray[np.flo
         }
 
 
-def rescale_to_speed(batch: Batch, factor: float) -> Batch:
+def rescale_to_speed(batch: Batch, frequency_factor: float) -> Batch:
     """Multiply the frequencies of envelope spectra by a factor, as for another shaft speed.
 
     Args:
         batch: Inputs ``[n, INPUTS]``, which are not changed.
-        factor: Factor on frequencies. Values from beyond the spectrum's end repeat its last value.
+        frequency_factor: Factor on frequencies. Values from beyond the spectrum's end repeat its
+            last value.
     """
-    spectra = batch[:, :ENVELOPE_INPUTS].reshape(len(batch), len(BANDS), HALF_BINS)
-    at = np.minimum(np.arange(HALF_BINS) / factor, HALF_BINS - 1)
-    below = np.minimum(at.astype(np.intp), HALF_BINS - 2)
+    spectra = batch[:, :ENVELOPE_INPUT_COUNT].reshape(
+        len(batch), len(ENVELOPE_BANDS), HALF_BIN_COUNT
+    )
+    at = np.minimum(np.arange(HALF_BIN_COUNT) / frequency_factor, HALF_BIN_COUNT - 1)
+    below = np.minimum(at.astype(np.intp), HALF_BIN_COUNT - 2)
     part = (at - below).astype(np.float32)
     at_new_speed = spectra[..., below] * (1 - part) + spectra[..., below + 1] * part
-    return np.hstack([at_new_speed.reshape(len(batch), -1), batch[:, ENVELOPE_INPUTS:]])
+    return np.hstack([at_new_speed.reshape(len(batch), -1), batch[:, ENVELOPE_INPUT_COUNT:]])
 
 
 def prepare_windows(windows: Records) -> NDArray[np.float32]:
     """Convert valid windows of any shapes to one batch, float32 ``[n, INPUTS]``."""
-    batch = np.zeros((len(windows), INPUTS), np.float32)
+    batch = np.zeros((len(windows), INPUT_COUNT), np.float32)
     for row, window in enumerate(windows):
-        batch[row] = envelope_spectra(_cut_pieces(window)).mean(dim=0).numpy()
+        batch[row] = piece_inputs(_cut_pieces(window)).mean(dim=0).numpy()
     return batch
 
 
@@ -138,14 +152,14 @@ def _cut_pieces(window: NDArray[np.floating]) -> Tensor:
     x = torch.from_numpy(window.astype(np.float64)).clone()
     x = x - x.mean(dim=1, keepdim=True)
     x = F.pad(x, (0, max(0, WINDOW_SAMPLES - x.shape[1])))
-    count = min(_PIECE_COUNT, 2 * (x.shape[1] // WINDOW_SAMPLES) - 1)
+    count = min(_MOST_PIECES, 2 * (x.shape[1] // WINDOW_SAMPLES) - 1)
     starts = np.linspace(0, x.shape[1] - WINDOW_SAMPLES, count).astype(int)
     return torch.cat([x[:, start : start + WINDOW_SAMPLES] for start in starts])
 
 
 NETWORK = NetworkKind(
-    trunk=SpectrumLines,
-    prepare=prepare_windows,
-    fold_standardisation=standardised_trunk,
+    make_trunk=SpectrumLines,
+    prepare_records=prepare_windows,
+    fold_standardisation=fold_standardisation,
     rescale_to_speed=rescale_to_speed,
 )

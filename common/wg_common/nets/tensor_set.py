@@ -2,32 +2,34 @@
 
 import numpy as np
 
-from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT, find_architecture
+from wg_common.catalogue import HEAD_BIAS_TENSOR, HEAD_WEIGHT_TENSOR, find_architecture
 from wg_common.inference import hostile_tensors
 from wg_common.inference.hostile_tensors import Tensors
 from wg_common.nets import network
 from wg_core.errors import DecodeError
 
 
-def tensor_shapes(architecture: str, classes: int, dimension: int) -> dict[str, tuple[int, ...]]:
+def tensor_shapes(
+    architecture: str, classes: int, feature_count: int
+) -> dict[str, tuple[int, ...]]:
     """Return the shape of each tensor of a model by its name.
 
     Args:
         architecture: Name in the catalogue, of a head on the encoder or of a network.
         classes: Number of classes K.
-        dimension: Number of the encoder's features that a head uses; ignored for networks.
+        feature_count: Number of the encoder's features that a head uses; ignored for networks.
 
     Raises:
         ConfigError: There is no such architecture.
     """
-    head = {HEAD_WEIGHT: (classes, dimension), HEAD_BIAS: (classes,)}
+    head = {HEAD_WEIGHT_TENSOR: (classes, feature_count), HEAD_BIAS_TENSOR: (classes,)}
     if not find_architecture(architecture).is_network:
         return head
     trunk = network.trunk_shapes(architecture)
-    return trunk | head | {HEAD_WEIGHT: (classes, network.feature_count(architecture))}
+    return trunk | head | {HEAD_WEIGHT_TENSOR: (classes, network.feature_count(architecture))}
 
 
-def check_tensors(architecture: str, tensors: Tensors, classes: int, dimension: int) -> None:
+def check_tensors(architecture: str, tensors: Tensors, classes: int, feature_count: int) -> None:
     """Check that tensors have the names and shapes of ``tensor_shapes``, and finite float32 values.
 
     Raises:
@@ -38,5 +40,5 @@ def check_tensors(architecture: str, tensors: Tensors, classes: int, dimension: 
         if value.dtype != np.float32:
             raise DecodeError(f"{architecture}: tensor {name!r} is {value.dtype}, expected float32")
     hostile_tensors.check_tensors(
-        architecture, tensors, tensor_shapes(architecture, classes, dimension)
+        architecture, tensors, tensor_shapes(architecture, classes, feature_count)
     )

@@ -22,11 +22,11 @@ from wg_core.errors import ConfigError, DecodeError, PeerError, RefusedError, Ve
 from wg_core.ledger import checkpoint as checkpoints
 from wg_core.ledger import note as notes
 from wg_core.ledger import proof
-from wg_core.ledger.cosigned import RolledBack
+from wg_core.ledger.cosigned import LedgerRolledBack
 from wg_core.ledger.store import Ledger
 from wg_core.ledger.witness import (
     CONTRADICTION_STATUSES,
-    UNCOSIGNED_LIMIT,
+    UNCOSIGNED_CHECKPOINTS_LIMIT,
     AskWitness,
     WitnessRefused,
 )
@@ -39,7 +39,7 @@ from wg_core.wire import bundle, protocol, signing
 log = logging.getLogger(__name__)
 
 
-class TooManyUncosigned(RefusedError):
+class TooManyUncosignedCheckpoints(RefusedError):
     """Too many checkpoints went out in files since a cosignature of one came back."""
 
     code = "witness"
@@ -57,7 +57,9 @@ def enrol_witnesses(ledger: Ledger, config: ClientConfig) -> None:
         ledger.enrol_witness(cosigner.name, cosigner.public_key)
 
 
-def collect_cosignatures(ledger: Ledger, config: ClientConfig, server: AskWitness | None) -> None:
+def collect_cosignatures(
+    ledger: Ledger, config: ClientConfig, ask_server: AskWitness | None
+) -> None:
     """Get the newest checkpoint cosigned by as many witnesses as the plant requires.
 
     The server is asked first, even if it has cosigned this checkpoint: its answer comes at the end
@@ -66,16 +68,16 @@ def collect_cosignatures(ledger: Ledger, config: ClientConfig, server: AskWitnes
 
     Args:
         config: Configuration of the plant (``client.yaml``).
-        server: Function that asks the server. None over the air gap: nobody can use the file before
-            the server has cosigned it, so the server is counted.
+        ask_server: Function that asks the server. None over the air gap: nobody can use the file
+            before the server has cosigned it, so the server is counted.
 
     Raises:
         TooFewWitnesses: Too few witnesses gave a valid cosignature. The release is kept.
         WitnessRefused: The server refuses to cosign.
         PeerError: The server cannot be reached.
     """
-    if server is not None:
-        ledger.request_cosignature(config.server.witness_name, server)
+    if ask_server is not None:
+        ledger.request_cosignature(config.server.witness_name, ask_server)
     cosignatures, problems = 1, []
     for cosigner in config.witnesses:
         try:
@@ -102,14 +104,14 @@ def ask_other_witnesses(home: ClientHome, config: ClientConfig) -> None:
     if not config.witnesses:
         return
     with (
-        locks.lock_release(home),
+        locks.lock_ledger(home),
         Ledger.open(home.ledger, signing.load(home.ledger_key)) as ledger,
     ):
         enrol_witnesses(ledger, config)
         for cosigner in config.witnesses:
             try:
                 _ask_other_witness(ledger, cosigner)
-            except RolledBack:
+            except LedgerRolledBack:
                 raise
             except (PeerError, VerificationError, DecodeError, ConfigError) as error:
                 if isinstance(error, WitnessRefused) and error.status in CONTRADICTION_STATUSES:
@@ -117,11 +119,11 @@ def ask_other_witnesses(home: ClientHome, config: ClientConfig) -> None:
                 log.warning("witness %s: %s", cosigner.name, error)
 
 
-def _ask_other_witness(ledger: Ledger, cosigner: WitnessConfig) -> None:
+def _ask_other_witness(ledger: Ledger, witness: WitnessConfig) -> None:
     from wg_core.connection import http_witness
 
-    if not ledger.is_newest_cosigned(cosigner.name):
-        ledger.request_cosignature(cosigner.name, http_witness.witness_client(cosigner))
+    if not ledger.is_newest_cosigned(witness.name):
+        ledger.request_cosignature(witness.name, http_witness.witness_client(witness))
 
 
 def check_uncosigned_limit(ledger: Ledger, config: ClientConfig) -> None:
@@ -130,9 +132,9 @@ def check_uncosigned_limit(ledger: Ledger, config: ClientConfig) -> None:
     Raises:
         TooManyUncosigned: The limit is reached; the message says what to do.
     """
-    sizes = ledger.uncosigned_sizes(config.server.witness_name)
-    if len(sizes) >= UNCOSIGNED_LIMIT:
-        raise TooManyUncosigned(
+    sizes = ledger.uncosigned_checkpoint_sizes(config.server.witness_name)
+    if len(sizes) >= UNCOSIGNED_CHECKPOINTS_LIMIT:
+        raise TooManyUncosignedCheckpoints(
             f"{len(sizes)} files left since {config.server.name} last cosigned the ledger, and no"
             " more can be covered; nothing was charged. Apply a weights package that the server"
             " made from one of them"
@@ -145,17 +147,19 @@ def mark_checkpoint_sent(ledger: Ledger, config: ClientConfig) -> None:
     Raises:
         TooManyUncosigned: The same condition as for ``check_uncosigned_limit``.
     """
-    if ledger.size not in ledger.uncosigned_sizes(config.server.witness_name):
+    if ledger.size not in ledger.uncosigned_checkpoint_sizes(config.server.witness_name):
         check_uncosigned_limit(ledger, config)
         ledger.mark_checkpoint_sent()
 
 
-def has_proof_at_size(file: Path, size: int) -> bool:
+def has_proof_at_size(statistics_file: Path, ledger_size: int) -> bool:
     """Return True if a statistics file exists and has its proof at a ledger size (in entries)."""
-    if not file.is_file():
+    if not statistics_file.is_file():
         return False
-    statistics = bundle.decode_statistics(atomic.read_bytes(file, limit=protocol.STATISTICS_LIMIT))
-    return proof.decode(statistics.release_proof).checkpoint.size == size
+    statistics = bundle.decode_statistics(
+        atomic.read_bytes(statistics_file, limit=protocol.STATISTICS_BYTES_LIMIT)
+    )
+    return proof.decode(statistics.release_proof).checkpoint.size == ledger_size
 
 
 def store_cosignature(home: ClientHome, note_bytes: bytes) -> int | None:
@@ -171,14 +175,14 @@ def store_cosignature(home: ClientHome, note_bytes: bytes) -> int | None:
         RolledBack: The server has seen more entries than this ledger holds.
     """
     config = configuration.load(home)
-    head, note = checkpoints.decode(note_bytes, subject="cosigned checkpoint")
+    head, note = checkpoints.decode(note_bytes, input_name="cosigned checkpoint")
     with Ledger.open(home.ledger, signing.load(home.ledger_key)) as ledger:
         if head.origin != ledger.origin:
             log.warning("cosigned checkpoint of another ledger, %s: not kept", head.origin)
             return None
         if head.size > ledger.size:
             checkpoints.verify(note, head.origin, signing.public_from_bytes(ledger.public_key))
-            raise RolledBack(
+            raise LedgerRolledBack(
                 f"{ledger.path}: {config.server.name} has seen {head.size} entries, the ledger has"
                 f" {ledger.size}: it was rolled back or replaced by an older copy. Restore the"
                 " newest copy"
@@ -187,7 +191,7 @@ def store_cosignature(home: ClientHome, note_bytes: bytes) -> int | None:
     return head.size
 
 
-def store_recent_cosignature(home: ClientHome, note_bytes: bytes, *, seconds: float) -> int:
+def store_recent_cosignature(home: ClientHome, note_bytes: bytes, *, max_age_seconds: float) -> int:
     """Store a recent cosigned note in which the server states how much of this ledger it has seen.
 
     Returns:
@@ -195,18 +199,20 @@ def store_recent_cosignature(home: ClientHome, note_bytes: bytes, *, seconds: fl
 
     Raises:
         DecodeError, RolledBack: The same conditions as for ``store_cosignature``.
-        VerificationError: The note is not valid, of another ledger, or older than ``seconds``.
+        VerificationError: The note is not valid, of another ledger, or older than
+            ``max_age_seconds``.
     """
     if store_cosignature(home, note_bytes) is None:
         raise VerificationError("checkpoint: of another ledger than this home's")
     server = configuration.load(home).server
-    _, note = checkpoints.decode(note_bytes, subject="cosigned checkpoint")
+    _, note = checkpoints.decode(note_bytes, input_name="cosigned checkpoint")
     key = signing.public_from_hex(server.witness_key)
-    age = time.time() - checkpoints.verify_cosignature(note, server.witness_name, key)
-    if age > seconds:
+    age = time.time() - checkpoints.verified_cosignature_time(note, server.witness_name, key)
+    if age > max_age_seconds:
         raise VerificationError(
             f"checkpoint: {server.name} made it {age / 3600:.0f} h ago, and may have seen more"
-            f" since; at most {seconds / 3600:.0f} h are good: ask its operator for a new one"
+            f" since; at most {max_age_seconds / 3600:.0f} h are good: ask its operator for a new"
+            " one"
         )
     with Ledger.open(home.ledger) as ledger:
         return ledger.size
@@ -226,7 +232,7 @@ def check_not_rolled_back(home: ClientHome, config: ClientConfig, ask_server: As
         VerificationError: The cosignature is not valid.
     """
     with (
-        locks.lock_release(home),
+        locks.lock_ledger(home),
         Ledger.open(home.ledger, signing.load(home.ledger_key)) as ledger,
     ):
         ledger.request_cosignature(config.server.witness_name, ask_server)
@@ -248,12 +254,14 @@ def witness_status(
     witnesses += [(cosigner.name, cosigner.public_key) for cosigner in config.witnesses]
     with Ledger.open(home.ledger) as ledger:
         for name, raw in witnesses:
-            vkeys = notes.verifier_keys(name, notes.COSIGNER_ROLE, signing.public_from_bytes(raw))
+            vkeys = notes.encode_verifier_keys(
+                name, notes.COSIGNER_ROLE, signing.public_from_bytes(raw)
+            )
             rows.append((name, vkeys, ledger.cosigned_size(name, raw)))
         key = signing.public_from_bytes(ledger.public_key)
         return (
             ledger.origin,
-            notes.verifier_keys(ledger.origin, notes.LOG_ROLE, key),
+            notes.encode_verifier_keys(ledger.origin, notes.LOG_ROLE, key),
             ledger.size,
             rows,
         )

@@ -15,7 +15,7 @@ from wg_core.connection import link, transport
 from wg_core.errors import PeerError
 from wg_core.ledger import witness as rules
 from wg_core.site.config import WitnessConfig
-from wg_core.wire.protocol import NOTE_LIMIT
+from wg_core.wire.protocol import NOTE_CHARACTERS_LIMIT
 
 ADD_CHECKPOINT_PATH = "/add-checkpoint"
 
@@ -31,14 +31,16 @@ def witness_client(witness: WitnessConfig) -> rules.AskWitness:
     def post(request: bytes) -> bytes:
         try:
             url = witness.url.rstrip("/")
-            with transport.open_client(url, context, limit=NOTE_LIMIT) as client:
+            with transport.open_client(
+                url, context, max_body_bytes=NOTE_CHARACTERS_LIMIT
+            ) as client:
                 status, body = link.post(client, ADD_CHECKPOINT_PATH, request)
         except PeerError as error:
             raise PeerError(str(error).replace("the server", "the witness")) from error
         try:
-            return rules.read_reply(status, body)
+            return rules.read_cosignature_lines(status, body)
         except rules.WitnessRefused as refused:
-            if refused.size is not None or status not in _STATUS_MEANINGS:
+            if refused.last_seen_size is not None or status not in _STATUS_MEANINGS:
                 raise
             raise rules.WitnessRefused(status, _STATUS_MEANINGS[status]) from refused
 

@@ -19,7 +19,7 @@ from wg_core.ledger import witness
 from wg_core.site.home import ClientHome
 from wg_core.wire import protocol
 
-_WITNESS_STATUSES = (HTTPStatus.OK, HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY)
+_WITNESS_REPLY_STATUSES = (HTTPStatus.OK, HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY)
 
 
 class ServerLink:
@@ -27,7 +27,7 @@ class ServerLink:
 
     def __init__(self, base_url: str, context: ssl.SSLContext) -> None:
         self._client = transport.open_client(
-            base_url, context, seconds=transport.TRANSFER_LIMIT_SECONDS
+            base_url, context, call_seconds=transport.TRANSFER_LIMIT_SECONDS
         )
 
     @classmethod
@@ -52,18 +52,18 @@ class ServerLink:
             PeerError: The server cannot be reached, or answers neither 200, 409 nor 422.
             WitnessRefused: The server answers 409 (with the size it saw last) or 422 (bad proof).
         """
-        return witness.read_reply(
-            *self._request("witness", protocol.WITNESS_PATH, request, *_WITNESS_STATUSES)
+        return witness.read_cosignature_lines(
+            *self._request("witness", protocol.WITNESS_PATH, request, *_WITNESS_REPLY_STATUSES)
         )
 
-    def announce_rotation(self, rotation: bytes) -> bytes:
+    def announce_key_rotation(self, rotation: bytes) -> bytes:
         """Send the ledger's new key (encoded ``KeyRotation``); return the server's cosignature.
 
         Raises:
             PeerError, WitnessRefused: The same conditions as for ``cosign``.
         """
-        return witness.read_reply(
-            *self._request("rotation", protocol.ROTATE_PATH, rotation, *_WITNESS_STATUSES)
+        return witness.read_cosignature_lines(
+            *self._request("rotation", protocol.ROTATE_PATH, rotation, *_WITNESS_REPLY_STATUSES)
         )
 
     def renew_certificate(self, csr_pem: str) -> bytes:
@@ -76,22 +76,22 @@ class ServerLink:
             "renewal", protocol.RENEW_PATH, csr_pem.encode("ascii"), HTTPStatus.OK
         )[1]
 
-    def exchange_trust(self, pins: bytes) -> bytes:
+    def report_pinned_keys(self, encoded_pins: bytes) -> bytes:
         """Send the keys that the plant pins (encoded ``Pins``); return the valid ones (``Trust``).
 
         Raises:
             PeerError: The server cannot be reached or refuses.
         """
-        return self._request("trust", protocol.TRUST_PATH, pins, HTTPStatus.OK)[1]
+        return self._request("trust", protocol.TRUST_PATH, encoded_pins, HTTPStatus.OK)[1]
 
     def _request(
-        self, subject: str, path: str, body: bytes, *accepted_statuses: int
+        self, request_name: str, path: str, body: bytes, *accepted_statuses: int
     ) -> tuple[int, bytes]:
         """Send a POST; return status and body, or raise ``PeerError`` for an unaccepted status."""
         status, answer = post(self._client, path, body)
         if status not in accepted_statuses:
             words = answer[:200].decode("utf-8", "replace").strip() or "(no text)"
-            raise PeerError(f"{subject}: the server answered {status}: {words}")
+            raise PeerError(f"{request_name}: the server answered {status}: {words}")
         return status, answer
 
 
@@ -180,7 +180,7 @@ def clock_skew_seconds(response: httpx.Response, current_time: float | None = No
 def describe_error_status(response: httpx.Response, current_time: float | None = None) -> str:
     """Return a sentence for people about an HTTP error status; a wrong clock may cause 401."""
     clock_tolerance_seconds = 5.0
-    if response.headers.get(protocol.REASON_HEADER) == protocol.REVOKED:
+    if response.headers.get(protocol.REASON_HEADER) == protocol.REVOKED_REASON:
         return (
             "the operator revoked this site, and the server takes nothing from it. Ask the operator"
             " for a join token (wg-server enroll), and run 'wg-client init --replace': ledger and"

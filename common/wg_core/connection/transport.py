@@ -31,20 +31,22 @@ def open_client(
     base_url: str,
     context: ssl.SSLContext,
     *,
-    limit: int = REPLY_BYTES_LIMIT,
-    seconds: float = CALL_LIMIT_SECONDS,
+    max_body_bytes: int = REPLY_BYTES_LIMIT,
+    call_seconds: float = CALL_LIMIT_SECONDS,
 ) -> httpx.Client:
     """Open an HTTPS client that bounds size and duration of every answer.
 
     Args:
         base_url: ``https://host:port``; empty if each call gives its own.
         context: TLS context: trusted CAs and own certificate.
-        limit: Largest body of an answer, in bytes.
-        seconds: Longest duration of a call, from connecting to the last byte of the answer.
+        max_body_bytes: Largest body of an answer, in bytes.
+        call_seconds: Longest duration of a call, from connecting to the last byte of the answer.
     """
     return httpx.Client(
         base_url=base_url,
-        transport=BoundedTransport(context, limit=limit, seconds=seconds),
+        transport=BoundedTransport(
+            context, max_body_bytes=max_body_bytes, call_seconds=call_seconds
+        ),
         trust_env=False,
         follow_redirects=False,
         timeout=IDLE_TIMEOUT_SECONDS,
@@ -66,12 +68,12 @@ class BoundedTransport(httpx.BaseTransport):
         self,
         context: ssl.SSLContext,
         *,
-        limit: int,
-        seconds: float,
+        max_body_bytes: int,
+        call_seconds: float,
         backend: httpcore.NetworkBackend | None = None,
     ) -> None:
-        self._limit = limit
-        self._seconds = seconds
+        self._limit = max_body_bytes
+        self._seconds = call_seconds
         self._now = threading.local()
         self._pool = httpcore.ConnectionPool(
             ssl_context=context,
@@ -141,11 +143,15 @@ class _BoundedBody(httpx.SyncByteStream):
     """Body of an HTTP answer, read as a stream up to a size limit."""
 
     def __init__(
-        self, inner: Iterable[bytes], limit: int, during: Callable[[], Any], request: httpx.Request
+        self,
+        chunks: Iterable[bytes],
+        max_bytes: int,
+        apply_deadline: Callable[[], Any],
+        request: httpx.Request,
     ) -> None:
-        self._inner = inner
-        self._bytes_left = limit
-        self._apply_deadline = during
+        self._inner = chunks
+        self._bytes_left = max_bytes
+        self._apply_deadline = apply_deadline
         self._request = request
 
     def __iter__(self) -> Iterator[bytes]:

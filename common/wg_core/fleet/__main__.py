@@ -26,11 +26,11 @@ log = logging.getLogger("wg_core.fleet")
 @click.option("--home", required=True, type=click.Path(path_type=Path))
 @click.option("--once", "one_package", is_flag=True)
 @click.option("--json", "as_json", is_flag=True)
-@click.option("--log-format", type=click.Choice(logs.FORMATS), default=logs.TEXT)
+@click.option("--log-format", type=click.Choice(logs.LOG_FORMATS), default=logs.TEXT_FORMAT)
 def node(home: Path, one_package: bool, as_json: bool, log_format: str) -> None:
     """Serve the home's server until stopped. ``wg-client run --help`` says more."""
     place = ClientHome(home)
-    installed_code.installed_digest()  # of the running code, even if an upgrade follows
+    installed_code.installed_code_digest()  # of the running code, even if an upgrade follows
     config = configuration.load(place)
     readiness.ready_snapshot(place)
     logs.set_log_format(log_format, hidden_paths=(config.data.path,))
@@ -46,7 +46,7 @@ def node(home: Path, one_package: bool, as_json: bool, log_format: str) -> None:
         log.info("%s", latest.log_line)
 
     handlers = NodeHandlers(answer_query=answer_query, apply_package=apply)
-    run_node(place, handlers, one_package=one_package, stop=stop)
+    run_node(place, handlers, stops_after_package=one_package, stop=stop)
     if one_package and latest.document:
         click.echo(latest.document if as_json else "\n".join(latest.lines))
 

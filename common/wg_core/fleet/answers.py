@@ -36,7 +36,7 @@ class MessageHandler:
         self._handlers = handlers
         self._inbox = Inbox(home)
 
-    def answer(self, kind: str, envelope: Envelope, slot: AnswerSlot) -> Envelope:
+    def answer(self, message_type: str, envelope: Envelope, slot: AnswerSlot) -> Envelope:
         """Answer a server's message of an allowed type, or return a one-word refusal.
 
         Raises:
@@ -44,12 +44,12 @@ class MessageHandler:
             NodeStopped: The node is stopped before the answer may leave.
         """
         try:
-            if kind == protocol.QUERY_STATISTICS:
+            if message_type == protocol.QUERY_MESSAGE_TYPE:
                 return self._answer_query(envelope, slot)
             return self._receive_package(envelope)
         except DecodeError as error:
             log.warning("malformed message: %s", error)
-            raise MessageDeclined(fleet.MALFORMED) from error
+            raise MessageDeclined(fleet.MESSAGE_MALFORMED) from error
 
     def _answer_query(self, envelope: Envelope, slot: AnswerSlot) -> Envelope:
         query = _decode_record(StatisticsQuery, envelope, "query")
@@ -61,7 +61,7 @@ class MessageHandler:
                     self._home,
                     query,
                     witness=server_witness(connection, slot),
-                    clock=lambda: slot.arrived,
+                    clock=lambda: slot.arrival_time,
                 )
             log.info("request %s: answered with %d bytes", query.request_id, len(payload))
             return Envelope("statistics", b"", payload)
@@ -83,12 +83,12 @@ class MessageHandler:
 
 
 def answer_or_refuse(
-    request_id: str, action: Callable[[], Envelope], allowed_words: frozenset[str]
+    request_id: str, make_answer: Callable[[], Envelope], sendable_words: frozenset[str]
 ) -> Envelope:
     """Return a handler's answer or, if it raises, a refusal of one word; the error is logged.
 
     Args:
-        allowed_words: Words that may be sent, since they depend only on the request, the policy,
+        sendable_words: Words that may be sent, since they depend only on the request, the policy,
             the budget, the clock and the server. Every other error becomes ``unavailable``.
 
     Raises:
@@ -98,7 +98,7 @@ def answer_or_refuse(
     fleet.check_request_id(request_id)
     with logs.log_context(request=request_id):
         try:
-            return action()
+            return make_answer()
         except NodeStopped:
             raise
         except WgError as error:
@@ -106,12 +106,12 @@ def answer_or_refuse(
                 log.info("%s", error)
             else:
                 log.warning("request %s refused: %s", request_id, error)
-            return _refusal(
-                request_id, error.code if error.code in allowed_words else fleet.UNAVAILABLE
+            return _refusal_envelope(
+                request_id, error.code if error.code in sendable_words else fleet.PLANT_UNAVAILABLE
             )
         except Exception:
             log.exception("request %s failed", request_id)
-            return _refusal(request_id, fleet.UNAVAILABLE)
+            return _refusal_envelope(request_id, fleet.PLANT_UNAVAILABLE)
 
 
 def server_witness(connection: link.ServerLink, slot: AnswerSlot) -> AskWitness:
@@ -119,11 +119,16 @@ def server_witness(connection: link.ServerLink, slot: AnswerSlot) -> AskWitness:
     return lambda request: slot.send_at_end(partial(connection.cosign, request))
 
 
-def _refusal(request_id: str, code: str) -> Envelope:
-    return Envelope("refusal", canonical.encode(Refusal(request_id=request_id, code=code)))
+def _refusal_envelope(request_id: str, word: str) -> Envelope:
+    return Envelope("refusal", canonical.encode(Refusal(request_id=request_id, code=word)))
 
 
-def _decode_record(kind: type[T], envelope: Envelope, expected: str) -> T:
-    if envelope.kind != expected:
-        raise DecodeError(f"message: kind {envelope.kind!r}, expected {expected!r}")
-    return canonical.decode(kind, envelope.record, subject=expected, limit=protocol.MESSAGE_LIMIT)
+def _decode_record(record_type: type[T], envelope: Envelope, expected_kind: str) -> T:
+    if envelope.kind != expected_kind:
+        raise DecodeError(f"message: kind {envelope.kind!r}, expected {expected_kind!r}")
+    return canonical.decode(
+        record_type,
+        envelope.record,
+        input_name=expected_kind,
+        max_bytes=protocol.MESSAGE_BYTES_LIMIT,
+    )

@@ -19,7 +19,7 @@ from wg_core.site.home import ClientHome
 
 log = logging.getLogger(__name__)
 
-DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+DISK_ERROR_NUMBERS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
 class ApplierThread:
@@ -36,22 +36,22 @@ class ApplierThread:
         apply_package: ApplyPackage,
         stop: threading.Event,
         *,
-        again_seconds: float,
-        one_package: bool,
+        retry_seconds: float,
+        stops_after_package: bool,
     ) -> None:
         """Prepare the thread that applies weights packages, without starting it.
 
         Args:
             stop: Event that ends the node; this thread sets it when it crashes.
-            again_seconds: Pause before a package that did not fit on the disk is tried again.
-            one_package: Set ``stop`` after the first package.
+            retry_seconds: Pause before a package that did not fit on the disk is tried again.
+            stops_after_package: Set ``stop`` after the first package.
         """
         self._home = home
         self._apply_package = apply_package
         self._inbox = Inbox(home)
         self._stop = stop
-        self._again_seconds = again_seconds
-        self._once = one_package
+        self._again_seconds = retry_seconds
+        self._once = stops_after_package
         self._wake = threading.Event()
         self._end = threading.Event()
         context = contextvars.copy_context()
@@ -82,12 +82,12 @@ class ApplierThread:
                 self._wake.clear()
                 if self._end.is_set():
                     return
-                pause = self._apply_waiting()
+                pause = self._apply_waiting_packages()
         except BaseException as error:  # noqa: BLE001 - it is raised again by ``run_node``
             self.crash = error
             self._stop.set()
 
-    def _apply_waiting(self) -> float | None:
+    def _apply_waiting_packages(self) -> float | None:
         """Apply the inbox's weights packages, or with ``one_package`` only the first.
 
         Returns:
@@ -97,7 +97,7 @@ class ApplierThread:
             if self._end.is_set():
                 return None
             try:
-                self._apply(path)
+                self._apply_or_reject(path)
             except StorageError as error:
                 log.error("package %s waits: %s", path.stem, error)
                 return self._again_seconds
@@ -106,26 +106,26 @@ class ApplierThread:
                 self._end.set()
         return None
 
-    def _apply(self, path: Path) -> None:
+    def _apply_or_reject(self, path: Path) -> None:
         """Apply one weights package, or set it aside permanently if that fails."""
         try:
             self._apply_package(self._home, path)
         except StorageError:
             raise
         except OSError as error:
-            if error.errno in DISK_ERRORS:
+            if error.errno in DISK_ERROR_NUMBERS:
                 raise StorageError(f"{path}: cannot be applied: {error.strerror}") from error
-            self._reject(path, InternalError(f"{path}: {error}"))
+            self._reject_package(path, InternalError(f"{path}: {error}"))
         except WgError as error:
-            self._reject(path, error)
+            self._reject_package(path, error)
         except Exception as error:  # otherwise it would end the node at every start
             log.exception("package %s", path.stem)
-            self._reject(path, InternalError(f"{path}: {type(error).__name__}"))
+            self._reject_package(path, InternalError(f"{path}: {type(error).__name__}"))
         else:
-            self._inbox.delete_applied(path)
+            self._inbox.delete_applied_package(path)
             log.info("package %s applied", path.stem)
 
-    def _reject(self, path: Path, error: WgError) -> None:
-        rejected_file = self._inbox.reject(path)
+    def _reject_package(self, path: Path, error: WgError) -> None:
+        rejected_file = self._inbox.reject_package(path)
         log.error("package %s not applied: %s (kept at %s)", path.stem, error, rejected_file)
         self.failure = error

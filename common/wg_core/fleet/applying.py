@@ -20,7 +20,7 @@ from wg_core.wire import canonical
 
 CHILD_MODULE = "wg_client.cli.applying"
 RESULT_BYTES_LIMIT = 1 << 20
-VERSION = 1
+RESULT_VERSION = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +35,7 @@ class ApplyResult:
         log_line: Result and next step in English, for the log.
     """
 
-    version: int = VERSION
+    version: int = RESULT_VERSION
     code: str = ""
     message: str = ""
     document: str = ""
@@ -51,7 +51,7 @@ def apply_package(home: ClientHome, path: Path) -> ApplyResult:
         WgError: The error that the child reports; ``InternalError`` if it ended without an answer.
     """
     words = [sys.executable, "-P", "-m", CHILD_MODULE, str(home.root), str(path)]
-    words += ["--log-format", logs.JSON if logs.is_logging_json() else logs.TEXT]
+    words += ["--log-format", logs.JSON_FORMAT if logs.is_logging_json() else logs.TEXT_FORMAT]
     with subprocess.Popen(  # noqa: S603 - this interpreter, and a module of the installation
         words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
     ) as child:
@@ -64,7 +64,7 @@ def apply_package(home: ClientHome, path: Path) -> ApplyResult:
         raise StorageError(f"{path}: not applied: the service was stopped")
     if code != 0 or not data or len(data) > RESULT_BYTES_LIMIT:
         raise InternalError(f"{path}: the process that applied it ended with {code}")
-    reply = canonical.decode(ApplyResult, data, subject="answer of the applying process")
+    reply = canonical.decode(ApplyResult, data, input_name="answer of the applying process")
     if reply.code:
         raise errors.ERRORS_BY_CODE.get(reply.code, InternalError)(reply.message)
     return reply

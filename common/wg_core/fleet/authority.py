@@ -20,28 +20,28 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from wg_core import atomic
 from wg_core.errors import ConfigError, DecodeError, VerificationError
 from wg_core.site.home import ClientHome
-from wg_core.wire.handover import LINKS_LIMIT, find_path
+from wg_core.wire.handover import HANDOVERS_LIMIT, find_handover_path
 
 log = logging.getLogger(__name__)
 
-_PEM_LIMIT = 64 << 10
+_PEM_BYTES_LIMIT = 64 << 10
 
 
-def pin_current_authority(home: ClientHome, data: bytes) -> bool:
+def pin_current_authority(home: ClientHome, certificates_pem: bytes) -> bool:
     """Pin the server's current certificate authority; return True if it is a new one.
 
     If no links lead from the pinned root to it, this is logged and nothing changes.
 
     Args:
-        data: PEM certificates, as for ``newest_root``.
+        certificates_pem: PEM certificates, as for ``newest_root``.
 
     Raises:
         ConfigError: The pinned root is missing or damaged.
         StorageError: The disk cannot be written.
     """
-    pinned_root = read_root(home)
+    pinned_root = read_pinned_root(home)
     try:
-        root = newest_root(pinned_root, data, datetime.datetime.now(datetime.UTC))
+        root = newest_root(pinned_root, certificates_pem, datetime.datetime.now(datetime.UTC))
     except (DecodeError, VerificationError) as error:
         log.error("%s", error)
         return False
@@ -60,27 +60,27 @@ def certificate_sha256(certificate: x509.Certificate) -> str:
     return certificate.fingerprint(hashes.SHA256()).hex()
 
 
-def read_root(home: ClientHome) -> x509.Certificate:
+def read_pinned_root(home: ClientHome) -> x509.Certificate:
     """Read the root certificate that a home pins.
 
     Raises:
         ConfigError: The certificate is missing or damaged.
     """
     try:
-        data = atomic.read_bytes(home.ca_certificate, limit=_PEM_LIMIT)
+        data = atomic.read_bytes(home.ca_certificate, limit=_PEM_BYTES_LIMIT)
         return x509.load_pem_x509_certificate(data)
     except ValueError as error:
         raise ConfigError(f"{home.ca_certificate}: not a PEM certificate") from error
 
 
 def newest_root(
-    pinned_root: x509.Certificate, data: bytes, current_time: datetime.datetime
+    pinned_root: x509.Certificate, certificates_pem: bytes, current_time: datetime.datetime
 ) -> x509.Certificate:
     """Return the server's current root, if link certificates lead there from the pinned root.
 
     Args:
         pinned_root: Root that is trusted.
-        data: PEM certificates: the current root, then links in any order.
+        certificates_pem: PEM certificates: the current root, then links in any order.
         current_time: Time at which all certificates must be valid.
 
     Raises:
@@ -88,14 +88,14 @@ def newest_root(
         VerificationError: No chain of links leads from ``pinned_root`` to the current root.
     """
     try:
-        root, *links = x509.load_pem_x509_certificates(data)
+        root, *links = x509.load_pem_x509_certificates(certificates_pem)
     except ValueError as error:
         raise DecodeError("authority: not PEM certificates") from error
-    if len(links) > LINKS_LIMIT:
-        raise DecodeError(f"authority: {len(links)} links, at most {LINKS_LIMIT} are followed")
+    if len(links) > HANDOVERS_LIMIT:
+        raise DecodeError(f"authority: {len(links)} links, at most {HANDOVERS_LIMIT} are followed")
     if root == pinned_root:
         return root
-    path = find_path(
+    path = find_handover_path(
         pinned_root,
         links,
         next_key=lambda certificate, link: (

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 @contextmanager
-def reachable_server(home: ClientHome, config: ClientConfig) -> Iterator[AskWitness | None]:
+def connect_server_witness(home: ClientHome, config: ClientConfig) -> Iterator[AskWitness | None]:
     """Have all reachable witnesses cosign the ledger; yield a function that asks the server again.
 
     If the server cannot be reached, None is yielded.
@@ -39,7 +39,7 @@ def reachable_server(home: ClientHome, config: ClientConfig) -> Iterator[AskWitn
         try:
             connection = stack.enter_context(link.ServerLink.open(home, config.server.fleet_url))
             # This call leaves no trace on the ledger if the server does not answer.
-            trust.exchange_trust(home, config, connection)
+            trust.refresh_server_trust(home, config, connection)
         except (PeerError, ConfigError, DecodeError) as error:
             log.info("%s is not asked as a witness: %s", config.server.name, error)
             yield None

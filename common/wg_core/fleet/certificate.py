@@ -12,7 +12,7 @@ from wg_core.site.config import ClientConfig
 from wg_core.site.home import ClientHome
 from wg_core.wire import key_files
 
-_FILE_LIMIT = 1 << 16
+_FILE_BYTES_LIMIT = 1 << 16
 
 
 def renew(home: ClientHome, config: ClientConfig) -> None:
@@ -25,14 +25,14 @@ def renew(home: ClientHome, config: ClientConfig) -> None:
         VerificationError: The answer is not a certificate for this key.
     """
     with link.ServerLink.open(home, config.server.fleet_url) as connection:
-        trust.exchange_trust(home, config, connection)
+        trust.refresh_server_trust(home, config, connection)
         pem = connection.renew_certificate(identity.certificate_request(home, config.site))
-    atomic.write_bytes(home.certificate, check(pem, home))
+    atomic.write_bytes(home.certificate, check_client_certificate(pem, home))
 
 
 def expiry_time(home: ClientHome) -> float:
     """Return the expiry time of the TLS client certificate, Unix seconds."""
-    certificate = load(atomic.read_bytes(home.certificate, limit=_FILE_LIMIT))
+    certificate = parse_certificate(atomic.read_bytes(home.certificate, limit=_FILE_BYTES_LIMIT))
     return certificate.not_valid_after_utc.timestamp()
 
 
@@ -42,30 +42,30 @@ def is_renewal_due(home: ClientHome, current_time: float) -> bool:
     Renewal is due after a third of the certificate's lifetime, or when its authority is replaced,
     so a plant may be off for the other two thirds, at any time, and still renew.
     """
-    certificate = load(atomic.read_bytes(home.certificate, limit=_FILE_LIMIT))
-    if not authority.is_issued_by(certificate, authority.read_root(home)):
+    certificate = parse_certificate(atomic.read_bytes(home.certificate, limit=_FILE_BYTES_LIMIT))
+    if not authority.is_issued_by(certificate, authority.read_pinned_root(home)):
         return True
     start = certificate.not_valid_before_utc.timestamp()
     end = certificate.not_valid_after_utc.timestamp()
     return current_time > start + (end - start) / 3
 
 
-def check(pem: bytes, home: ClientHome) -> bytes:
+def check_client_certificate(pem: bytes, home: ClientHome) -> bytes:
     """Return the first certificate of a PEM text as PEM, if it is for this home's TLS key.
 
     Raises:
         DecodeError: The text is not a certificate.
         VerificationError: The certificate is not for this home's key.
     """
-    certificate = load(pem)
+    certificate = parse_certificate(pem)
     kind = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-    public = key_files.load_ec(home.tls_key).public_key().public_bytes(*kind)
+    public = key_files.load_ec_key(home.tls_key).public_key().public_bytes(*kind)
     if certificate.public_key().public_bytes(*kind) != public:
         raise VerificationError("the server returned a certificate for another key")
     return certificate.public_bytes(serialization.Encoding.PEM)
 
 
-def load(pem: bytes) -> x509.Certificate:
+def parse_certificate(pem: bytes) -> x509.Certificate:
     """Load a certificate from its PEM text; raise ``DecodeError`` if the text is malformed."""
     try:
         return x509.load_pem_x509_certificate(pem)

@@ -60,7 +60,7 @@ _HEARTBEAT_SECONDS = 300.0
 _SILENCE_LIMIT_SECONDS = 90.0
 """Seconds without an answer of the server after which a busy node sends a heartbeat."""
 _HEARTBEAT_CHECK_SECONDS = 5.0
-_OBJECT_TYPES = frozenset({"Message", "RecordDict", "ConfigRecord"})
+_ACCEPTED_OBJECT_TYPES = frozenset({"Message", "RecordDict", "ConfigRecord"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class WaitingMessage:
     object_tree: ObjectTree
 
     @property
-    def kind(self) -> str:
+    def message_type(self) -> str:
         """Type of the message, as the server states it."""
         return str(self.metadata.metadata.message_type)
 
@@ -84,25 +84,27 @@ class FlowerSession:
         home: ClientHome,
         fleet_url: str,
         options: NodeOptions,
-        on_beat: Callable[[], None] = lambda: None,
+        on_server_contact: Callable[[], None] = lambda: None,
     ) -> None:
-        """Prepare a session; ``on_beat`` is called whenever the server answers."""
+        """Prepare a session; ``on_server_contact`` is called whenever the server answers."""
         frame_bytes = 4096
         self._options = options
-        self._on_beat = on_beat
-        key = key_files.load_ec(home.node_key)
+        self._on_beat = on_server_contact
+        key = key_files.load_ec_key(home.node_key)
         self._public = public_key_to_bytes(key.public_key())
         client = transport.open_client(
             "",
             link.client_tls_context(home),
-            limit=options.max_bytes + frame_bytes,
-            seconds=transport.TRANSFER_LIMIT_SECONDS,
+            max_body_bytes=options.max_message_bytes + frame_bytes,
+            call_seconds=transport.TRANSFER_LIMIT_SECONDS,
         )
         self._client = FleetClient(
             fleet_url, client, NodeAuthHttpInterceptor(key, key.public_key())
         )
         self._quiet = threading.Event()
-        self._beat = threading.Thread(target=self._heartbeat, name="wg-heartbeat", daemon=True)
+        self._beat = threading.Thread(
+            target=self._send_heartbeats, name="wg-heartbeat", daemon=True
+        )
         self._apps: dict[int, str] = {}
         self._answered = self._beaten = 0.0
         self.node = Node()
@@ -130,7 +132,7 @@ class FlowerSession:
                 log.info("could not say good-bye: %s", type(problem).__name__)
         self._client.close()
 
-    def pull(self) -> WaitingMessage | None:
+    def pull_message(self) -> WaitingMessage | None:
         """Return the next message without its content; None if no message waits.
 
         Raises:
@@ -147,7 +149,7 @@ class FlowerSession:
             message_from_proto(reply.messages_list[0]), reply.message_object_trees[0]
         )
 
-    def read(self, message: WaitingMessage, allowed_kinds: frozenset[str]) -> Envelope:
+    def read_envelope(self, message: WaitingMessage, allowed_types: frozenset[str]) -> Envelope:
         """Fetch a message's content, if its type is allowed and its app is the installed one.
 
         Either way, the receipt is confirmed, so that the server may forget the message.
@@ -156,7 +158,7 @@ class FlowerSession:
             MessageDeclined: The message is not allowed, exceeds a bound, or is malformed.
         """
         try:
-            contents = self._fetch_objects(message, allowed_kinds)
+            contents = self._fetch_objects(message, allowed_types)
         except MessageDeclined:
             self._confirm_receipt(message)
             raise
@@ -165,37 +167,37 @@ class FlowerSession:
             return _unpack_envelope(message, contents)
         except (KeyError, ValueError, TypeError, DecodeError) as error:
             log.warning("malformed message: %s", error)
-            raise MessageDeclined(fleet.MALFORMED) from error
+            raise MessageDeclined(fleet.MESSAGE_MALFORMED) from error
 
-    def answer(self, message: WaitingMessage, envelope: Envelope) -> None:
+    def send_answer(self, message: WaitingMessage, envelope: Envelope) -> None:
         """Send the plant's answer to a message of the server."""
-        content = RecordDict({fleet.RECORD_NAME: ConfigRecord(dict(envelope.fields()))})
-        self._send(Message(content, reply_to=message.metadata))
+        content = RecordDict({fleet.CONFIG_RECORD_NAME: ConfigRecord(dict(envelope.fields()))})
+        self._send_reply(Message(content, reply_to=message.metadata))
 
-    def decline(self, message: WaitingMessage, reason: str) -> None:
+    def decline_message(self, message: WaitingMessage, reason: str) -> None:
         """Decline a message with a word of ``wg_core.wire.fleet.DECLINE_MEANINGS``."""
         error = Error(ErrorCode.MOD_FAILED_PRECONDITION, reason)
-        self._send(Message(error, reply_to=message.metadata))
+        self._send_reply(Message(error, reply_to=message.metadata))
 
     def _fetch_objects(
-        self, message: WaitingMessage, allowed_kinds: frozenset[str]
+        self, message: WaitingMessage, allowed_types: frozenset[str]
     ) -> dict[str, bytes]:
         """Fetch a message's Flower objects by id, within the limits of number and size."""
         run_id = message.metadata.metadata.run_id
         if self._app_hash(run_id) != fleet.APP_HASH:
             raise MessageDeclined(fleet.APP_MISMATCH)
-        if message.kind not in allowed_kinds:
-            raise MessageDeclined(fleet.TYPE_DENIED)
+        if message.message_type not in allowed_types:
+            raise MessageDeclined(fleet.MESSAGE_TYPE_DENIED)
         contents: dict[str, bytes] = {}
-        bytes_left = self._options.max_bytes
-        for object_id in _object_ids(message.object_tree, self._options.max_objects):
+        bytes_left = self._options.max_message_bytes
+        for object_id in _object_ids(message.object_tree, self._options.max_message_objects):
             reply = self._client.PullObject(
                 PullObjectRequest(node=self.node, run_id=run_id, object_id=object_id)
             )
             content = reply.object_content
             bytes_left -= len(content)
             if bytes_left < 0:
-                raise MessageDeclined(fleet.TOO_LARGE)
+                raise MessageDeclined(fleet.MESSAGE_TOO_LARGE)
             _check_object(object_id, content)
             contents[object_id] = content
         return contents
@@ -209,13 +211,13 @@ class FlowerSession:
             )
         )
 
-    def _send(self, reply: Message) -> None:
+    def _send_reply(self, reply: Message) -> None:
         """Send a reply to the server, with retries on network errors; replies are idempotent."""
         send_tries = 5
         reply.metadata.__dict__["_message_id"] = reply.object_id
         for attempt in range(1, send_tries + 1):
             try:
-                self._push(reply)
+                self._push_reply(reply)
             except (httpx.TransportError, httpx.HTTPStatusError) as error:
                 is_refused = isinstance(error, httpx.HTTPStatusError) and (
                     error.response.status_code < 500
@@ -226,7 +228,7 @@ class FlowerSession:
             else:
                 return
 
-    def _push(self, reply: Message) -> None:
+    def _push_reply(self, reply: Message) -> None:
         with no_object_id_recompute():
             objects = get_all_nested_objects(reply)
             head = remove_content_from_message(reply) if reply.has_content() else reply
@@ -258,7 +260,7 @@ class FlowerSession:
             self._apps = {run_id: str(run_from_proto(reply.run).fab_hash)}
         return self._apps[run_id]
 
-    def _heartbeat(self) -> None:
+    def _send_heartbeats(self) -> None:
         """Send heartbeats to the server when no poll for messages has reached it recently."""
         while not self._quiet.wait(_HEARTBEAT_CHECK_SECONDS):
             current_time = time.monotonic()
@@ -297,25 +299,25 @@ class FleetClient(FleetHttpClient):
         self._client.close()
 
 
-def _object_ids(tree: ObjectTree, limit: int) -> list[str]:
+def _object_ids(tree: ObjectTree, max_objects: int) -> list[str]:
     ids: list[str] = []
     for node in iterate_object_tree(tree):
         ids.append(node.object_id)
-        if len(ids) > limit:
-            raise MessageDeclined(fleet.TOO_LARGE)
+        if len(ids) > max_objects:
+            raise MessageDeclined(fleet.MESSAGE_TOO_LARGE)
     return ids
 
 
 def _check_object(object_id: str, content: bytes) -> None:
     """Decline a Flower object that does not match its hash, or is not of an accepted type."""
     if get_object_id(content) != object_id:
-        raise MessageDeclined(fleet.MALFORMED)
+        raise MessageDeclined(fleet.MESSAGE_MALFORMED)
     try:
         kind = get_object_type_from_object_content(content)
     except (ValueError, IndexError) as error:
-        raise MessageDeclined(fleet.MALFORMED) from error
-    if kind not in _OBJECT_TYPES:
-        raise MessageDeclined(fleet.MALFORMED)
+        raise MessageDeclined(fleet.MESSAGE_MALFORMED) from error
+    if kind not in _ACCEPTED_OBJECT_TYPES:
+        raise MessageDeclined(fleet.MESSAGE_MALFORMED)
 
 
 def _unpack_envelope(message: WaitingMessage, contents: dict[str, bytes]) -> Envelope:
@@ -330,11 +332,11 @@ def _unpack_envelope(message: WaitingMessage, contents: dict[str, bytes]) -> Env
     if not isinstance(message_object, Message) or not message_object.has_content():
         raise DecodeError("message: without content")
     if (
-        message_object.metadata.message_type != message.kind
+        message_object.metadata.message_type != message.message_type
         or message_object.metadata.run_id != head.run_id
     ):
         raise DecodeError("message: of another type or run than was said")
-    record = message_object.content.config_records.get(fleet.RECORD_NAME)
+    record = message_object.content.config_records.get(fleet.CONFIG_RECORD_NAME)
     if record is None or len(message_object.content) != 1:
         raise DecodeError("message: expected exactly one record")
-    return fleet.read_envelope(dict(record), subject="message")
+    return fleet.read_envelope(dict(record), input_name="message")

@@ -22,8 +22,8 @@ from wg_core.wire.protocol import Delivery, Receipt
 
 log = logging.getLogger(__name__)
 
-ARRIVALS_LIMIT = 64  # Most packages accepted within a day
-REJECTED_LIMIT = 8  # Most rejected packages kept for inspection; the oldest are deleted
+DAILY_ARRIVALS_LIMIT = 64  # Most packages accepted within a day
+REJECTED_PACKAGES_LIMIT = 8  # Most rejected packages kept for inspection; the oldest are deleted
 REJECTED_BYTES_LIMIT = 4 << 30
 """Most bytes of rejected packages kept; the newest is always kept, whatever its size."""
 
@@ -52,18 +52,20 @@ class Inbox:
                 # A server restored from a backup made its package again; the first one counts.
                 log.warning("request %s: another package than before", earlier.request_id)
             return earlier
-        if self._count_arrivals() >= ARRIVALS_LIMIT:
-            raise PolicyRefused(f"delivery: {ARRIVALS_LIMIT} packages arrived within a day")
+        if self._count_recent_arrivals() >= DAILY_ARRIVALS_LIMIT:
+            raise PolicyRefused(f"delivery: {DAILY_ARRIVALS_LIMIT} packages arrived within a day")
         if canonical.sha256_hex(payload) != delivery.package_sha256:
             raise VerificationError("delivery: the package does not match the hash beside it")
         atomic.write_bytes(
-            self.home.waiting / f"{delivery.request_id}.wgw", payload, mode=atomic.PRIVATE_MODE
+            self.home.waiting_packages / f"{delivery.request_id}.wgw",
+            payload,
+            mode=atomic.PRIVATE_FILE_MODE,
         )
         receipt = Receipt(request_id=delivery.request_id, package_sha256=delivery.package_sha256)
         atomic.write_bytes(self._received_folder / delivery.request_id, canonical.encode(receipt))
         return receipt
 
-    def _count_arrivals(self) -> int:
+    def _count_recent_arrivals(self) -> int:
         """Count the packages of the last day by their receipts."""
         day_seconds, current_time = 86_400, time.time()
         return sum(
@@ -74,28 +76,32 @@ class Inbox:
     def find_receipt(self, request_id: str) -> Receipt | None:
         """Return the receipt of a request's weights package; None if no package was delivered."""
         path = self._received_folder / fleet.check_request_id(request_id)
-        return canonical.read(Receipt, path) if path.is_file() else None
+        return canonical.read_record(Receipt, path) if path.is_file() else None
 
     def waiting_packages(self) -> list[Path]:
         """List the weights packages that wait to be applied, oldest first."""
-        packages = self.home.waiting.glob("*.wgw")
+        packages = self.home.waiting_packages.glob("*.wgw")
         received_packages = [
             path for path in packages if (self._received_folder / path.stem).is_file()
         ]
         return sorted(received_packages, key=lambda path: path.stat().st_mtime_ns)
 
-    def keep_key(self, key: str) -> None:
+    def store_server_key(self, key: str) -> None:
         """Store the server's key, hex, beside each waiting package, before a new key is pinned."""
         for path in self.waiting_packages():
             if not self._key_path(path).is_file():
-                atomic.write_bytes(self._key_path(path), key.encode(), mode=atomic.PRIVATE_MODE)
+                atomic.write_bytes(
+                    self._key_path(path), key.encode(), mode=atomic.PRIVATE_FILE_MODE
+                )
 
-    def former_key(self, path: Path) -> str:
+    def stored_server_key(self, path: Path) -> str:
         """Return the key, hex, stored beside a waiting package; empty: use the pinned key."""
         key_path = self._key_path(path)
-        if path.parent != self.home.waiting or not key_path.is_file():
+        if path.parent != self.home.waiting_packages or not key_path.is_file():
             return ""
-        return atomic.read_bytes(key_path, limit=protocol.MESSAGE_LIMIT).decode("ascii", "replace")
+        return atomic.read_bytes(key_path, limit=protocol.MESSAGE_BYTES_LIMIT).decode(
+            "ascii", "replace"
+        )
 
     @staticmethod
     def _key_path(path: Path) -> Path:
@@ -105,7 +111,7 @@ class Inbox:
         """List the weights packages that could not be applied and were set aside."""
         return sorted((self.home.packages / "rejected").glob("*.wgw"))
 
-    def delete_applied(self, path: Path) -> None:
+    def delete_applied_package(self, path: Path) -> None:
         """Delete an applied weights package from the inbox; the home keeps its own copy.
 
         Raises:
@@ -115,7 +121,7 @@ class Inbox:
             path.unlink(missing_ok=True)
             self._key_path(path).unlink(missing_ok=True)
 
-    def reject(self, path: Path) -> Path:
+    def reject_package(self, path: Path) -> Path:
         """Set aside a weights package that cannot be applied; return its new path.
 
         Raises:
@@ -125,10 +131,10 @@ class Inbox:
         atomic.rename_file(path, target)
         with reraise_os_errors(StorageError, f"{target.parent}: cannot be written"):
             self._key_path(path).unlink(missing_ok=True)
-            self._delete_old_rejected(target)
+            self._delete_old_rejected_packages(target)
         return target
 
-    def _delete_old_rejected(self, newest: Path) -> None:
+    def _delete_old_rejected_packages(self, newest: Path) -> None:
         """Delete old rejected packages, so that a server cannot fill the disk."""
         rejected_files = [
             (path.stat(), path) for path in newest.parent.glob("*.wgw") if path != newest
@@ -137,5 +143,5 @@ class Inbox:
         size = newest.stat().st_size
         for number, (status, path) in enumerate(rejected_files, 1):
             size += status.st_size
-            if number >= REJECTED_LIMIT or size > REJECTED_BYTES_LIMIT:
+            if number >= REJECTED_PACKAGES_LIMIT or size > REJECTED_BYTES_LIMIT:
                 path.unlink(missing_ok=True)

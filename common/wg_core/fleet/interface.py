@@ -54,22 +54,22 @@ class NodeOptions:
         backoff_seconds: First pause after an error. The pause doubles up to
             ``backoff_limit_seconds``, and a random part of up to its own length is added.
         backoff_limit_seconds: Longest pause after an error, before the random part.
-        max_objects: Most Flower objects in one message.
-        max_bytes: Most bytes of one message, and of one answer of the server.
-        renew_again_seconds: Shortest time between two renewals of the certificate.
-        apply_again_seconds: Pause before a package that did not fit on the disk is tried again.
+        max_message_objects: Most Flower objects in one message.
+        max_message_bytes: Most bytes of one message, and of one answer of the server.
+        renewal_interval_seconds: Shortest time between two renewals of the certificate.
+        apply_retry_seconds: Pause before a package that did not fit on the disk is tried again.
     """
 
     poll_seconds: float = 1.0
     idle_poll_seconds: float = 60.0
     backoff_seconds: float = 0.5
     backoff_limit_seconds: float = 60.0
-    max_objects: int = 64
-    max_bytes: int = 64 << 20
-    renew_again_seconds: float = 600.0
-    apply_again_seconds: float = 60.0
+    max_message_objects: int = 64
+    max_message_bytes: int = 64 << 20
+    renewal_interval_seconds: float = 600.0
+    apply_retry_seconds: float = 60.0
 
-    def pause(self, idle_seconds: float, answer_seconds: float = 0.0) -> float:
+    def poll_pause_seconds(self, idle_seconds: float, answer_seconds: float = 0.0) -> float:
         """Return the seconds that the node waits before its next poll for messages.
 
         Args:

@@ -23,7 +23,7 @@ from wg_core.fleet.flower import FlowerSession
 from wg_core.fleet.inbox import Inbox
 from wg_core.fleet.interface import MessageDeclined, NodeHandlers, NodeOptions
 from wg_core.fleet.slot import AnswerSlot, NodeStopped
-from wg_core.ledger.cosigned import RolledBack
+from wg_core.ledger.cosigned import LedgerRolledBack
 from wg_core.ledger.witness import WitnessRefused
 from wg_core.site import config as configuration
 from wg_core.site import locks
@@ -35,7 +35,7 @@ from wg_core.wire.handover import Handover
 log = logging.getLogger(__name__)
 
 _RENEWAL_CHECK_SECONDS = 60.0  # Interval at which a session checks whether its certificate is due
-_CHECK_IN_SECONDS = 3600.0
+_CHECK_IN_INTERVAL_SECONDS = 3600.0
 """Interval at which a session asks for the server's authority and has its ledger cosigned."""
 
 
@@ -43,39 +43,40 @@ def run_node(
     home: ClientHome,
     handlers: NodeHandlers,
     *,
-    one_package: bool = False,
+    stops_after_package: bool = False,
     stop: threading.Event | None = None,
     options: NodeOptions | None = None,
 ) -> None:
-    """Run a plant's node until ``stop`` is set or, with ``one_package``, one package was applied.
+    """Run a plant's node until ``stop`` is set or, with ``stops_after_package``, a package came.
 
-    With ``one_package`` the connection ends as soon as a package arrives, before it is applied: the
-    time of applying depends on the records, and the server sees when a plant disconnects.
+    With ``stops_after_package`` the connection ends as soon as a package arrives, before it is
+    applied: the time of applying depends on the records, and the server sees when a plant
+        disconnects.
 
     Network errors never end the node: it retries with growing pauses, and logs the reason.
 
     Raises:
         ConfigError: The home is not of an enrolled plant, or another process runs its node.
-        WgError: With ``one_package``, the package could not be applied.
+        WgError: With ``stops_after_package``, the package could not be applied.
     """
     stop = stop or threading.Event()
     options = options or NodeOptions()
-    node = Node(home, handlers, stop, options, one_package=one_package)
+    node = Node(home, handlers, stop, options, stops_after_package=stops_after_package)
     with locks.lock_node(home), logs.log_context(site=node.site):
         applier = ApplierThread(
             home,
             handlers.apply_package,
             stop,
-            again_seconds=options.apply_again_seconds,
-            one_package=one_package,
+            retry_seconds=options.apply_retry_seconds,
+            stops_after_package=stops_after_package,
         )
         with applier:
             node.run(applier)
-            if one_package:
+            if stops_after_package:
                 stop.wait()  # until the package was applied, or the node is stopped
     if applier.crash is not None:
         raise applier.crash
-    if one_package and applier.failure is not None:
+    if stops_after_package and applier.failure is not None:
         raise applier.failure
 
 
@@ -89,15 +90,15 @@ class Node:
         stop: threading.Event,
         options: NodeOptions,
         *,
-        one_package: bool = False,
+        stops_after_package: bool = False,
     ) -> None:
         """Prepare the plant's node, without connecting to the server.
 
         Args:
-            one_package: Disconnect for good as soon as a package has arrived.
+            stops_after_package: Disconnect for good as soon as a package has arrived.
         """
         self._home = home
-        self._inbox = Inbox(home) if one_package else None
+        self._inbox = Inbox(home) if stops_after_package else None
         self._stop = stop
         self._options = options
         self._config = configuration.load(home)
@@ -126,8 +127,8 @@ class Node:
     def run_session(self, applier: ApplierThread) -> None:
         """Run one session with the server until it fails or the node is stopped."""
         try:
-            self._renew()
-            self._check_in()
+            self._renew_certificate_if_due()
+            self._check_in_with_server()
             url = self._config.server.fleet_url
 
             def on_beat() -> None:
@@ -138,7 +139,7 @@ class Node:
                 log.info("online as %s", self._config.site)
                 on_beat()
                 last_request = time.monotonic()
-                while not (self._should_disconnect() or self._renew_if_due()):
+                while not (self._should_disconnect() or self._run_periodic_checks()):
                     began = time.monotonic()
                     if self.answer_next_message(session):
                         applier.wake()
@@ -146,7 +147,9 @@ class Node:
                     else:
                         current_time = time.monotonic()
                         self._stop.wait(
-                            self._options.pause(current_time - last_request, current_time - began)
+                            self._options.poll_pause_seconds(
+                                current_time - last_request, current_time - began
+                            )
                         )
                     self._backoff = self._options.backoff_seconds
         except NodeStopped:
@@ -175,25 +178,30 @@ class Node:
 
         Every reply to a query, even a refusal to read it, waits for the end of the time slot.
         """
-        message = session.pull()
+        message = session.pull_message()
         if message is None:
             return False
-        question = message.kind == protocol.QUERY_STATISTICS
+        question = message.message_type == protocol.QUERY_MESSAGE_TYPE
         slot = AnswerSlot(self._config.privacy.answer_slot_seconds if question else 0, self._stop)
         try:
-            envelope = session.read(message, self._allowed)
+            envelope = session.read_envelope(message, self._allowed)
             reply = partial(
-                session.answer, message, self._answers.answer(message.kind, envelope, slot)
+                session.send_answer,
+                message,
+                self._answers.answer(message.message_type, envelope, slot),
             )
         except MessageDeclined as reason:
             log.warning(
-                "declined %s: %s: %s", message.kind, reason, fleet.DECLINE_MEANINGS[str(reason)]
+                "declined %s: %s: %s",
+                message.message_type,
+                reason,
+                fleet.DECLINE_MEANINGS[str(reason)],
             )
-            reply = partial(session.decline, message, str(reason))
+            reply = partial(session.decline_message, message, str(reason))
         slot.send_at_end(reply)
         return True
 
-    def _renew_if_due(self) -> bool:
+    def _run_periodic_checks(self) -> bool:
         """Check in with the server and renew the TLS certificate, if due; return True if renewed.
 
         A session can outlast a certificate and the server's authority.
@@ -201,10 +209,10 @@ class Node:
         if time.monotonic() < self._look_again:
             return False
         if time.monotonic() >= self._check_in_again:
-            self._check_in()
-        return self._renew()
+            self._check_in_with_server()
+        return self._renew_certificate_if_due()
 
-    def _renew(self) -> bool:
+    def _renew_certificate_if_due(self) -> bool:
         """Renew the TLS certificate if due, and return True if renewed; errors are only logged.
 
         Renewals are spaced: under a wrong clock every new certificate would be due at once.
@@ -221,7 +229,7 @@ class Node:
             log.warning("certificate not renewed: %s", error)
             return False
         log.info("certificate renewed")
-        self._renew_again = current_time + self._options.renew_again_seconds
+        self._renew_again = current_time + self._options.renewal_interval_seconds
         if certificate.is_renewal_due(self._home, time.time()):
             log.warning(
                 "the new certificate is old already: this machine's clock is ahead of the"
@@ -229,7 +237,7 @@ class Node:
             )
         return True
 
-    def _check_in(self) -> None:
+    def _check_in_with_server(self) -> None:
         """Adopt the server's new authority and keys, and have the ledger cosigned.
 
         The cosigning detects an outdated copy of the ledger before anything can be charged on it.
@@ -238,18 +246,18 @@ class Node:
             RolledBack: The server has seen more of the ledger; the node ends.
             PeerError: The server cannot be reached, or its new keys cannot be adopted now.
         """
-        self._check_in_again = time.monotonic() + _CHECK_IN_SECONDS
+        self._check_in_again = time.monotonic() + _CHECK_IN_INTERVAL_SECONDS
         with link.ServerLink.open(self._home, self._config.server.fleet_url) as connection:
             try:
-                answer = trust.exchange_trust(self._home, self._config, connection)
-                links = trust.find_new_keys(self._config, answer)
+                answer = trust.refresh_server_trust(self._home, self._config, connection)
+                links = trust.find_pending_handovers(self._config, answer)
                 if links:
                     self._adopt_new_keys(links)
-                    trust.exchange_trust(
+                    trust.refresh_server_trust(
                         self._home, self._config, connection
                     )  # reports the new pins
                 cosigning.check_not_rolled_back(self._home, self._config, connection.cosign)
-            except RolledBack:
+            except LedgerRolledBack:
                 raise
             except (WitnessRefused, errors.ConfigError, errors.VerificationError) as error:
                 self._trouble = f"the ledger is not cosigned, releases wait: {error}"
@@ -257,7 +265,7 @@ class Node:
             else:
                 self._trouble = ""
 
-    def _adopt_new_keys(self, links: list[Handover]) -> None:
+    def _adopt_new_keys(self, handovers: list[Handover]) -> None:
         """Adopt new keys of the server; raise ``PeerError`` during a session, to end it first.
 
         A server changes its keys only while it is down, so no package under the new keys arrived in
@@ -266,8 +274,8 @@ class Node:
         """
         if self._online:
             raise errors.PeerError("the server has new keys; they are taken over first")
-        Inbox(self._home).keep_key(self._config.server.signing_key)
-        self._config = trust.adopt_keys(self._home, self._config, links)
+        Inbox(self._home).store_server_key(self._config.server.signing_key)
+        self._config = trust.adopt_keys(self._home, self._config, handovers)
         self._answers = self._new_message_handler()
 
     def _new_message_handler(self) -> MessageHandler:

@@ -26,18 +26,18 @@ class NodeStopped(Exception):
 class AnswerSlot:
     """Time slot of one answer, which begins on construction."""
 
-    def __init__(self, seconds: float, stop: threading.Event) -> None:
+    def __init__(self, slot_seconds: float, stop: threading.Event) -> None:
         """Begin the time slot of one answer.
 
         Args:
-            seconds: Length of the slot; 0 for an answer that may leave at any time.
+            slot_seconds: Length of the slot; 0 for an answer that may leave at any time.
             stop: Event that stops the node.
         """
-        self._seconds = seconds
+        self._seconds = slot_seconds
         self._stop = stop
         self._started = time.monotonic()
-        self._over = seconds == 0
-        self.arrived = time.time()
+        self._over = slot_seconds == 0
+        self.arrival_time = time.time()
 
     def send_at_end(self, send: Callable[[], T]) -> T:
         """Wait for the end of the time slot, then call ``send`` and return its result.

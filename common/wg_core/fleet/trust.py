@@ -20,12 +20,14 @@ from wg_core.site.config import ClientConfig
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical, handover, protocol, signing
 from wg_core.wire.handover import Handover, KeyUse
-from wg_core.wire.protocol import Pins, Trust
+from wg_core.wire.protocol import ServerKeyPins, ServerTrust
 
 log = logging.getLogger(__name__)
 
 
-def exchange_trust(home: ClientHome, config: ClientConfig, connection: ServerLink) -> Trust:
+def refresh_server_trust(
+    home: ClientHome, config: ClientConfig, connection: ServerLink
+) -> ServerTrust:
     """Report the pinned keys to the server, and pin its authority, if a new one is vouched for.
 
     Returns:
@@ -43,7 +45,7 @@ def exchange_trust(home: ClientHome, config: ClientConfig, connection: ServerLin
     return server_trust
 
 
-def find_new_keys(config: ClientConfig, server_trust: Trust) -> list[Handover]:
+def find_pending_handovers(config: ClientConfig, server_trust: ServerTrust) -> list[Handover]:
     """Return the hand-overs from the pinned keys to the current ones, in order; empty: no change.
 
     Raises:
@@ -63,14 +65,14 @@ def find_new_keys(config: ClientConfig, server_trust: Trust) -> list[Handover]:
     ]
 
 
-def adopt_keys(home: ClientHome, config: ClientConfig, links: list[Handover]) -> ClientConfig:
+def adopt_keys(home: ClientHome, config: ClientConfig, handovers: list[Handover]) -> ClientConfig:
     """Record new keys on the ledger and pin them; an interrupted change can be repeated.
 
     Release files made under an old witness key are set aside, and made again on demand from the
     same released bytes.
 
     Args:
-        links: Hand-overs from ``find_new_keys``.
+        handovers: Hand-overs from ``find_new_keys``.
 
     Returns:
         The configuration with the new keys.
@@ -79,31 +81,35 @@ def adopt_keys(home: ClientHome, config: ClientConfig, links: list[Handover]) ->
         VerificationError: The ledger is not valid, or a hand-over is not by its witness.
         StorageError: The disk cannot be written.
     """
-    keys = {link.use: link.now for link in links}
+    keys = {link.use: link.now for link in handovers}
     server = replace(
         config.server,
         signing_key=keys.get(handover.PACKAGES_USE, config.server.signing_key),
         witness_key=keys.get(handover.WITNESS_USE, config.server.witness_key),
     )
     with (
-        locks.lock_release(home),
+        locks.lock_ledger(home),
         Ledger.open(home.ledger, signing.load(home.ledger_key)) as ledger,
     ):
-        for link in links:
+        for link in handovers:
             ledger.record_handover(link)
         if server.witness_key != config.server.witness_key:
-            home.set_outbox_aside(f"before-witness-{server.witness_key[:16]}")
+            home.archive_outbox(f"before-witness-{server.witness_key[:16]}")
         pinned_server.save(home, server)
     for use, key in keys.items():
         log.info("the server's %s key is %s now, which the one before signed for", use, key)
     return replace(config, pin=server)
 
 
-def _report_pinned_keys(home: ClientHome, config: ClientConfig, connection: ServerLink) -> Trust:
-    pins = Pins(
-        authority=authority.certificate_sha256(authority.read_root(home)),
+def _report_pinned_keys(
+    home: ClientHome, config: ClientConfig, connection: ServerLink
+) -> ServerTrust:
+    pins = ServerKeyPins(
+        authority=authority.certificate_sha256(authority.read_pinned_root(home)),
         packages=config.server.signing_key,
         witness=config.server.witness_key,
     )
-    data = connection.exchange_trust(canonical.encode(pins))
-    return canonical.decode(Trust, data, subject="trust", limit=protocol.TRUST_LIMIT)
+    data = connection.report_pinned_keys(canonical.encode(pins))
+    return canonical.decode(
+        ServerTrust, data, input_name="trust", max_bytes=protocol.TRUST_BYTES_LIMIT
+    )

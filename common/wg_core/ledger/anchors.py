@@ -24,10 +24,10 @@ class TrustedWitness:
     @property
     def key_id(self) -> str:
         """Key ID of the witness's key, hex; if the key has two algorithms, that of the first."""
-        return notes.key_ids(self.name, notes.COSIGNER_ROLE, self.key)[0].hex()
+        return notes.key_ids(self.name, notes.COSIGNER_ROLE, self.decoded_key)[0].hex()
 
     @property
-    def key(self) -> PublicKey:
+    def decoded_key(self) -> PublicKey:
         """Public key of the witness, decoded."""
         return signing.public_from_bytes(self.public_key)
 
@@ -43,21 +43,21 @@ class TrustAnchors:
             key is enough.
         quorum: Number of witnesses that must have cosigned the log; None: all of them.
         handovers: Hand-overs of witnesses' keys, in addition to those on the log.
-        post_quantum: True if only keys with ML-DSA-44 count.
+        requires_post_quantum: True if only keys with ML-DSA-44 count.
     """
 
     ledger_key: bytes | None = None
     witnesses: tuple[TrustedWitness, ...] = ()
     quorum: int | None = None
     handovers: tuple[Handover, ...] = ()
-    post_quantum: bool = False
+    requires_post_quantum: bool = False
 
     def __post_init__(self) -> None:
         for handover in self.handovers:
             handover.verify()
         if len(set(self.witnesses)) != len(self.witnesses):
             raise ConfigError("witnesses: one is given twice; each counts once")
-        if signing.has_shared_part(witness.key for witness in self.witnesses):
+        if signing.has_shared_part(witness.decoded_key for witness in self.witnesses):
             raise ConfigError("witnesses: two names have one key; it would count twice")
         if self.quorum is not None and self.quorum < 1:
             raise ConfigError(f"witnesses: {self.quorum} must have cosigned, expected 1 or more")
@@ -69,17 +69,17 @@ class TrustAnchors:
 
     def accepts_algorithms(self, key: PublicKey) -> bool:
         """Return whether a key has ML-DSA-44, or these anchors do not ask for it."""
-        return not self.post_quantum or signing.ML_DSA_44 in key.algorithms
+        return not self.requires_post_quantum or signing.ML_DSA_44 in key.algorithms
 
-    def witnessed_size(self, sizes: Sequence[int]) -> int:
+    def witnessed_size(self, cosigned_sizes: Sequence[int]) -> int:
         """Return the largest log size that a quorum of witnesses cosigned; 0 if there is none.
 
         Args:
-            sizes: Largest size that each trusted witness cosigned; 0 if it cosigned none.
+            cosigned_sizes: Largest size that each trusted witness cosigned; 0 if it cosigned none.
         """
-        if not 0 < self.quorum_size <= len(sizes):
+        if not 0 < self.quorum_size <= len(cosigned_sizes):
             return 0
-        return sorted(sizes, reverse=True)[self.quorum_size - 1]
+        return sorted(cosigned_sizes, reverse=True)[self.quorum_size - 1]
 
 
 NO_ANCHORS = TrustAnchors()  # No independent knowledge of the log

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
     Schema = StatisticsSchema | GradientSchema
 
-SOFTWARE = f"weightgate {__version__}"
-_LIBRARIES = ("opendp", "dp-accounting", "numpy")
+SOFTWARE_VERSION = f"weightgate {__version__}"
+_LIBRARY_NAMES = ("opendp", "dp-accounting", "numpy")
 RECORD_UNIT = "record"  # Privacy unit of a release in which each record is its own unit
-_PUBLIC_INPUT: dict[ReleaseKind, str] = {  # Declared by the plant, so not protected
+_PUBLIC_INPUT_BY_KIND: dict[ReleaseKind, str] = {  # Declared by the plant, so not protected
     CLASS_STATISTICS: "label domain",
     MACHINE_STATISTICS: "data sheet",
     GRADIENTS: "label domain",
@@ -91,8 +91,8 @@ class ReleaseTerms:
         delta: Delta of this release alone, decimal string.
         purpose: Purpose of the release.
         recipient: Recipient of the release.
-        unit: Privacy unit in the site's words (such as part, batch or shift); ``record`` if and
-            only if each record is its own unit.
+        privacy_unit: Privacy unit in the site's words (such as part, batch or shift); ``record`` if
+            and only if each record is its own unit.
     """
 
     request_id: str
@@ -101,10 +101,10 @@ class ReleaseTerms:
     delta: str
     purpose: str
     recipient: str
-    unit: str = RECORD_UNIT
+    privacy_unit: str = RECORD_UNIT
 
 
-def charge_for_statistics(schema: Schema, sigma: float, terms: ReleaseTerms) -> ChargeRequest:
+def make_charge_request(schema: Schema, sigma: float, terms: ReleaseTerms) -> ChargeRequest:
     """Return the charge request for a release of statistics, or of gradients that train a head.
 
     Args:
@@ -115,11 +115,11 @@ def charge_for_statistics(schema: Schema, sigma: float, terms: ReleaseTerms) -> 
     """
     mechanism = _mechanism_statement(schema, sigma)
     guarantee = statement.Guarantee(
-        unit=checked_privacy_unit(schema.unit_rule, terms.unit),
+        unit=checked_privacy_unit(schema.unit_rule, terms.privacy_unit),
         adjacency="add-remove",
         variant="(epsilon, delta)-DP by Gaussian DP",
         records_per_unit=describe_records_per_unit(schema),
-        unprotected=(_PUBLIC_INPUT[schema.statistics], *_UNPROTECTED_FACTS),
+        unprotected=(_PUBLIC_INPUT_BY_KIND[schema.release_kind], *_UNPROTECTED_FACTS),
         labels=schema.labels,
     )
     return ChargeRequest(
@@ -143,7 +143,7 @@ def _mechanism_statement(schema: Schema, sigma: float) -> statement.Mechanism:
     """Return the description of a release's noise mechanism that its charge states."""
     sensitivity = schema.sensitivity_squared()
     return statement.Mechanism(
-        name=statement.MECHANISMS[schema.statistics],
+        name=statement.MECHANISM_NAMES[schema.release_kind],
         encoder=schema.encoder,
         blocks=block_shares(schema),
         bits=schema.bits,
@@ -169,31 +169,35 @@ def describe_records_per_unit(schema: Schema) -> str:
     return _UNIT_RULE_TEXTS[schema.unit_rule]
 
 
-def checked_privacy_unit(rule: str, unit: str) -> str:
+def checked_privacy_unit(unit_rule: str, privacy_unit: str) -> str:
     """Return the privacy unit for a charge, after checking that the unit rule protects it.
 
     Args:
-        rule: Unit rule: ``record`` (each record counts alone) or ``weight`` (1/m each).
-        unit: Site's word for the unit; ``record`` if each record is its own unit.
+        unit_rule: Unit rule: ``record`` (each record counts alone) or ``weight`` (1/m each).
+        privacy_unit: Site's word for the unit; ``record`` if each record is its own unit.
 
     Raises:
         ConfigError: The rule protects another unit. A charge that states "part" while each record
             counts alone would understate the privacy loss of a part with several records.
     """
-    if rule == RECORD_UNIT and unit != RECORD_UNIT:
-        raise ConfigError(f"charge: the unit is {unit!r}, but the rule protects single records")
-    if rule != RECORD_UNIT and unit in ("", RECORD_UNIT):
-        raise ConfigError(f"charge: rule {rule!r} protects units of several records; name the unit")
-    return unit
+    if unit_rule == RECORD_UNIT and privacy_unit != RECORD_UNIT:
+        raise ConfigError(
+            f"charge: the unit is {privacy_unit!r}, but the rule protects single records"
+        )
+    if unit_rule != RECORD_UNIT and privacy_unit in ("", RECORD_UNIT):
+        raise ConfigError(
+            f"charge: rule {unit_rule!r} protects units of several records; name the unit"
+        )
+    return privacy_unit
 
 
 @functools.cache
 def installed_implementation() -> statement.Implementation:
     """Return the installed program's version, code hash and safeguards, as a charge states them."""
     return statement.Implementation(
-        software=SOFTWARE,
-        code_sha256=installed_code.installed_digest().sha256,
-        libraries=tuple(statement.Library(name, _library_version(name)) for name in _LIBRARIES),
+        software=SOFTWARE_VERSION,
+        code_sha256=installed_code.installed_code_digest().sha256,
+        libraries=tuple(statement.Library(name, _library_version(name)) for name in _LIBRARY_NAMES),
         randomness=_NOISE_SOURCE,
         floating_point="exact integer statistics and an exact discrete sampler",
         timing="answers in fixed time slots",

@@ -25,8 +25,8 @@ from wg_core.ledger.merkle import HASH_SIZE
 from wg_core.ledger.note import Note, SignatureLine, SignatureRole
 from wg_core.wire.signing import PrivateKey, PublicKey
 
-_U64 = struct.Struct(">Q")
-_SUBTREE_LABEL = b"subtree/v1\n\0"
+_UINT64_STRUCT = struct.Struct(">Q")
+_SUBTREE_PREFIX = b"subtree/v1\n\0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,34 +46,36 @@ def sign(checkpoint: Checkpoint, keys: Iterable[PrivateKey]) -> Note:
     """Return a checkpoint as note, signed with the log's key, or at a rotation with both keys."""
     note = Note(checkpoint.text(), ())
     return note.with_signatures(
-        line for key in keys for line in _sign(note, checkpoint.origin, notes.LOG_ROLE, key, 0)
+        line for key in keys for line in _sign_note(note, checkpoint.origin, notes.LOG_ROLE, key, 0)
     )
 
 
-def decode(data: bytes, *, subject: str = "checkpoint") -> tuple[Checkpoint, Note]:
+def decode(data: bytes, *, input_name: str = "checkpoint") -> tuple[Checkpoint, Note]:
     """Decode a signed checkpoint without verifying its signatures.
 
     Raises:
         DecodeError: The bytes are not a checkpoint.
     """
-    note = notes.decode(data, subject=subject)
-    return decode_text(note.text, subject=subject), note
+    note = notes.decode(data, input_name=input_name)
+    return decode_text(note.text, input_name=input_name), note
 
 
-def decode_text(text: str, *, subject: str = "checkpoint") -> Checkpoint:
+def decode_text(text: str, *, input_name: str = "checkpoint") -> Checkpoint:
     """Decode the three lines of a checkpoint; raise ``DecodeError`` if they are malformed."""
     lines = text.split("\n")
     if len(lines) != 4 or lines[3]:
-        raise DecodeError(f"{subject}: {len(lines) - 1} lines, expected origin, size and root")
+        raise DecodeError(f"{input_name}: {len(lines) - 1} lines, expected origin, size and root")
     origin, size, root = lines[:3]
     notes.check_key_name(origin)
-    digest = notes.decode_base64(root, subject=f"{subject}: root hash")
+    digest = notes.decode_base64(root, input_name=f"{input_name}: root hash")
     if len(digest) != HASH_SIZE:
-        raise DecodeError(f"{subject}: root hash of {len(digest)} bytes, expected {HASH_SIZE}")
-    return Checkpoint(origin, notes.decode_decimal(size, subject=f"{subject}: tree size"), digest)
+        raise DecodeError(f"{input_name}: root hash of {len(digest)} bytes, expected {HASH_SIZE}")
+    return Checkpoint(
+        origin, notes.decode_decimal(size, input_name=f"{input_name}: tree size"), digest
+    )
 
 
-def verify(note: Note, origin: str, key: PublicKey) -> Checkpoint:
+def verify(note: Note, origin: str, log_key: PublicKey) -> Checkpoint:
     """Verify a checkpoint's origin and the log's signatures, and return the checkpoint.
 
     Raises:
@@ -82,16 +84,18 @@ def verify(note: Note, origin: str, key: PublicKey) -> Checkpoint:
     checkpoint = decode_text(note.text)
     if checkpoint.origin != origin:
         raise VerificationError(f"checkpoint: of log {checkpoint.origin!r}, expected {origin!r}")
-    verify_signature_lines(note, origin, notes.LOG_ROLE, key)
+    verified_signature_time(note, origin, notes.LOG_ROLE, log_key)
     return checkpoint
 
 
-def cosign(note: Note, name: str, key: PrivateKey, time: int) -> tuple[SignatureLine, ...]:
+def cosign(
+    note: Note, key_name: str, witness_key: PrivateKey, unix_time: int
+) -> tuple[SignatureLine, ...]:
     """Return the signature lines of a cosigner, who has checked that entries were only appended."""
-    return _sign(note, name, notes.COSIGNER_ROLE, key, time)
+    return _sign_note(note, key_name, notes.COSIGNER_ROLE, witness_key, unix_time)
 
 
-def verify_cosignature(note: Note, name: str, key: PublicKey) -> int:
+def verified_cosignature_time(note: Note, key_name: str, witness_key: PublicKey) -> int:
     """Verify a witness's cosignature of a checkpoint under every algorithm of its key.
 
     Returns:
@@ -101,29 +105,29 @@ def verify_cosignature(note: Note, name: str, key: PublicKey) -> int:
     Raises:
         VerificationError: A cosignature of this key is missing, invalid, or states no time.
     """
-    time = verify_signature_lines(note, name, notes.COSIGNER_ROLE, key)
+    time = verified_signature_time(note, key_name, notes.COSIGNER_ROLE, witness_key)
     if not time:
-        raise VerificationError(f"checkpoint: the cosignature of {name} says no time")
+        raise VerificationError(f"checkpoint: the cosignature of {key_name} says no time")
     return time
 
 
-def _sign(
-    note: Note, name: str, role: SignatureRole, key: PrivateKey, time: int
+def _sign_note(
+    note: Note, key_name: str, role: SignatureRole, key: PrivateKey, unix_time: int
 ) -> tuple[SignatureLine, ...]:
-    notes.check_key_name(name)
+    notes.check_key_name(key_name)
     public = key.public_key()
     lines = []
     for part, of, identifier in zip(
-        key.parts, public.parts, notes.key_ids(name, role, public), strict=True
+        key.parts, public.parts, notes.key_ids(key_name, role, public), strict=True
     ):
         kind = role[of.algorithm]
-        stamp = b"" if kind == notes.SignatureType.ED25519 else _U64.pack(time)
-        signature = part.sign(_signed_bytes(kind, name, note.text, time))
-        lines.append(SignatureLine(name, identifier, stamp + signature))
+        stamp = b"" if kind == notes.SignatureType.ED25519 else _UINT64_STRUCT.pack(unix_time)
+        signature = part.sign(_signed_bytes(kind, key_name, note.text, unix_time))
+        lines.append(SignatureLine(key_name, identifier, stamp + signature))
     return tuple(lines)
 
 
-def verify_signature_lines(note: Note, name: str, role: SignatureRole, key: PublicKey) -> int:
+def verified_signature_time(note: Note, key_name: str, role: SignatureRole, key: PublicKey) -> int:
     """Verify a key's signature lines on a checkpoint: at least one for each of its algorithms.
 
     Returns:
@@ -133,56 +137,56 @@ def verify_signature_lines(note: Note, name: str, role: SignatureRole, key: Publ
         VerificationError: A line is missing or invalid.
     """
     newest = []
-    for part, identifier in zip(key.parts, notes.key_ids(name, role, key), strict=True):
+    for part, identifier in zip(key.parts, notes.key_ids(key_name, role, key), strict=True):
         kind = role[part.algorithm]
         subject = f"{part.algorithm} {'signature' if role is notes.LOG_ROLE else 'cosignature'}"
         times = []
         for line in note.signatures:
-            if (line.name, line.key_id) != (name, identifier):
+            if (line.name, line.key_id) != (key_name, identifier):
                 continue
             signature = line.signature
             time = 0
             if kind != notes.SignatureType.ED25519:
-                signature = line.signature[_U64.size :]
-                time = int.from_bytes(line.signature[: _U64.size], "big")
+                signature = line.signature[_UINT64_STRUCT.size :]
+                time = int.from_bytes(line.signature[: _UINT64_STRUCT.size], "big")
             if len(signature) != part.signature_size or time >= (1 << 63):
-                raise VerificationError(f"checkpoint: the {subject} of {name} has a wrong size")
+                raise VerificationError(f"checkpoint: the {subject} of {key_name} has a wrong size")
             try:
-                part.verify(signature, _signed_bytes(kind, name, note.text, time))
+                part.verify(signature, _signed_bytes(kind, key_name, note.text, time))
             except InvalidSignature as error:
                 raise VerificationError(
-                    f"checkpoint: the {subject} of {name} does not hold"
+                    f"checkpoint: the {subject} of {key_name} does not hold"
                 ) from error
             times.append(time)
         if not times:
             raise VerificationError(
-                f"checkpoint: no {subject} of {name} with key {identifier.hex()}"
+                f"checkpoint: no {subject} of {key_name} with key {identifier.hex()}"
             )
         newest.append(max(times))
     return min(newest)
 
 
-def _signed_bytes(kind: int, name: str, text: str, time: int) -> bytes:
+def _signed_bytes(signature_type: int, key_name: str, note_text: str, unix_time: int) -> bytes:
     """Return the message that a signature of the given type on a checkpoint signs."""
-    if kind == notes.SignatureType.ED25519:
-        return text.encode()
-    if kind == notes.SignatureType.COSIGNATURE:
-        return f"cosignature/v1\ntime {time}\n{text}".encode()
-    head = decode_text(text)
+    if signature_type == notes.SignatureType.ED25519:
+        return note_text.encode()
+    if signature_type == notes.SignatureType.COSIGNATURE:
+        return f"cosignature/v1\ntime {unix_time}\n{note_text}".encode()
+    head = decode_text(note_text)
     return b"".join(
         (
-            _SUBTREE_LABEL,
-            _length_prefixed(name),
-            _U64.pack(time),
-            _length_prefixed(head.origin),
-            _U64.pack(0),
-            _U64.pack(head.size),
+            _SUBTREE_PREFIX,
+            _length_prefixed_bytes(key_name),
+            _UINT64_STRUCT.pack(unix_time),
+            _length_prefixed_bytes(head.origin),
+            _UINT64_STRUCT.pack(0),
+            _UINT64_STRUCT.pack(head.size),
             head.root,
         )
     )
 
 
-def _length_prefixed(text: str) -> bytes:
+def _length_prefixed_bytes(text: str) -> bytes:
     """Return a string of 1 to 255 bytes, with its length as first byte (RFC 8446)."""
     data = text.encode()
     return bytes([len(data)]) + data

@@ -10,13 +10,13 @@ from wg_core.ledger.state import LedgerState
 from wg_core.wire import signing
 
 
-def check_checkpoint(state: LedgerState, data: bytes) -> None:
+def check_checkpoint(state: LedgerState, checkpoint_bytes: bytes) -> None:
     """Check a stored checkpoint against a log's state after as many entries as it covers.
 
     Raises:
         VerificationError: Origin, size or root differs, or no signature of the log is valid.
     """
-    head, note = checkpoints.decode(data, subject=f"checkpoint of size {state.size}")
+    head, note = checkpoints.decode(checkpoint_bytes, input_name=f"checkpoint of size {state.size}")
     identity = (head.origin, head.size, head.root)
     if identity != (state.origin, state.size, state.frontier.root()):
         raise VerificationError(
@@ -25,7 +25,7 @@ def check_checkpoint(state: LedgerState, data: bytes) -> None:
             f"{state.frontier.root().hex()}: entries were changed"
         )
     errors = []
-    for raw in state.keys_at(state.size):
+    for raw in state.keys_at_size(state.size):
         try:
             checkpoints.verify(note, state.origin, signing.public_from_bytes(raw))
         except VerificationError as error:
@@ -36,35 +36,37 @@ def check_checkpoint(state: LedgerState, data: bytes) -> None:
 
 
 def verified_signature_lines(
-    note: Note, name: str, role: SignatureRole, keys: Iterable[bytes]
+    note: Note, key_name: str, role: SignatureRole, raw_keys: Iterable[bytes]
 ) -> list[SignatureLine]:
     """Return the signature lines on a checkpoint by the given keys, after verifying each line.
 
     Args:
         role: Role of the signer: ``LOG_ROLE`` or ``COSIGNER_ROLE`` of the module ``note``.
-        keys: Raw public keys; those without a line on the note are passed over.
+        raw_keys: Raw public keys; those without a line on the note are passed over.
 
     Raises:
         VerificationError: A signature is not valid.
     """
-    verify = checkpoints.verify if role is notes.LOG_ROLE else checkpoints.verify_cosignature
+    verify = checkpoints.verify if role is notes.LOG_ROLE else checkpoints.verified_cosignature_time
     lines = []
-    for key in map(signing.public_from_bytes, keys):
-        if claimed_lines := notes.signature_lines(note, name, role, key):
-            verify(note, name, key)
+    for key in map(signing.public_from_bytes, raw_keys):
+        if claimed_lines := notes.signature_lines(note, key_name, role, key):
+            verify(note, key_name, key)
             lines += claimed_lines
     return lines
 
 
-def log_signatures(state: LedgerState, note: Note, size: int) -> list[SignatureLine]:
+def signatures_by_log(state: LedgerState, note: Note, checkpoint_size: int) -> list[SignatureLine]:
     """Return the log's own signatures on one of its checkpoints.
 
     Raises:
         VerificationError: The checkpoint has no signature of the log, or an invalid one.
     """
-    lines = verified_signature_lines(note, state.origin, notes.LOG_ROLE, state.keys_at(size))
+    lines = verified_signature_lines(
+        note, state.origin, notes.LOG_ROLE, state.keys_at_size(checkpoint_size)
+    )
     if not lines:
-        raise VerificationError(f"checkpoint of size {size}: not signed by this log")
+        raise VerificationError(f"checkpoint of size {checkpoint_size}: not signed by this log")
     return lines
 
 

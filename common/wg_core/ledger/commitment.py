@@ -8,18 +8,18 @@ import hashlib
 import hmac
 from collections.abc import Iterable
 
-_CONTEXT = b"weightgate/v1/data-commitment\n"
+_COMMITMENT_CONTEXT = b"weightgate/v1/data-commitment\n"
 
 
-def commit(secret: bytes, parts: Iterable[bytes]) -> str:
+def commit_to_data(site_secret: bytes, data_parts: Iterable[bytes]) -> str:
     """Return the commitment to a data set, given as byte strings in a fixed order.
 
     The length of each part is hashed before it, so that moving a byte from one part to the next
     changes the commitment.
 
     Args:
-        secret: Secret of the site, at least 32 random bytes.
-        parts: Names, labels and contents, in an order that does not depend on the file system.
+        site_secret: Secret of the site, at least 32 random bytes.
+        data_parts: Names, labels and contents, in an order that does not depend on the file system.
 
     Returns:
         HMAC-SHA-256 in hex.
@@ -27,10 +27,10 @@ def commit(secret: bytes, parts: Iterable[bytes]) -> str:
     Raises:
         ValueError: The secret is too short.
     """
-    if len(secret) < 32:
-        raise ValueError(f"site secret: {len(secret)} bytes, expected at least {32}")
-    mac = hmac.new(secret, _CONTEXT, hashlib.sha256)
-    for part in parts:
+    if len(site_secret) < 32:
+        raise ValueError(f"site secret: {len(site_secret)} bytes, expected at least {32}")
+    mac = hmac.new(site_secret, _COMMITMENT_CONTEXT, hashlib.sha256)
+    for part in data_parts:
         mac.update(len(part).to_bytes(8, "big"))
         mac.update(part)
     return mac.hexdigest()

@@ -21,7 +21,7 @@ from wg_core.ledger.witness import WitnessRefused, WitnessRequest
 from wg_core.wire import signing
 
 
-class RolledBack(VerificationError):
+class LedgerRolledBack(VerificationError):
     """Error: a witness has seen more entries than this log holds, so the log is an older copy."""
 
 
@@ -33,7 +33,7 @@ class CosignedLog(Log):
 
     def first_entry_checkpoint(self) -> bytes:
         """Return a checkpoint of size 1 under the log's current key, to prove the first entry."""
-        head = Checkpoint(self.origin, 1, self._state.leaves[0])
+        head = Checkpoint(self.origin, 1, self._state.leaf_hashes[0])
         return checkpoints.sign(head, [self._signing_key()]).encode()
 
     def consistency_proof(self, old_size: int, new_size: int) -> list[bytes]:
@@ -48,23 +48,23 @@ class CosignedLog(Log):
                 f"{self._path}: asked to go from size {old_size} to {new_size}, "
                 f"the ledger has {state.size} entries"
             )
-        return merkle.consistency_proof(state.leaves[:new_size], old_size)
+        return merkle.consistency_proof(state.leaf_hashes[:new_size], old_size)
 
     def mark_checkpoint_sent(self) -> None:
         """Record that the newest checkpoint was sent, and may be cosigned even without a reply."""
         with self._write_lock() as state:
             self._db.execute(
                 "update heads set cosigned = cosigned | ? where size = ?",
-                (database.CheckpointFlags.HANDED_OUT, state.size),
+                (database.CheckpointFlags.SENT_OUT, state.size),
             )
 
-    def uncosigned_sizes(self, witness: str) -> list[int]:
+    def uncosigned_checkpoint_sizes(self, witness: str) -> list[int]:
         """Return the sizes, ascending, of checkpoints sent since a witness's last cosignature."""
-        low = self.cosigned_size(witness, self._newest_key(witness))
+        low = self.cosigned_size(witness, self._newest_witness_key(witness))
         with database.translate_sqlite_errors(self._path):
             rows = self._db.execute(
                 "select size from heads where cosigned & ? and size > ? order by size",
-                (database.CheckpointFlags.HANDED_OUT, low),
+                (database.CheckpointFlags.SENT_OUT, low),
             ).fetchall()
         return [int(row[0]) for row in rows]
 
@@ -78,19 +78,19 @@ class CosignedLog(Log):
         Raises:
             VerificationError: ``old_size`` exceeds the size of this log.
         """
-        note = notes.decode(self.checkpoint())
+        note = notes.decode(self.newest_checkpoint())
         size = checkpoints.decode_text(note.text).size
         if old_size is None:
-            old_size = self.cosigned_size(witness, self._newest_key(witness))
+            old_size = self.cosigned_size(witness, self._newest_witness_key(witness))
         path = tuple(self.consistency_proof(old_size, size))
-        return WitnessRequest(old_size=old_size, path=path, note=note)
+        return WitnessRequest(old_size=old_size, consistency_proof=path, note=note)
 
-    def request_cosignature(self, witness: str, call: Callable[[bytes], bytes]) -> bytes:
+    def request_cosignature(self, witness: str, ask_witness: Callable[[bytes], bytes]) -> bytes:
         """Have a witness cosign the newest checkpoint; store and return it with the cosignature.
 
         Args:
-            call: Function that sends an ``add-checkpoint`` body to the witness and returns the
-                cosignature lines; raises ``WitnessRefused`` if the witness refuses.
+            ask_witness: Function that sends an ``add-checkpoint`` body to the witness and returns
+                the cosignature lines; raises ``WitnessRefused`` if the witness refuses.
 
 
         Raises:
@@ -102,38 +102,38 @@ class CosignedLog(Log):
         request = self._request_without_cosignatures(witness, None)
         self._step("checkpoint:signed")
         try:
-            lines = call(request.encode())
+            lines = ask_witness(request.encode())
         except WitnessRefused as refused:
-            if refused.size is None or refused.size == request.old_size:
+            if refused.last_seen_size is None or refused.last_seen_size == request.old_size:
                 raise
-            if refused.size > self.size:
-                raise RolledBack(
-                    f"{self._path}: witness {witness} has seen {refused.size} entries, the ledger "
-                    f"has {self.size}: it was rolled back or replaced by an older copy. Restore "
-                    "the newest copy; nothing was sent"
+            if refused.last_seen_size > self.size:
+                raise LedgerRolledBack(
+                    f"{self._path}: witness {witness} has seen {refused.last_seen_size} entries,"
+                    f" the ledger has {self.size}: it was rolled back or replaced by an older copy."
+                    " Restore the newest copy; nothing was sent"
                 ) from refused
-            request = self._request_without_cosignatures(witness, refused.size)
-            lines = call(request.encode())
+            request = self._request_without_cosignatures(witness, refused.last_seen_size)
+            lines = ask_witness(request.encode())
         self._step("checkpoint:cosigned")
         signed = self.add_cosignature(request.note.encode() + lines, witness)
         self._step("cosignature:stored")
         return signed
 
-    def add_cosignature(self, signed: bytes, witness: str) -> bytes:
+    def add_cosignature(self, signed_checkpoint: bytes, witness: str) -> bytes:
         """Store a witness's cosignature of one of this log's checkpoints; return that checkpoint.
 
         Args:
-            signed: Checkpoint with its signatures, including the witness's.
+            signed_checkpoint: Checkpoint with its signatures, including the witness's.
 
         Raises:
             VerificationError: The checkpoint is not of this log, or has no valid cosignature
                 under an enrolled key of this witness.
         """
-        head, note = checkpoints.decode(signed, subject="cosigned checkpoint")
+        head, note = checkpoints.decode(signed_checkpoint, input_name="cosigned checkpoint")
         with self._write_lock() as state:
             if head.origin != state.origin or head.size > state.size:
                 raise VerificationError(f"checkpoint {head.origin} {head.size} is not of this log")
-            if head.root != merkle.root(state.leaves[: head.size]):
+            if head.root != merkle.root(state.leaf_hashes[: head.size]):
                 raise VerificationError(f"checkpoint of size {head.size} has another root")
             lines = checkpoint_signatures.witness_cosignatures(state, note, witness)
             row = self._db.execute("select note from heads where size = ?", (head.size,)).fetchone()
@@ -164,20 +164,20 @@ class CosignedLog(Log):
         note = self._cosigned_note_covering(seq, witness)
         if note is not None:
             size = checkpoints.decode_text(note.text).size
-            path = merkle.inclusion_proof(state.leaves[:size], seq)
+            path = merkle.inclusion_proof(state.leaf_hashes[:size], seq)
             return Proof(index=seq, path=tuple(path), note=note).encode()
         cosigned_sizes = {self.cosigned_size(witness, key) for key in state.witness_keys(witness)}
-        sizes = sorted({0, *cosigned_sizes, *self.uncosigned_sizes(witness)})
+        sizes = sorted({0, *cosigned_sizes, *self.uncosigned_checkpoint_sizes(witness)})
         requests = [self.witness_request(witness, old_size=size) for size in sizes]
         return self._proof_for_witness(seq, requests)
 
     def is_newest_cosigned(self, witness: str) -> bool:
         """Return whether a witness cosigned the newest checkpoint with its newest key."""
-        return self.cosigned_size(witness, self._newest_key(witness)) == self.size
+        return self.cosigned_size(witness, self._newest_witness_key(witness)) == self.size
 
-    def cosigned_size(self, witness: str, key: bytes) -> int:
+    def cosigned_size(self, witness: str, witness_key: bytes) -> int:
         """Return the size of the newest checkpoint cosigned by a raw witness key; 0 if none is."""
-        return next((size for size, _ in self._checkpoints_by(key, witness)), 0)
+        return next((size for size, _ in self._checkpoints_cosigned_by(witness_key, witness)), 0)
 
     def is_entry_cosigned(self, seq: int, witness: str) -> bool:
         """Return whether a witness's newest key cosigned a checkpoint that covers an entry."""
@@ -197,28 +197,30 @@ class CosignedLog(Log):
 
     def _proof_for_witness(self, seq: int, requests: list[WitnessRequest]) -> bytes:
         """Return a proof of an entry in the newest checkpoint; ``requests`` are its extra data."""
-        path = merkle.inclusion_proof(self._state.leaves, seq)
+        path = merkle.inclusion_proof(self._state.leaf_hashes, seq)
         extra = b"".join(request.encode_preamble() for request in requests)
-        return Proof(index=seq, path=tuple(path), note=requests[0].note, extra=extra).encode()
+        return Proof(index=seq, path=tuple(path), note=requests[0].note, extra_data=extra).encode()
 
     def _request_without_cosignatures(self, witness: str, old_size: int | None) -> WitnessRequest:
         """Return a witness request whose checkpoint is signed by the log alone."""
         request = self.witness_request(witness, old_size=old_size)
-        signatures = checkpoint_signatures.log_signatures(
+        signatures = checkpoint_signatures.signatures_by_log(
             self._state, request.note, self._state.size
         )
         return replace(request, note=Note(request.note.text, tuple(signatures)))
 
-    def _newest_key(self, witness: str) -> bytes:
+    def _newest_witness_key(self, witness: str) -> bytes:
         """Return the newest raw key of a witness; empty if the witness is not enrolled."""
         keys = self._state.witness_keys(witness)
         return keys[0] if keys else b""
 
-    def _checkpoints_by(self, key: bytes, witness: str) -> Iterator[tuple[int, Note]]:
+    def _checkpoints_cosigned_by(
+        self, witness_key: bytes, witness: str
+    ) -> Iterator[tuple[int, Note]]:
         """Yield size and note of the checkpoints that a witness's key cosigned, newest first."""
-        if not key:
+        if not witness_key:
             return
-        public = signing.public_from_bytes(key)
+        public = signing.public_from_bytes(witness_key)
         with database.translate_sqlite_errors(self._path):
             rows = self._db.execute(
                 "select size, note from heads where cosigned & ? order by size desc",
@@ -230,6 +232,6 @@ class CosignedLog(Log):
                     yield int(size), note
 
     def _cosigned_note_covering(self, seq: int, witness: str) -> Note | None:
-        for size, note in self._checkpoints_by(self._newest_key(witness), witness):
+        for size, note in self._checkpoints_cosigned_by(self._newest_witness_key(witness), witness):
             return note if size > seq else None
         return None

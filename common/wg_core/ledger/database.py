@@ -25,7 +25,7 @@ from wg_core.wire import canonical
 if TYPE_CHECKING:
     from wg_core.ledger.state import LedgerState
 
-APPLICATION_ID = int.from_bytes(b"WGL1", "big")  # In SQLite's header
+SQLITE_APPLICATION_ID = int.from_bytes(b"WGL1", "big")  # In SQLite's header
 SCHEMA_VERSION = 1
 LOCK_WAIT_SECONDS = 60.0
 
@@ -34,7 +34,7 @@ class CheckpointFlags(IntFlag):
     """Flags of a stored checkpoint: bits of the column ``heads.cosigned``."""
 
     COSIGNED = 1  # The note holds a witness's cosignature
-    HANDED_OUT = 2  # It was sent: a witness may have cosigned it though no reply came
+    SENT_OUT = 2  # It was sent: a witness may have cosigned it though no reply came
 
 
 _TABLE_COLUMNS = {
@@ -42,14 +42,14 @@ _TABLE_COLUMNS = {
     "heads": "size integer primary key, note blob not null, cosigned integer not null",
     "outbox": "charge integer primary key, payload blob not null",
 }
-_SCHEMA = [
+_SCHEMA_ROWS = [
     ("table", name, f"CREATE TABLE {name}({columns}) strict")
     for name, columns in _TABLE_COLUMNS.items()
 ]
 """All rows that ``sqlite_schema`` may have: a further view or trigger could run code on a read."""
-_DAMAGE_WORDS = ("malformed", "not a database", "corrupt", "interrupted", "too big")
+_DAMAGE_MESSAGE_PARTS = ("malformed", "not a database", "corrupt", "interrupted", "too big")
 _VALUE_BYTES_LIMIT = 128 << 20  # Largest value that is read from a file, in bytes
-_WORK_FREE, _WORK_A_BYTE = 20_000_000, 20
+_BASE_OPERATIONS, _OPERATIONS_PER_BYTE = 20_000_000, 20
 """Limit on SQLite operations on a file: a constant number, and a number for each byte of the file.
 
 Reading a valid ledger once takes about one operation per ten bytes; it is read a few times."""
@@ -68,7 +68,9 @@ def translate_sqlite_errors(path: Path) -> Iterator[None]:
     # Python cannot decode an SQLite message that quotes a damaged schema.
     except (sqlite3.Error, UnicodeDecodeError) as error:
         text = str(error)
-        if isinstance(error, UnicodeDecodeError) or any(word in text for word in _DAMAGE_WORDS):
+        if isinstance(error, UnicodeDecodeError) or any(
+            word in text for word in _DAMAGE_MESSAGE_PARTS
+        ):
             raise VerificationError(
                 f"{path}: the ledger's file is damaged ({text}); restore it from a copy that the "
                 "witness has seen, nothing was released"
@@ -84,7 +86,7 @@ def translate_sqlite_errors(path: Path) -> Iterator[None]:
         raise StorageError(f"{path}: cannot write or read the ledger: {reason}") from error
 
 
-def create(path: Path) -> sqlite3.Connection:
+def create_ledger_file(path: Path) -> sqlite3.Connection:
     """Create a ledger's SQLite file, readable by its owner only, or reuse an empty one.
 
     Raises:
@@ -113,12 +115,12 @@ def holds_ledger(path: Path) -> bool:
         return bool(database.execute("select count(*) from sqlite_schema").fetchone()[0])
 
 
-def install_schema(database: sqlite3.Connection) -> None:
+def install_schema(connection: sqlite3.Connection) -> None:
     """Create the ledger's SQLite tables, inside the caller's transaction."""
-    for _, _, statement in _SCHEMA:
-        database.execute(statement)
-    database.execute(f"pragma application_id = {APPLICATION_ID}")
-    database.execute(f"pragma user_version = {SCHEMA_VERSION}")
+    for _, _, statement in _SCHEMA_ROWS:
+        connection.execute(statement)
+    connection.execute(f"pragma application_id = {SQLITE_APPLICATION_ID}")
+    connection.execute(f"pragma user_version = {SCHEMA_VERSION}")
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -178,22 +180,22 @@ def connect_read_only(path: Path) -> sqlite3.Connection:
     return database
 
 
-def limit_query_work(path: Path, database: sqlite3.Connection) -> None:
+def limit_query_work(path: Path, connection: sqlite3.Connection) -> None:
     """Make SQLite interrupt queries that take too much work for the size of an untrusted file."""
     work_step = 100_000
     size = path.stat().st_size
-    steps_left = (_WORK_FREE + _WORK_A_BYTE * size) // work_step
+    steps_left = (_BASE_OPERATIONS + _OPERATIONS_PER_BYTE * size) // work_step
 
     def end() -> bool:
         nonlocal steps_left
         steps_left -= 1
         return steps_left < 0
 
-    database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _VALUE_BYTES_LIMIT)
-    database.set_progress_handler(end, work_step)
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _VALUE_BYTES_LIMIT)
+    connection.set_progress_handler(end, work_step)
 
 
-def check_format(path: Path, database: sqlite3.Connection) -> None:
+def check_format(path: Path, connection: sqlite3.Connection) -> None:
     """Check that an SQLite file is a ledger of this version, with rows of the right types.
 
     Raises:
@@ -201,9 +203,9 @@ def check_format(path: Path, database: sqlite3.Connection) -> None:
         VerificationError: The file is damaged, or has other tables or types than a ledger.
     """
     with translate_sqlite_errors(path):
-        (application,) = database.execute("pragma application_id").fetchone()
-        (version,) = database.execute("pragma user_version").fetchone()
-    if application != APPLICATION_ID:
+        (application,) = connection.execute("pragma application_id").fetchone()
+        (version,) = connection.execute("pragma user_version").fetchone()
+    if application != SQLITE_APPLICATION_ID:
         raise ConfigError(f"{path}: not a weightgate ledger, or copied without its -wal file")
     if version != SCHEMA_VERSION:
         raise ConfigError(
@@ -211,8 +213,8 @@ def check_format(path: Path, database: sqlite3.Connection) -> None:
             f" {SCHEMA_VERSION}: use the version that wrote it"
         )
     with translate_sqlite_errors(path):
-        schema = database.execute("select type, name, sql from sqlite_schema order by name")
-        if schema.fetchmany(len(_SCHEMA) + 1) != _SCHEMA:
+        schema = connection.execute("select type, name, sql from sqlite_schema order by name")
+        if schema.fetchmany(len(_SCHEMA_ROWS) + 1) != _SCHEMA_ROWS:
             raise VerificationError(
                 f"{path}: the ledger's file is damaged: its tables are not those of a ledger"
             )
@@ -220,7 +222,7 @@ def check_format(path: Path, database: sqlite3.Connection) -> None:
         for table, columns in _TABLE_COLUMNS.items():
             types = (column.split()[:2] for column in columns.split(", "))
             wrong = " or ".join(f"typeof({name}) <> '{kind}'" for name, kind in types)
-            rows = database.execute(f"select 1 from {table} where {wrong} limit 1")  # noqa: S608 - constants
+            rows = connection.execute(f"select 1 from {table} where {wrong} limit 1")  # noqa: S608 - constants
             if rows.fetchone() is not None:
                 raise VerificationError(
                     f"{path}: the ledger's file is damaged: a row of {table} is of another type"
@@ -242,7 +244,7 @@ class LedgerFile:
             self._db.close()
             raise
 
-    def entries(self) -> Iterator[tuple[bytes, bytes]]:
+    def entries_with_leaf_hashes(self) -> Iterator[tuple[bytes, bytes]]:
         """Yield the bytes of each log entry and the leaf hash stored beside it, in order."""
         with translate_sqlite_errors(self._path):
             rows = self._db.execute("select seq, entry, hash from entries order by seq")
@@ -259,9 +261,9 @@ class LedgerFile:
             rows = self._db.execute("select note from heads order by size").fetchall()
         return [bytes(row[0]) for row in rows]
 
-    def check_remaining_parts(self, state: "LedgerState", heads: int) -> None:
+    def check_remaining_parts(self, state: "LedgerState", checkpoint_count: int) -> None:
         """Check the database's pages, and the stored released bytes against RELEASE entries."""
-        del heads
+        del checkpoint_count
         with translate_sqlite_errors(self._path):
             (result,) = self._db.execute("pragma quick_check(1)").fetchone()
             if result != "ok":

@@ -17,7 +17,7 @@ from msgspec import UNSET
 
 from wg_core import grammar, numbers, typed
 from wg_core.errors import DecodeError
-from wg_core.grammar import SHA256
+from wg_core.grammar import SHA256_PATTERN
 from wg_core.ledger import statement
 from wg_core.privacy.events import PrivacyEvent
 from wg_core.privacy.schema import ReleaseField, ReleaseKind, release_kind
@@ -27,19 +27,19 @@ from wg_core.wire.data_sheet import DataSheet
 from wg_core.wire.handover import Handover
 
 VERSION = 1
-ENTRY_LIMIT = 1 << 20
-NEVER_RENEWED = "never"  # Refresh rule under which a spent budget is never renewed
+ENTRY_BYTES_LIMIT = 1 << 20
+NEVER_RENEWED_RULE = "never"  # Refresh rule under which a spent budget is never renewed
 
-GENESIS = "genesis"
-DATASET = "dataset"
-CHARGE = "charge"
-RELEASE = "release"
-WITNESS = "witness"
-HANDOVER = "handover"
-ROTATION = "rotation"
-DECISION = "decision"
-REUSE = "reuse"
-STATEMENT = "statement"
+GENESIS_KIND = "genesis"
+DATASET_KIND = "dataset"
+CHARGE_KIND = "charge"
+RELEASE_KIND = "release"
+WITNESS_KIND = "witness"
+HANDOVER_KIND = "handover"
+ROTATION_KIND = "rotation"
+DECISION_KIND = "decision"
+REUSE_KIND = "reuse"
+STATEMENT_KIND = "statement"
 
 _KEY_ID_PATTERN = re.compile(r"[0-9a-f]{8}")
 
@@ -70,7 +70,7 @@ class EntryHeader:
         grammar.check_text_fields(self)
         if self.version != VERSION:
             raise DecodeError(f"entry: version {self.version}, this program reads {VERSION}")
-        if self.prev if self.seq == 0 else not SHA256.fullmatch(self.prev):
+        if self.prev if self.seq == 0 else not SHA256_PATTERN.fullmatch(self.prev):
             raise DecodeError(f"entry {self.seq}: prev {self.prev[:80]!r} is not a hash in hex")
         if not _KEY_ID_PATTERN.fullmatch(self.key_id):
             raise DecodeError(f"entry {self.seq}: key id {self.key_id[:40]!r}, expected 8 hex")
@@ -292,7 +292,7 @@ class Decision:
         grammar.check_text_fields(self)
         statement.check_cap(self.epsilon, self.delta)
 
-    def first_difference(
+    def describe_first_difference(
         self, epsilon: str, delta: str, purpose: str, recipient: str, statistics: ReleaseKind
     ) -> str:
         """Describe the first term in which a request differs from this decision; empty if none."""
@@ -366,16 +366,16 @@ Entry = (
 )
 
 ENTRY_TYPES: dict[str, type[Entry]] = {
-    GENESIS: Genesis,
-    DATASET: Dataset,
-    CHARGE: Charge,
-    RELEASE: Release,
-    WITNESS: Witness,
-    HANDOVER: KeyHandover,
-    ROTATION: Rotation,
-    DECISION: Decision,
-    REUSE: Reuse,
-    STATEMENT: PublicStatement,
+    GENESIS_KIND: Genesis,
+    DATASET_KIND: Dataset,
+    CHARGE_KIND: Charge,
+    RELEASE_KIND: Release,
+    WITNESS_KIND: Witness,
+    HANDOVER_KIND: KeyHandover,
+    ROTATION_KIND: Rotation,
+    DECISION_KIND: Decision,
+    REUSE_KIND: Reuse,
+    STATEMENT_KIND: PublicStatement,
 }
 
 
@@ -388,7 +388,7 @@ class _KindOnlyEntry(msgspec.Struct):
 
 
 _KIND_DECODER = typed.json_decoder(_KindOnlyEntry)
-_DECODERS = {kind: typed.json_decoder(record) for kind, record in ENTRY_TYPES.items()}
+_DECODERS_BY_KIND = {kind: typed.json_decoder(record) for kind, record in ENTRY_TYPES.items()}
 _SORTED_ENCODER = msgspec.json.Encoder(order="sorted")
 
 
@@ -397,7 +397,7 @@ def encode(entry: Entry) -> bytes:
     return canonical.encode(entry)
 
 
-def decode(data: bytes, *, subject: str = "entry") -> Entry:
+def decode(data: bytes, *, input_name: str = "entry") -> Entry:
     """Decode a ledger entry strictly from its canonical JSON.
 
     Canonical form is checked with msgspec's sorted encoder, which is 20 times faster than
@@ -407,23 +407,25 @@ def decode(data: bytes, *, subject: str = "entry") -> Entry:
     Raises:
         DecodeError: Kind or field unknown, type wrong, or JSON not canonical.
     """
-    if len(data) > ENTRY_LIMIT:
-        raise DecodeError(f"{subject}: {len(data)} bytes, at most {ENTRY_LIMIT} are accepted")
+    if len(data) > ENTRY_BYTES_LIMIT:
+        raise DecodeError(
+            f"{input_name}: {len(data)} bytes, at most {ENTRY_BYTES_LIMIT} are accepted"
+        )
     try:
         kind = _KIND_DECODER.decode(data).head.kind
-        decoder = _DECODERS.get(kind)
+        decoder = _DECODERS_BY_KIND.get(kind)
         if decoder is None:
-            raise DecodeError(f"{subject}: unknown kind {kind[:40]!r}")
+            raise DecodeError(f"{input_name}: unknown kind {kind[:40]!r}")
         entry: Entry = decoder.decode(data)
         again = _SORTED_ENCODER.encode(entry)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-        raise DecodeError(f"{subject}: {error}") from error
+        raise DecodeError(f"{input_name}: {error}") from error
     if again != data:
-        raise DecodeError(f"{subject}: unknown or repeated fields, or not canonical (RFC 8785)")
+        raise DecodeError(f"{input_name}: unknown or repeated fields, or not canonical (RFC 8785)")
     return entry
 
 
-def rotation_statement(head: EntryHeader, old_key: str, new_key: str) -> bytes:
+def rotation_signed_bytes(head: EntryHeader, old_key: str, new_key: str) -> bytes:
     """Return the bytes that both keys sign at a rotation: origin, index, prev, and both keys."""
     return "\n".join((head.origin, str(head.seq), head.prev, old_key, new_key)).encode()
 

@@ -32,12 +32,12 @@ from wg_core.ledger.database import LedgerFile
 from wg_core.ledger.state import LedgerState
 from wg_core.wire import canonical, container
 from wg_core.wire.container import Section, SectionSpan
-from wg_core.wire.protocol import LEDGER_KIND, LEDGER_LIMIT
+from wg_core.wire.protocol import LEDGER_BYTES_LIMIT, LEDGER_FILE_KIND
 
 VERSION = 1
-SECTIONS = ("manifest", "entries", "hashes", "heads")
-_HEAD_LIMIT = 256 << 10
-_MANIFEST_LIMIT = 16 << 20
+SECTION_NAMES = ("manifest", "entries", "hashes", "heads")
+_CHECKPOINT_BYTES_LIMIT = 256 << 10
+_MANIFEST_BYTES_LIMIT = 16 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,18 +59,18 @@ class ExportedCheckpoint(grammar.TextRecord):
     note: grammar.Note
 
 
-def export_manifest(state: LedgerState, heads: int) -> ExportManifest:
-    """Return the export manifest of a log with ``heads`` checkpoints, from its final state."""
+def export_manifest(state: LedgerState, checkpoint_count: int) -> ExportManifest:
+    """Return the export manifest of a log and its checkpoints, from its final state."""
     return ExportManifest(
         origin=state.origin,
         site=state.site,
         entries=state.size,
         root=state.frontier.root().hex(),
-        heads=heads,
+        heads=checkpoint_count,
     )
 
 
-def write(ledger: Path, out: Path) -> ExportManifest:
+def write_export(ledger_path: Path, export_path: Path) -> ExportManifest:
     """Export a ledger file as ``.wgl``, which needs no key and does not change the ledger.
 
     Entries are verified while they are read, so that an invalid ledger is not exported.
@@ -79,17 +79,17 @@ def write(ledger: Path, out: Path) -> ExportManifest:
         ConfigError: The ledger cannot be read, or the export cannot be written.
         VerificationError: The ledger is not valid.
     """
-    folder, state = out.parent, LedgerState()
+    folder, state = export_path.parent, LedgerState()
     with (
-        closing(LedgerFile(ledger)) as source,
-        atomic.open_replacement(out) as target,
+        closing(LedgerFile(ledger_path)) as source,
+        atomic.open_replacement(export_path) as target,
         tempfile.TemporaryFile(dir=folder) as body,
         tempfile.TemporaryFile(dir=folder) as hashes,
     ):
-        for data, _ in source.entries():
+        for data, _ in source.entries_with_leaf_hashes():
             state.apply_entry(data)
             body.write(data + b"\n")
-            hashes.write(state.prev)
+            hashes.write(state.last_leaf_hash)
         notes = source.checkpoints()
         manifest = export_manifest(state, len(notes))
         heads = b"".join(canonical.encode(ExportedCheckpoint(x.decode())) + b"\n" for x in notes)
@@ -97,9 +97,9 @@ def write(ledger: Path, out: Path) -> ExportManifest:
         streams.append(BytesIO(heads))
         rows = tuple(
             Section(name, *_size_and_sha256(part))
-            for name, part in zip(SECTIONS, streams, strict=True)
+            for name, part in zip(SECTION_NAMES, streams, strict=True)
         )
-        target.write(container.encode_header(LEDGER_KIND, VERSION, rows))
+        target.write(container.encode_header(LEDGER_FILE_KIND, VERSION, rows))
         for part in streams:
             part.seek(0)
             shutil.copyfileobj(part, target, atomic.CHUNK_BYTES)
@@ -114,14 +114,18 @@ class ExportReader:
         self._stream: BinaryIO = atomic.open_regular_file(path)
         try:
             spans = container.locate_sections(
-                self._stream, kind=LEDGER_KIND, version=VERSION, names=SECTIONS, limit=LEDGER_LIMIT
+                self._stream,
+                kind=LEDGER_FILE_KIND,
+                version=VERSION,
+                section_names=SECTION_NAMES,
+                max_bytes=LEDGER_BYTES_LIMIT,
             )
             self._spans = {span.name: span for span in spans}
             self.manifest = canonical.decode(
                 ExportManifest,
-                self._read_section("manifest", _MANIFEST_LIMIT),
-                subject="export manifest",
-                limit=_MANIFEST_LIMIT,
+                self._read_section("manifest", _MANIFEST_BYTES_LIMIT),
+                input_name="export manifest",
+                max_bytes=_MANIFEST_BYTES_LIMIT,
             )
         except DecodeError as error:
             self._stream.close()
@@ -140,7 +144,7 @@ class ExportReader:
         """Close the export file."""
         self._stream.close()
 
-    def entries(self) -> Iterator[tuple[bytes, bytes]]:
+    def entries_with_leaf_hashes(self) -> Iterator[tuple[bytes, bytes]]:
         """Yield the bytes of each entry in the export, and the leaf hash stored for it.
 
         Raises:
@@ -157,9 +161,9 @@ class ExportReader:
         end = span.offset + span.size
         while position < end:
             self._stream.seek(position)
-            line = self._stream.readline(min(entries.ENTRY_LIMIT + 1, end - position))
+            line = self._stream.readline(min(entries.ENTRY_BYTES_LIMIT + 1, end - position))
             if not line.endswith(b"\n"):
-                raise DecodeError(f"entry {index}: cut, or longer than {entries.ENTRY_LIMIT}")
+                raise DecodeError(f"entry {index}: cut, or longer than {entries.ENTRY_BYTES_LIMIT}")
             position += len(line)
             self._stream.seek(hashes.offset + index * merkle.HASH_SIZE)
             digest = self._stream.read(merkle.HASH_SIZE)
@@ -172,12 +176,15 @@ class ExportReader:
 
     def checkpoints(self) -> list[bytes]:
         """Return the signed checkpoints in the export; ``DecodeError`` if they are malformed."""
-        *lines, end = self._read_section("heads", _MANIFEST_LIMIT * 32).split(b"\n")
+        *lines, end = self._read_section("heads", _MANIFEST_BYTES_LIMIT * 32).split(b"\n")
         if end:
             raise DecodeError(f"checkpoint {len(lines)}: cut")
         records = [
             canonical.decode(
-                ExportedCheckpoint, line, subject=f"checkpoint {index}", limit=_HEAD_LIMIT
+                ExportedCheckpoint,
+                line,
+                input_name=f"checkpoint {index}",
+                max_bytes=_CHECKPOINT_BYTES_LIMIT,
             )
             for index, line in enumerate(lines)
         ]
@@ -187,13 +194,13 @@ class ExportReader:
             )
         return [record.note.encode() for record in records]
 
-    def check_remaining_parts(self, state: LedgerState, heads: int) -> None:
+    def check_remaining_parts(self, state: LedgerState, checkpoint_count: int) -> None:
         """Compare the export's manifest with its entries, and its sections with their hashes.
 
         Raises:
             VerificationError: The manifest or a section was changed after the export.
         """
-        expected, manifest = export_manifest(state, heads), self.manifest
+        expected, manifest = export_manifest(state, checkpoint_count), self.manifest
         if manifest != expected:
             fields = [
                 name
@@ -203,20 +210,20 @@ class ExportReader:
             raise VerificationError(f"export manifest: {', '.join(fields)} not as the entries say")
         for span in self._spans.values():
             digest = hashlib.sha256()
-            for block in self._read(span):
+            for block in self._read_blocks(span):
                 digest.update(block)
             if digest.hexdigest() != span.sha256:
                 raise VerificationError(
                     f"export: section {span.name!r} does not match its hash in the header"
                 )
 
-    def _read_section(self, name: str, limit: int) -> bytes:
+    def _read_section(self, name: str, max_bytes: int) -> bytes:
         span = self._spans[name]
-        if span.size > limit:
-            raise DecodeError(f"export: section {name!r} of {span.size} bytes, at most {limit}")
-        return b"".join(self._read(span))
+        if span.size > max_bytes:
+            raise DecodeError(f"export: section {name!r} of {span.size} bytes, at most {max_bytes}")
+        return b"".join(self._read_blocks(span))
 
-    def _read(self, span: SectionSpan) -> Iterator[bytes]:
+    def _read_blocks(self, span: SectionSpan) -> Iterator[bytes]:
         self._stream.seek(span.offset)
         bytes_left = span.size
         while bytes_left:

@@ -63,23 +63,23 @@ class VerifiedCheckpoint:
 
 
 @dataclass(slots=True)
-class StatedFigures:
+class StatedBudgets:
     """Columns of budget totals that charges state, two rows for each: before and after it.
 
     A row has the charge's index, the summed mu^2 (units of 2^-40), and delta and epsilon.
     """
 
-    seq: array[int] = field(default_factory=lambda: array("q"))
-    mu_squared: array[float] = field(default_factory=lambda: array("d"))
-    delta: array[float] = field(default_factory=lambda: array("d"))
-    epsilon: array[float] = field(default_factory=lambda: array("d"))
+    charge_seqs: array[int] = field(default_factory=lambda: array("q"))
+    mu_squared_units: array[float] = field(default_factory=lambda: array("d"))
+    deltas: array[float] = field(default_factory=lambda: array("d"))
+    epsilons: array[float] = field(default_factory=lambda: array("d"))
 
-    def add(self, seq: int, mu_squared: str, delta: str, epsilon: str) -> None:
+    def add_row(self, seq: int, mu_squared: str, delta: str, epsilon: str) -> None:
         """Append one row to all columns; the numbers are decimal strings."""
-        self.seq.append(seq)
-        self.mu_squared.append(float(numbers.parse_integer(mu_squared)))
-        self.delta.append(numbers.parse_decimal(delta))
-        self.epsilon.append(numbers.parse_decimal(epsilon))
+        self.charge_seqs.append(seq)
+        self.mu_squared_units.append(float(numbers.parse_integer(mu_squared)))
+        self.deltas.append(numbers.parse_decimal(delta))
+        self.epsilons.append(numbers.parse_decimal(epsilon))
 
 
 @dataclass(slots=True)
@@ -90,16 +90,16 @@ class VerifiedLog:
         state: State after all entries.
         root: Merkle root over all entries, 32 bytes.
         checkpoints: Checkpoints with their valid cosignatures, by size.
-        stated_figures: Budget totals before and after each charge, as the charges state them.
-        bytes: Total size of the entries, in bytes.
+        stated_budgets: Budget totals before and after each charge, as the charges state them.
+        total_entry_bytes: Total size of the entries, in bytes.
         anchors: Trust anchors, which the log satisfies.
     """
 
     state: LedgerState
     root: bytes
     checkpoints: list[VerifiedCheckpoint]
-    stated_figures: StatedFigures
-    bytes: int
+    stated_budgets: StatedBudgets
+    total_entry_bytes: int
     anchors: TrustAnchors = NO_ANCHORS
 
     @property
@@ -111,11 +111,11 @@ class VerifiedLog:
         """
         if self.anchors.quorum_size:
             return self.anchors.witnessed_size(
-                [self.newest_cosignature(x)[0] for x in self.anchors.witnesses]
+                [self.newest_cosigned_size_and_time(x)[0] for x in self.anchors.witnesses]
             )
         return max((head.size for head in self.checkpoints if head.cosignatures), default=0)
 
-    def key_successors(self, witness: TrustedWitness) -> list[TrustedWitness]:
+    def key_and_successors(self, witness: TrustedWitness) -> list[TrustedWitness]:
         """Return a witness's key, followed by its successors by hand-over, in order."""
         handovers = [*(entry.handover for entry in self.state.handovers), *self.anchors.handovers]
         after = {
@@ -128,12 +128,12 @@ class VerifiedLog:
             successors.append(TrustedWitness(witness.name, key))
         return successors
 
-    def newest_cosignature(self, witness: TrustedWitness) -> tuple[int, int]:
+    def newest_cosigned_size_and_time(self, witness: TrustedWitness) -> tuple[int, int]:
         """Return log size and Unix time of a witness's newest cosignature; (0, 0) if it has none.
 
         Cosignatures under successors of the witness's key by hand-over count as well.
         """
-        keys = self.key_successors(witness)
+        keys = self.key_and_successors(witness)
         handovers = (
             (head.size, cosignature.time)
             for head in self.checkpoints
@@ -142,23 +142,23 @@ class VerifiedLog:
         )
         return (
             max(handovers, default=(0, 0))
-            if self.anchors.accepts_algorithms(witness.key)
+            if self.anchors.accepts_algorithms(witness.decoded_key)
             else (0, 0)
         )
 
-    def trusted_keys(self) -> dict[TrustedWitness, TrustedWitness]:
+    def anchors_by_trusted_key(self) -> dict[TrustedWitness, TrustedWitness]:
         """Return each key whose cosignatures count, with the trusted witness that it belongs to."""
         return {
             key: witness
             for witness in self.anchors.witnesses
-            if self.anchors.accepts_algorithms(witness.key)
-            for key in self.key_successors(witness)
+            if self.anchors.accepts_algorithms(witness.decoded_key)
+            for key in self.key_and_successors(witness)
         }
 
     @property
-    def algorithms(self) -> tuple[str, ...]:
+    def signature_algorithms(self) -> tuple[str, ...]:
         """Names of the algorithms with which every checkpoint of the log is signed."""
-        keys = [signing.public_from_bytes(x.public_key).algorithms for x in self.state.keys]
+        keys = [signing.public_from_bytes(x.public_key).algorithms for x in self.state.key_periods]
         return tuple(name for name in keys[-1] if all(name in key_names for key_names in keys))
 
 
@@ -182,18 +182,18 @@ def verify_log(
     state = LedgerState()
     heads = _checkpoints_by_size(source.checkpoints())
     roots: dict[int, str] = {}
-    figures = StatedFigures()
+    figures = StatedBudgets()
     total = 0
-    for data, leaf in source.entries():
+    for data, leaf in source.entries_with_leaf_hashes():
         entry = state.apply_entry(data)
-        if state.prev != leaf:
+        if state.last_leaf_hash != leaf:
             raise VerificationError(f"entry {state.size - 1}: does not match its stored hash")
         total += len(data)
         if state.size in heads:
             roots[state.size] = state.frontier.root().hex()
             check_checkpoint(state, heads[state.size])
         if isinstance(entry, Charge):
-            _add_stated_figures(entry, roots, figures)
+            _add_stated_budgets(entry, roots, figures)
         if on_entry is not None:
             on_entry(entry)
     _check_last_checkpoint(state, heads)
@@ -202,10 +202,12 @@ def verify_log(
         anchors, witnesses=tuple(_with_full_key(x, known_witnesses) for x in anchors.witnesses)
     )
     witnesses = _witnesses_by_key_id(
-        x for x in (*anchors.witnesses, *known_witnesses) if anchors.accepts_algorithms(x.key)
+        x
+        for x in (*anchors.witnesses, *known_witnesses)
+        if anchors.accepts_algorithms(x.decoded_key)
     )
     history = VerifiedLog(state, state.frontier.root(), [], figures, total, anchors)
-    trusted_keys = history.trusted_keys()
+    trusted_keys = history.anchors_by_trusted_key()
     for _, note in sorted(heads.items()):
         history.checkpoints.append(_verified_checkpoint(note, witnesses, trusted_keys))
     source.check_remaining_parts(state, len(heads))
@@ -213,46 +215,52 @@ def verify_log(
     return history
 
 
-def _add_stated_figures(entry: Charge, roots: dict[int, str], figures: StatedFigures) -> None:
+def _add_stated_budgets(
+    entry: Charge, roots_by_size: dict[int, str], stated_budgets: StatedBudgets
+) -> None:
     seq, statement = entry.head.seq, entry.state
-    anchor = roots.get(statement.anchored_size, "")
+    anchor = roots_by_size.get(statement.anchored_size, "")
     if statement.anchored_root != anchor:
         raise VerificationError(
             f"entry {seq}: names a cosigned checkpoint of size {statement.anchored_size} with root "
             f"{statement.anchored_root or '(none)'}, found {anchor or 'no such checkpoint'}"
         )
-    figures.add(seq, statement.mu_squared_before, statement.cap_delta, statement.epsilon_before)
-    figures.add(seq, statement.mu_squared_after, statement.cap_delta, statement.epsilon_after)
+    stated_budgets.add_row(
+        seq, statement.mu_squared_before, statement.cap_delta, statement.epsilon_before
+    )
+    stated_budgets.add_row(
+        seq, statement.mu_squared_after, statement.cap_delta, statement.epsilon_after
+    )
 
 
 def _checkpoints_by_size(encoded_checkpoints: list[bytes]) -> dict[int, bytes]:
     heads: dict[int, bytes] = {}
     for index, data in enumerate(encoded_checkpoints):
-        head, _ = checkpoints.decode(data, subject=f"checkpoint {index}")
+        head, _ = checkpoints.decode(data, input_name=f"checkpoint {index}")
         if heads and head.size <= max(heads):
             raise VerificationError(f"checkpoint {index}: of size {head.size}, out of order")
         heads[head.size] = data
     return heads
 
 
-def _check_last_checkpoint(state: LedgerState, heads: dict[int, bytes]) -> None:
+def _check_last_checkpoint(state: LedgerState, checkpoints_by_size: dict[int, bytes]) -> None:
     if state.size == 0:
         raise VerificationError("entry 0: is missing, the log is empty")
-    newest = max(heads, default=0)
+    newest = max(checkpoints_by_size, default=0)
     if newest > state.size:
         raise VerificationError(
             f"entry {state.size}: is missing; a signed checkpoint covers {newest} entries"
         )
     if newest < state.size:
         raise VerificationError(f"entry {newest}: no signed checkpoint covers it")
-    if 0 in heads:
+    if 0 in checkpoints_by_size:
         raise VerificationError("checkpoint 0: of an empty log")
 
 
-_KeyIds = dict[tuple[str, bytes], list[TrustedWitness]]
+_WitnessesByKeyId = dict[tuple[str, bytes], list[TrustedWitness]]
 
 
-def trusted_cosignatures(
+def trusted_cosignature_times(
     note: Note, witnesses: Iterable[TrustedWitness]
 ) -> list[tuple[TrustedWitness, int]]:
     """Return the trusted witnesses that cosigned a checkpoint, each with the time, Unix seconds.
@@ -260,25 +268,27 @@ def trusted_cosignatures(
     Raises:
         VerificationError: A cosignature of one of the witnesses is not valid.
     """
-    return _cosignatures(note, _witnesses_by_key_id(witnesses))
+    return _verified_cosignature_times(note, _witnesses_by_key_id(witnesses))
 
 
-def _witnesses_by_key_id(witnesses: Iterable[TrustedWitness]) -> _KeyIds:
-    by_key_id: _KeyIds = {}
+def _witnesses_by_key_id(witnesses: Iterable[TrustedWitness]) -> _WitnessesByKeyId:
+    by_key_id: _WitnessesByKeyId = {}
     for witness in dict.fromkeys(witnesses):
-        for identifier in notes.key_ids(witness.name, notes.COSIGNER_ROLE, witness.key):
+        for identifier in notes.key_ids(witness.name, notes.COSIGNER_ROLE, witness.decoded_key):
             by_key_id.setdefault((witness.name, identifier), []).append(witness)
     return by_key_id
 
 
-def _cosignatures(note: Note, witnesses: _KeyIds) -> list[tuple[TrustedWitness, int]]:
+def _verified_cosignature_times(
+    note: Note, witnesses_by_key_id: _WitnessesByKeyId
+) -> list[tuple[TrustedWitness, int]]:
     claimed_lines = dict.fromkeys(
         witness
         for line in note.signatures
-        for witness in witnesses.get((line.name, line.key_id), ())
+        for witness in witnesses_by_key_id.get((line.name, line.key_id), ())
     )
     return [
-        (witness, checkpoints.verify_cosignature(note, witness.name, witness.key))
+        (witness, checkpoints.verified_cosignature_time(note, witness.name, witness.decoded_key))
         for witness in claimed_lines
     ]
 
@@ -294,11 +304,13 @@ def _with_full_key(
 
 
 def _verified_checkpoint(
-    data: bytes, witnesses: _KeyIds, trusted_witnesses: Collection[TrustedWitness]
+    checkpoint_bytes: bytes,
+    witnesses_by_key_id: _WitnessesByKeyId,
+    trusted_witnesses: Collection[TrustedWitness],
 ) -> VerifiedCheckpoint:
-    head, note = checkpoints.decode(data, subject="checkpoint")
+    head, note = checkpoints.decode(checkpoint_bytes, input_name="checkpoint")
     try:
-        cosignatures = _cosignatures(note, witnesses)
+        cosignatures = _verified_cosignature_times(note, witnesses_by_key_id)
     except VerificationError as error:
         raise VerificationError(f"checkpoint of size {head.size}: {error}") from error
     vouched_keys = (
@@ -308,29 +320,29 @@ def _verified_checkpoint(
     return VerifiedCheckpoint(head.size, head.root.hex(), tuple(vouched_keys))
 
 
-def _check_anchors(history: VerifiedLog) -> None:
-    state, anchors = history.state, history.anchors
+def _check_anchors(log: VerifiedLog) -> None:
+    state, anchors = log.state, log.anchors
     # The expected key may be any of the log's keys: each later one was signed by its predecessor,
     # so that only the owner of the expected key can have introduced it.
     ledger_key = anchors.ledger_key
     if ledger_key is not None and not any(
-        signing.matches_public_key(ledger_key, x.public_key) for x in state.keys
+        signing.matches_public_key(ledger_key, x.public_key) for x in state.key_periods
     ):
         raise VerificationError(
             f"the log is signed by {signing.display_key(state.public_key)}, expected"
             f" {signing.display_key(ledger_key)}"
         )
-    for period in state.keys:
+    for period in state.key_periods:
         if not anchors.accepts_algorithms(signing.public_from_bytes(period.public_key)):
             raise VerificationError(
                 f"the log is signed under Ed25519 alone by {signing.display_key(period.public_key)}"
-                f" from {period.from_size} entries on, ML-DSA-44 is asked for"
+                f" from {period.first_size} entries on, ML-DSA-44 is asked for"
             )
-    if not anchors.quorum_size or history.witnessed_size:
+    if not anchors.quorum_size or log.witnessed_size:
         return
-    missing = [x for x in anchors.witnesses if not history.newest_cosignature(x)[0]]
+    missing = [x for x in anchors.witnesses if not log.newest_cosigned_size_and_time(x)[0]]
     names = ", ".join(
-        f"{x.name} with {'/'.join(x.key.algorithms)} key {x.key_id}"
+        f"{x.name} with {'/'.join(x.decoded_key.algorithms)} key {x.key_id}"
         f" ({signing.display_key(x.public_key)})"
         for x in missing
     )

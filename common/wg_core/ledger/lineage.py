@@ -18,21 +18,21 @@ class LineageState:
     id: str
     cap_epsilon: str
     cap_delta: str
-    refresh_rule: str = entries.NEVER_RENEWED
-    names: dict[str, None] = field(default_factory=dict)
+    refresh_rule: str = entries.NEVER_RENEWED_RULE
+    dataset_names: dict[str, None] = field(default_factory=dict)
     commitments: dict[str, None] = field(default_factory=dict)
-    units: dict[str, None] = field(default_factory=dict)
-    charges: int = 0
-    mu_squared: int = 0
-    number: int = 0
+    privacy_units: dict[str, None] = field(default_factory=dict)
+    charge_count: int = 0
+    mu_squared_units: int = 0
+    founding_index: int = 0
 
-    def add(self, event: PrivacyEvent) -> None:
+    def add_event(self, event: PrivacyEvent) -> None:
         """Add the cost of one privacy event to the lineage's spending."""
-        self.mu_squared += int(event.mu_squared)
+        self.mu_squared_units += int(event.mu_squared)
 
-    def events(self, *next_events: PrivacyEvent) -> tuple[PrivacyEvent, ...]:
+    def composed_events(self, *next_events: PrivacyEvent) -> tuple[PrivacyEvent, ...]:
         """Return the lineage's charges and ``next_events``, composed to one event; () if none."""
-        total = self.mu_squared + sum(int(event.mu_squared) for event in next_events)
+        total = self.mu_squared_units + sum(int(event.mu_squared) for event in next_events)
         return (PrivacyEvent(mechanism="gaussian", mu_squared=str(total)),) if total else ()
 
 
@@ -45,11 +45,11 @@ class ChargeState:
     dataset: str
     lineage: str
     fingerprint: str
-    statistics: ReleaseKind
-    release: int | None = None
+    release_kind: ReleaseKind
+    release_seq: int | None = None
     payload_sha256: str = ""
 
     @property
     def is_open(self) -> bool:
         """True for a charge without a release yet; repeating the request completes it."""
-        return self.release is None
+        return self.release_seq is None

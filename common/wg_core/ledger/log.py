@@ -20,7 +20,7 @@ from wg_core.errors import ConfigError, VerificationError
 from wg_core.ledger import checkpoint as checkpoints
 from wg_core.ledger import checkpoint_signatures, database, entries, merkle
 from wg_core.ledger import note as notes
-from wg_core.ledger.charging import SOFTWARE
+from wg_core.ledger.charging import SOFTWARE_VERSION
 from wg_core.ledger.checkpoint import Checkpoint
 from wg_core.ledger.entries import (
     Entry,
@@ -38,7 +38,7 @@ from wg_core.wire.handover import Handover
 from wg_core.wire.signing import PrivateKey
 
 StepHook = Callable[[str], None]  # Called with the name of each step of a write
-Clock = Callable[[], int]  # Returns the Unix time in seconds
+UnixClock = Callable[[], int]  # Returns the Unix time in seconds
 
 
 class Log:
@@ -52,13 +52,13 @@ class Log:
         path: Path,
         connection: sqlite3.Connection,
         key: PrivateKey | None,
-        clock: Clock | None,
+        clock: UnixClock | None,
         on_step: StepHook | None,
     ) -> None:
         self._path = path
         self._db = connection
         self._key = key
-        self._clock: Clock = clock or (lambda: int(time.time()))
+        self._clock: UnixClock = clock or (lambda: int(time.time()))
         self._step: StepHook = on_step or (lambda step: None)
         self._loaded: LedgerState | None = None
 
@@ -71,7 +71,7 @@ class Log:
         key: PrivateKey,
         site: str,
         predecessor: Predecessor | None = None,
-        clock: Clock | None = None,
+        clock: UnixClock | None = None,
         on_step: StepHook | None = None,
     ) -> Self:
         """Create a ledger with its genesis entry.
@@ -87,7 +87,7 @@ class Log:
             ConfigError: A ledger exists already, or the file cannot be created.
         """
         notes.check_key_name(origin)
-        connection = database.create(path)
+        connection = database.create_ledger_file(path)
         self = cls(path, connection, key, clock, on_step)
         self._loaded = LedgerState()
         try:
@@ -95,7 +95,7 @@ class Log:
                 database.install_schema(connection)
                 public = key.public_key()
                 head = EntryHeader(
-                    kind=entries.GENESIS,
+                    kind=entries.GENESIS_KIND,
                     seq=0,
                     prev="",
                     origin=origin,
@@ -106,10 +106,10 @@ class Log:
                     head=head,
                     site=site,
                     ledger_key=public.raw.hex(),
-                    software=SOFTWARE,
+                    software=SOFTWARE_VERSION,
                     predecessor=predecessor,
                 )
-                self._append(genesis, [key])
+                self._append_entry(genesis, [key])
         except BaseException:
             connection.close()
             raise
@@ -121,7 +121,7 @@ class Log:
         path: Path,
         key: PrivateKey | None = None,
         *,
-        clock: Clock | None = None,
+        clock: UnixClock | None = None,
         on_step: StepHook | None = None,
     ) -> Self:
         """Open a ledger and verify it: hash chain, arithmetic, and every stored checkpoint.
@@ -182,12 +182,12 @@ class Log:
         return self._state.public_key
 
     @property
-    def rotation_seq(self) -> int | None:
+    def newest_rotation_seq(self) -> int | None:
         """Index of the ROTATION entry that introduced the signing key; None for the first key."""
-        keys = self._state.keys
-        return keys[-1].from_size - 1 if len(keys) > 1 else None
+        keys = self._state.key_periods
+        return keys[-1].first_size - 1 if len(keys) > 1 else None
 
-    def entry(self, seq: int) -> bytes:
+    def entry_bytes(self, seq: int) -> bytes:
         """Return an entry's canonical bytes by its index; ``ConfigError`` if it does not exist."""
         with database.translate_sqlite_errors(self._path):
             row = self._db.execute("select entry from entries where seq = ?", (seq,)).fetchone()
@@ -201,10 +201,12 @@ class Log:
         with self._write_lock() as state:
             witness = next((w for w in reversed(state.witnesses) if w.name == name), None)
             if witness is not None and witness.public_key == public_key:
-                return witness.seq
-            return self._append(
+                return witness.enrolment_seq
+            return self._append_entry(
                 Witness(
-                    head=self._new_header(entries.WITNESS), name=name, public_key=public_key.hex()
+                    head=self._new_header(entries.WITNESS_KIND),
+                    name=name,
+                    public_key=public_key.hex(),
                 )
             )
 
@@ -221,9 +223,9 @@ class Log:
             same_name = [w for w in state.witnesses if w.name == handover.name]
             witness = handover.use == handovers.WITNESS_USE
             if witness and same_name and same_name[-1].public_key.hex() == handover.now:
-                return same_name[-1].seq  # already enrolled with this key
-            return self._append(
-                KeyHandover(head=self._new_header(entries.HANDOVER), handover=handover)
+                return same_name[-1].enrolment_seq  # already enrolled with this key
+            return self._append_entry(
+                KeyHandover(head=self._new_header(entries.HANDOVER_KIND), handover=handover)
             )
 
     def rotate_key(self, new_key: PrivateKey) -> int:
@@ -238,9 +240,11 @@ class Log:
             old_key = self._signing_key()
             public = new_key.public_key()
             key_id = notes.key_ids(state.origin, notes.LOG_ROLE, public)[0].hex()
-            head = self._new_header(entries.ROTATION, key_id=key_id)
-            statement = entries.rotation_statement(head, state.public_key.hex(), public.raw.hex())
-            seq = self._append(
+            head = self._new_header(entries.ROTATION_KIND, key_id=key_id)
+            statement = entries.rotation_signed_bytes(
+                head, state.public_key.hex(), public.raw.hex()
+            )
+            seq = self._append_entry(
                 Rotation(
                     head=head,
                     new_key=public.raw.hex(),
@@ -253,7 +257,7 @@ class Log:
         self._key = new_key
         return seq
 
-    def checkpoint(self) -> bytes:
+    def newest_checkpoint(self) -> bytes:
         """Return the newest signed checkpoint, with its stored cosignatures."""
         state = self._state
         with database.translate_sqlite_errors(self._path):
@@ -311,7 +315,7 @@ class Log:
         row = self._db.execute(
             "select hash from entries where seq = ?", (state.size - 1,)
         ).fetchone()
-        if row is None or row[0] != state.prev:
+        if row is None or row[0] != state.last_leaf_hash:
             raise VerificationError(
                 f"{self._path}: entry {state.size - 1} was changed while the ledger was open"
             )
@@ -357,7 +361,7 @@ class Log:
                     self._db.execute("rollback")
                 raise
 
-    def _append(self, entry: Entry, keys: list[PrivateKey] | None = None) -> int:
+    def _append_entry(self, entry: Entry, signing_keys: list[PrivateKey] | None = None) -> int:
         """Add an entry and a signed checkpoint to the log, inside a transaction."""
         state = self._loaded
         if state is None:
@@ -365,9 +369,9 @@ class Log:
         data = entries.encode(entry)
         seq = state.size
         state.apply_entry(data)
-        self._db.execute("insert into entries values (?, ?, ?)", (seq, data, state.prev))
+        self._db.execute("insert into entries values (?, ?, ?)", (seq, data, state.last_leaf_hash))
         head = Checkpoint(state.origin, state.size, state.frontier.root())
-        note = checkpoints.sign(head, keys or [self._signing_key()])
+        note = checkpoints.sign(head, signing_keys or [self._signing_key()])
         self._db.execute("delete from heads where cosigned = 0")
         self._db.execute("insert into heads values (?, ?, 0)", (head.size, note.encode()))
         return seq
@@ -379,7 +383,7 @@ class Log:
         return EntryHeader(
             kind=kind,
             seq=state.size,
-            prev=state.prev.hex(),
+            prev=state.last_leaf_hash.hex(),
             origin=state.origin,
             key_id=key_id or state.key_id,
             time=self._clock(),

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from wg_core.errors import VerificationError
 
 HASH_SIZE = hashlib.sha256().digest_size
-PROOF_LIMIT = 63  # Most hashes in one proof: trees are below 2^63 leaves
+PROOF_HASHES_LIMIT = 63  # Most hashes in one proof: trees are below 2^63 leaves
 
 EMPTY_ROOT = hashlib.sha256(b"").digest()
 
@@ -35,9 +35,9 @@ class Frontier:
         self.size = 0
         self._roots: list[bytes] = []
 
-    def append(self, leaf: bytes) -> None:
+    def append(self, leaf_hash: bytes) -> None:
         """Add one leaf hash to the tree; costs one node hash on average."""
-        self._roots.append(leaf)
+        self._roots.append(leaf_hash)
         self.size += 1
         full = self.size
         while full % 2 == 0:
@@ -55,88 +55,88 @@ class Frontier:
         return result
 
 
-def root(leaves: Sequence[bytes]) -> bytes:
+def root(leaf_hashes: Sequence[bytes]) -> bytes:
     """Return the Merkle root over leaf hashes (``MTH`` of section 2.1.1)."""
     frontier = Frontier()
-    for leaf in leaves:
+    for leaf in leaf_hashes:
         frontier.append(leaf)
     return frontier.root()
 
 
-def inclusion_proof(leaves: Sequence[bytes], index: int) -> list[bytes]:
+def inclusion_proof(leaf_hashes: Sequence[bytes], index: int) -> list[bytes]:
     """Return the sibling hashes from leaf ``index`` to the root (``PATH``, section 2.1.3.1)."""
-    if not 0 <= index < len(leaves):
-        raise IndexError(f"leaf {index} of a tree of {len(leaves)}")
+    if not 0 <= index < len(leaf_hashes):
+        raise IndexError(f"leaf {index} of a tree of {len(leaf_hashes)}")
     path: list[bytes] = []
-    low, high = 0, len(leaves)
+    low, high = 0, len(leaf_hashes)
     while high - low > 1:
         middle = low + _left_subtree_size(high - low)
         if index < middle:
-            path.append(root(leaves[middle:high]))
+            path.append(root(leaf_hashes[middle:high]))
             high = middle
         else:
-            path.append(root(leaves[low:middle]))
+            path.append(root(leaf_hashes[low:middle]))
             low = middle
     return path[::-1]
 
 
-def consistency_proof(leaves: Sequence[bytes], old_size: int) -> list[bytes]:
+def consistency_proof(leaf_hashes: Sequence[bytes], old_size: int) -> list[bytes]:
     """Return a proof that the tree's first ``old_size`` leaves are a prefix (section 2.1.4.1).
 
     The proof is empty if ``old_size`` is 0 or the size of the whole tree.
     """
-    if not 0 <= old_size <= len(leaves):
-        raise IndexError(f"old size {old_size} of a tree of {len(leaves)}")
-    if old_size in (0, len(leaves)):
+    if not 0 <= old_size <= len(leaf_hashes):
+        raise IndexError(f"old size {old_size} of a tree of {len(leaf_hashes)}")
+    if old_size in (0, len(leaf_hashes)):
         return []
     path: list[bytes] = []
-    low, high = 0, len(leaves)
+    low, high = 0, len(leaf_hashes)
     complete = True  # the current subtree is the whole old tree, whose root the verifier knows
     while high != old_size:
         middle = low + _left_subtree_size(high - low)
         if old_size <= middle:
-            path.append(root(leaves[middle:high]))
+            path.append(root(leaf_hashes[middle:high]))
             high = middle
         else:
-            path.append(root(leaves[low:middle]))
+            path.append(root(leaf_hashes[low:middle]))
             low = middle
             complete = False
     if not complete:
-        path.append(root(leaves[low:high]))
+        path.append(root(leaf_hashes[low:high]))
     return path[::-1]
 
 
 def verify_inclusion(
-    leaf: bytes, index: int, size: int, path: Sequence[bytes], expected: bytes
+    leaf_hash: bytes, index: int, tree_size: int, path: Sequence[bytes], expected_root: bytes
 ) -> None:
     """Verify a Merkle inclusion proof of one leaf (section 2.1.3.2).
 
     Raises:
         VerificationError: The proof does not lead from the leaf to the expected root.
     """
-    if not 0 <= index < size:
-        raise VerificationError(f"inclusion proof: index {index} outside a tree of {size}")
-    result = leaf
-    for sibling, is_left in _climb(index, size - 1, path, "inclusion proof"):
+    if not 0 <= index < tree_size:
+        raise VerificationError(f"inclusion proof: index {index} outside a tree of {tree_size}")
+    result = leaf_hash
+    for sibling, is_left in _siblings_to_root(index, tree_size - 1, path, "inclusion proof"):
         result = node_hash(sibling, result) if is_left else node_hash(result, sibling)
-    if result != expected:
+    if result != expected_root:
         raise VerificationError(
             f"inclusion proof: entry {index} leads to root {result.hex()}, "
-            f"expected {expected.hex()}"
+            f"expected {expected_root.hex()}"
         )
 
 
 def verify_consistency(
-    old_size: int, old_root: bytes, size: int, new_root: bytes, path: Sequence[bytes]
+    old_size: int, old_root: bytes, new_size: int, new_root: bytes, path: Sequence[bytes]
 ) -> None:
     """Verify a Merkle consistency proof between two tree sizes (section 2.1.4.2).
 
     Raises:
         VerificationError: The proof does not show that the old tree is a prefix of the new one.
     """
-    if not 0 <= old_size <= size:
-        raise VerificationError(f"consistency proof: old size {old_size}, new size {size}")
-    if old_size in (0, size):
+    if not 0 <= old_size <= new_size:
+        raise VerificationError(f"consistency proof: old size {old_size}, new size {new_size}")
+    if old_size in (0, new_size):
         if path:
             raise VerificationError("consistency proof: must be empty for these sizes")
         if old_root != (EMPTY_ROOT if old_size == 0 else new_root):
@@ -147,23 +147,23 @@ def verify_consistency(
     steps = list(path)
     if old_size & (old_size - 1) == 0:
         steps.insert(0, old_root)
-    position, last = old_size - 1, size - 1
+    position, last = old_size - 1, new_size - 1
     while position & 1:
         position >>= 1
         last >>= 1
     old_result = new_result = steps[0]
-    for sibling, is_left in _climb(position, last, steps[1:], "consistency proof"):
+    for sibling, is_left in _siblings_to_root(position, last, steps[1:], "consistency proof"):
         if is_left:
             old_result = node_hash(sibling, old_result)
         new_result = node_hash(sibling, new_result) if is_left else node_hash(new_result, sibling)
     if old_result != old_root or new_result != new_root:
         raise VerificationError(
-            f"consistency proof: the tree of {old_size} is not a prefix of the tree of {size}"
+            f"consistency proof: the tree of {old_size} is not a prefix of the tree of {new_size}"
         )
 
 
-def _climb(
-    position: int, last: int, path: Sequence[bytes], subject: str
+def _siblings_to_root(
+    node_index: int, last_index: int, path: Sequence[bytes], proof_name: str
 ) -> Iterator[tuple[bytes, bool]]:
     """Yield each sibling hash of a path from a node to the root, with True for a left sibling.
 
@@ -173,18 +173,18 @@ def _climb(
         VerificationError: The path has more or fewer hashes than there are layers to the root.
     """
     for sibling in path:
-        if last == 0:
-            raise VerificationError(f"{subject}: too long")
-        is_left = bool(position & 1) or position == last
+        if last_index == 0:
+            raise VerificationError(f"{proof_name}: too long")
+        is_left = bool(node_index & 1) or node_index == last_index
         yield sibling, is_left
         if is_left:
-            while position and not position & 1:
-                position >>= 1
-                last >>= 1
-        position >>= 1
-        last >>= 1
-    if last != 0:
-        raise VerificationError(f"{subject}: too short")
+            while node_index and not node_index & 1:
+                node_index >>= 1
+                last_index >>= 1
+        node_index >>= 1
+        last_index >>= 1
+    if last_index != 0:
+        raise VerificationError(f"{proof_name}: too short")
 
 
 def _left_subtree_size(size: int) -> int:

@@ -16,7 +16,7 @@ from types import MappingProxyType
 
 from wg_core.errors import DecodeError
 from wg_core.wire import signing
-from wg_core.wire.protocol import NOTE_LIMIT
+from wg_core.wire.protocol import NOTE_CHARACTERS_LIMIT
 from wg_core.wire.signing import PublicKey
 
 
@@ -39,7 +39,7 @@ COSIGNER_ROLE: SignatureRole = MappingProxyType(
 )
 
 KEY_ID_SIZE = 4
-KEY_NAME_LIMIT = 255  # Most bytes of a key name (tlog-cosignature)
+KEY_NAME_BYTES_LIMIT = 255  # Most bytes of a key name (tlog-cosignature)
 SIGNATURES_LIMIT = 32
 _SIGNATURE_PREFIX = "— "
 
@@ -82,35 +82,39 @@ class Note:
         return Note(self.text, (*remaining, *new))
 
 
-def check_key_name(name: str) -> str:
+def check_key_name(key_name: str) -> str:
     """Return a key name after checking it: 1 to 255 bytes, no space, plus or control character.
 
     Raises:
         DecodeError: The name is not allowed on a signature line.
     """
-    if name.split() != [name] or "+" in name or min(name) < " ":
-        raise DecodeError(f"key name {name!r}: empty, or holds a space, plus or control character")
-    if len(name.encode()) > KEY_NAME_LIMIT:
-        raise DecodeError(f"key name {name[:40]!r}…: over {KEY_NAME_LIMIT} bytes")
-    return name
+    if key_name.split() != [key_name] or "+" in key_name or min(key_name) < " ":
+        raise DecodeError(
+            f"key name {key_name!r}: empty, or holds a space, plus or control character"
+        )
+    if len(key_name.encode()) > KEY_NAME_BYTES_LIMIT:
+        raise DecodeError(f"key name {key_name[:40]!r}…: over {KEY_NAME_BYTES_LIMIT} bytes")
+    return key_name
 
 
-def key_id(name: str, kind: int, public_key: bytes) -> bytes:
+def key_id(key_name: str, signature_type: int, public_key: bytes) -> bytes:
     """Return a key ID: 4 bytes of ``SHA-256(key name || 0x0A || type || public key)``."""
-    return hashlib.sha256(name.encode() + b"\n" + bytes([kind]) + public_key).digest()[:KEY_ID_SIZE]
+    return hashlib.sha256(
+        key_name.encode() + b"\n" + bytes([signature_type]) + public_key
+    ).digest()[:KEY_ID_SIZE]
 
 
-def key_ids(name: str, role: SignatureRole, key: PublicKey) -> tuple[bytes, ...]:
+def key_ids(key_name: str, role: SignatureRole, key: PublicKey) -> tuple[bytes, ...]:
     """Return one key ID for each algorithm of a key; the first is shown for the whole key."""
-    return tuple(key_id(name, role[part.algorithm], part.raw) for part in key.parts)
+    return tuple(key_id(key_name, role[part.algorithm], part.raw) for part in key.parts)
 
 
-def verifier_keys(name: str, role: SignatureRole, key: PublicKey) -> tuple[str, ...]:
+def encode_verifier_keys(key_name: str, role: SignatureRole, key: PublicKey) -> tuple[str, ...]:
     """Return a verifier key, ``name+key ID+base64(type, key)``, for each algorithm of a key."""
-    check_key_name(name)
+    check_key_name(key_name)
     return tuple(
-        f"{name}+{identifier.hex()}+{encode_base64(bytes([role[part.algorithm]]) + part.raw)}"
-        for identifier, part in zip(key_ids(name, role, key), key.parts, strict=True)
+        f"{key_name}+{identifier.hex()}+{encode_base64(bytes([role[part.algorithm]]) + part.raw)}"
+        for identifier, part in zip(key_ids(key_name, role, key), key.parts, strict=True)
     )
 
 
@@ -126,7 +130,7 @@ def decode_verifier_key(text: str, role: SignatureRole) -> tuple[str, PublicKey]
         raise DecodeError(f"{subject}: {text[:80]!r}, expected NAME+KEYID+BASE64")
     name, identifier, body = parts
     check_key_name(name)
-    raw = decode_base64(body, subject=subject)
+    raw = decode_base64(body, input_name=subject)
     key = signing.public_from_bytes(raw[1:])
     (algorithm, *other_algorithms) = key.algorithms
     if other_algorithms or raw[0] != role[algorithm]:
@@ -140,45 +144,49 @@ def decode_verifier_key(text: str, role: SignatureRole) -> tuple[str, PublicKey]
 
 
 def signature_lines(
-    note: Note, name: str, role: SignatureRole, key: PublicKey
+    note: Note, key_name: str, role: SignatureRole, key: PublicKey
 ) -> list[SignatureLine]:
     """Return a note's signature lines that name a key, by name and key ID, without verifying."""
-    identifiers = key_ids(name, role, key)
-    return [x for x in note.signatures if x.name == name and x.key_id in identifiers]
+    identifiers = key_ids(key_name, role, key)
+    return [x for x in note.signatures if x.name == key_name and x.key_id in identifiers]
 
 
-def decode(data: bytes, *, subject: str = "note") -> Note:
+def decode(data: bytes, *, input_name: str = "note") -> Note:
     """Decode a signed note without verifying its signatures.
 
     Raises:
         DecodeError: The bytes are not a signed note.
     """
-    if len(data) > NOTE_LIMIT:
-        raise DecodeError(f"{subject}: {len(data)} bytes, at most {NOTE_LIMIT} are accepted")
+    if len(data) > NOTE_CHARACTERS_LIMIT:
+        raise DecodeError(
+            f"{input_name}: {len(data)} bytes, at most {NOTE_CHARACTERS_LIMIT} are accepted"
+        )
     try:
         note_text = data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise DecodeError(f"{subject}: not UTF-8") from error
+        raise DecodeError(f"{input_name}: not UTF-8") from error
     if min(note_text.replace("\n", " "), default=" ") < " ":
-        raise DecodeError(f"{subject}: holds a control character")
+        raise DecodeError(f"{input_name}: holds a control character")
     text, separator, tail = note_text.rpartition("\n\n")
     if not separator or not text:
-        raise DecodeError(f"{subject}: no blank line between text and signatures")
-    return Note(text + "\n", decode_signature_lines(tail, subject=subject))
+        raise DecodeError(f"{input_name}: no blank line between text and signatures")
+    return Note(text + "\n", decode_signature_lines(tail, input_name=input_name))
 
 
-def decode_signature_lines(tail: str, *, subject: str = "note") -> tuple[SignatureLine, ...]:
+def decode_signature_lines(
+    lines_text: str, *, input_name: str = "note"
+) -> tuple[SignatureLine, ...]:
     """Decode one or more signature lines, each ending in a newline.
 
     Raises:
         DecodeError: A line is not a signature line.
     """
-    if not tail.endswith("\n"):
-        raise DecodeError(f"{subject}: does not end in a signature line and a newline")
-    lines = tail[:-1].split("\n")
+    if not lines_text.endswith("\n"):
+        raise DecodeError(f"{input_name}: does not end in a signature line and a newline")
+    lines = lines_text[:-1].split("\n")
     if len(lines) > SIGNATURES_LIMIT:
-        raise DecodeError(f"{subject}: {len(lines)} signatures, at most {SIGNATURES_LIMIT}")
-    return tuple(_decode_signature_line(line, subject) for line in lines)
+        raise DecodeError(f"{input_name}: {len(lines)} signatures, at most {SIGNATURES_LIMIT}")
+    return tuple(_decode_signature_line(line, input_name) for line in lines)
 
 
 def encode_base64(data: bytes) -> str:
@@ -186,7 +194,7 @@ def encode_base64(data: bytes) -> str:
     return base64.b64encode(data).decode("ascii")
 
 
-def decode_base64(text: str, *, subject: str) -> bytes:
+def decode_base64(text: str, *, input_name: str) -> bytes:
     """Decode standard base64 with padding, accepting only the canonical spelling.
 
     Raises:
@@ -195,28 +203,28 @@ def decode_base64(text: str, *, subject: str) -> bytes:
     try:
         data = base64.b64decode(text.encode("ascii"), validate=True)
     except (binascii.Error, ValueError) as error:
-        raise DecodeError(f"{subject}: not base64") from error
+        raise DecodeError(f"{input_name}: not base64") from error
     if encode_base64(data) != text:
-        raise DecodeError(f"{subject}: not canonical base64")
+        raise DecodeError(f"{input_name}: not canonical base64")
     return data
 
 
-def decode_decimal(text: str, *, subject: str) -> int:
+def decode_decimal(text: str, *, input_name: str) -> int:
     """Decode an ASCII decimal below 2^63 without leading zeros; raise ``DecodeError`` otherwise."""
     ascii_digits = text.isascii() and text.isdigit() and len(text) <= 19
     if not ascii_digits or (text[0] == "0" and text != "0") or int(text) >= 1 << 63:
-        raise DecodeError(f"{subject}: {text[:40]!r} is not a plain decimal below 2^63")
+        raise DecodeError(f"{input_name}: {text[:40]!r} is not a plain decimal below 2^63")
     return int(text)
 
 
-def _decode_signature_line(line: str, subject: str) -> SignatureLine:
+def _decode_signature_line(line: str, input_name: str) -> SignatureLine:
     if not line.startswith(_SIGNATURE_PREFIX):
-        raise DecodeError(f"{subject}: a signature line must begin with an em dash and a space")
+        raise DecodeError(f"{input_name}: a signature line must begin with an em dash and a space")
     name, space, body = line[len(_SIGNATURE_PREFIX) :].partition(" ")
     if not space:
-        raise DecodeError(f"{subject}: a signature line needs a name and a signature")
+        raise DecodeError(f"{input_name}: a signature line needs a name and a signature")
     check_key_name(name)
-    raw = decode_base64(body, subject=f"{subject}: signature of {name}")
+    raw = decode_base64(body, input_name=f"{input_name}: signature of {name}")
     if len(raw) <= KEY_ID_SIZE:
-        raise DecodeError(f"{subject}: the signature of {name} is too short")
+        raise DecodeError(f"{input_name}: the signature of {name} is too short")
     return SignatureLine(name, raw[:KEY_ID_SIZE], raw[KEY_ID_SIZE:])

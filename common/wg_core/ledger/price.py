@@ -6,7 +6,7 @@ from wg_core.ledger.entries import Charge
 from wg_core.privacy.events import MU_SQUARED_UNIT
 
 
-def check_mechanism_price(entry: Charge) -> None:
+def check_mechanism_cost(entry: Charge) -> None:
     """Check that a charge pays exactly for the mechanism that it describes.
 
     The charged ``mu^2`` must be ``sensitivity^2 / sigma^2``, rounded up to a multiple of 2^-40.
@@ -17,10 +17,10 @@ def check_mechanism_price(entry: Charge) -> None:
     """
     mechanism = entry.mechanism
     sensitivity = numbers.parse_fraction(
-        mechanism.sensitivity_squared, subject="mechanism: squared sensitivity"
+        mechanism.sensitivity_squared, input_name="mechanism: squared sensitivity"
     )
     top, bottom = parse_sigma(mechanism.sigma).as_integer_ratio()
-    rho = numbers.parse_decimal(mechanism.rho, subject="mechanism: rho")
+    rho = numbers.parse_decimal(mechanism.rho, input_name="mechanism: rho")
     if sensitivity <= 0:
         raise DecodeError(f"mechanism: squared sensitivity {sensitivity} is not positive")
     # Integers are faster than fractions: this runs for each charge of a long log.
@@ -42,7 +42,7 @@ def parse_sigma(text: str) -> float:
     Raises:
         DecodeError: The text has neither form, or is not positive.
     """
-    value = numbers.parse_decimal_or_hex_float(text, subject="mechanism: sigma")
+    value = numbers.parse_decimal_or_hex_float(text, input_name="mechanism: sigma")
     if not value > 0:
         raise DecodeError(f"mechanism: sigma {text!r} is not positive")
     return value

@@ -15,8 +15,8 @@ from wg_core.ledger import note as notes
 from wg_core.ledger.checkpoint import Checkpoint
 from wg_core.ledger.note import Note
 
-HEADER = "c2sp.org/tlog-proof@v1"
-PROOF_SIZE_LIMIT = 256 << 10
+HEADER_LINE = "c2sp.org/tlog-proof@v1"
+PROOF_BYTES_LIMIT = 256 << 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,13 +27,13 @@ class Proof:
         index: Index of the entry, from zero.
         path: Sibling hashes on the way from the entry's leaf to the root.
         note: Signed checkpoint, with its cosignatures.
-        extra: Further data, not authenticated; may be empty.
+        extra_data: Further data, not authenticated; may be empty.
     """
 
     index: int
     path: tuple[bytes, ...]
     note: Note
-    extra: bytes = b""
+    extra_data: bytes = b""
 
     @property
     def checkpoint(self) -> Checkpoint:
@@ -42,12 +42,12 @@ class Proof:
 
     def encode(self) -> bytes:
         """Return the proof as text."""
-        extra = f"extra {notes.encode_base64(self.extra)}\n" if self.extra else ""
+        extra = f"extra {notes.encode_base64(self.extra_data)}\n" if self.extra_data else ""
         path = "".join(f"{notes.encode_base64(digest)}\n" for digest in self.path)
-        head = f"{HEADER}\n{extra}index {self.index}\n{path}\n"
+        head = f"{HEADER_LINE}\n{extra}index {self.index}\n{path}\n"
         return head.encode() + self.note.encode()
 
-    def verify(self, entry: bytes) -> None:
+    def verify(self, entry_bytes: bytes) -> None:
         """Verify that an entry is in the checkpoint's tree; signatures are verified elsewhere.
 
         Raises:
@@ -55,35 +55,41 @@ class Proof:
         """
         head = self.checkpoint
         merkle.verify_inclusion(
-            merkle.leaf_hash(entry), self.index, head.size, self.path, head.root
+            merkle.leaf_hash(entry_bytes), self.index, head.size, self.path, head.root
         )
 
 
-def decode(data: bytes, *, subject: str = "proof") -> Proof:
+def decode(data: bytes, *, input_name: str = "proof") -> Proof:
     """Decode an inclusion proof without verifying it.
 
     Raises:
         DecodeError: The bytes are not a proof.
     """
-    if len(data) > PROOF_SIZE_LIMIT:
-        raise DecodeError(f"{subject}: {len(data)} bytes, at most {PROOF_SIZE_LIMIT} are accepted")
-    lines, body = split_proof(data, subject=subject)
-    if lines[0] != HEADER:
-        raise DecodeError(f"{subject}: first line {lines[0][:60]!r}, expected {HEADER!r}")
+    if len(data) > PROOF_BYTES_LIMIT:
+        raise DecodeError(
+            f"{input_name}: {len(data)} bytes, at most {PROOF_BYTES_LIMIT} are accepted"
+        )
+    lines, body = split_at_blank_line(data, input_name=input_name)
+    if lines[0] != HEADER_LINE:
+        raise DecodeError(f"{input_name}: first line {lines[0][:60]!r}, expected {HEADER_LINE!r}")
     tail = lines[1:]
     extra = b""
     if tail and tail[0].startswith("extra "):
-        extra = notes.decode_base64(tail.pop(0)[len("extra ") :], subject=f"{subject}: extra line")
+        extra = notes.decode_base64(
+            tail.pop(0)[len("extra ") :], input_name=f"{input_name}: extra line"
+        )
         if not extra:
-            raise DecodeError(f"{subject}: the extra line is empty")
+            raise DecodeError(f"{input_name}: the extra line is empty")
     if not tail or not tail[0].startswith("index "):
-        raise DecodeError(f"{subject}: no index line")
-    index = notes.decode_decimal(tail.pop(0)[len("index ") :], subject=f"{subject}: index")
-    _, note = checkpoints.decode(body, subject=f"{subject}: checkpoint")
-    return Proof(index=index, path=decode_hashes(tail, subject=subject), note=note, extra=extra)
+        raise DecodeError(f"{input_name}: no index line")
+    index = notes.decode_decimal(tail.pop(0)[len("index ") :], input_name=f"{input_name}: index")
+    _, note = checkpoints.decode(body, input_name=f"{input_name}: checkpoint")
+    return Proof(
+        index=index, path=decode_hashes(tail, input_name=input_name), note=note, extra_data=extra
+    )
 
 
-def split_proof(data: bytes, *, subject: str) -> tuple[list[str], bytes]:
+def split_at_blank_line(data: bytes, *, input_name: str) -> tuple[list[str], bytes]:
     """Split a proof or witness request at its first blank line: lines before it, bytes after it.
 
     Raises:
@@ -91,22 +97,22 @@ def split_proof(data: bytes, *, subject: str) -> tuple[list[str], bytes]:
     """
     head, separator, body = data.partition(b"\n\n")
     if not separator:
-        raise DecodeError(f"{subject}: no blank line before the checkpoint")
+        raise DecodeError(f"{input_name}: no blank line before the checkpoint")
     try:
         return head.decode("ascii").split("\n"), body
     except UnicodeDecodeError as error:
-        raise DecodeError(f"{subject}: not ASCII before the checkpoint") from error
+        raise DecodeError(f"{input_name}: not ASCII before the checkpoint") from error
 
 
-def decode_hashes(lines: list[str], *, subject: str) -> tuple[bytes, ...]:
+def decode_hashes(lines: list[str], *, input_name: str) -> tuple[bytes, ...]:
     """Decode the hashes of a proof, 32 bytes each, from lines of base64.
 
     Raises:
         DecodeError: A line is not such a hash, or there are too many lines.
     """
-    if len(lines) > merkle.PROOF_LIMIT:
-        raise DecodeError(f"{subject}: {len(lines)} hashes, at most {merkle.PROOF_LIMIT}")
-    hashes = tuple(notes.decode_base64(line, subject=f"{subject}: hash") for line in lines)
+    if len(lines) > merkle.PROOF_HASHES_LIMIT:
+        raise DecodeError(f"{input_name}: {len(lines)} hashes, at most {merkle.PROOF_HASHES_LIMIT}")
+    hashes = tuple(notes.decode_base64(line, input_name=f"{input_name}: hash") for line in lines)
     if any(len(digest) != merkle.HASH_SIZE for digest in hashes):
-        raise DecodeError(f"{subject}: a hash is not of {merkle.HASH_SIZE} bytes")
+        raise DecodeError(f"{input_name}: a hash is not of {merkle.HASH_SIZE} bytes")
     return hashes

@@ -63,7 +63,7 @@ def verify_succession(new_log: LedgerState, old_log: VerifiedLog) -> None:
         )
     root = old_log.checkpoints[-1].root
     stated_head, _ = checkpoints.decode(
-        predecessor.checkpoint.encode(), subject="predecessor's checkpoint"
+        predecessor.checkpoint.encode(), input_name="predecessor's checkpoint"
     )
     if bytes.fromhex(root) != stated_head.root:
         raise VerificationError(
@@ -78,12 +78,12 @@ def _inherited_spends(state: LedgerState) -> tuple[InheritedSpend, ...]:
     return tuple(
         InheritedSpend(
             lineage=lineage.id,
-            names=tuple(lineage.names),
+            names=tuple(lineage.dataset_names),
             commitments=tuple(lineage.commitments),
             cap_epsilon=lineage.cap_epsilon,
             cap_delta=lineage.cap_delta,
-            events=lineage.events(),
-            charges=lineage.charges,
+            events=lineage.composed_events(),
+            charges=lineage.charge_count,
         )
         for lineage in state.lineages.values()
     )

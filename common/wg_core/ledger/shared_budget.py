@@ -14,7 +14,7 @@ from wg_core.errors import ConfigError, DecodeError
 from wg_core.wire import canonical
 
 LEDGER_FILE = "ledger.sqlite"
-REFERENCE_FILE = "budget-of.json"
+SHARED_BUDGET_FILE = "budget-of.json"
 VERSION = 1
 
 
@@ -35,7 +35,9 @@ class SharedBudget:
 
     def __post_init__(self) -> None:
         if not Path(self.home).is_absolute():
-            raise DecodeError(f"{REFERENCE_FILE}: home {self.home!r}, expected an absolute path")
+            raise DecodeError(
+                f"{SHARED_BUDGET_FILE}: home {self.home!r}, expected an absolute path"
+            )
 
 
 def read_shared_budget(home: Path) -> SharedBudget | None:
@@ -45,13 +47,15 @@ def read_shared_budget(home: Path) -> SharedBudget | None:
         ConfigError: The file cannot be read.
         DecodeError: The file is damaged.
     """
-    path = home / REFERENCE_FILE
-    return canonical.read(SharedBudget, path) if path.exists() else None
+    path = home / SHARED_BUDGET_FILE
+    return canonical.read_record(SharedBudget, path) if path.exists() else None
 
 
 def write_shared_budget(home: Path, budget: SharedBudget) -> None:
     """Write a home's reference to another home's ledger, whose budget it then uses."""
-    atomic.write_bytes(home / REFERENCE_FILE, canonical.encode(budget), mode=atomic.PRIVATE_MODE)
+    atomic.write_bytes(
+        home / SHARED_BUDGET_FILE, canonical.encode(budget), mode=atomic.PRIVATE_FILE_MODE
+    )
 
 
 def ledger_home(home: Path) -> Path:
@@ -67,11 +71,11 @@ def ledger_home(home: Path) -> Path:
     owner = Path(budget.home)
     if not owner.is_dir():
         raise ConfigError(
-            f"{home / REFERENCE_FILE}: the ledger is in {owner}, which is not there; put that home"
-            " back, or write its new place into this file"
+            f"{home / SHARED_BUDGET_FILE}: the ledger is in {owner}, which is not there; put that"
+            " home back, or write its new place into this file"
         )
-    if (owner / REFERENCE_FILE).exists():
-        raise ConfigError(f"{home / REFERENCE_FILE}: {owner} has no ledger of its own either")
+    if (owner / SHARED_BUDGET_FILE).exists():
+        raise ConfigError(f"{home / SHARED_BUDGET_FILE}: {owner} has no ledger of its own either")
     return owner
 
 

@@ -20,13 +20,13 @@ from wg_core.ledger.state import LedgerState
 class LogSource(Protocol):
     """Source of a log's bytes: a ledger file or an export."""
 
-    def entries(self) -> Iterator[tuple[bytes, bytes]]:
+    def entries_with_leaf_hashes(self) -> Iterator[tuple[bytes, bytes]]:
         """Yield the bytes of each log entry and the leaf hash stored beside it, in order."""
 
     def checkpoints(self) -> list[bytes]:
         """Return the log's signed checkpoints, by size."""
 
-    def check_remaining_parts(self, state: LedgerState, heads: int) -> None:
+    def check_remaining_parts(self, state: LedgerState, checkpoint_count: int) -> None:
         """Check the file's parts beside entries and checkpoints, after all entries were read."""
 
     def close(self) -> None:
@@ -53,17 +53,17 @@ def read_site_and_origin(source: LogSource) -> tuple[str, str]:
         DecodeError: The first entry is not a genesis entry.
         VerificationError: The log is empty.
     """
-    for data, _ in source.entries():
-        entry = entries.decode(data, subject="entry 0")
+    for data, _ in source.entries_with_leaf_hashes():
+        entry = entries.decode(data, input_name="entry 0")
         if not isinstance(entry, Genesis):
             raise DecodeError(f"entry 0: is a {entry.head.kind} entry, expected genesis")
         return entry.site, entry.head.origin
     raise VerificationError("entry 0: is missing, the log is empty")
 
 
-def stored_entries(source: LogSource) -> Iterator[Entry]:
+def decode_entries(source: LogSource) -> Iterator[Entry]:
     """Yield the entries of a log that was verified before, one at a time."""
-    for data, _ in source.entries():
+    for data, _ in source.entries_with_leaf_hashes():
         yield entries.decode(data)
 
 

@@ -28,15 +28,15 @@ from wg_core.ledger.entries import (
     Witness,
 )
 from wg_core.ledger.lineage import ChargeState, LineageState
-from wg_core.ledger.price import check_mechanism_price
+from wg_core.ledger.price import check_mechanism_cost
 from wg_core.wire import handover as handovers
 from wg_core.wire import signing
 
 ROTATION_CONTEXT = "ledger-rotation"
 
-DATASETS_LIMIT = 1 << 14
+DATASET_ENTRIES_LIMIT = 1 << 14
 """Most DATASET entries of a log: each may move all names and contents of merged lineages."""
-WITNESSES_LIMIT = 256  # Most witness keys of a log: every checkpoint is compared with each key
+WITNESS_KEYS_LIMIT = 256  # Most witness keys of a log: every checkpoint is compared with each key
 ROTATIONS_LIMIT = 1024  # Most ROTATION entries of a log: every checkpoint is compared with each key
 
 
@@ -44,7 +44,7 @@ ROTATIONS_LIMIT = 1024  # Most ROTATION entries of a log: every checkpoint is co
 class KeyPeriod:
     """Signing key of a log (raw public key), with the first log size at which it signs."""
 
-    from_size: int
+    first_size: int
     public_key: bytes
 
 
@@ -55,13 +55,13 @@ class WitnessKey:
     Attributes:
         name: Key name of the witness.
         public_key: Raw public key.
-        seq: Index of the entry that enrols the key.
+        enrolment_seq: Index of the entry that enrols the key.
         previous_key: Raw previous key, which signed a hand-over to this one; empty if none did.
     """
 
     name: str
     public_key: bytes
-    seq: int
+    enrolment_seq: int
     previous_key: bytes = b""
 
 
@@ -72,10 +72,10 @@ class LedgerState:
         self.origin = ""
         self.site = ""
         self.genesis: Genesis | None = None
-        self.prev = b""
+        self.last_leaf_hash = b""
         self.frontier = merkle.Frontier()
-        self.leaves: list[bytes] = []
-        self.keys: list[KeyPeriod] = []
+        self.leaf_hashes: list[bytes] = []
+        self.key_periods: list[KeyPeriod] = []
         self.witnesses: list[WitnessKey] = []
         self.handovers: list[KeyHandover] = []
         self.datasets: dict[str, Dataset] = {}
@@ -86,13 +86,13 @@ class LedgerState:
         self.statements: dict[tuple[str, str], PublicStatement] = {}
         self.statement_count = 0
         self.clock_steps_back: list[int] = []
-        self._time: int | None = None
+        self._newest_entry_time: int | None = None
         self._key_id = ""
-        self._alias: dict[str, str] = {}
+        self._merged_into: dict[str, str] = {}
         self._owners: dict[str, str] = {}  # Lineage of each name and commitment
-        self._registered = 0
-        self._by_request: dict[tuple[str, str], ChargeState] = {}
-        self._by_fingerprint: dict[str, ChargeState] = {}
+        self._dataset_entry_count = 0
+        self._charges_by_request: dict[tuple[str, str], ChargeState] = {}
+        self._charges_by_fingerprint: dict[str, ChargeState] = {}
 
     @property
     def size(self) -> int:
@@ -102,7 +102,7 @@ class LedgerState:
     @property
     def public_key(self) -> bytes:
         """Raw public key that currently signs the log."""
-        return self.keys[-1].public_key
+        return self.key_periods[-1].public_key
 
     @property
     def key_id(self) -> str:
@@ -110,17 +110,19 @@ class LedgerState:
         return self._key_id
 
     def _add_key(self, from_size: int, public_key: bytes) -> None:
-        self.keys.append(KeyPeriod(from_size, public_key))
+        self.key_periods.append(KeyPeriod(from_size, public_key))
         key = signing.public_from_bytes(public_key)
         self._key_id = notes.key_ids(self.origin, notes.LOG_ROLE, key)[0].hex()
 
-    def keys_at(self, size: int) -> list[bytes]:
+    def keys_at_size(self, size: int) -> list[bytes]:
         """Return the raw keys that may sign a checkpoint of a size; two right after a rotation."""
         valid = [
             period.public_key
-            for index, period in enumerate(self.keys)
-            if period.from_size <= size
-            and (index + 1 == len(self.keys) or size <= self.keys[index + 1].from_size)
+            for index, period in enumerate(self.key_periods)
+            if period.first_size <= size
+            and (
+                index + 1 == len(self.key_periods) or size <= self.key_periods[index + 1].first_size
+            )
         ]
         return valid[-2:]
 
@@ -128,24 +130,24 @@ class LedgerState:
         """Return the raw public keys of a witness, newest first; none if it is not enrolled."""
         return [w.public_key for w in reversed(self.witnesses) if w.name == name]
 
-    def lineage(self, identifier: str) -> LineageState:
+    def lineage_by_id(self, lineage_id: str) -> LineageState:
         """Return the lineage with an ID or that it was merged into; else ``VerificationError``."""
-        name = identifier
-        while identifier in self._alias:
-            identifier = self._alias[identifier]
-        if name != identifier:
-            self._alias[name] = identifier  # so a chain of merges is followed once
-        if identifier not in self.lineages:
-            raise VerificationError(f"lineage {identifier!r} is unknown")
-        return self.lineages[identifier]
+        name = lineage_id
+        while lineage_id in self._merged_into:
+            lineage_id = self._merged_into[lineage_id]
+        if name != lineage_id:
+            self._merged_into[name] = lineage_id  # so a chain of merges is followed once
+        if lineage_id not in self.lineages:
+            raise VerificationError(f"lineage {lineage_id!r} is unknown")
+        return self.lineages[lineage_id]
 
     def charge_of_request(self, dataset: str, request_id: str) -> ChargeState | None:
         """Return the charge of a request on a data set, by the request's id; None if none."""
-        return self._by_request.get((dataset, request_id))
+        return self._charges_by_request.get((dataset, request_id))
 
     def charge_with_fingerprint(self, fingerprint: str) -> ChargeState | None:
         """Return the newest charge with a fingerprint (``Charge.fingerprint``); None if none."""
-        return self._by_fingerprint.get(fingerprint)
+        return self._charges_by_fingerprint.get(fingerprint)
 
     def open_charges(self) -> list[ChargeState]:
         """Return the charges without a release, oldest first."""
@@ -158,8 +160,8 @@ class LedgerState:
             VerificationError: The entry contradicts earlier ones; the message names its index.
         """
         try:
-            entry = entries.decode(data, subject=f"entry {self.size}")
-            self._check_head(entry)
+            entry = entries.decode(data, input_name=f"entry {self.size}")
+            self._check_header(entry)
             self._apply_by_kind(entry)
         except WgError as error:
             text = str(error)
@@ -167,27 +169,27 @@ class LedgerState:
             message = text if text.startswith(name) else f"{name}: {text}"
             raise VerificationError(message) from error
         leaf = merkle.leaf_hash(data)
-        self.prev = leaf
-        self.leaves.append(leaf)
+        self.last_leaf_hash = leaf
+        self.leaf_hashes.append(leaf)
         self.frontier.append(leaf)
         return entry
 
-    def _check_head(self, entry: Entry) -> None:
+    def _check_header(self, entry: Entry) -> None:
         head = entry.head
         if head.seq != self.size:
             raise VerificationError(f"has index {head.seq}, expected {self.size}")
-        if head.prev != self.prev.hex():
+        if head.prev != self.last_leaf_hash.hex():
             raise VerificationError(
                 f"entry {self.size - 1} or {self.size}: the hash chain breaks between them "
-                f"(prev is {head.prev}, the entry before hashes to {self.prev.hex()})"
+                f"(prev is {head.prev}, the entry before hashes to {self.last_leaf_hash.hex()})"
             )
         if (self.size == 0) != isinstance(entry, Genesis):
             raise VerificationError(f"kind {head.kind}: the first entry, and only it, is genesis")
         if self.size and head.origin != self.origin:
             raise VerificationError(f"origin {head.origin!r}, expected {self.origin!r}")
-        if self._time is not None and head.time < self._time:
+        if self._newest_entry_time is not None and head.time < self._newest_entry_time:
             self.clock_steps_back.append(head.seq)
-        self._time = head.time
+        self._newest_entry_time = head.time
 
     def _apply_by_kind(self, entry: Entry) -> None:
         getattr(self, f"_apply_{entry.head.kind}")(entry)  # A decoded entry's kind is one of ours
@@ -198,7 +200,7 @@ class LedgerState:
         self.genesis = entry
         self.origin = notes.check_key_name(entry.head.origin)
         self.site = entry.site
-        self._add_key(1, _public_key(entry.ledger_key, "ledger key"))
+        self._add_key(1, _decode_public_key(entry.ledger_key, "ledger key"))
         if entry.predecessor is None:
             return
         self._check_predecessor(entry.predecessor)
@@ -217,40 +219,40 @@ class LedgerState:
                 spend.lineage,
                 spend.cap_epsilon,
                 spend.cap_delta,
-                names=dict.fromkeys(spend.names),
+                dataset_names=dict.fromkeys(spend.names),
                 commitments=dict.fromkeys(spend.commitments),
-                charges=spend.charges,
-                number=len(self.lineages),
+                charge_count=spend.charges,
+                founding_index=len(self.lineages),
             )
             for event in spend.events:
-                lineage.add(event)
+                lineage.add_event(event)
             self.lineages[lineage.id] = lineage
 
     def _check_predecessor(self, predecessor: Predecessor) -> None:
         if predecessor.origin == self.origin:
             raise VerificationError(f"replaces a log of the same origin {predecessor.origin!r}")
         _, note = checkpoints.decode(
-            predecessor.checkpoint.encode(), subject="predecessor's checkpoint"
+            predecessor.checkpoint.encode(), input_name="predecessor's checkpoint"
         )
-        key = signing.public_from_hex(predecessor.key, subject="predecessor's key")
+        key = signing.public_from_hex(predecessor.key, input_name="predecessor's key")
         checkpoints.verify(note, predecessor.origin, key)
 
     def _apply_dataset(self, entry: Dataset) -> None:
-        self._registered += 1
-        if self._registered > DATASETS_LIMIT:
-            raise VerificationError(f"more than {DATASETS_LIMIT} data sets are registered")
-        if entry.refresh_rule != entries.NEVER_RENEWED:
+        self._dataset_entry_count += 1
+        if self._dataset_entry_count > DATASET_ENTRIES_LIMIT:
+            raise VerificationError(f"more than {DATASET_ENTRIES_LIMIT} data sets are registered")
+        if entry.refresh_rule != entries.NEVER_RENEWED_RULE:
             raise VerificationError(f"refresh rule {entry.refresh_rule!r}, expected 'never'")
         lineage = self._find_lineage(entry)
         for identifier in entry.inherits:
-            self._merge(self.lineage(identifier), lineage)
+            self._merge_lineages(self.lineage_by_id(identifier), lineage)
         cap = (lineage.cap_epsilon, lineage.cap_delta)
         if (entry.cap_epsilon, entry.cap_delta) != cap:
             raise VerificationError(
                 f"cap ({entry.cap_epsilon}, {entry.cap_delta}), but lineage {lineage.id} "
                 f"has ({cap[0]}, {cap[1]})"
             )
-        lineage.names[entry.name] = None
+        lineage.dataset_names[entry.name] = None
         lineage.commitments[entry.commitment] = None
         self._owners |= dict.fromkeys((f"name {entry.name}", entry.commitment), lineage.id)
         self.datasets[entry.name] = entry
@@ -264,14 +266,14 @@ class LedgerState:
                 raise VerificationError(
                     f"data set {entry.name!r} belongs to lineage {bound[0].id}: no new budget"
                 )
-            if new in self.lineages or new in self._alias:
+            if new in self.lineages or new in self._merged_into:
                 raise VerificationError(f"lineage {new} was there before: no new budget")
-            number = len(self.lineages) + len(self._alias)
-            lineage = LineageState(new, entry.cap_epsilon, entry.cap_delta, number=number)
+            number = len(self.lineages) + len(self._merged_into)
+            lineage = LineageState(new, entry.cap_epsilon, entry.cap_delta, founding_index=number)
             self.lineages[new] = lineage
             return lineage
-        known_lineage = self.lineage(entry.lineage)
-        lineages = [known_lineage, *map(self.lineage, entry.inherits)]
+        known_lineage = self.lineage_by_id(entry.lineage)
+        lineages = [known_lineage, *map(self.lineage_by_id, entry.inherits)]
         for lineage in bound:
             if lineage not in lineages:
                 raise VerificationError(
@@ -286,29 +288,29 @@ class LedgerState:
         If there are two, both have paid for these data, and the data set's entry must merge them.
         """
         keys = (f"name {name}", commitment)
-        ids = {self.lineage(self._owners[key]).id for key in keys if key in self._owners}
-        return sorted(map(self.lineage, ids), key=lambda lineage: lineage.number)
+        ids = {self.lineage_by_id(self._owners[key]).id for key in keys if key in self._owners}
+        return sorted(map(self.lineage_by_id, ids), key=lambda lineage: lineage.founding_index)
 
-    def _merge(self, source: LineageState, target: LineageState) -> None:
+    def _merge_lineages(self, source: LineageState, target: LineageState) -> None:
         if source is target:
             return
         if (source.cap_epsilon, source.cap_delta) != (target.cap_epsilon, target.cap_delta):
             raise VerificationError(f"lineage {source.id} has another cap than {target.id}")
-        for event in source.events():
-            target.add(event)
-        target.charges += source.charges
-        target.names |= source.names
+        for event in source.composed_events():
+            target.add_event(event)
+        target.charge_count += source.charge_count
+        target.dataset_names |= source.dataset_names
         target.commitments |= source.commitments
-        target.units |= source.units
+        target.privacy_units |= source.privacy_units
         del self.lineages[source.id]
-        self._alias[source.id] = target.id
+        self._merged_into[source.id] = target.id
 
     def _apply_decision(self, entry: Decision) -> None:
         key = (entry.dataset, entry.request_id)
-        if key in self._by_request:
+        if key in self._charges_by_request:
             raise VerificationError(
                 f"request {entry.request_id!r} is decided after its charge"
-                f" (entry {self._by_request[key].seq})"
+                f" (entry {self._charges_by_request[key].seq})"
             )
         self.decisions[key] = entry
 
@@ -336,12 +338,12 @@ class LedgerState:
         seq = decision.head.seq
         if not decision.approved:
             raise VerificationError(f"request {entry.request_id!r} was denied (entry {seq})")
-        difference = decision.first_difference(
+        difference = decision.describe_first_difference(
             entry.epsilon,
             entry.delta,
             entry.use.purpose,
             entry.use.recipient,
-            entry.mechanism.statistics,
+            entry.mechanism.release_kind,
         )
         if difference:
             raise VerificationError(f"charge: {difference} (entry {seq})")
@@ -350,55 +352,58 @@ class LedgerState:
         dataset = self.datasets.get(entry.dataset)
         if dataset is None:
             raise VerificationError(f"data set {entry.dataset!r} is not registered")
-        lineage = self.lineage(dataset.lineage)
+        lineage = self.lineage_by_id(dataset.lineage)
         state = entry.state
         _check_equal("commitment", entry.commitment, dataset.commitment)
         _check_equal("lineage", entry.lineage, lineage.id)
         _check_equal("cap epsilon", state.cap_epsilon, lineage.cap_epsilon)
         _check_equal("cap delta", state.cap_delta, lineage.cap_delta)
         _check_equal("refresh rule", state.refresh_rule, lineage.refresh_rule)
-        _check_equal("charges before", state.charges_before, lineage.charges)
-        _check_equal("mu squared before", state.mu_squared_before, str(lineage.mu_squared))
-        if (entry.dataset, entry.request_id) in self._by_request:
+        _check_equal("charges before", state.charges_before, lineage.charge_count)
+        _check_equal("mu squared before", state.mu_squared_before, str(lineage.mu_squared_units))
+        if (entry.dataset, entry.request_id) in self._charges_by_request:
             raise VerificationError(f"request {entry.request_id!r} is charged a second time")
         self._check_approval(entry)
-        check_mechanism_price(entry)
-        lineage.add(entry.event)
-        lineage.charges += 1
-        lineage.units[entry.guarantee.unit] = None
-        _check_equal("mu squared after", state.mu_squared_after, str(lineage.mu_squared))
+        check_mechanism_cost(entry)
+        lineage.add_event(entry.event)
+        lineage.charge_count += 1
+        lineage.privacy_units[entry.guarantee.unit] = None
+        _check_equal("mu squared after", state.mu_squared_after, str(lineage.mu_squared_units))
         charge = ChargeState(
             self.size,
             entry.request_id,
             entry.dataset,
             lineage.id,
             entry.fingerprint,
-            entry.mechanism.statistics,
+            entry.mechanism.release_kind,
         )
         self.charges[self.size] = charge
-        self._by_request[entry.dataset, entry.request_id] = charge
-        self._by_fingerprint[entry.fingerprint] = charge
+        self._charges_by_request[entry.dataset, entry.request_id] = charge
+        self._charges_by_fingerprint[entry.fingerprint] = charge
 
     def _apply_release(self, entry: Release) -> None:
         charge = self.charges.get(entry.charge)
         if charge is None:
             raise VerificationError(f"releases entry {entry.charge}, which is no charge")
-        if charge.release is not None:
-            raise VerificationError(f"charge {entry.charge} was released at {charge.release}")
+        if charge.release_seq is not None:
+            raise VerificationError(f"charge {entry.charge} was released at {charge.release_seq}")
         _check_equal("request", entry.request_id, charge.request_id)
-        charge.release = self.size
+        charge.release_seq = self.size
         charge.payload_sha256 = entry.payload_sha256
 
     def _apply_witness(self, entry: Witness) -> None:
         notes.check_key_name(entry.name)
-        self._add_witness(entry.name, _public_key(entry.public_key, "witness key"), b"")
+        self._add_witness(entry.name, _decode_public_key(entry.public_key, "witness key"), b"")
 
     def _apply_handover(self, entry: KeyHandover) -> None:
         handover = entry.handover
         handover.verify()
-        before, successor = bytes.fromhex(handover.before), _public_key(handover.now, "new key")
-        if len(self.handovers) >= WITNESSES_LIMIT:
-            raise VerificationError(f"more than {WITNESSES_LIMIT} keys are handed over")
+        before, successor = (
+            bytes.fromhex(handover.before),
+            _decode_public_key(handover.now, "new key"),
+        )
+        if len(self.handovers) >= WITNESS_KEYS_LIMIT:
+            raise VerificationError(f"more than {WITNESS_KEYS_LIMIT} keys are handed over")
         if handover.use == handovers.WITNESS_USE:
             current_key = self.witness_keys(handover.name)[:1]
             if current_key != [before]:
@@ -409,12 +414,12 @@ class LedgerState:
         self.handovers.append(entry)
 
     def _add_witness(self, name: str, key: bytes, previous_key: bytes) -> None:
-        if len(self.witnesses) >= WITNESSES_LIMIT:
-            raise VerificationError(f"more than {WITNESSES_LIMIT} witnesses are named")
+        if len(self.witnesses) >= WITNESS_KEYS_LIMIT:
+            raise VerificationError(f"more than {WITNESS_KEYS_LIMIT} witnesses are named")
         self.witnesses.append(WitnessKey(name, key, self.size, previous_key))
 
     def _apply_rotation(self, entry: Rotation) -> None:
-        if len(self.keys) > ROTATIONS_LIMIT:
+        if len(self.key_periods) > ROTATIONS_LIMIT:
             raise VerificationError(f"more than {ROTATIONS_LIMIT} rotations")
         verify_rotation_signatures(entry, self.public_key)
         self._add_key(self.size + 1, bytes.fromhex(entry.new_key))
@@ -428,17 +433,17 @@ def verify_rotation_signatures(entry: Rotation, old_key: bytes) -> None:
         VerificationError: The new key lacks an algorithm of the old, or a signature is invalid.
     """
     old = signing.public_from_bytes(old_key)
-    new = signing.public_from_hex(entry.new_key, subject="new key")
+    new = signing.public_from_hex(entry.new_key, input_name="new key")
     signing.check_successor(old, new)
-    statement = entries.rotation_statement(entry.head, old_key.hex(), entry.new_key)
+    statement = entries.rotation_signed_bytes(entry.head, old_key.hex(), entry.new_key)
     for key, signature in ((old, entry.old_signature), (new, entry.new_signature)):
         signing.verify(key, ROTATION_CONTEXT, statement, bytes.fromhex(signature))
 
 
-def _check_equal(subject: str, stated_value: object, expected: object) -> None:
+def _check_equal(field_name: str, stated_value: object, expected: object) -> None:
     if stated_value != expected:
-        raise VerificationError(f"{subject} is {stated_value!r}, expected {expected!r}")
+        raise VerificationError(f"{field_name} is {stated_value!r}, expected {expected!r}")
 
 
-def _public_key(text: str, subject: str) -> bytes:
-    return signing.public_from_hex(text, subject=subject).raw
+def _decode_public_key(text: str, input_name: str) -> bytes:
+    return signing.public_from_hex(text, input_name=input_name).raw

@@ -11,7 +11,7 @@ from wg_core.errors import DecodeError
 from wg_core.privacy.schema import CLASS_STATISTICS, GRADIENTS, MACHINE_STATISTICS, ReleaseKind
 from wg_core.wire.canonical import Count
 
-MECHANISMS: dict[ReleaseKind, str] = {
+MECHANISM_NAMES: dict[ReleaseKind, str] = {
     CLASS_STATISTICS: "two discrete Gaussians over exact integers, sums about a centre from the"
     " first",
     MACHINE_STATISTICS: "one discrete Gaussian over exact integers, machine statistics without"
@@ -83,16 +83,18 @@ class Mechanism:
 
     def __post_init__(self) -> None:
         grammar.check_text_fields(self)
-        numbers.parse_decimal(self.clip_radius, subject="mechanism: clip radius")
-        numbers.parse_fraction(self.sensitivity_squared, subject="mechanism: squared sensitivity")
-        numbers.parse_decimal_or_hex_float(self.sigma, subject="mechanism: sigma")
-        numbers.parse_decimal(self.rho, subject="mechanism: rho")
+        numbers.parse_decimal(self.clip_radius, input_name="mechanism: clip radius")
+        numbers.parse_fraction(
+            self.sensitivity_squared, input_name="mechanism: squared sensitivity"
+        )
+        numbers.parse_decimal_or_hex_float(self.sigma, input_name="mechanism: sigma")
+        numbers.parse_decimal(self.rho, input_name="mechanism: rho")
 
     @property
-    def statistics(self) -> ReleaseKind:
+    def release_kind(self) -> ReleaseKind:
         """Kind of release, from the mechanism's name; class statistics if the name is unknown."""
         return next(
-            (kind for kind, name in MECHANISMS.items() if name == self.name), CLASS_STATISTICS
+            (kind for kind, name in MECHANISM_NAMES.items() if name == self.name), CLASS_STATISTICS
         )
 
 
@@ -166,9 +168,9 @@ class BudgetState:
         grammar.check_text_fields(self)
         check_cap(self.cap_epsilon, self.cap_delta)
         for name in ("mu_squared_before", "mu_squared_after"):
-            numbers.parse_integer(getattr(self, name), subject=f"budget state: {name}")
+            numbers.parse_integer(getattr(self, name), input_name=f"budget state: {name}")
         for name in ("epsilon_before", "epsilon_after"):
-            numbers.parse_decimal(getattr(self, name), subject=f"budget state: {name}")
+            numbers.parse_decimal(getattr(self, name), input_name=f"budget state: {name}")
 
 
 def check_cap(epsilon: str, delta: str) -> tuple[float, float]:
@@ -178,8 +180,8 @@ def check_cap(epsilon: str, delta: str) -> tuple[float, float]:
         DecodeError: The texts are not decimals, or violate ``0 < epsilon``, ``0 < delta < 1``.
     """
     range_ok = (
-        numbers.parse_decimal(epsilon, subject="budget cap: epsilon"),
-        numbers.parse_decimal(delta, subject="budget cap: delta"),
+        numbers.parse_decimal(epsilon, input_name="budget cap: epsilon"),
+        numbers.parse_decimal(delta, input_name="budget cap: delta"),
     )
     if not (range_ok[0] > 0 and 0 < range_ok[1] < 1):
         raise DecodeError(f"budget cap: epsilon {epsilon}, delta {delta} out of range")

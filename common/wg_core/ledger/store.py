@@ -32,7 +32,7 @@ _ROUND_UP_CONTEXT = Context(prec=12, rounding=ROUND_CEILING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DatasetRecord:
+class DatasetRegistration:
     """Data set to be registered, with the cap of its budget.
 
     Attributes:
@@ -40,21 +40,22 @@ class DatasetRecord:
         commitment: Keyed commitment to the content (``commitment.commit``), hex.
         cap_epsilon: Cap on the composed epsilon, decimal string.
         cap_delta: Delta at which the cap holds, decimal string.
-        lineage: Name of a registered data set whose budget this one continues; empty if its own
-            name or content is registered, or if it is new.
-        inherits: Names of further registered data sets that it contains; their spending is added.
+        continued_dataset: Name of a registered data set whose budget this one continues; empty if
+            its own name or content is registered, or if it is new.
+        inherited_datasets: Names of further registered data sets that it contains; their spending
+            is added.
     """
 
     name: str
     commitment: str
     cap_epsilon: str
     cap_delta: str
-    lineage: str = ""
-    inherits: tuple[str, ...] = ()
+    continued_dataset: str = ""
+    inherited_datasets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class ChargeRecord:
+class RecordedCharge:
     """Charge for one release on the ledger.
 
     Attributes:
@@ -75,7 +76,7 @@ class LedgerRelease:
     """Release on the ledger: indices of its entry and of its charge's, SHA-256 of its bytes."""
 
     seq: int
-    charge: int
+    charge_seq: int
     payload_sha256: str
 
 
@@ -86,9 +87,9 @@ class Spending:
     Attributes:
         dataset: Name of the data set.
         lineage: ID of the lineage.
-        events: All charges of the lineage, composed to one event; empty without charges.
-        charges: Number of charges.
-        charges_without_release: Number of charges without a release.
+        composed_events: All charges of the lineage, composed to one event; empty without charges.
+        charge_count: Number of charges.
+        open_charge_count: Number of charges without a release.
         epsilon: Composed epsilon at ``cap_delta``.
         cap_epsilon: Epsilon of the cap, decimal string.
         cap_delta: Delta of the cap, decimal string.
@@ -96,9 +97,9 @@ class Spending:
 
     dataset: str
     lineage: str
-    events: tuple[PrivacyEvent, ...]
-    charges: int
-    charges_without_release: int
+    composed_events: tuple[PrivacyEvent, ...]
+    charge_count: int
+    open_charge_count: int
     epsilon: float
     cap_epsilon: str
     cap_delta: str
@@ -119,14 +120,14 @@ class Ledger(CosignedLog):
 
     accountant: Accountant = staticmethod(_compose_epsilon)  # Composes events to epsilon at a delta
 
-    def commitment(self, dataset: str) -> str | None:
+    def dataset_commitment(self, dataset: str) -> str | None:
         """Return the commitment of a data set; None if it is not registered."""
         dataset_state = self._state.datasets.get(dataset)
         return dataset_state.commitment if dataset_state else None
 
     def find_charge(
         self, dataset: str, *, request_id: str | None = None, fingerprint: str | None = None
-    ) -> ChargeRecord | None:
+    ) -> RecordedCharge | None:
         """Return the charge with a request's id, else with a fingerprint; None if there is none."""
         state = self._state
         charge_state: ChargeState | None = None
@@ -137,7 +138,7 @@ class Ledger(CosignedLog):
         return (
             None
             if charge_state is None
-            else ChargeRecord(charge_state.seq, charge_state.request_id, charge_state.is_open)
+            else RecordedCharge(charge_state.seq, charge_state.request_id, charge_state.is_open)
         )
 
     def read_spending(self, dataset: str) -> Spending:
@@ -147,27 +148,27 @@ class Ledger(CosignedLog):
             ConfigError: The data set is not registered.
         """
         state = self._state
-        lineage = state.lineage(self._registered_dataset(dataset).lineage)
+        lineage = state.lineage_by_id(self._registered_dataset(dataset).lineage)
         return Spending(
             dataset=dataset,
             lineage=lineage.id,
-            events=lineage.events(),
-            charges=lineage.charges,
-            charges_without_release=sum(
-                state.lineage(c.lineage) is lineage for c in state.open_charges()
+            composed_events=lineage.composed_events(),
+            charge_count=lineage.charge_count,
+            open_charge_count=sum(
+                state.lineage_by_id(c.lineage) is lineage for c in state.open_charges()
             ),
-            epsilon=self.accountant(lineage.events(), float(lineage.cap_delta)),
+            epsilon=self.accountant(lineage.composed_events(), float(lineage.cap_delta)),
             cap_epsilon=lineage.cap_epsilon,
             cap_delta=lineage.cap_delta,
         )
 
-    def released_bytes(self, charge: int | str) -> bytes | None:
+    def released_bytes(self, charge_or_request: int | str) -> bytes | None:
         """Return the released bytes of a charge, by its index or request id; None if not released.
 
         Raises:
             VerificationError: The stored bytes are not those of the RELEASE entry.
         """
-        charge_state = self._find_charge_state(charge)
+        charge_state = self._find_charge_state(charge_or_request)
         if charge_state is None or charge_state.is_open:
             return None
         with database.translate_sqlite_errors(self._path):
@@ -181,14 +182,16 @@ class Ledger(CosignedLog):
             )
         return bytes(row[0])
 
-    def find_release(self, charge: int | str) -> LedgerRelease | None:
+    def find_release(self, charge_or_request: int | str) -> LedgerRelease | None:
         """Return the RELEASE entry of a charge; None if the charge is open or unknown."""
-        charge_state = self._find_charge_state(charge)
-        if charge_state is None or charge_state.release is None:
+        charge_state = self._find_charge_state(charge_or_request)
+        if charge_state is None or charge_state.release_seq is None:
             return None
-        return LedgerRelease(charge_state.release, charge_state.seq, charge_state.payload_sha256)
+        return LedgerRelease(
+            charge_state.release_seq, charge_state.seq, charge_state.payload_sha256
+        )
 
-    def register_dataset(self, dataset: DatasetRecord) -> int:
+    def register_dataset(self, dataset: DatasetRegistration) -> int:
         """Register a data set or its changed content, if new; return the newest entry's index.
 
         A data set whose name or content is registered belongs to that lineage, with all that was
@@ -201,10 +204,13 @@ class Ledger(CosignedLog):
         with self._write_lock() as state:
             dataset_state = state.datasets.get(dataset.name)
             bound = state.lineages_of_dataset(dataset.name, dataset.commitment)
-            sources = [*(self._named_lineage(name) for name in dataset.inherits), *bound]
+            sources = [
+                *(self._find_lineage_by_name(name) for name in dataset.inherited_datasets),
+                *bound,
+            ]
             target: LineageState | None = None
-            if dataset.lineage:
-                target = self._named_lineage(dataset.lineage)
+            if dataset.continued_dataset:
+                target = self._find_lineage_by_name(dataset.continued_dataset)
             elif sources:
                 target = bound[0] if bound else sources[0]
             merged_ids = {x.id for x in sources if x is not target}
@@ -220,23 +226,23 @@ class Ledger(CosignedLog):
                 dataset_state is not None
                 and dataset_state.commitment == dataset.commitment
                 and target is not None
-                and state.lineage(dataset_state.lineage) is target
+                and state.lineage_by_id(dataset_state.lineage) is target
                 and not merged_ids
             ):
                 return dataset_state.head.seq
             entry = Dataset(
-                head=self._new_header(entries.DATASET),
+                head=self._new_header(entries.DATASET_KIND),
                 name=dataset.name,
                 commitment=dataset.commitment,
                 lineage=(target.id if target else entries.lineage_id(state.origin, state.size)),
                 inherits=tuple(sorted(merged_ids)),
                 cap_epsilon=dataset.cap_epsilon,
                 cap_delta=dataset.cap_delta,
-                refresh_rule=entries.NEVER_RENEWED,
+                refresh_rule=entries.NEVER_RENEWED_RULE,
             )
-            return self._append(entry)
+            return self._append_entry(entry)
 
-    def charge(self, request: ChargeRequest) -> ChargeRecord:
+    def charge(self, request: ChargeRequest) -> RecordedCharge:
         """Charge a budget for one release, before noise is drawn.
 
         A repeated request, or a request for the same release of the same data, is not charged
@@ -260,9 +266,9 @@ class Ledger(CosignedLog):
                 )
             earlier = earlier or state.charge_with_fingerprint(fingerprint)
             if earlier is not None:
-                return ChargeRecord(earlier.seq, earlier.request_id, earlier.is_open)
-            lineage = state.lineage(dataset.lineage)
-            check_privacy_unit(request.dataset, request.guarantee.unit, lineage.units)
+                return RecordedCharge(earlier.seq, earlier.request_id, earlier.is_open)
+            lineage = state.lineage_by_id(dataset.lineage)
+            check_same_privacy_unit(request.dataset, request.guarantee.unit, lineage.privacy_units)
             before, after = self._epsilon_before_and_after(lineage, request.event)
             if not after <= float(lineage.cap_epsilon):
                 raise BudgetExceeded(
@@ -270,14 +276,14 @@ class Ledger(CosignedLog):
                     f"cap is {lineage.cap_epsilon} at delta {lineage.cap_delta} "
                     f"({before:.4g} is spent)"
                 )
-            entry = self._charge_entry(request, dataset, lineage, (before, after))
+            entry = self._make_charge_entry(request, dataset, lineage, (before, after))
             self._step("charge:begun")
-            seq = self._append(entry)
+            seq = self._append_entry(entry)
             self._step("charge:inserted")
         self._step("charge:committed")
-        return ChargeRecord(seq, request.request_id, is_open=True, is_new=True)
+        return RecordedCharge(seq, request.request_id, is_open=True, is_new=True)
 
-    def record_release(self, charge: int, payload: bytes) -> LedgerRelease:
+    def record_release(self, charge_seq: int, payload: bytes) -> LedgerRelease:
         """Store the bytes of a charge's only release, and record their hash on the ledger.
 
         Raises:
@@ -287,54 +293,57 @@ class Ledger(CosignedLog):
         """
         digest = canonical.sha256_hex(payload)
         with self._write_lock() as state:
-            charge_state = state.charges.get(charge)
+            charge_state = state.charges.get(charge_seq)
             if charge_state is None:
-                raise ConfigError(f"{self._path}: entry {charge} is no charge")
-            if charge_state.release is not None:
+                raise ConfigError(f"{self._path}: entry {charge_seq} is no charge")
+            if charge_state.release_seq is not None:
                 if charge_state.payload_sha256 != digest:
                     raise RefusedError(
-                        f"charge {charge} has its release already (entry {charge_state.release}); "
-                        "one charge covers one release"
+                        f"charge {charge_seq} has its release already (entry"
+                        f" {charge_state.release_seq}); one charge covers one release"
                     )
-                return LedgerRelease(charge_state.release, charge, digest)
+                return LedgerRelease(charge_state.release_seq, charge_seq, digest)
             self._step("release:begun")
-            seq = self._append(
+            seq = self._append_entry(
                 Release(
-                    head=self._new_header(entries.RELEASE),
-                    charge=charge,
+                    head=self._new_header(entries.RELEASE_KIND),
+                    charge=charge_seq,
                     request_id=charge_state.request_id,
                     payload_sha256=digest,
                     payload_size=len(payload),
                 )
             )
             self._step("release:inserted")
-            self._db.execute("insert into outbox values (?, ?)", (charge, payload))
+            self._db.execute("insert into outbox values (?, ?)", (charge_seq, payload))
             self._step("release:stored")
         self._step("release:committed")
-        return LedgerRelease(seq, charge, digest)
+        return LedgerRelease(seq, charge_seq, digest)
 
-    def record_decision(self, make_entry: Callable[..., entries.Decision]) -> int:
-        """Append a person's decision, built by ``make_entry``; return the entry's index.
+    def record_decision(self, make_decision: Callable[..., entries.Decision]) -> int:
+        """Append a person's decision, built by ``make_decision``; return the entry's index.
 
         Raises:
             VerificationError: The request was charged before the decision.
         """
         with self._write_lock():
-            return self._append(make_entry(head=self._new_header(entries.DECISION)))
+            return self._append_entry(make_decision(head=self._new_header(entries.DECISION_KIND)))
 
-    def record_reuse(self, charge: int, entry: Use) -> int | None:
+    def record_reuse(self, charge_seq: int, use: Use) -> int | None:
         """Record a further use of a release; return the entry's index, or None if already recorded.
 
         Raises:
             VerificationError: The charge has no release.
         """
-        charge_entry, words = entries.decode(self.entry(charge)), (entry.purpose, entry.recipient)
+        charge_entry, words = (
+            entries.decode(self.entry_bytes(charge_seq)),
+            (use.purpose, use.recipient),
+        )
         with self._write_lock() as state:
-            if (charge, *words) in state.reuses or getattr(charge_entry, "use", None) == entry:
+            if (charge_seq, *words) in state.reuses or getattr(charge_entry, "use", None) == use:
                 return None
-            head = self._new_header(entries.REUSE)
-            return self._append(
-                entries.Reuse(head=head, charge=charge, purpose=words[0], recipient=words[1])
+            head = self._new_header(entries.REUSE_KIND)
+            return self._append_entry(
+                entries.Reuse(head=head, charge=charge_seq, purpose=words[0], recipient=words[1])
             )
 
     def record_statement(
@@ -353,7 +362,7 @@ class Ledger(CosignedLog):
         """
         with self._write_lock() as state:
             statement = entries.PublicStatement(
-                head=self._new_header(entries.STATEMENT),
+                head=self._new_header(entries.STATEMENT_KIND),
                 site=state.site,
                 dataset=dataset,
                 recipient=recipient,
@@ -364,7 +373,7 @@ class Ledger(CosignedLog):
             newest = state.statements.get((dataset, recipient))
             if newest is not None and replace(newest, head=statement.head) == statement:
                 return newest.head.seq
-            return self._append(statement)
+            return self._append_entry(statement)
 
     def newest_decision(self, dataset: str, request_id: str) -> entries.Decision | None:
         """Return the newest decision of a person on a request; None if there is none."""
@@ -374,21 +383,21 @@ class Ledger(CosignedLog):
         """Export the ledger to a ``.wgl`` file, with everything that a verifier needs."""
         from wg_core.ledger import export
 
-        export.write(self._path, path)
+        export.write_export(self._path, path)
 
     # --- inside
 
-    def _charge_entry(
+    def _make_charge_entry(
         self,
         request: ChargeRequest,
         dataset: Dataset,
         lineage: LineageState,
-        epsilons: tuple[float, float],
+        epsilon_before_and_after: tuple[float, float],
     ) -> entries.Charge:
         anchor = self._newest_cosigned_checkpoint()
-        before, after = map(round_up_decimal, epsilons)
+        before, after = map(round_up_decimal, epsilon_before_and_after)
         return entries.Charge(
-            head=self._new_header(entries.CHARGE),
+            head=self._new_header(entries.CHARGE_KIND),
             request_id=request.request_id,
             dataset=request.dataset,
             commitment=dataset.commitment,
@@ -405,9 +414,9 @@ class Ledger(CosignedLog):
                 cap_epsilon=lineage.cap_epsilon,
                 cap_delta=lineage.cap_delta,
                 refresh_rule=lineage.refresh_rule,
-                charges_before=lineage.charges,
-                mu_squared_before=str(lineage.mu_squared),
-                mu_squared_after=str(lineage.mu_squared + int(request.event.mu_squared)),
+                charges_before=lineage.charge_count,
+                mu_squared_before=str(lineage.mu_squared_units),
+                mu_squared_after=str(lineage.mu_squared_units + int(request.event.mu_squared)),
                 epsilon_before=before,
                 epsilon_after=after,
                 anchored_size=anchor.size if anchor else 0,
@@ -426,7 +435,7 @@ class Ledger(CosignedLog):
         self, lineage: LineageState, event: PrivacyEvent
     ) -> tuple[float, float]:
         delta = float(lineage.cap_delta)
-        before, after = lineage.events(), lineage.events(event)
+        before, after = lineage.composed_events(), lineage.composed_events(event)
         return self.accountant(before, delta), self.accountant(after, delta)
 
     def _registered_dataset(self, name: str) -> Dataset:
@@ -435,24 +444,24 @@ class Ledger(CosignedLog):
             raise ConfigError(f"data set {name!r} is not registered on the ledger")
         return dataset_state
 
-    def _named_lineage(self, name: str) -> LineageState:
+    def _find_lineage_by_name(self, name: str) -> LineageState:
         state = self._state
         if name in state.datasets:
-            return state.lineage(state.datasets[name].lineage)
+            return state.lineage_by_id(state.datasets[name].lineage)
         for lineage in state.lineages.values():
-            if name in (lineage.id, *lineage.names):
+            if name in (lineage.id, *lineage.dataset_names):
                 return lineage
         raise ConfigError(f"lineage: no data set {name!r} on the ledger")
 
-    def _find_charge_state(self, charge: int | str) -> ChargeState | None:
+    def _find_charge_state(self, charge_or_request: int | str) -> ChargeState | None:
         state = self._state
-        if isinstance(charge, int):
-            return state.charges.get(charge)
-        matches = [c for c in state.charges.values() if c.request_id == charge]
+        if isinstance(charge_or_request, int):
+            return state.charges.get(charge_or_request)
+        matches = [c for c in state.charges.values() if c.request_id == charge_or_request]
         return matches[-1] if matches else None
 
 
-def check_privacy_unit(dataset: str, unit: str, units: Collection[str]) -> None:
+def check_same_privacy_unit(dataset: str, unit: str, earlier_units: Collection[str]) -> None:
     """Check that a charge protects the same privacy unit as the budget's earlier charges.
 
     A budget spent on two kinds of units would protect neither: a part may have many records.
@@ -460,9 +469,9 @@ def check_privacy_unit(dataset: str, unit: str, units: Collection[str]) -> None:
     Raises:
         ConfigError: Earlier charges protect another unit.
     """
-    if not units or unit in units:
+    if not earlier_units or unit in earlier_units:
         return
-    before = next(iter(units))
+    before = next(iter(earlier_units))
     column = "null" if before == RECORD_UNIT else before
     raise ConfigError(
         f"data set {dataset!r}: its budget was spent on {before!r} as the protected unit, now it is"

@@ -22,19 +22,19 @@ from wg_core.ledger import merkle
 from wg_core.ledger import note as notes
 from wg_core.ledger.checkpoint import Checkpoint
 from wg_core.ledger.note import Note
-from wg_core.ledger.proof import Proof, decode_hashes, split_proof
+from wg_core.ledger.proof import Proof, decode_hashes, split_at_blank_line
 from wg_core.wire.signing import PrivateKey, PublicKey
 
 AskWitness = Callable[[bytes], bytes]
 """Function from an ``add-checkpoint`` body to cosignature lines; may raise ``WitnessRefused``."""
 SIZE_CONTENT_TYPE = "text/x.tlog.size"  # Of a reply 409, whose body is the size cosigned last
-UNCOSIGNED_LIMIT = 16
+UNCOSIGNED_CHECKPOINTS_LIMIT = 16
 """Most checkpoints of one log that were sent in files and wait for a cosignature."""
 CONTRADICTION_STATUSES = (HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY)
 """HTTP statuses of a witness for a log that does not extend the checkpoint cosigned last."""
-_HEADS_LIMIT = 64
-REQUEST_LIMIT = 136 << 10
-_SIZE_BODY = re.compile(rb"(0|[1-9][0-9]{0,18})\n")
+_REQUESTS_IN_PROOF_LIMIT = 64
+REQUEST_BYTES_LIMIT = 136 << 10
+_SIZE_BODY_PATTERN = re.compile(rb"(0|[1-9][0-9]{0,18})\n")
 
 
 class WitnessRefused(PeerError):
@@ -42,17 +42,17 @@ class WitnessRefused(PeerError):
 
     Attributes:
         status: HTTP status of the refusal.
-        size: Log size that the witness cosigned last, if it is stated, with status 409.
+        last_seen_size: Log size that the witness cosigned last, if it is stated, with status 409.
         body: Body of the HTTP reply.
     """
 
     code = "witness"
 
-    def __init__(self, status: int, message: str, *, size: int | None = None) -> None:
+    def __init__(self, status: int, message: str, *, last_seen_size: int | None = None) -> None:
         super().__init__(f"witness: {message}")
         self.status = status
-        self.size = size
-        self.body = b"" if size is None else f"{size}\n".encode()
+        self.last_seen_size = last_seen_size
+        self.body = b"" if last_seen_size is None else f"{last_seen_size}\n".encode()
 
 
 class WitnessFork(WitnessRefused):
@@ -77,20 +77,20 @@ class ForkEvidence:
     consistency proof between them.
     """
 
-    earlier: bytes
-    later: bytes
+    earlier_checkpoint: bytes
+    later_checkpoint: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class WitnessState:
     """State of a witness for one log: the largest checkpoint it cosigned, as a signed note."""
 
-    checkpoint: bytes
+    signed_checkpoint: bytes
 
     @property
     def newest_checkpoint(self) -> Checkpoint:
         """Newest checkpoint that the witness cosigned, decoded."""
-        return checkpoints.decode(self.checkpoint, subject="remembered checkpoint")[0]
+        return checkpoints.decode(self.signed_checkpoint, input_name="remembered checkpoint")[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,12 +98,12 @@ class WitnessRequest:
     """Request to cosign: size cosigned last, consistency proof from it, and new checkpoint."""
 
     old_size: int
-    path: tuple[bytes, ...]
+    consistency_proof: tuple[bytes, ...]
     note: Note
 
     def encode_preamble(self) -> bytes:
         """Return the request body up to the checkpoint, including the blank line before it."""
-        hashes = "".join(f"{notes.encode_base64(x)}\n" for x in self.path)
+        hashes = "".join(f"{notes.encode_base64(x)}\n" for x in self.consistency_proof)
         return f"old {self.old_size}\n{hashes}\n".encode()
 
     def encode(self) -> bytes:
@@ -115,22 +115,24 @@ class WitnessRequest:
 class WitnessAnswer:
     """Answer of a witness: cosignature lines, each with its newline, and its new state."""
 
-    lines: bytes
-    state: WitnessState
+    cosignature_lines: bytes
+    new_state: WitnessState
 
 
 def decode_request(data: bytes) -> WitnessRequest:
     """Decode an ``add-checkpoint`` body; raise ``DecodeError`` if it is malformed."""
     subject = "witness request"
-    if len(data) > REQUEST_LIMIT:
-        raise DecodeError(f"{subject}: {len(data)} bytes, at most {REQUEST_LIMIT} are accepted")
-    lines, body = split_proof(data, subject=subject)
+    if len(data) > REQUEST_BYTES_LIMIT:
+        raise DecodeError(
+            f"{subject}: {len(data)} bytes, at most {REQUEST_BYTES_LIMIT} are accepted"
+        )
+    lines, body = split_at_blank_line(data, input_name=subject)
     if not lines[0].startswith("old "):
         raise DecodeError(f"{subject}: first line {lines[0][:40]!r}, expected 'old SIZE'")
-    old_size = notes.decode_decimal(lines[0][len("old ") :], subject=f"{subject}: old size")
-    _, note = checkpoints.decode(body, subject=f"{subject}: checkpoint")
+    old_size = notes.decode_decimal(lines[0][len("old ") :], input_name=f"{subject}: old size")
+    _, note = checkpoints.decode(body, input_name=f"{subject}: checkpoint")
     return WitnessRequest(
-        old_size=old_size, path=decode_hashes(lines[1:], subject=subject), note=note
+        old_size=old_size, consistency_proof=decode_hashes(lines[1:], input_name=subject), note=note
     )
 
 
@@ -143,11 +145,13 @@ def requests_in_proof(decoded_proof: Proof) -> tuple[WitnessRequest, ...]:
         DecodeError: The proof has no extra data (it is cosigned already), or other data.
     """
     subject = "proof: extra data"
-    if not decoded_proof.extra:
+    if not decoded_proof.extra_data:
         raise DecodeError(f"{subject}: none, expected consistency proofs for a witness")
-    heads = decoded_proof.extra.removesuffix(b"\n\n").split(b"\n\n")
-    if not decoded_proof.extra.endswith(b"\n\n") or len(heads) > _HEADS_LIMIT:
-        raise DecodeError(f"{subject}: not 1 to {_HEADS_LIMIT} heads of witness requests")
+    heads = decoded_proof.extra_data.removesuffix(b"\n\n").split(b"\n\n")
+    if not decoded_proof.extra_data.endswith(b"\n\n") or len(heads) > _REQUESTS_IN_PROOF_LIMIT:
+        raise DecodeError(
+            f"{subject}: not 1 to {_REQUESTS_IN_PROOF_LIMIT} heads of witness requests"
+        )
     note = decoded_proof.note.encode()
     return tuple(decode_request(head + b"\n\n" + note) for head in heads)
 
@@ -168,7 +172,7 @@ class NamedKey(NamedTuple):
 
 def cosign_extension(
     state: WitnessState | None,
-    request: bytes,
+    request_body: bytes,
     *,
     log: KnownLog,
     witness: NamedKey,
@@ -178,7 +182,7 @@ def cosign_extension(
 
     Args:
         state: State of the witness about this log; ``None`` if it never cosigned the log.
-        request: Body of the ``add-checkpoint`` request.
+        request_body: Body of the ``add-checkpoint`` request.
         log: Log that the sender of the request owns.
         witness: Name and key that cosign.
         current_time: Unix time in seconds, by the witness's clock.
@@ -188,31 +192,33 @@ def cosign_extension(
         WitnessFork: The checkpoint contradicts the state; the error has the evidence.
     """
     origin, log_key = log
-    checkpoint_request, head = _verified_request(request, origin, log_key)
+    checkpoint_request, head = _verified_request(request_body, origin, log_key)
     head_before = state.newest_checkpoint if state else None
     size = head_before.size if head_before else 0
     if head_before and state and head.size == size and head.root != head_before.root:
         raise WitnessFork(
             HTTPStatus.CONFLICT,
             f"two signed roots for size {size} of log {origin}",
-            ForkEvidence(state.checkpoint, checkpoint_request.note.encode()),
+            ForkEvidence(state.signed_checkpoint, checkpoint_request.note.encode()),
         )
     if checkpoint_request.old_size != size:
         raise WitnessRefused(
             HTTPStatus.CONFLICT,
             f"old size {checkpoint_request.old_size}, but size {size} was cosigned last",
-            size=size,
+            last_seen_size=size,
         )
     try:
         known_root = head_before.root if head_before else merkle.EMPTY_ROOT
-        merkle.verify_consistency(size, known_root, head.size, head.root, checkpoint_request.path)
+        merkle.verify_consistency(
+            size, known_root, head.size, head.root, checkpoint_request.consistency_proof
+        )
     except VerificationError as error:
         if state is None:
             raise WitnessRefused(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from error
         raise WitnessFork(
             HTTPStatus.UNPROCESSABLE_ENTITY,
             str(error),
-            ForkEvidence(state.checkpoint, checkpoint_request.note.encode()),
+            ForkEvidence(state.signed_checkpoint, checkpoint_request.note.encode()),
         ) from error
     lines = notes.signature_lines(checkpoint_request.note, origin, notes.LOG_ROLE, log_key)
     return _cosigned_answer(
@@ -221,11 +227,11 @@ def cosign_extension(
 
 
 def _verified_request(
-    request: bytes, origin: str, log_key: PublicKey
+    request_body: bytes, origin: str, log_key: PublicKey
 ) -> tuple[WitnessRequest, Checkpoint]:
     """Decode a witness request and its checkpoint, and verify the log's signature."""
     try:
-        checkpoint_request = decode_request(request)
+        checkpoint_request = decode_request(request_body)
     except DecodeError as error:
         raise WitnessRefused(HTTPStatus.BAD_REQUEST, str(error)) from error
     head = checkpoints.decode_text(checkpoint_request.note.text)
@@ -248,12 +254,12 @@ def cosign_again(
     state: WitnessState, *, witness_name: str, witness_key: PrivateKey, current_time: int
 ) -> WitnessAnswer:
     """Cosign the remembered checkpoint again at a new time, to state that none larger was seen."""
-    head, note = checkpoints.decode(state.checkpoint, subject="remembered checkpoint")
+    head, note = checkpoints.decode(state.signed_checkpoint, input_name="remembered checkpoint")
     log_note = Note(note.text, tuple(x for x in note.signatures if x.name == head.origin))
     return _cosigned_answer(log_note, witness_name, witness_key, current_time)
 
 
-def read_reply(status: int, body: bytes) -> bytes:
+def read_cosignature_lines(status: int, body: bytes) -> bytes:
     """Return the cosignature lines in a witness's HTTP answer.
 
     Raises:
@@ -261,11 +267,15 @@ def read_reply(status: int, body: bytes) -> bytes:
     """
     if status == HTTPStatus.OK:
         return body
-    size = int(body) if status == HTTPStatus.CONFLICT and _SIZE_BODY.fullmatch(body) else None
-    raise WitnessRefused(status, f"refused with status {status}", size=size)
+    size = (
+        int(body) if status == HTTPStatus.CONFLICT and _SIZE_BODY_PATTERN.fullmatch(body) else None
+    )
+    raise WitnessRefused(status, f"refused with status {status}", last_seen_size=size)
 
 
-def _cosigned_answer(note: Note, name: str, key: PrivateKey, current_time: int) -> WitnessAnswer:
-    cosignatures = checkpoints.cosign(note, name, key, current_time)
+def _cosigned_answer(
+    note: Note, witness_name: str, witness_key: PrivateKey, current_time: int
+) -> WitnessAnswer:
+    cosignatures = checkpoints.cosign(note, witness_name, witness_key, current_time)
     state = WitnessState(note.with_signatures(cosignatures).encode())
     return WitnessAnswer("".join(f"{x.encode()}\n" for x in cosignatures).encode(), state)

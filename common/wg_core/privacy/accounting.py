@@ -31,14 +31,14 @@ class EventCost:
     """Epsilon, at a given delta, of a privacy event that follows earlier ones.
 
     Attributes:
-        alone: Epsilon of the event by itself.
-        before: Composed epsilon of all earlier events.
-        after: Composed epsilon of all earlier events and this one.
+        epsilon_alone: Epsilon of the event by itself.
+        epsilon_before: Composed epsilon of all earlier events.
+        epsilon_after: Composed epsilon of all earlier events and this one.
     """
 
-    alone: float
-    before: float
-    after: float
+    epsilon_alone: float
+    epsilon_before: float
+    epsilon_after: float
 
 
 def total_mu_squared(events: Sequence[PrivacyEvent]) -> Fraction:
@@ -65,7 +65,7 @@ def composed_epsilon(events: Sequence[PrivacyEvent], delta: float) -> float:
     if not total:
         return 0.0
     with _CACHE_LOCK:
-        return _epsilon_of_total(total, delta)
+        return _epsilon_of_mu_squared(total, delta)
 
 
 def best_guess_accuracy(events: Sequence[PrivacyEvent]) -> float:
@@ -77,22 +77,22 @@ def best_guess_accuracy(events: Sequence[PrivacyEvent]) -> float:
     total = total_mu_squared(events)
     if not total:
         return 0.5
-    accountant = _accountant(total)
+    accountant = _gaussian_accountant(total)
     return 1.0 if accountant is None else (1 + min(float(accountant.get_delta(0.0)), 1.0)) / 2
 
 
 @functools.lru_cache(maxsize=256)
-def _epsilon_of_total(total: Fraction, delta: float) -> float:
+def _epsilon_of_mu_squared(mu_squared: Fraction, delta: float) -> float:
     """Return the epsilon of a summed ``mu^2``; cached, since each charge needs it twice."""
-    accountant = _accountant(total)
+    accountant = _gaussian_accountant(mu_squared)
     return math.inf if accountant is None else float(accountant.get_epsilon(delta))
 
 
-def _accountant(total: Fraction) -> Any:
+def _gaussian_accountant(mu_squared: Fraction) -> Any:
     """Return a ``PLDAccountant`` of a Gaussian with summed ``mu^2``; None if mu is over 150."""
     # Interval of privacy losses; with connected dots the error is of second order in it.
     discretisation = 2e-4
-    mu = math.sqrt(total)
+    mu = math.sqrt(mu_squared)
     if mu > _MU_LIMIT:
         return None
     import dp_accounting
@@ -111,9 +111,9 @@ def event_cost(
 ) -> EventCost:
     """Return the cost of one more privacy event after earlier ones, before it is charged."""
     return EventCost(
-        alone=composed_epsilon([event], delta),
-        before=composed_epsilon(earlier_events, delta),
-        after=composed_epsilon([*earlier_events, event], delta),
+        epsilon_alone=composed_epsilon([event], delta),
+        epsilon_before=composed_epsilon(earlier_events, delta),
+        epsilon_after=composed_epsilon([*earlier_events, event], delta),
     )
 
 

@@ -28,8 +28,8 @@ def gaussian_delta(mu: float, epsilon: float) -> float:
     high = mu / 2 + epsilon / mu
     # exp(epsilon) Phi(-high) without overflow: epsilon - high^2/2 = -low^2/2.
     density = math.exp(-(low**2) / 2) / 2
-    lower_term = density * float(erfcx(-low / _ROOT2)) if low < 0 else float(ndtr(low))
-    return max(0.0, lower_term - density * float(erfcx(high / _ROOT2)))
+    lower_term = density * float(erfcx(-low / _SQRT_2)) if low < 0 else float(ndtr(low))
+    return max(0.0, lower_term - density * float(erfcx(high / _SQRT_2)))
 
 
 def gaussian_epsilon(mu: float, delta: float) -> float:
@@ -84,7 +84,7 @@ def check_delta(delta: float) -> None:
     _check_in_range(0 < delta < 1, "delta", delta)
 
 
-_ROOT2 = math.sqrt(2)
+_SQRT_2 = math.sqrt(2)
 
 
 def _bisect_last_true(

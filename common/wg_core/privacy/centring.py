@@ -32,10 +32,10 @@ from wg_core.privacy.schema import StatisticsSchema
 
 Integers = NDArray[np.int64]
 
-TYPICAL_LENGTH = Fraction(4, 5)
+TYPICAL_MEAN_LENGTH = Fraction(4, 5)
 """Typical length of a site's mean in clip radii: .48 to .97 on twelve public data sets."""
-TYPICAL_VARIANCE = Fraction(1, 25)  # Squared relative standard deviation of that length
-LARGEST_LENGTH = Fraction(15, 16)  # Largest length assumed for a site's mean, clip radii
+TYPICAL_LENGTH_VARIANCE = Fraction(1, 25)  # Squared relative standard deviation of that length
+LARGEST_MEAN_LENGTH = Fraction(15, 16)  # Largest length assumed for a site's mean, clip radii
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,18 +45,18 @@ class Centre:
     Attributes:
         point: Centre C, int64 ``[d]``, grid units.
         radius: Radius r to which deviations are clipped, grid units; positive.
-        weight: Integer b' by which the summed deviations are multiplied.
+        sum_weight: Integer b' by which the summed deviations are multiplied.
     """
 
     point: Integers
     radius: int
-    weight: int
+    sum_weight: int
 
 
 def origin_centre(schema: StatisticsSchema) -> Centre:
     """Return the origin as centre, for use before a centre is known or if the sum is mere noise."""
     point = np.zeros(schema.dimension, dtype=np.int64)
-    return Centre(point, schema.grid_units, schema.sum_weight)
+    return Centre(point, schema.radius_grid_units, schema.sum_weight)
 
 
 def centre_of_release(schema: StatisticsSchema, integers: Integers, sigma: float) -> Centre:
@@ -71,35 +71,39 @@ def centre_of_release(schema: StatisticsSchema, integers: Integers, sigma: float
 
 
 def estimate_centre(
-    schema: StatisticsSchema, counts: Integers, total: Integers, sigma: float
+    schema: StatisticsSchema, noisy_counts: Integers, noisy_total: Integers, sigma: float
 ) -> Centre:
     """Estimate the centre of class sums from the noisy counts and total, which are released first.
 
     Args:
-        counts: Released counts, int64 ``[K + 1]``, times their weight in the schema.
-        total: Released sum over all records, int64 ``[d]``, times its weight in the schema.
+        noisy_counts: Released counts, int64 ``[K + 1]``, times their weight in the schema.
+        noisy_total: Released sum over all records, int64 ``[d]``, times its weight in the schema.
         sigma: Standard deviation of the noise on counts and sum, grid units; 0 without noise.
     """
     variance = Fraction(sigma) ** 2
-    sums = [int(value) for value in total]
+    sums = [int(value) for value in noisy_total]
     energy = sum(value * value for value in sums)
     signal = math.floor(energy - len(sums) * variance)
     if signal <= 0:
         return origin_centre(schema)
     length = math.isqrt(signal)  # length of the weighted sum without its noise
-    unit = schema.moment_weight * schema.grid_units  # contribution of one record on the sphere
-    typical = Fraction(length, unit) / TYPICAL_LENGTH
-    spread = typical**2 * TYPICAL_VARIANCE
-    count = Fraction(sum(int(value) for value in counts), schema.count_weight)
-    noise = len(counts) * variance / schema.count_weight**2
+    unit = (
+        schema.moment_weight * schema.radius_grid_units
+    )  # contribution of one record on the sphere
+    typical = Fraction(length, unit) / TYPICAL_MEAN_LENGTH
+    spread = typical**2 * TYPICAL_LENGTH_VARIANCE
+    count = Fraction(sum(int(value) for value in noisy_counts), schema.count_weight)
+    noise = len(noisy_counts) * variance / schema.count_weight**2
     records = (count * spread + typical * noise) / (spread + noise)
-    records = max(records, Fraction(length, unit) / LARGEST_LENGTH)
-    mean = math.floor(schema.grid_units * Fraction(length, unit) / records)
+    records = max(records, Fraction(length, unit) / LARGEST_MEAN_LENGTH)
+    mean = math.floor(schema.radius_grid_units * Fraction(length, unit) / records)
     # Direction times length times cosine: V / |V| * mean * length / |V|.
     point = [abs(value) * mean * length // energy * (1 if value > 0 else -1) for value in sums]
-    radius = math.isqrt(schema.grid_units**2 - mean**2)
+    radius = math.isqrt(schema.radius_grid_units**2 - mean**2)
     return Centre(
-        np.array(point, dtype=np.int64), radius, schema.sum_weight * schema.grid_units // radius
+        np.array(point, dtype=np.int64),
+        radius,
+        schema.sum_weight * schema.radius_grid_units // radius,
     )
 
 

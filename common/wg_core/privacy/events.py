@@ -33,7 +33,7 @@ class PrivacyEvent:
 
     def __post_init__(self) -> None:
         grammar.check_text_fields(self)
-        if not numbers.parse_integer(self.mu_squared, subject="privacy event: mu_squared") > 0:
+        if not numbers.parse_integer(self.mu_squared, input_name="privacy event: mu_squared") > 0:
             raise DecodeError(f"privacy event: mu_squared is {self.mu_squared}, not positive")
 
 

@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from wg_core.errors import DataError
 from wg_core.privacy import centring
 from wg_core.privacy.centring import Centre
-from wg_core.privacy.schema import UNLABELLED, StatisticsSchema
+from wg_core.privacy.schema import NO_LABEL, StatisticsSchema
 
 Integers = NDArray[np.int64]
 
@@ -80,21 +80,21 @@ def exact_statistics(
     Raises:
         DataError: Shapes, labels or units do not fit the schema.
     """
-    phi, y = _check_records(schema, features, labels, units)
+    phi, y = _checked_features_and_labels(schema, features, labels, units)
     q = quantise(phi, schema.radius, schema.bits)
     if units is None:
-        return _record_sums(schema, q, y, centre)
+        return _sum_record_vectors(schema, q, y, centre)
     groups = rows_by_unit(units)
     single = np.array([rows[0] for rows in groups if len(rows) == 1], dtype=np.int64)
-    result = _record_sums(schema, q[single], y[single], centre)
+    result = _sum_record_vectors(schema, q[single], y[single], centre)
     for rows in groups:
         if len(rows) > 1:
-            total = _record_sums(schema, q[rows], y[rows], centre)
+            total = _sum_record_vectors(schema, q[rows], y[rows], centre)
             result += divide_toward_zero(total, len(rows))
     return result
 
 
-def _check_records(
+def _checked_features_and_labels(
     schema: StatisticsSchema, features: ArrayLike, labels: ArrayLike, units: Sequence[str] | None
 ) -> tuple[NDArray[np.float64], Integers]:
     phi = np.asarray(features, dtype=np.float64)
@@ -104,7 +104,7 @@ def _check_records(
     if y.shape != phi.shape[:1] or not (y.dtype.kind in "iu" or y.size == 0):
         raise DataError(f"labels: {y.dtype} of shape {y.shape}, expected integers, one a record")
     y = y.astype(np.int64)
-    if y.size and (y.min() < UNLABELLED or y.max() >= len(schema.labels)):
+    if y.size and (y.min() < NO_LABEL or y.max() >= len(schema.labels)):
         raise DataError(f"labels: expected -1 to {len(schema.labels) - 1}, found others")
     if (units is None) != (schema.unit_rule == "record"):
         raise DataError(
@@ -112,27 +112,32 @@ def _check_records(
         )
     if units is not None and len(units) != len(y):
         raise DataError("units: expected one a record")
-    if len(y) > schema.capacity:
-        raise DataError(f"records: more than the {schema.capacity} that this schema can hold")
+    if len(y) > schema.record_capacity:
+        raise DataError(
+            f"records: more than the {schema.record_capacity} that this schema can hold"
+        )
     return phi, y
 
 
-def _record_sums(
-    schema: StatisticsSchema, q: Integers, y: Integers, centre: Centre | None = None
+def _sum_record_vectors(
+    schema: StatisticsSchema,
+    grid_features: Integers,
+    label_indices: Integers,
+    centre: Centre | None = None,
 ) -> Integers:
     """Return the summed vectors ``v(y, q)`` of records (``schema``), int64 ``[schema.length]``."""
     about = centring.origin_centre(schema) if centre is None else centre
     counts, _, moments = schema.blocks
     classes = len(schema.labels)
-    column = np.where(y == UNLABELLED, classes, y)
+    column = np.where(label_indices == NO_LABEL, classes, label_indices)
     count = np.bincount(column, minlength=classes + 1).astype(np.int64)
     by_class = np.zeros((classes + 1, schema.dimension), dtype=np.int64)
-    np.add.at(by_class, column, centring.clipped_deviations(q, about))
+    np.add.at(by_class, column, centring.clipped_deviations(grid_features, about))
     return np.concatenate(
         [
             counts.weight * count,
-            (about.weight * by_class[:classes]).ravel(),
-            moments.weight * q.sum(axis=0),
+            (about.sum_weight * by_class[:classes]).ravel(),
+            moments.weight * grid_features.sum(axis=0),
         ]
     )
 

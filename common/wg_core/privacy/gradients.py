@@ -23,15 +23,15 @@ from numpy.typing import NDArray
 from wg_core import grammar
 from wg_core.errors import DataError, DecodeError, InternalError
 from wg_core.privacy import exact, mechanism
-from wg_core.privacy.mechanism import Sampler, opendp_sampler
+from wg_core.privacy.mechanism import Sampler, add_opendp_noise
 from wg_core.privacy.schema import CLIP_RADIUS, GRADIENTS, GRID_BITS, Block
 
 VERSION = 1
 DEFAULT_STEPS = 80  # Chosen on two data sets, 20 and 60 records a class, epsilon 1, 4 and 8
 
-_LENGTH_LIMIT = 1 << 22  # Most weights and biases of a head
+_HEAD_PARAMETERS_LIMIT = 1 << 22  # Most weights and biases of a head
 _STEPS_LIMIT = 10_000
-_ENTRIES_AT_ONCE = 1 << 23  # Approximate number of gradient entries in memory at a time
+_GRADIENT_ENTRIES_AT_ONCE = 1 << 23  # Approximate number of gradient entries in memory at a time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +64,7 @@ class GradientSchema:
             and 0 < self.steps <= _STEPS_LIMIT
             and self.dimension > 0
             and 0 < len(self.labels) == len(set(self.labels))
-            and self.length <= _LENGTH_LIMIT
+            and self.parameter_count <= _HEAD_PARAMETERS_LIMIT
         )
         if not good:
             raise DecodeError(
@@ -74,19 +74,19 @@ class GradientSchema:
             )
 
     @property
-    def statistics(self) -> Literal["gradients"]:
+    def release_kind(self) -> Literal["gradients"]:
         """Kind of release that the charge for this training states: always ``gradients``."""
         return GRADIENTS
 
     @property
-    def length(self) -> int:
+    def parameter_count(self) -> int:
         """Number K (d + 1) of weights and biases of the head."""
         return len(self.labels) * (self.dimension + 1)
 
     @property
     def blocks(self) -> tuple[Block]:
         """Single block of the release: all integers of all steps, with weight 1."""
-        return (Block("gradients", 0, (self.steps, self.length), 1),)
+        return (Block("gradients", 0, (self.steps, self.parameter_count), 1),)
 
     def sensitivity_squared(self) -> int:
         """Return the squared L2 sensitivity of all steps together, ``steps S^2``, grid units^2."""
@@ -100,29 +100,29 @@ class LabelledFeatures:
     Attributes:
         features: float32 ``[n, d]`` on a public scale, rows of norm about 1.
         labels: int64 ``[n]``, 0 to K - 1.
-        classes: Number K of declared classes.
-        units: Privacy unit of each record; None: each record is its own unit.
+        class_count: Number K of declared classes.
+        privacy_units: Privacy unit of each record; None: each record is its own unit.
     """
 
     features: NDArray[np.float32]
     labels: NDArray[np.int64]
-    classes: int
-    units: Sequence[str] | None = None
+    class_count: int
+    privacy_units: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         n = len(self.labels)
         if self.features.ndim != 2 or len(self.features) != n:
             raise DataError(f"features: shape {self.features.shape}, expected {n} rows")
-        if n and not 0 <= self.labels.min() <= self.labels.max() < self.classes:
-            raise DataError(f"labels: expected 0 to {self.classes - 1}")
-        if self.units is not None and len(self.units) != n:
-            raise DataError(f"units: {len(self.units)}, expected {n}")
+        if n and not 0 <= self.labels.min() <= self.labels.max() < self.class_count:
+            raise DataError(f"labels: expected 0 to {self.class_count - 1}")
+        if self.privacy_units is not None and len(self.privacy_units) != n:
+            raise DataError(f"units: {len(self.privacy_units)}, expected {n}")
 
     def rows_by_unit(self) -> list[NDArray[np.int64]]:
         """Return one array of row numbers for each privacy unit, in order of first occurrence."""
-        if self.units is None:
+        if self.privacy_units is None:
             return list(np.arange(len(self.labels))[:, None])
-        return exact.rows_by_unit(self.units)
+        return exact.rows_by_unit(self.privacy_units)
 
 
 GradientFunction = Callable[[NDArray[np.int64]], NDArray[np.float64]]
@@ -138,45 +138,50 @@ class ChargedGradientSums:
     """Noisy sums of gradients, limited to the number that one charge pays for.
 
     Attributes:
-        units: Row numbers of each privacy unit; each row belongs to one unit.
+        unit_rows: Row numbers of each privacy unit; each row belongs to one unit.
         sigma: Standard deviation of the noise, grid units.
-        remaining: Number of sums that may still be drawn.
+        remaining_sums: Number of sums that may still be drawn.
         sampler: Function that adds the noise; replaced only in tests.
     """
 
-    units: Sequence[NDArray[np.int64]]
+    unit_rows: Sequence[NDArray[np.int64]]
     sigma: float
-    remaining: int
-    sampler: Sampler = opendp_sampler
+    remaining_sums: int
+    sampler: Sampler = add_opendp_noise
 
-    def noisy_sum(self, gradients: GradientFunction, length: int) -> NDArray[np.float64]:
+    def noisy_sum(
+        self, gradient_function: GradientFunction, gradient_length: int
+    ) -> NDArray[np.float64]:
         """Return the sum of all records' clipped gradients with noise, ``[P]``.
 
         Args:
-            gradients: Function called with the row numbers of a part of the records at a time.
-            length: Number P of gradient entries per record.
+            gradient_function: Function called with the row numbers of a part of the records at a
+                time.
+            gradient_length: Number P of gradient entries per record.
 
         Raises:
             InternalError: All charged sums have been drawn.
         """
-        if self.remaining < 1:
+        if self.remaining_sums < 1:
             raise InternalError("gradients: more steps than were charged")
-        self.remaining -= 1
-        total = np.zeros(length, np.int64)
-        for part in self._unit_groups(max(1, _ENTRIES_AT_ONCE // length)):
-            grid_rows = exact.quantise(gradients(np.concatenate(part)), CLIP_RADIUS, GRID_BITS)
+        self.remaining_sums -= 1
+        total = np.zeros(gradient_length, np.int64)
+        for part in self._unit_groups(max(1, _GRADIENT_ENTRIES_AT_ONCE // gradient_length)):
+            grid_rows = exact.quantise(
+                gradient_function(np.concatenate(part)), CLIP_RADIUS, GRID_BITS
+            )
             sizes = np.array([len(members) for members in part])
             unit_sums = np.add.reduceat(grid_rows, np.cumsum(sizes) - sizes, axis=0)
             total += exact.divide_toward_zero(unit_sums, sizes[:, None]).sum(axis=0)
         noisy = mechanism.add_noise(total, self.sigma, self.sampler)
         return noisy.astype(np.float64) * (CLIP_RADIUS / (1 << GRID_BITS))
 
-    def _unit_groups(self, records: int) -> Iterator[list[NDArray[np.int64]]]:
-        """Yield groups of whole privacy units, with at most ``records`` records if possible."""
+    def _unit_groups(self, records_per_group: int) -> Iterator[list[NDArray[np.int64]]]:
+        """Yield groups of whole privacy units, if possible of at most ``records_per_group``."""
         part: list[NDArray[np.int64]] = []
         count = 0
-        for members in self.units:
-            if part and count + len(members) > records:
+        for members in self.unit_rows:
+            if part and count + len(members) > records_per_group:
                 yield part
                 part, count = [], 0
             part.append(members)

@@ -80,7 +80,7 @@ def noise_scale(schema: BoundedSensitivity, epsilon: float, delta: float) -> flo
     return sigma
 
 
-def opendp_sampler(exact: Integers, sigma: float) -> Integers:
+def add_opendp_noise(exact: Integers, sigma: float) -> Integers:
     """Return integers plus discrete Gaussian noise by OpenDP; entries saturate at 64 bits."""
     # Not the prelude, which imports torch and scikit-learn if they are installed.
     from opendp.domains import atom_domain, vector_domain
@@ -101,7 +101,7 @@ def release_statistics(
     exact: Integers,
     statistics_about: StatisticsAboutCentre,
     sigma: float,
-    sampler: Sampler = opendp_sampler,
+    sampler: Sampler = add_opendp_noise,
 ) -> Integers:
     """Return a data set's noisy statistics, int64 [schema.length]; call it once for each charge.
 
@@ -125,7 +125,7 @@ def release_counts_then_sums(
     exact: Integers,
     statistics_about: StatisticsAboutCentre,
     sigma: float,
-    noise: Callable[[Integers], Integers],
+    add_part_noise: Callable[[Integers], Integers],
 ) -> Integers:
     """Release counts and total, then class sums about the centre that these determine.
 
@@ -133,20 +133,20 @@ def release_counts_then_sums(
         exact: Exact statistics, as for ``release_statistics``.
         statistics_about: Statistics about a centre, as for ``release_statistics``.
         sigma: Standard deviation of the noise, used to compute the centre; 0 without noise.
-        noise: Function from exact to released integers, called for each part.
+        add_part_noise: Function from exact to released integers, called for each part.
     """
     counts, middle, moments = schema.blocks
-    noisy_part = noise(np.concatenate([exact[: counts.size], exact[moments.offset :]]))
+    noisy_part = add_part_noise(np.concatenate([exact[: counts.size], exact[moments.offset :]]))
     if not middle.size:
         return noisy_part
     centre = centring.estimate_centre(
         schema, noisy_part[: counts.size], noisy_part[counts.size :], sigma
     )
-    second = noise(statistics_about(centre)[middle.offset : moments.offset])
+    second = add_part_noise(statistics_about(centre)[middle.offset : moments.offset])
     return np.concatenate([noisy_part[: counts.size], second, noisy_part[counts.size :]])
 
 
-def add_noise(exact: Integers, sigma: float, sampler: Sampler = opendp_sampler) -> Integers:
+def add_noise(exact: Integers, sigma: float, sampler: Sampler = add_opendp_noise) -> Integers:
     """Return the integers of one part of a release with noise, int64 [L].
 
     Args:

@@ -55,7 +55,7 @@ CLIP_RADIUS = 1.0  # L2 norm to which public encoders clip features, and trainin
 GRID_BITS = 14  # Default log2 of the number of grid units in a clip radius
 DEFAULT_DELTA = "1e-5"  # Delta of a plant's default policy, decimal string
 
-DIMENSION = 64  # Usual number of released features of an encoder
+RELEASED_DIMENSION = 64  # Usual number of released features of an encoder
 
 StatisticsKind = Literal["classes", "machine"]
 """Kind of statistics in a release."""
@@ -75,7 +75,7 @@ statistics, so that messages from before the field existed keep their bytes."""
 ReleaseField = Literal["machine", "gradients"] | UnsetType
 """Field of a decision for the kind of release: like ``StatisticsField``, or ``gradients``."""
 
-UNLABELLED = -1  # Label index of a record that has no label
+NO_LABEL = -1  # Label index of a record that has no label
 
 MACHINE_DIMENSION = 32  # Number of values that a reading map computes from a record
 
@@ -83,18 +83,18 @@ MACHINE_RECORDS_MINIMUM = 100
 """Number of records from which on the mean of machine statistics is larger than its noise; with
 fewer, networks are generated without machine statistics."""
 
-COORDINATE_LIMIT = 1 << 62
+EXACT_STATISTIC_LIMIT = 1 << 62
 """Bound on every exact statistic; the other half of the int64 range is left for noise."""
 
-CAPACITY_MINIMUM = 1 << 20  # Number of records that every schema must be able to hold
+RECORD_CAPACITY_MINIMUM = 1 << 20  # Number of records that every schema must be able to hold
 
 BlockName = Literal["counts", "sums", "moments", "gradients"]
 
-_ALLOWED_BITS = range(4, 21)
+_GRID_BITS_RANGE = range(4, 21)
 _DIMENSION_LIMIT = 1 << 16
-_LABEL_LIMIT = 1 << 14
-_LENGTH_LIMIT = 1 << 22
-_WEIGHT_LIMIT = 1 << 53
+_LABELS_LIMIT = 1 << 14
+_VECTOR_LENGTH_LIMIT = 1 << 22
+_BLOCK_WEIGHT_LIMIT = 1 << 53
 
 
 _SENSITIVITY_SHARES = (Fraction(5, 100), Fraction(75, 100), Fraction(20, 100))
@@ -159,10 +159,10 @@ class StatisticsSchema:
     def __post_init__(self) -> None:
         _require(self.version == VERSION, "version", self.version, f"{VERSION}")
         _require(0 < self.dimension <= _DIMENSION_LIMIT, "dimension", self.dimension, "1 to 2^16")
-        _require(len(self.labels) <= _LABEL_LIMIT, "labels", len(self.labels), "at most 2^14")
+        _require(len(self.labels) <= _LABELS_LIMIT, "labels", len(self.labels), "at most 2^14")
         _require(len(set(self.labels)) == len(self.labels), "labels", self.labels, "unique names")
         grammar.check_text_fields(self)
-        if self.statistics == MACHINE_STATISTICS:
+        if self.release_kind == MACHINE_STATISTICS:
             _require(not self.labels, "labels", self.labels, "none in machine statistics")
             _require(
                 self.dimension == MACHINE_DIMENSION,
@@ -176,33 +176,38 @@ class StatisticsSchema:
             positive = False
         _require(positive, "clip_radius", self.clip_radius, "a positive decimal number")
         _require(
-            self.bits in _ALLOWED_BITS,
+            self.bits in _GRID_BITS_RANGE,
             "bits",
             self.bits,
-            f"{_ALLOWED_BITS.start} to {_ALLOWED_BITS.stop - 1}",
+            f"{_GRID_BITS_RANGE.start} to {_GRID_BITS_RANGE.stop - 1}",
         )
         for name, weight, is_needed in (
             ("count_weight", self.count_weight, True),
             ("sum_weight", self.sum_weight, bool(self.labels)),
             ("moment_weight", self.moment_weight, True),
         ):
-            good = 0 < weight < _WEIGHT_LIMIT if is_needed else weight == 0
+            good = 0 < weight < _BLOCK_WEIGHT_LIMIT if is_needed else weight == 0
             _require(good, name, weight, "1 to 2^53 - 1" if is_needed else "0")
-        _require(self.length <= _LENGTH_LIMIT, "length", self.length, "at most 2^22 entries")
         _require(
-            self.capacity >= CAPACITY_MINIMUM,
+            self.vector_length <= _VECTOR_LENGTH_LIMIT,
+            "length",
+            self.vector_length,
+            "at most 2^22 entries",
+        )
+        _require(
+            self.record_capacity >= RECORD_CAPACITY_MINIMUM,
             "capacity",
-            self.capacity,
+            self.record_capacity,
             "weights and bits that leave room for 2^20 records in 64 bits",
         )
 
     @property
-    def statistics(self) -> StatisticsKind:
+    def release_kind(self) -> StatisticsKind:
         """Kind of the statistics with this schema: ``classes`` or ``machine``."""
         return statistics_kind(self.features)
 
     @property
-    def grid_units(self) -> int:
+    def radius_grid_units(self) -> int:
         """Number S of grid units in one clip radius."""
         return 1 << self.bits
 
@@ -221,15 +226,15 @@ class StatisticsSchema:
         return counts, sums, moments
 
     @property
-    def length(self) -> int:
+    def vector_length(self) -> int:
         """Number of entries of the released vector."""
         return sum(block.size for block in self.blocks)
 
     @property
-    def capacity(self) -> int:
+    def record_capacity(self) -> int:
         """Largest number of records for which every exact statistic fits in 64 bits with noise."""
-        linear = max(self.sum_weight, self.moment_weight) * self.grid_units
-        return COORDINATE_LIMIT // max(self.count_weight, linear)
+        linear = max(self.sum_weight, self.moment_weight) * self.radius_grid_units
+        return EXACT_STATISTIC_LIMIT // max(self.count_weight, linear)
 
     def sensitivity_squared(self) -> int:
         """Return the squared L2 sensitivity to one privacy unit more or less, squared grid units.
@@ -237,7 +242,7 @@ class StatisticsSchema:
         The bound is attained by a unit of one record. For the cost of replacing a unit by another
         see docs/privacy-argument.md.
         """
-        linear = (self.sum_weight**2 + self.moment_weight**2) * self.grid_units**2
+        linear = (self.sum_weight**2 + self.moment_weight**2) * self.radius_grid_units**2
         return self.count_weight**2 + linear
 
 
@@ -266,7 +271,10 @@ def default_schema(
         DecodeError: An argument is out of its range.
     """
     _require(
-        bits in _ALLOWED_BITS, "bits", bits, f"{_ALLOWED_BITS.start} to {_ALLOWED_BITS.stop - 1}"
+        bits in _GRID_BITS_RANGE,
+        "bits",
+        bits,
+        f"{_GRID_BITS_RANGE.start} to {_GRID_BITS_RANGE.stop - 1}",
     )
     _require(0 < clip_radius < math.inf, "clip_radius", clip_radius, "a positive number")
     count_share, sum_share, moment_share = _SENSITIVITY_SHARES

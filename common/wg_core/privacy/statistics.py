@@ -14,7 +14,7 @@ from wg_core.privacy import centring
 from wg_core.privacy.centring import Centre
 from wg_core.privacy.schema import Block, StatisticsSchema
 
-Array = NDArray[np.float64]
+FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +32,7 @@ class NoisyStatistics:
     sigma: float
 
     def __post_init__(self) -> None:
-        expected = (self.schema.length,)
+        expected = (self.schema.vector_length,)
         if self.integers.shape != expected or self.integers.dtype != np.int64:
             raise DecodeError(
                 f"statistics: {self.integers.dtype} of shape {self.integers.shape}, "
@@ -41,66 +41,68 @@ class NoisyStatistics:
         if not 0 <= self.sigma < np.inf:
             raise DecodeError(f"statistics: sigma is {self.sigma!r}")
 
-    def counts(self) -> Array:
+    def counts(self) -> FloatArray:
         """Return the noisy number of records per label, [K]; may be negative."""
-        return self._block(0)[:-1] / self.schema.count_weight
+        return self._block_values(0)[:-1] / self.schema.count_weight
 
     def unlabelled_count(self) -> float:
         """Return the noisy number of unlabelled records."""
-        return float(self._block(0)[-1] / self.schema.count_weight)
+        return float(self._block_values(0)[-1] / self.schema.count_weight)
 
     @property
     def count_std(self) -> float:
         """Standard deviation of the noise on a released count."""
         return self.sigma / self.schema.count_weight
 
-    def sums(self) -> Array:
+    def sums(self) -> FloatArray:
         """Return each label's noisy sum of deviations from ``centre()``, [K, d], feature units."""
-        return self._block(1) * self._sum_unit
+        return self._block_values(1) * self._sum_scale
 
     @property
     def sum_std(self) -> float:
         """Standard deviation of the noise on an entry of a sum, feature units."""
-        return self.sigma * self._sum_unit
+        return self.sigma * self._sum_scale
 
-    def centre(self) -> Array:
+    def centre(self) -> FloatArray:
         """Return the centre of the class sums, [d], feature units.
 
         It has no error: it is computed from released integers, as the plant did.
         """
         return np.asarray(
-            self._release_centre.point * (self.schema.radius / self.schema.grid_units)
+            self._release_centre.point * (self.schema.radius / self.schema.radius_grid_units)
         )
 
     @property
     def sum_radius(self) -> float:
         """Radius to which deviations from the centre were clipped, feature units."""
-        return self.schema.radius * self._release_centre.radius / self.schema.grid_units
+        return self.schema.radius * self._release_centre.radius / self.schema.radius_grid_units
 
-    def moments(self) -> Array:
+    def moments(self) -> FloatArray:
         """Return the noisy sum of clipped features over all records, [d], feature units."""
-        return self._block(2) * self._moment_unit
+        return self._block_values(2) * self._moment_scale
 
     @property
     def moment_std(self) -> float:
         """Standard deviation of the noise on an entry of ``moments()``, feature units."""
-        return self.sigma * self._moment_unit
+        return self.sigma * self._moment_scale
 
-    def _block(self, number: int) -> Array:
-        block: Block = self.schema.blocks[number]
+    def _block_values(self, block_index: int) -> FloatArray:
+        block: Block = self.schema.blocks[block_index]
         part = self.integers[block.offset : block.offset + block.size]
         return part.reshape(block.shape).astype(np.float64)
 
     @property
-    def _sum_unit(self) -> float:
+    def _sum_scale(self) -> float:
         if not self.schema.labels:
             return 0.0
-        return self.schema.radius / (self._release_centre.weight * self.schema.grid_units)
+        return self.schema.radius / (
+            self._release_centre.sum_weight * self.schema.radius_grid_units
+        )
 
     @functools.cached_property
     def _release_centre(self) -> Centre:
         return centring.centre_of_release(self.schema, self.integers, self.sigma)
 
     @property
-    def _moment_unit(self) -> float:
-        return self.schema.radius / (self.schema.moment_weight * self.schema.grid_units)
+    def _moment_scale(self) -> float:
+        return self.schema.radius / (self.schema.moment_weight * self.schema.radius_grid_units)

@@ -14,7 +14,7 @@ from wg_core.errors import ConfigError
 
 def wait_for_slot_end(
     start_time: float,
-    slot: float,
+    slot_seconds: float,
     *,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
@@ -23,17 +23,17 @@ def wait_for_slot_end(
 
     Args:
         start_time: Value of ``clock()`` when the request arrived, before private data were used.
-        slot: Length of a slot, seconds.
+        slot_seconds: Length of a slot, seconds.
         clock: Function that returns monotonic time, seconds.
         sleep: Function that sleeps for at least the given seconds.
 
     Raises:
-        ConfigError: ``slot`` is not positive and finite.
+        ConfigError: ``slot_seconds`` is not positive and finite.
     """
-    if not 0 < slot < math.inf:
-        raise ConfigError(f"time slot: {slot!r} seconds, expected a positive number")
-    slots = max(1, math.ceil((clock() - start_time) / slot))
-    end = start_time + slots * slot
+    if not 0 < slot_seconds < math.inf:
+        raise ConfigError(f"time slot: {slot_seconds!r} seconds, expected a positive number")
+    slots = max(1, math.ceil((clock() - start_time) / slot_seconds))
+    end = start_time + slots * slot_seconds
     while (seconds_left := end - clock()) > 0:
         sleep(seconds_left)
     return slots

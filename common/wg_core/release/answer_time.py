@@ -10,7 +10,7 @@ _SUGGESTED_SLOT_SECONDS = (2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600)
 """Suggested slots, in seconds; only a few, since an observer can see the slot."""
 
 
-def check_answer_slot(config: ClientConfig, records: int, dimension: int) -> None:
+def check_answer_slot(config: ClientConfig, record_count: int, dimension: int) -> None:
     """Check that the time slot is long enough for an answer.
 
     An answer that takes several slots would reveal the number of records, since it sums all records
@@ -25,7 +25,7 @@ def check_answer_slot(config: ClientConfig, records: int, dimension: int) -> Non
     seconds_a_record = (
         _SECONDS_PER_RECORD[config.data.unit_column is not None] + dimension * 4 / bytes_a_second
     )
-    seconds_needed = records * seconds_a_record
+    seconds_needed = record_count * seconds_a_record
     slot = config.privacy.answer_slot_seconds
     if seconds_needed > slot:
         fitting = next(

@@ -36,7 +36,7 @@ from wg_core.wire.protocol import StatisticsQuery
 
 log = logging.getLogger(__name__)
 
-WAITING_LIMIT = 256  # Most requests stored, so that a server cannot fill the disk
+WAITING_REQUESTS_LIMIT = 256  # Most requests stored, so that a server cannot fill the disk
 EXPORT_RECIPIENT = "whoever gets the exported file"  # Recipient of a private head
 
 
@@ -94,7 +94,7 @@ def require_approval(
         )
     if not decision.approved:
         raise PolicyRefused(f"request {request_id}: denied by {decision.name}")
-    difference = decision.first_difference(
+    difference = decision.describe_first_difference(
         query.epsilon,
         query.delta,
         query.purpose,
@@ -106,21 +106,26 @@ def require_approval(
 
 
 def record_decision(
-    config: ClientConfig, ledger: Ledger, query: RequestToApprove, *, is_approved: bool, name: str
+    config: ClientConfig,
+    ledger: Ledger,
+    query: RequestToApprove,
+    *,
+    is_approved: bool,
+    person_name: str,
 ) -> Decision:
     """Write a person's decision to the ledger.
 
     Args:
         ledger: Open ledger of the plant, with its lock held.
         is_approved: True if the request may be answered.
-        name: Name or role of the person, which stays on the ledger for ever.
+        person_name: Name or role of the person, which stays on the ledger for ever.
 
     Raises:
         UsageError: The name is not allowed.
         VerificationError: The request was charged before.
     """
     try:
-        check_name(name)
+        check_name(person_name)
     except WgError as error:
         raise UsageError(f"--by: {error}") from error
     ledger.record_decision(
@@ -133,7 +138,7 @@ def record_decision(
             purpose=query.purpose,
             recipient=release_recipient(config, release_kind(query.statistics)),
             approved=is_approved,
-            name=name,
+            name=person_name,
             statistics=query.statistics,
         )
     )
@@ -145,7 +150,7 @@ def record_decision(
 
 
 def approve_by_command(
-    config: ClientConfig, ledger: Ledger, query: RequestToApprove, name: str | None
+    config: ClientConfig, ledger: Ledger, query: RequestToApprove, person_name: str | None
 ) -> None:
     """Record a person's approval of a release that a command of the plant makes.
 
@@ -154,15 +159,15 @@ def approve_by_command(
         UsageError: The name is not allowed, or no approval is required.
     """
     if config.privacy.approve != HUMAN_APPROVAL:
-        if name is not None:
+        if person_name is not None:
             raise UsageError("--by: for plants whose privacy.approve is 'human', found 'policy'")
         return
-    if name is None:
+    if person_name is None:
         raise PolicyRefused(
             "privacy.approve is 'human': a person decides each release, and the name goes on the"
             " ledger; say who: --by NAME"
         )
-    record_decision(config, ledger, query, is_approved=True, name=name)
+    record_decision(config, ledger, query, is_approved=True, person_name=person_name)
 
 
 def release_recipient(config: ClientConfig, kind: ReleaseKind) -> str:
@@ -177,8 +182,8 @@ def list_waiting_requests(home: ClientHome, current_time: float) -> list[Waiting
         DecodeError: A file of a request is damaged.
     """
     requests = []
-    for path in sorted(home.requests.glob("*.json")):
-        request = canonical.read(WaitingRequest, path)
+    for path in sorted(home.waiting_requests.glob("*.json")):
+        request = canonical.read_record(WaitingRequest, path)
         if current_time >= request.query.expires:
             path.unlink(missing_ok=True)
         else:
@@ -186,7 +191,7 @@ def list_waiting_requests(home: ClientHome, current_time: float) -> list[Waiting
     return sorted(requests, key=lambda request: request.came)
 
 
-def find_waiting_request(home: ClientHome, prefix: str, current_time: float) -> WaitingRequest:
+def find_waiting_request(home: ClientHome, id_prefix: str, current_time: float) -> WaitingRequest:
     """Find a request that waits for a decision, by the beginning of its id.
 
     Raises:
@@ -195,11 +200,11 @@ def find_waiting_request(home: ClientHome, prefix: str, current_time: float) -> 
     matches = [
         request
         for request in list_waiting_requests(home, current_time)
-        if request.query.request_id.startswith(prefix)
+        if request.query.request_id.startswith(id_prefix)
     ]
-    if len(matches) != 1 or not prefix:
+    if len(matches) != 1 or not id_prefix:
         raise ConfigError(
-            f"request {prefix!r}: {len(matches)} requests begin with it; 'wg-client requests"
+            f"request {id_prefix!r}: {len(matches)} requests begin with it; 'wg-client requests"
             f" --home {home.root}' lists them"
         )
     return matches[0]
@@ -209,10 +214,12 @@ def _store_waiting_request(home: ClientHome, query: StatisticsQuery, current_tim
     """Store a request that waits for a decision, once, if there is room."""
     fleet.check_request_id(query.request_id)
     request = WaitingRequest(query=query, came=int(current_time))
-    path = home.requests / f"{query.request_id}.json"
+    path = home.waiting_requests / f"{query.request_id}.json"
     if path.is_file():
         return
-    if len(list_waiting_requests(home, current_time)) >= WAITING_LIMIT:
-        log.warning("request %s: not kept: %d wait already", query.request_id, WAITING_LIMIT)
+    if len(list_waiting_requests(home, current_time)) >= WAITING_REQUESTS_LIMIT:
+        log.warning(
+            "request %s: not kept: %d wait already", query.request_id, WAITING_REQUESTS_LIMIT
+        )
         return
-    atomic.write_bytes(path, canonical.encode(request), mode=atomic.PRIVATE_MODE)
+    atomic.write_bytes(path, canonical.encode(request), mode=atomic.PRIVATE_FILE_MODE)

@@ -73,13 +73,13 @@ def read_spend(home: ClientHome, config: ClientConfig) -> Spend:
         VerificationError: The ledger was edited, truncated, or is damaged.
     """
     with Ledger.open(home.ledger) as ledger:
-        if ledger.commitment(config.data.name) is None:
+        if ledger.dataset_commitment(config.data.name) is None:
             raise ConfigError(
                 f"{home.ledger}: does not know the data set {config.data.name!r}; run 'wg-client"
                 f" freeze --home {home.root}'"
             )
         spending = ledger.read_spending(config.data.name)
-        ledger_entries = [entries.decode(ledger.entry(seq)) for seq in range(ledger.size)]
+        ledger_entries = [entries.decode(ledger.entry_bytes(seq)) for seq in range(ledger.size)]
     sizes = {
         entry.charge: entry.payload_size for entry in ledger_entries if isinstance(entry, Release)
     }
@@ -93,7 +93,7 @@ def read_spend(home: ClientHome, config: ClientConfig) -> Spend:
             delta=entry.delta,
             epsilon_after=f"{float(entry.state.epsilon_after):.4g}",
             size=sizes.get(entry.head.seq),
-            statistics=entry.mechanism.statistics,
+            statistics=entry.mechanism.release_kind,
         )
         for entry in ledger_entries
         if isinstance(entry, Charge) and entry.lineage == spending.lineage
@@ -102,9 +102,9 @@ def read_spend(home: ClientHome, config: ClientConfig) -> Spend:
         epsilon=spending.epsilon,
         cap_epsilon=spending.cap_epsilon,
         cap_delta=spending.cap_delta,
-        charges=spending.charges,
-        burned=spending.charges_without_release,
+        charges=spending.charge_count,
+        burned=spending.open_charge_count,
         entries=len(ledger_entries),
         releases=rows,
-        best_guess_accuracy=accounting.best_guess_accuracy(spending.events),
+        best_guess_accuracy=accounting.best_guess_accuracy(spending.composed_events),
     )

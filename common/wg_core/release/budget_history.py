@@ -18,7 +18,7 @@ from wg_core import snapshot as snapshots
 from wg_core.errors import ConfigError, VerificationError
 from wg_core.ledger import entries
 from wg_core.ledger.entries import Charge, Dataset, Genesis
-from wg_core.ledger.store import DatasetRecord, Ledger, check_privacy_unit
+from wg_core.ledger.store import DatasetRegistration, Ledger, check_same_privacy_unit
 from wg_core.site.config import RECORD_UNIT, ClientConfig
 from wg_core.site.home import ClientHome
 from wg_core.snapshot import DIGEST_BYTES, Digests
@@ -32,21 +32,21 @@ class BudgetHistory:
     """Data sets, caps and units known to a ledger.
 
     Attributes:
-        lineages: Lineage (id of the budget) by data set name, oldest name first.
-        caps: Cap (epsilon, delta) by lineage.
+        lineage_by_dataset: Lineage (id of the budget) by data set name, oldest name first.
+        cap_by_lineage: Cap (epsilon, delta) by lineage.
         commitments: Commitments to all data that were charged, or may have been.
-        units: Names of the privacy units (columns) in charges, oldest first.
+        unit_names: Names of the privacy units (columns) in charges, oldest first.
     """
 
-    lineages: dict[str, str]
-    caps: dict[str, tuple[str, str]]
+    lineage_by_dataset: dict[str, str]
+    cap_by_lineage: dict[str, tuple[str, str]]
     commitments: frozenset[str]
-    units: tuple[str, ...]
+    unit_names: tuple[str, ...]
 
     @property
     def budget_lineage(self) -> str:
         """Lineage that every data set pays from; empty before the first."""
-        return next(iter(self.lineages.values()), "")
+        return next(iter(self.lineage_by_dataset.values()), "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ def read_budget_history(ledger: Ledger) -> BudgetHistory:
     commitments: set[str] = set()
     units: dict[str, None] = {}
     for seq in range(ledger.size):
-        entry = entries.decode(ledger.entry(seq))
+        entry = entries.decode(ledger.entry_bytes(seq))
         if isinstance(entry, Genesis) and entry.predecessor is not None:
             for spend in entry.predecessor.spends:
                 lineages |= dict.fromkeys(spend.names, spend.lineage)
@@ -90,38 +90,45 @@ def register_dataset_version(ledger: Ledger, config: ClientConfig, commitment: s
     Raises:
         ConfigError: ``client.yaml`` names another cap than the ledger.
     """
-    record = DatasetRecord(
+    record = DatasetRegistration(
         name=config.data.name,
         commitment=commitment,
         cap_epsilon=config.privacy.cap_epsilon,
         cap_delta=config.privacy.cap_delta,
     )
-    if ledger.commitment(config.data.name) is None:
+    if ledger.dataset_commitment(config.data.name) is None:
         past = read_budget_history(ledger)
-        if config.data.name not in past.lineages and past.budget_lineage:
-            record = dataclasses.replace(record, lineage=next(iter(past.lineages)))
+        if config.data.name not in past.lineage_by_dataset and past.budget_lineage:
+            record = dataclasses.replace(
+                record, continued_dataset=next(iter(past.lineage_by_dataset))
+            )
     ledger.register_dataset(record)
 
 
 def record_charged_units(home: ClientHome, history: BudgetHistory) -> None:
     """Store the digests of every charged snapshot's units; call this before deleting one."""
-    for snapshot in snapshots.all_snapshots(home):
+    for snapshot in snapshots.load_all_snapshots(home):
         name, commitment = snapshot.manifest.dataset, snapshot.manifest.commitment
-        path = home.units / f"{canonical.sha256_hex(name.encode('utf-8'))[:32]}.npz"
-        former = _read(path)
+        path = home.charged_units / f"{canonical.sha256_hex(name.encode('utf-8'))[:32]}.npz"
+        former = _read_charged_digests(path)
         if commitment not in history.commitments or commitment in former.commitments:
             continue
         records = snapshot.records()
         digests = (
             former.units_and_contents | _digest_set(records.contents) | _digest_set(records.units)
         )
-        home.units.mkdir(mode=0o700, exist_ok=True)
-        _write(path, _ChargedDigests(former.commitments | {commitment}, digests))
+        home.charged_units.mkdir(mode=0o700, exist_ok=True)
+        _write_charged_digests(path, _ChargedDigests(former.commitments | {commitment}, digests))
 
 
-def charged_digests(home: ClientHome) -> frozenset[bytes]:
+def read_charged_digests(home: ClientHome) -> frozenset[bytes]:
     """Return the keyed digests of all units and contents that were ever charged."""
-    return frozenset().union(*(_read(path).units_and_contents for path in home.units.glob("*.npz")))
+    return frozenset().union(
+        *(
+            _read_charged_digests(path).units_and_contents
+            for path in home.charged_units.glob("*.npz")
+        )
+    )
 
 
 def check_budget_terms(config: ClientConfig, history: BudgetHistory) -> None:
@@ -130,9 +137,11 @@ def check_budget_terms(config: ClientConfig, history: BudgetHistory) -> None:
     Raises:
         ConfigError: ``client.yaml`` names another cap or unit than the ledger.
     """
-    check_privacy_unit(config.data.name, config.data.unit_column or RECORD_UNIT, history.units)
+    check_same_privacy_unit(
+        config.data.name, config.data.unit_column or RECORD_UNIT, history.unit_names
+    )
     policy = config.privacy.cap_epsilon, config.privacy.cap_delta
-    cap = history.caps.get(history.budget_lineage, policy)
+    cap = history.cap_by_lineage.get(history.budget_lineage, policy)
     if cap != policy:
         raise ConfigError(
             f"data set {config.data.name!r}: cap ({', '.join(policy)}), but its budget has"
@@ -140,7 +149,7 @@ def check_budget_terms(config: ClientConfig, history: BudgetHistory) -> None:
         )
 
 
-def _read(path: Path) -> _ChargedDigests:
+def _read_charged_digests(path: Path) -> _ChargedDigests:
     """Read the stored digests of a data set's charged units; empty if there is no file."""
     if not path.is_file():
         return _ChargedDigests(frozenset(), frozenset())
@@ -154,7 +163,7 @@ def _read(path: Path) -> _ChargedDigests:
     return _ChargedDigests(commitments, _digest_set(digests))
 
 
-def _write(path: Path, charged: _ChargedDigests) -> None:
+def _write_charged_digests(path: Path, charged: _ChargedDigests) -> None:
     rows = b"".join(sorted(charged.units_and_contents))
     buffer = io.BytesIO()
     np.savez(
@@ -162,7 +171,7 @@ def _write(path: Path, charged: _ChargedDigests) -> None:
         commitments=np.array(sorted(charged.commitments)),
         digests=np.frombuffer(rows, dtype=np.uint8).reshape(-1, DIGEST_BYTES),
     )
-    atomic.write_bytes(path, buffer.getvalue(), mode=atomic.PRIVATE_MODE)
+    atomic.write_bytes(path, buffer.getvalue(), mode=atomic.PRIVATE_FILE_MODE)
 
 
 def _digest_set(digests: Digests) -> frozenset[bytes]:

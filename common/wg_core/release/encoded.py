@@ -27,16 +27,18 @@ CACHE_FOLDER = ".encoded"
 class EncodedFeatureCache:
     """Cache of records' features by keyed digest of the content, for an interrupted freeze."""
 
-    def __init__(self, home: ClientHome, encoder: str, width: int) -> None:
+    def __init__(self, home: ClientHome, encoding_id: str, feature_count: int) -> None:
         """Set the location of the feature cache.
 
         Args:
-            encoder: Hash of encoder and data sheet (``RecordReader.encoding_id``), hex.
-            width: Number of features of a record (``RecordReader.width``).
+            encoding_id: Hash of encoder and data sheet (``RecordReader.encoding_id``), hex.
+            feature_count: Number of features of a record (``RecordReader.width``).
         """
         self._folder = home.snapshots / CACHE_FOLDER
-        self._path = self._folder / f"{encoder}.rows"
-        self._row = np.dtype([("digest", np.uint8, (DIGEST_BYTES,)), ("values", "<f4", (width,))])
+        self._path = self._folder / f"{encoding_id}.rows"
+        self._row = np.dtype(
+            [("digest", np.uint8, (DIGEST_BYTES,)), ("values", "<f4", (feature_count,))]
+        )
         self._stream: BinaryIO | None = None
         self._known: dict[bytes, int] = {}
         self._map: NDArray[np.void] | None = None
@@ -52,7 +54,7 @@ class EncodedFeatureCache:
             for stale in self._folder.iterdir():
                 if stale != self._path:
                     stale.unlink()
-            self._path.touch(atomic.PRIVATE_MODE)
+            self._path.touch(atomic.PRIVATE_FILE_MODE)
             rows = self._path.stat().st_size // self._row.itemsize
             self._stream = self._path.open("r+b")
             self._stream.truncate(rows * self._row.itemsize)
@@ -76,14 +78,14 @@ class EncodedFeatureCache:
     def __len__(self) -> int:
         return len(self._known)
 
-    def find(self, digest: bytes) -> NDArray[np.float32] | None:
+    def find_features(self, digest: bytes) -> NDArray[np.float32] | None:
         """Return the cached features of a record's content; None if it is not cached."""
         row = self._known.get(digest)
         if row is None or self._map is None:
             return None
         return np.array(self._map[row]["values"], dtype=np.float32)
 
-    def add(self, digests: list[bytes], values: NDArray[np.float32]) -> None:
+    def add_features(self, digests: list[bytes], values: NDArray[np.float32]) -> None:
         """Append the features of some records to the cache.
 
         Raises:

@@ -82,35 +82,39 @@ class RecordReader:
 
     Attributes:
         schema: Layout of class statistics.
-        sheet: Data sheet of the machine; None: no machine features are computed.
+        data_sheet: Data sheet of the machine; None: no machine features are computed.
         unread_machine_reason: Reason why the stated machine has no statistics; empty if it has
             some, or if no machine is stated.
     """
 
     encoder: RecordEncoder
     schema: StatisticsSchema
-    sheet: DataSheet | None
+    data_sheet: DataSheet | None
     unread_machine_reason: str
 
     @property
-    def width(self) -> int:
+    def feature_count(self) -> int:
         """Number of features per record: D local features, then the machine features."""
-        return self.encoder.local_dimension + (0 if self.sheet is None else MACHINE_DIMENSION)
+        return self.encoder.local_dimension + (0 if self.data_sheet is None else MACHINE_DIMENSION)
 
     @property
     def encoding_id(self) -> str:
         """Hash, hex, of the encoder and the data sheet on which a record's features depend."""
-        if self.sheet is None:
+        if self.data_sheet is None:
             return self.schema.encoder
-        return canonical.sha256_hex(self.schema.encoder.encode() + canonical.encode(self.sheet))
+        return canonical.sha256_hex(
+            self.schema.encoder.encode() + canonical.encode(self.data_sheet)
+        )
 
-    def read(self, records: Sequence[Any]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    def compute_features(
+        self, records: Sequence[Any]
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Compute the features of some records, with zeros where the encoder fails.
 
         Returns:
             Features ``[n, width]``, and a mask ``[n]`` of the records on which the encoder failed.
         """
-        encoder, sheet = self.encoder, self.sheet
+        encoder, sheet = self.encoder, self.data_sheet
         rows, failures = encoding_failures.encode_or_zero(
             encoder.encode_local, encoder.local_dimension, records
         )
@@ -122,7 +126,7 @@ class RecordReader:
         return np.concatenate([rows, numbers], axis=1), failures | unread
 
 
-def record_reader(
+def make_record_reader(
     config: ClientConfig, encoder: RecordEncoder, package_sha256: str
 ) -> RecordReader:
     """Return the reader of a plant's records with an encoder, given its package's SHA-256, hex."""
@@ -137,13 +141,15 @@ def record_reader(
             encoder.machine_features([], sheet)  # raises if the map does not cover the machine
         except ConfigError as error:
             sheet, reason = None, str(error)
-    schema = readiness.release_schema(
+    schema = readiness.class_statistics_schema(
         config,
         encoder=package_sha256,
         dimension=encoder.dimension,
         clip_radius=float(encoder.clip_radius),
     )
-    return RecordReader(encoder=encoder, schema=schema, sheet=sheet, unread_machine_reason=reason)
+    return RecordReader(
+        encoder=encoder, schema=schema, data_sheet=sheet, unread_machine_reason=reason
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,12 +166,12 @@ class FeatureRows:
     machine_features: np.memmap[Any, np.dtype[np.float32]]
 
     @classmethod
-    def create(cls, path: Path, records: int, reading: RecordReader) -> Self:
-        """Create feature rows for ``records`` records, in a new file at ``path``."""
-        split = reading.encoder.local_dimension
+    def create(cls, path: Path, record_count: int, reader: RecordReader) -> Self:
+        """Create feature rows for ``record_count`` records, in a new file at ``path``."""
+        split = reader.encoder.local_dimension
         nameless = path.with_name(_MACHINE_FEATURES_FILE)
-        features = _memory_map(path, (records, split))
-        numbers = _memory_map(nameless, (records, reading.width - split))
+        features = _create_memory_map(path, (record_count, split))
+        numbers = _create_memory_map(nameless, (record_count, reader.feature_count - split))
         nameless.unlink()  # a snapshot stores only the sums of these numbers
         return cls(features, numbers)
 
@@ -180,7 +186,7 @@ class FeatureRows:
         snapshots.drop_pages(self.machine_features)
 
 
-def _memory_map(path: Path, shape: tuple[int, int]) -> np.memmap[Any, np.dtype[np.float32]]:
+def _create_memory_map(path: Path, shape: tuple[int, int]) -> np.memmap[Any, np.dtype[np.float32]]:
     rows = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
-    path.chmod(atomic.PRIVATE_MODE)
+    path.chmod(atomic.PRIVATE_FILE_MODE)
     return rows

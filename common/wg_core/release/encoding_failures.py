@@ -22,12 +22,12 @@ EncodeRecords = Callable[[Sequence[Any]], NDArray[np.float32]]
 
 
 def encode_or_zero(
-    encode: EncodeRecords, width: int, records: Sequence[Any]
+    encode: EncodeRecords, feature_count: int, records: Sequence[Any]
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Return features of records, with zeros where the encoder fails in any way.
 
     Args:
-        width: Number D of features.
+        feature_count: Number D of features.
 
     Returns:
         Features, float32 ``[n, D]``, all finite, and a mask ``[n]`` of the failures.
@@ -35,12 +35,12 @@ def encode_or_zero(
     Raises:
         StorageError: The machine lacks memory or disk space, whatever the records are.
     """
-    shape = len(records), width
+    shape = len(records), feature_count
     features = _encode_or_none(encode, shape, records)
     if features is None and len(records) > 1:
         features = np.full(shape, np.nan, np.float32)
         for row, record in enumerate(records):
-            lone_row = _encode_or_none(encode, (1, width), [record])
+            lone_row = _encode_or_none(encode, (1, feature_count), [record])
             if lone_row is not None:
                 features[row] = lone_row[0]
     if features is None:

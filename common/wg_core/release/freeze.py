@@ -37,11 +37,11 @@ from wg_core import snapshot as snapshots
 from wg_core.errors import ConfigError, DataError, StorageError
 from wg_core.ledger import entries
 from wg_core.ledger.store import Ledger
-from wg_core.privacy.schema import UNLABELLED, machine_schema
+from wg_core.privacy.schema import NO_LABEL, machine_schema
 from wg_core.release import budget_history, quality
 from wg_core.release.answer_time import check_answer_slot
 from wg_core.release.encoded import EncodedFeatureCache
-from wg_core.release.encoding import FeatureRows, LoadEncoder, RecordReader, record_reader
+from wg_core.release.encoding import FeatureRows, LoadEncoder, RecordReader, make_record_reader
 from wg_core.release.quality import QualityReport
 from wg_core.release.query import open_ledger
 from wg_core.site import config as configuration
@@ -50,13 +50,13 @@ from wg_core.site import reading as reading_settings
 from wg_core.site.config import ClientConfig
 from wg_core.site.home import ClientHome
 from wg_core.snapshot import (
-    Duplicate,
+    DuplicateRecord,
     FrozenRecords,
-    Listing,
     MachineStatistics,
-    Problem,
+    RecordListing,
     Snapshot,
     SnapshotManifest,
+    UnusableItem,
 )
 from wg_core.wire import canonical
 
@@ -107,11 +107,11 @@ class InspectedRecords(Protocol):
         """First two dimensions of each record, ``[n, 2]``."""
 
     @property
-    def problems(self) -> tuple[Problem, ...]:
+    def problems(self) -> tuple[UnusableItem, ...]:
         """Files and rows that are set aside, with reasons."""
 
     @property
-    def duplicates(self) -> tuple[Duplicate, ...]:
+    def duplicates(self) -> tuple[DuplicateRecord, ...]:
         """Records left out because another record has the same content."""
 
     @property
@@ -134,7 +134,7 @@ class FreezeResult:
     """
 
     snapshot: Snapshot
-    listing: Listing
+    listing: RecordListing
     unread_machine_reason: str = ""
 
     @property
@@ -148,7 +148,7 @@ class _FreezeInput:
     """Records of one freeze, with the settings and the encoder that read them."""
 
     config: ClientConfig
-    reading: RecordReader
+    reader: RecordReader
     inspection: InspectedRecords
 
 
@@ -157,8 +157,8 @@ def freeze(
     inspection: InspectedRecords,
     *,
     load_encoder: LoadEncoder,
-    acceptance: bytes = b"",
-    stage: ProgressCallback | None = None,
+    acceptance_set: bytes = b"",
+    on_progress: ProgressCallback | None = None,
     clock: Callable[[], float] = time.time,
 ) -> FreezeResult:
     """Freeze a plant's records into the next snapshot, and put the snapshot in use.
@@ -166,8 +166,8 @@ def freeze(
     Args:
         inspection: Inspected records; their problems are set aside.
         load_encoder: Function that loads the encoder package.
-        acceptance: Encoded acceptance set, which no release reads; stored with the snapshot.
-        stage: Function called with the progress (``ProgressCallback``).
+        acceptance_set: Encoded acceptance set, which no release reads; stored with the snapshot.
+        on_progress: Function called with the progress (``ProgressCallback``).
         clock: Function that returns the Unix time, seconds; called once, as the freeze begins.
 
     Raises:
@@ -180,25 +180,27 @@ def freeze(
     config = configuration.load(home)
     package = encoder_pin.load(home, config)
     encoder = load_encoder(package)
-    reading = record_reader(config, encoder, canonical.sha256_hex(package))
+    reading = make_record_reader(config, encoder, canonical.sha256_hex(package))
     check_answer_slot(config, len(inspection.data), encoder.local_dimension)
     source = _FreezeInput(config, reading, inspection)
-    records = frozen_records(config, inspection, home.load_secret())
+    records = frozen_records(config, inspection, home.load_site_secret())
     with _checked_ledger(home, config, start_time):
         pass  # before the long work, and once more after it
     names, left_out, twice = inspection.data.names, inspection.problems, inspection.duplicates
-    listing = Listing(path=config.data.path, names=names, set_aside=left_out, duplicates=twice)
+    listing = RecordListing(
+        path=config.data.path, names=names, set_aside=left_out, duplicates=twice
+    )
     with (
         locks.lock_freeze(home),
-        _new_folder(home) as folder,
-        EncodedFeatureCache(home, reading.encoding_id, reading.width) as encoded_file,
+        _new_snapshot_folder(home) as folder,
+        EncodedFeatureCache(home, reading.encoding_id, reading.feature_count) as encoded_file,
     ):
-        rows, report = _encode_records(folder, source, records.contents, encoded_file, stage)
+        rows, report = _encode_records(folder, source, records.contents, encoded_file, on_progress)
         exact = _exact_statistics(source, rows)
-        hashes = _write_parts(folder, exact, records, listing, acceptance)
+        hashes = _write_parts(folder, exact, records, listing, acceptance_set)
         quality.write(folder, report)
         with _checked_ledger(home, config, start_time) as ledger:
-            manifest = _manifest(home, source, hashes, int(start_time))
+            manifest = _new_manifest(home, source, hashes, int(start_time))
             snapshot = _install_snapshot(home, folder, manifest)
             budget_history.register_dataset_version(ledger, config, manifest.commitment)
             _delete_earlier_snapshots(home, manifest.number)
@@ -214,9 +216,9 @@ def _checked_ledger(home: ClientHome, config: ClientConfig, start_time: float) -
 
     New entries get the time at which the freeze began, or that of the newest entry if later.
     """
-    with locks.lock_release(home):
+    with locks.lock_ledger(home):
         with open_ledger(home) as ledger:
-            newest_time = entries.decode(ledger.entry(ledger.size - 1)).head.time
+            newest_time = entries.decode(ledger.entry_bytes(ledger.size - 1)).head.time
         with open_ledger(home, entry_time=max(start_time, newest_time)) as ledger:
             past = budget_history.read_budget_history(ledger)
             budget_history.record_charged_units(home, past)
@@ -225,7 +227,7 @@ def _checked_ledger(home: ClientHome, config: ClientConfig, start_time: float) -
 
 
 @contextmanager
-def _new_folder(home: ClientHome) -> Iterator[Path]:
+def _new_snapshot_folder(home: ClientHome) -> Iterator[Path]:
     """Yield a folder for a snapshot's parts; delete it and older such folders afterwards."""
     folder = home.snapshots / f".new-{secrets.token_hex(8)}"
     try:
@@ -240,25 +242,25 @@ def _new_folder(home: ClientHome) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _manifest(
-    home: ClientHome, source: _FreezeInput, hashes: dict[str, str], created: int
+def _new_manifest(
+    home: ClientHome, freeze_input: _FreezeInput, hashes: dict[str, str], start_time: int
 ) -> SnapshotManifest:
     """Return the manifest of the next snapshot, with a new salt."""
-    config, reading = source.config, source.reading
+    config, reading = freeze_input.config, freeze_input.reader
     salt, encoder = secrets.token_bytes(snapshots.SALT_BYTES), reading.encoder
     machine: MachineStatistics | UnsetType = UNSET
-    if reading.sheet is not None:
+    if reading.data_sheet is not None:
         machine = MachineStatistics(
-            data_sheet=reading.sheet,
+            data_sheet=reading.data_sheet,
             schema=machine_schema(reading.schema.encoder, config.data.unit_rule),
             statistics_sha256=hashes[snapshots.MACHINE_STATISTICS_FILE],
         )
     return SnapshotManifest(
-        number=_next_number(home),
-        created=created,
+        number=_next_snapshot_number(home),
+        created=start_time,
         dataset=config.data.name,
         salt=salt.hex(),
-        commitment=_commitment(source, home.load_secret(), salt),
+        commitment=_data_commitment(freeze_input, home.load_site_secret(), salt),
         modality=encoder.modality,
         local_dimension=encoder.local_dimension,
         scaled=encoder.scaled_dimension,
@@ -282,7 +284,7 @@ def frozen_records(config: ClientConfig, records: InspectedRecords, secret: byte
         column = config.data.unit_column or ""
         units = [snapshots.keyed_unit_digest(secret, column, unit) for unit in data.units]
     n = len(data)
-    stamps = [file_stamp(path) for path in records.paths or [Path(config.data.path)] * n]
+    stamps = [size_and_mtime_ns(path) for path in records.paths or [Path(config.data.path)] * n]
     return FrozenRecords(
         labels=data.labels,
         contents=_digest_rows(contents),
@@ -298,7 +300,7 @@ def _digest_rows(digests: list[bytes]) -> NDArray[np.uint8]:
     return digest_bytes.reshape(-1, snapshots.DIGEST_BYTES)
 
 
-def file_stamp(path: Path) -> tuple[int, int]:
+def size_and_mtime_ns(path: Path) -> tuple[int, int]:
     """Return size and modification time (nanoseconds) of a file; zeros if it does not exist."""
     try:
         status = path.stat()
@@ -309,24 +311,25 @@ def file_stamp(path: Path) -> tuple[int, int]:
 
 def _encode_records(
     folder: Path,
-    source: _FreezeInput,
-    contents: NDArray[np.uint8],
-    encoded_file: EncodedFeatureCache,
-    stage: ProgressCallback | None,
+    freeze_input: _FreezeInput,
+    content_digests: NDArray[np.uint8],
+    feature_cache: EncodedFeatureCache,
+    on_progress: ProgressCallback | None,
 ) -> tuple[FeatureRows, QualityReport]:
     """Compute the features of all records, chunk by chunk, checking each record's hash.
 
     Features cached by an interrupted freeze are reused. Nothing is cached for a record on which
-    the encoder failed. ``contents`` are the keyed digests of the records' contents, ``[n, 32]``.
+    the encoder failed. ``content_digests`` are the keyed digests of the records' contents, ``[n,
+    32]``.
     """
-    reading, inspection = source.reading, source.inspection
+    reading, inspection = freeze_input.reader, freeze_input.inspection
     data, failures = inspection.data, list[str]()
     n = len(data)
     rows = FeatureRows.create(folder / snapshots.FEATURES_FILE, n, reading)
-    for start in range(0, n, reading_settings.RECORDS_AT_ONCE):
-        stop = min(start + reading_settings.RECORDS_AT_ONCE, n)
-        keys = {row: contents[row].tobytes() for row in range(start, stop)}
-        before = {row: encoded_file.find(key) for row, key in keys.items()}
+    for start in range(0, n, reading_settings.RECORDS_PER_CHUNK):
+        stop = min(start + reading_settings.RECORDS_PER_CHUNK, n)
+        keys = {row: content_digests[row].tobytes() for row in range(start, stop)}
+        before = {row: feature_cache.find_features(key) for row, key in keys.items()}
         new = [row for row, features in before.items() if features is None]
         for row, features in before.items():
             if features is not None:
@@ -336,77 +339,88 @@ def _encode_records(
             if digest != inspection.digests[row]:
                 raise DataError(f"{data.names[row]}: changed while it was frozen; freeze again")
         if new:
-            part, failure_mask = reading.read([record for record, _ in records])
+            part, failure_mask = reading.compute_features([record for record, _ in records])
             rows.store(new, part)
             encoded_rows = np.flatnonzero(~failure_mask)
-            encoded_file.add([keys[new[row]] for row in encoded_rows], part[encoded_rows])
+            feature_cache.add_features([keys[new[row]] for row in encoded_rows], part[encoded_rows])
             failures += [data.names[new[row]] for row in np.flatnonzero(failure_mask)]
         rows.drop_pages()
-        if stage is not None:
-            stage("encoded", stop, n)
+        if on_progress is not None:
+            on_progress("encoded", stop, n)
     rows.features.flush()
     return rows, QualityReport(failures=tuple(failures))
 
 
-def _exact_statistics(source: _FreezeInput, rows: FeatureRows) -> dict[str, NDArray[np.int64]]:
+def _exact_statistics(
+    freeze_input: _FreezeInput, rows: FeatureRows
+) -> dict[str, NDArray[np.int64]]:
     """Return the exact statistics of each kind, by name of the snapshot's file."""
-    config, reading, data = source.config, source.reading, source.inspection.data
+    config, reading, data = freeze_input.config, freeze_input.reader, freeze_input.inspection.data
     schema, labels = reading.schema, data.labels
-    if len(data) > schema.capacity:
-        raise DataError(f"{config.data.path}: more than the {schema.capacity} records of a release")
+    if len(data) > schema.record_capacity:
+        raise DataError(
+            f"{config.data.path}: more than the {schema.record_capacity} records of a release"
+        )
     units = data.units if config.data.unit_column is not None else None
     exact = {snapshots.STATISTICS_FILE: snapshots.exact_sums(schema, rows.features, labels, units)}
-    if reading.sheet is not None:
+    if reading.data_sheet is not None:
         of_machine = machine_schema(schema.encoder, config.data.unit_rule)
-        nowhere = np.full_like(labels, UNLABELLED)
+        nowhere = np.full_like(labels, NO_LABEL)
         exact[snapshots.MACHINE_STATISTICS_FILE] = snapshots.exact_sums(
             of_machine, rows.machine_features, nowhere, units
         )
     return exact
 
 
-def _commitment(source: _FreezeInput, secret: bytes, salt: bytes) -> str:
-    data = source.inspection.data
-    names = [*source.config.data.labels, ""]
-    return snapshots.commitment(
+def _data_commitment(freeze_input: _FreezeInput, secret: bytes, salt: bytes) -> str:
+    data = freeze_input.inspection.data
+    names = [*freeze_input.config.data.labels, ""]
+    return snapshots.data_commitment(
         secret,
         salt,
         [
             snapshots.record_digest(
                 names[data.labels[row]], "" if data.units is None else data.units[row], digest
             )
-            for row, digest in enumerate(source.inspection.digests)
+            for row, digest in enumerate(freeze_input.inspection.digests)
         ],
     )
 
 
 def _write_parts(
     folder: Path,
-    exact: dict[str, NDArray[np.int64]],
+    exact_statistics: dict[str, NDArray[np.int64]],
     records: FrozenRecords,
-    listing: Listing,
-    acceptance: bytes,
+    listing: RecordListing,
+    acceptance_set: bytes,
 ) -> dict[str, str]:
     """Write a snapshot's files but the manifest; return each SHA-256 by file name, hex."""
-    for name, integers in exact.items():
+    for name, integers in exact_statistics.items():
         data = integers.astype("<i8").tobytes()
-        atomic.write_bytes(folder / name, data, mode=atomic.PRIVATE_MODE)
+        atomic.write_bytes(folder / name, data, mode=atomic.PRIVATE_FILE_MODE)
     path = folder / snapshots.RECORDS_FILE
     with path.open("wb") as stream:
-        atomic.set_mode(stream, atomic.PRIVATE_MODE)
+        atomic.set_file_mode(stream, atomic.PRIVATE_FILE_MODE)
         np.savez(stream, **records.arrays())  # type: ignore[arg-type]  # numpy's stubs are too strict
         stream.flush()
         os.fsync(stream.fileno())
     text = canonical.encode(listing)
-    atomic.write_bytes(folder / snapshots.LISTING_FILE, text, mode=atomic.PRIVATE_MODE)
-    parts = [*exact, snapshots.FEATURES_FILE, snapshots.RECORDS_FILE, snapshots.LISTING_FILE]
-    if acceptance:
-        atomic.write_bytes(folder / snapshots.ACCEPTANCE_FILE, acceptance, mode=atomic.PRIVATE_MODE)
+    atomic.write_bytes(folder / snapshots.LISTING_FILE, text, mode=atomic.PRIVATE_FILE_MODE)
+    parts = [
+        *exact_statistics,
+        snapshots.FEATURES_FILE,
+        snapshots.RECORDS_FILE,
+        snapshots.LISTING_FILE,
+    ]
+    if acceptance_set:
+        atomic.write_bytes(
+            folder / snapshots.ACCEPTANCE_FILE, acceptance_set, mode=atomic.PRIVATE_FILE_MODE
+        )
         parts.append(snapshots.ACCEPTANCE_FILE)
     return {name: snapshots.file_sha256(folder / name) for name in parts}
 
 
-def _next_number(home: ClientHome) -> int:
+def _next_snapshot_number(home: ClientHome) -> int:
     """Return the number of a new snapshot, above those of all earlier snapshots."""
     newest = snapshots.find_current(home)
     numbers = [int(path.name) for path in home.snapshots.glob("*") if path.name.isdecimal()]
@@ -415,19 +429,19 @@ def _next_number(home: ClientHome) -> int:
 
 def _install_snapshot(home: ClientHome, temporary: Path, manifest: SnapshotManifest) -> Snapshot:
     data = canonical.encode(manifest)
-    if len(data) > snapshots.MANIFEST_LIMIT:
+    if len(data) > snapshots.MANIFEST_BYTES_LIMIT:
         raise ConfigError(f"snapshot: a manifest of {len(data)} bytes")
-    atomic.write_bytes(temporary / snapshots.MANIFEST_FILE, data, mode=atomic.PRIVATE_MODE)
+    atomic.write_bytes(temporary / snapshots.MANIFEST_FILE, data, mode=atomic.PRIVATE_FILE_MODE)
     target = home.snapshots / str(manifest.number)
     atomic.rename_file(temporary, target)
     snapshot = Snapshot(target, manifest)
-    snapshots.put_in_use(home, snapshot)
+    snapshots.make_current(home, snapshot)
     return snapshot
 
 
-def _delete_earlier_snapshots(home: ClientHome, number: int) -> None:
+def _delete_earlier_snapshots(home: ClientHome, current_number: int) -> None:
     """Delete earlier snapshots, so that records deleted by the plant disappear here, too."""
     for path in home.snapshots.glob("*"):
-        if path.name.isdecimal() and int(path.name) != number:
+        if path.name.isdecimal() and int(path.name) != current_number:
             (path / snapshots.MANIFEST_FILE).unlink(missing_ok=True)  # no longer a snapshot
             shutil.rmtree(path, ignore_errors=True)

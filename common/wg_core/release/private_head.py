@@ -40,7 +40,7 @@ from wg_core.snapshot import Snapshot
 from wg_core.wire import canonical, head_file, signing
 from wg_core.wire.signing import PrivateKey
 
-PURPOSE = "exported model"
+HEAD_PURPOSE = "exported model"
 TRAINING_SLOTS = 30  # With slots of two seconds it suffices for 10,000 records of six classes
 
 
@@ -52,7 +52,7 @@ class HeadOrder(ReleaseOrder):
         approver: Name of the approving person, if ``privacy.approve`` is ``human``.
     """
 
-    purpose: str = PURPOSE
+    purpose: str = HEAD_PURPOSE
     approver: str | None = None
 
     @property
@@ -61,10 +61,10 @@ class HeadOrder(ReleaseOrder):
         return GRADIENTS
 
 
-def release_head(
+def release_private_head(
     home: ClientHome,
     order: HeadOrder,
-    train: TrainHead,
+    train_head: TrainHead,
     *,
     witness: AskWitness | None,
     hooks: ReleaseHooks = DEFAULT_HOOKS,
@@ -72,7 +72,7 @@ def release_head(
     """Charge, train and record one private head; an equal earlier release is returned again.
 
     Args:
-        train: Function that trains the head, from labelled records and noisy sums alone.
+        train_head: Function that trains the head, from labelled records and noisy sums alone.
         witness: Function that asks the server to cosign, as for ``query.answer_query``.
         hooks: Noise sampler, and a function that tests use.
 
@@ -87,7 +87,7 @@ def release_head(
     policy.check_price(config, order, f"head {order.request_id}")
     if not config.data.labels:
         raise ConfigError(f"{home.config}: data.labels is empty, and a head needs classes")
-    with locks.lock_release(home), query.open_ledger(home, entry_time=time.time()) as ledger:
+    with locks.lock_ledger(home), query.open_ledger(home, entry_time=time.time()) as ledger:
         cosigning.enrol_witnesses(ledger, config)
         snapshot = query.current_snapshot(home, config, ledger, encoder=encoder)
         schema = GradientSchema(
@@ -108,8 +108,8 @@ def release_head(
             records = labelled_features(snapshot)
             sigma = numbers.parse_hex_float(charged_request.mechanism.sigma)
             steps = ChargedGradientSums(records.rows_by_unit(), sigma, schema.steps, hooks.sampler)
-            body = head_file.head_bytes(train(records, steps))
-            if steps.remaining or len(body) != 4 * schema.length:
+            body = head_file.head_bytes(train_head(records, steps))
+            if steps.remaining_sums or len(body) != 4 * schema.parameter_count:
                 raise InternalError("private head: was not trained by all steps of its charge")
             if config.pin is not None:
                 slots = TRAINING_SLOTS * config.privacy.answer_slot_seconds
@@ -151,6 +151,6 @@ def labelled_features(snapshot: Snapshot) -> LabelledFeatures:
     return LabelledFeatures(
         features=np.array(snapshot.features()[rows, : schema.dimension], dtype=np.float32),
         labels=frozen.labels[rows],
-        classes=len(schema.labels),
-        units=None if schema.unit_rule == "record" else units,
+        class_count=len(schema.labels),
+        privacy_units=None if schema.unit_rule == "record" else units,
     )

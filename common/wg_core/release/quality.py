@@ -30,7 +30,7 @@ class QualityReport:
 
 def write(folder: Path, report: QualityReport) -> None:
     """Write a snapshot's quality report; raise ``StorageError`` if the disk is full."""
-    atomic.write_bytes(folder / _FILE, canonical.encode(report), mode=atomic.PRIVATE_MODE)
+    atomic.write_bytes(folder / _FILE, canonical.encode(report), mode=atomic.PRIVATE_FILE_MODE)
 
 
 def read(folder: Path) -> QualityReport:
@@ -42,4 +42,4 @@ def read(folder: Path) -> QualityReport:
     path = folder / _FILE
     if not path.is_file():
         return QualityReport()
-    return canonical.read(QualityReport, path, limit=_BYTES_LIMIT)
+    return canonical.read_record(QualityReport, path, max_bytes=_BYTES_LIMIT)

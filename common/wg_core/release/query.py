@@ -37,12 +37,12 @@ from wg_core import snapshot as snapshots
 from wg_core.connection import cosigning
 from wg_core.errors import ConfigError, InternalError, PolicyRefused, VerificationError
 from wg_core.ledger import entries
-from wg_core.ledger.charging import ChargeRequest, ReleaseTerms, charge_for_statistics
-from wg_core.ledger.store import ChargeRecord, Ledger
+from wg_core.ledger.charging import ChargeRequest, ReleaseTerms, make_charge_request
+from wg_core.ledger.store import Ledger, RecordedCharge
 from wg_core.ledger.witness import AskWitness
 from wg_core.privacy import timing
 from wg_core.privacy.gradients import GradientSchema
-from wg_core.privacy.mechanism import Sampler, noise_scale, opendp_sampler, release_statistics
+from wg_core.privacy.mechanism import Sampler, add_opendp_noise, noise_scale, release_statistics
 from wg_core.privacy.schema import GRADIENTS, MACHINE_STATISTICS, StatisticsSchema, statistics_kind
 from wg_core.release import approval, budget_history, readiness
 from wg_core.release.approval import release_recipient
@@ -94,7 +94,7 @@ class ReleaseHooks:
         on_step: Function called after each of ``RELEASE_STEPS``.
     """
 
-    sampler: Sampler = opendp_sampler
+    sampler: Sampler = add_opendp_noise
     on_step: StepHook = lambda step: None
 
 
@@ -133,10 +133,10 @@ def answer_query(
     """
     arrival, start_time = clock(), time.monotonic()
     config = configuration.load(home)
-    check_message_type(config, protocol.QUERY_STATISTICS)
+    check_message_type(config, protocol.QUERY_MESSAGE_TYPE)
     encoder = canonical.sha256_hex(encoder_pin.load(home, config))
     check_query(config, query, encoder=encoder, current_time=arrival)
-    with locks.lock_release(home), open_ledger(home, entry_time=arrival) as ledger:
+    with locks.lock_ledger(home), open_ledger(home, entry_time=arrival) as ledger:
         cosigning.enrol_witnesses(ledger, config)
         if query.is_free:
             return _answer_with_statement(ledger, config, encoder, witness)
@@ -156,14 +156,14 @@ def answer_query(
             key = signing.load(home.signing_key)
             pack = functools.partial(make_release, config, snapshot, key=key, sampler=hooks.sampler)
             if config.data_sheet is not None:
-                _statement_index(ledger, config, encoder)
+                _record_statement(ledger, config, encoder)
             charge = charge_and_release(ledger, request, pack, hooks.on_step)
         if witness is None and config.witnesses:  # they see when they are asked; ``slot``
             timing.wait_for_slot_end(start_time, config.privacy.answer_slot_seconds)
         return make_bundle(home, config, ledger, charge, witness, hooks.on_step)
 
 
-def _statement_index(ledger: Ledger, config: ClientConfig, encoder: str) -> int:
+def _record_statement(ledger: Ledger, config: ClientConfig, encoder: str) -> int:
     """Return the ledger index of the plant's public statement; record the statement if new."""
     return ledger.record_statement(
         dataset=config.data.name,
@@ -182,11 +182,11 @@ def _answer_with_statement(
     Raises:
         WitnessRefused, TooFewWitnesses: As for ``answer_query``.
     """
-    name, seq = config.server.witness_name, _statement_index(ledger, config, encoder)
+    name, seq = config.server.witness_name, _record_statement(ledger, config, encoder)
     cosigning.collect_cosignatures(ledger, config, witness)
     if not ledger.is_entry_cosigned(seq, name):
         cosigning.mark_checkpoint_sent(ledger, config)
-    statement = StatementBundle(ledger.entry(seq), ledger.inclusion_proof(seq, witness=name))
+    statement = StatementBundle(ledger.entry_bytes(seq), ledger.inclusion_proof(seq, witness=name))
     return bundle.encode(statement)
 
 
@@ -242,10 +242,10 @@ def price_release(
         epsilon=epsilon,
         delta=delta,
         purpose=order.purpose,
-        recipient=release_recipient(config, schema.statistics),
-        unit=config.data.unit_column or "record",
+        recipient=release_recipient(config, schema.release_kind),
+        privacy_unit=config.data.unit_column or "record",
     )
-    return charge_for_statistics(schema, sigma, terms), sigma
+    return make_charge_request(schema, sigma, terms), sigma
 
 
 def make_release(
@@ -254,7 +254,7 @@ def make_release(
     request: ChargeRequest,
     *,
     key: PrivateKey,
-    sampler: Sampler = opendp_sampler,
+    sampler: Sampler = add_opendp_noise,
     release_id: str | None = None,
 ) -> bytes:
     """Return one release's bytes from a snapshot: statistics, noise, signature; charges nothing.
@@ -271,11 +271,11 @@ def make_release(
         NoMachineStatistics: The request is for machine statistics, and the snapshot has none.
         VerificationError: The snapshot is damaged.
     """
-    statistics = request.mechanism.statistics
+    statistics = request.mechanism.release_kind
     if statistics == GRADIENTS:
         raise InternalError("release: the charge is for a private head")
     schema = snapshot.schema(statistics)
-    sigma = numbers.parse_hex_float(request.mechanism.sigma, subject="charge: sigma")
+    sigma = numbers.parse_hex_float(request.mechanism.sigma, input_name="charge: sigma")
     if request.mechanism.sensitivity_squared != str(schema.sensitivity_squared()):
         raise InternalError("release: the charge is not for the schema of the snapshot")
     integers = release_statistics(
@@ -292,7 +292,7 @@ def make_release(
         sigma=sigma.hex(),
         sensitivity_squared=str(schema.sensitivity_squared()),
         purpose=request.use.purpose,
-        data_sheet=snapshot.machine.data_sheet
+        data_sheet=snapshot.machine_statistics.data_sheet
         if statistics == MACHINE_STATISTICS
         else config.data_sheet,
         labels=config.data.labels if statistics == MACHINE_STATISTICS else UNSET,
@@ -301,28 +301,28 @@ def make_release(
     return statistics_file.encode_release(manifest, integers, key)
 
 
-def _check_charged_kind(ledger: Ledger, charge: ChargeRecord, query: StatisticsQuery) -> None:
+def _check_charged_kind(ledger: Ledger, charge: RecordedCharge, query: StatisticsQuery) -> None:
     """Raise ``PolicyRefused`` if a query's request id was charged for another kind of release."""
-    entry = entries.decode(ledger.entry(charge.seq))
+    entry = entries.decode(ledger.entry_bytes(charge.seq))
     statistics = statistics_kind(query.statistics)
-    if not isinstance(entry, entries.Charge) or entry.mechanism.statistics != statistics:
+    if not isinstance(entry, entries.Charge) or entry.mechanism.release_kind != statistics:
         raise PolicyRefused(f"request {query.request_id}: was charged for something else")
 
 
 def charge_and_release(
-    ledger: Ledger, request: ChargeRequest, pack_integers: MakeReleaseBytes, step: StepHook
-) -> ChargeRecord:
+    ledger: Ledger, request: ChargeRequest, make_release_bytes: MakeReleaseBytes, on_step: StepHook
+) -> RecordedCharge:
     """Charge and record a release, unless an equal one exists; return the charge of either."""
     charge = ledger.charge(request)
     if not charge.is_open:
         log.info("request %s: an equal release was made before", request.request_id)
         ledger.record_reuse(charge.seq, request.use)
         return charge
-    step(CHARGED_STEP)
-    payload = pack_integers(dataclasses.replace(request, request_id=charge.request_id))
-    step(SAMPLED_STEP)
+    on_step(CHARGED_STEP)
+    payload = make_release_bytes(dataclasses.replace(request, request_id=charge.request_id))
+    on_step(SAMPLED_STEP)
     ledger.record_release(charge.seq, payload)
-    step(RECORDED_STEP)
+    on_step(RECORDED_STEP)
     return charge
 
 
@@ -330,9 +330,9 @@ def make_bundle(
     home: ClientHome,
     config: ClientConfig,
     ledger: Ledger,
-    charge: ChargeRecord,
+    charge: RecordedCharge,
     witness: AskWitness | None,
-    step: StepHook,
+    on_step: StepHook,
 ) -> bytes:
     """Return a release bundled with its ledger proofs, made once and then stored.
 
@@ -344,7 +344,7 @@ def make_bundle(
     cosigned_file = home.outbox / f"{charge.request_id}.wgs"
     waiting = home.outbox / f"{charge.request_id}.air.wgs"
     if cosigned_file.is_file():
-        return atomic.read_bytes(cosigned_file, limit=protocol.STATISTICS_LIMIT)
+        return atomic.read_bytes(cosigned_file, limit=protocol.STATISTICS_BYTES_LIMIT)
     payload = ledger.released_bytes(charge.seq)
     release = ledger.find_release(charge.seq)
     if payload is None or release is None:
@@ -352,21 +352,21 @@ def make_bundle(
     stored_file = cosigned_file
     cosigning.collect_cosignatures(ledger, config, witness)
     if witness is not None:
-        step(COSIGNED_STEP)
+        on_step(COSIGNED_STEP)
     elif not ledger.is_entry_cosigned(release.seq, name):
         stored_file = waiting
         if cosigning.has_proof_at_size(waiting, ledger.size):
-            return atomic.read_bytes(waiting, limit=protocol.STATISTICS_LIMIT)
+            return atomic.read_bytes(waiting, limit=protocol.STATISTICS_BYTES_LIMIT)
         cosigning.mark_checkpoint_sent(ledger, config)
     statistics = StatisticsBundle(
         release=payload,
-        charge_entry=ledger.entry(charge.seq),
-        release_entry=ledger.entry(release.seq),
+        charge_entry=ledger.entry_bytes(charge.seq),
+        release_entry=ledger.entry_bytes(release.seq),
         charge_proof=ledger.inclusion_proof(charge.seq, witness=name),
         release_proof=ledger.inclusion_proof(release.seq, witness=name),
     )
     data = bundle.encode(statistics)
-    atomic.write_bytes(stored_file, data, mode=atomic.PRIVATE_MODE)
+    atomic.write_bytes(stored_file, data, mode=atomic.PRIVATE_FILE_MODE)
     return data
 
 

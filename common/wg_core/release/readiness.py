@@ -33,7 +33,7 @@ def ready_snapshot(home: ClientHome, statistics: StatisticsKind = CLASS_STATISTI
     return snapshot
 
 
-def release_schema(
+def class_statistics_schema(
     config: ClientConfig, *, encoder: str, dimension: int, clip_radius: float
 ) -> StatisticsSchema:
     """Return the schema of class statistics under a plant's current settings."""
@@ -54,7 +54,7 @@ def check_snapshot_settings(config: ClientConfig, snapshot: Snapshot, *, encoder
     """
     manifest = snapshot.manifest
     schema = manifest.schema
-    expected = release_schema(
+    expected = class_statistics_schema(
         config, encoder=encoder, dimension=schema.dimension, clip_radius=schema.radius
     )
     for subject, frozen, today in (
@@ -84,7 +84,7 @@ def check_machine_unchanged(config: ClientConfig, snapshot: Snapshot) -> None:
             f"machine statistics: {home.data_sheet} is missing, so no machine is stated: write the"
             f" machine's data sheet there, and run 'wg-client freeze --home {home.root}'"
         )
-    if snapshot.machine.data_sheet != config.data_sheet:
+    if snapshot.machine_statistics.data_sheet != config.data_sheet:
         raise NoMachineStatistics(
             f"{home.data_sheet}: changed since snapshot {snapshot.manifest.number} was made, whose"
             " machine statistics depend on what it states; run 'wg-client freeze --home"

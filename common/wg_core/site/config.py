@@ -34,13 +34,13 @@ from wg_core.site.reading import ReadingConfig
 from wg_core.wire import protocol, signing
 from wg_core.wire.data_sheet import DataSheet
 
-CONFIG_LIMIT = 1 << 20
-LABEL_LIMIT = 1000
+CONFIG_BYTES_LIMIT = 1 << 20
+LABELS_LIMIT = 1000
 ANY_PURPOSE = "*"
 UNLABELLED_FOLDER = "_unlabelled"  # Folder of unlabelled records
 RECORD_UNIT = "record"  # Privacy unit of a plant without a unit column
 _EXPONENT_LIMIT = 300
-_NAME_GRAMMAR = grammar.PrintableText(grammar.NAME_LIMIT)
+_NAME_GRAMMAR = grammar.PrintableText(grammar.NAME_CHARACTERS_LIMIT)
 _YAML_NUMBER = re.compile(r"(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 """Numbers that YAML and the decimal system read alike: no 010 (eight), no 1_0, no 1:30."""
 _DECIMAL_FIELDS = ("cap_epsilon", "cap_delta", "max_request_epsilon")
@@ -55,8 +55,8 @@ def check_labels(labels: Sequence[str]) -> None:
     Raises:
         ConfigError: The list is empty or too long, or a label is repeated or not printable.
     """
-    if not 1 <= len(labels) <= LABEL_LIMIT:
-        raise ConfigError(f"data.labels: {len(labels)} labels, expected 1 to {LABEL_LIMIT}")
+    if not 1 <= len(labels) <= LABELS_LIMIT:
+        raise ConfigError(f"data.labels: {len(labels)} labels, expected 1 to {LABELS_LIMIT}")
     if len(set(labels)) != len(labels):
         raise ConfigError("data.labels: a label stands there twice")
     composed_labels = {unicodedata.normalize("NFC", label) for label in labels}
@@ -78,8 +78,8 @@ def check_name(setting: str, name: str) -> None:
     """Check a name against the ledger's grammar; ``ConfigError`` names the setting to change."""
     if not _NAME_GRAMMAR.is_match(name):
         raise ConfigError(
-            f"{setting}: {name[:40]!r}: expected 1 to {grammar.NAME_LIMIT} printable characters"
-            " without white space at either end"
+            f"{setting}: {name[:40]!r}: expected 1 to {grammar.NAME_CHARACTERS_LIMIT} printable"
+            " characters without white space at either end"
         )
 
 
@@ -130,7 +130,7 @@ class DataConfig:
                 f" {RECORD_UNIT!r}; give the column another name, or write null if each record is a"
                 " unit"
             )
-        if not protocol.SHA256.fullmatch(self.encoder):
+        if not protocol.SHA256_PATTERN.fullmatch(self.encoder):
             raise ConfigError(f"data.encoder: {self.encoder!r}, expected 64 lower-case hex digits")
 
 
@@ -156,7 +156,7 @@ class PrivacyConfig:
     cap_delta: str = DEFAULT_DELTA
     max_request_epsilon: str = "4"
     purposes: tuple[str, ...] = (ANY_PURPOSE,)
-    message_types: tuple[str, ...] = (protocol.QUERY_STATISTICS, protocol.TRAIN_FINETUNE)
+    message_types: tuple[str, ...] = (protocol.QUERY_MESSAGE_TYPE, protocol.DELIVERY_MESSAGE_TYPE)
     statistics: tuple[StatisticsKind, ...] = STATISTICS_KINDS
     approve: ApprovalMode = "policy"
     answer_slot_seconds: float = 2.0
@@ -280,7 +280,7 @@ class ClientConfig(ClientSettings):
         ClientSettings.__post_init__(self)
         server_names = [] if self.pin is None else [self.pin.witness_name]
         names = [*server_names, *(cosigner.name for cosigner in self.witnesses)]
-        if len(set(names)) != len(names) or self._shared_key():
+        if len(set(names)) != len(names) or self._has_shared_key():
             raise ConfigError("witnesses: a name or key stands there twice, or is the server's")
         if self.pin is not None and not 1 <= self.witnesses_needed <= len(names):
             raise ConfigError(
@@ -288,11 +288,11 @@ class ClientConfig(ClientSettings):
                 f" {len(self.witnesses)} witnesses"
             )
 
-    def _shared_key(self) -> bool:
+    def _has_shared_key(self) -> bool:
         """Return whether two witnesses share a key, so that one signature would count twice."""
         if not self.witnesses:
             return False
-        server = signing.public_from_hex(self.server.witness_key, subject="server.witness_key")
+        server = signing.public_from_hex(self.server.witness_key, input_name="server.witness_key")
         witness_keys = (
             signing.public_from_bytes(cosigner.public_key) for cosigner in self.witnesses
         )
@@ -310,17 +310,17 @@ def default_request_epsilon(cap_epsilon: str) -> str:
     return cap_epsilon if cap < positive_decimal(default, "default") else default
 
 
-def positive_decimal(text: str, subject: str) -> Decimal:
+def positive_decimal(text: str, input_name: str) -> Decimal:
     """Read a text as a positive, finite decimal; raise ``ConfigError`` otherwise."""
     try:
-        value = numbers.parse_exact_decimal(text, subject=subject)
+        value = numbers.parse_exact_decimal(text, input_name=input_name)
     except DecodeError as error:
         raise ConfigError(str(error)) from error
     if value <= 0:
-        raise ConfigError(f"{subject}: {text}, expected above 0")
+        raise ConfigError(f"{input_name}: {text}, expected above 0")
     if abs(value.adjusted()) > _EXPONENT_LIMIT:
         raise ConfigError(
-            f"{subject}: {text}, expected 1e-{_EXPONENT_LIMIT} to 1e{_EXPONENT_LIMIT}"
+            f"{input_name}: {text}, expected 1e-{_EXPONENT_LIMIT} to 1e{_EXPONENT_LIMIT}"
         )
     return value
 
@@ -331,8 +331,8 @@ def read_data_sheet(path: Path) -> DataSheet:
     Raises:
         ConfigError: The file cannot be read, or a field is unknown, missing or out of range.
     """
-    data = atomic.read_bytes(path, limit=CONFIG_LIMIT)
-    sheet = settings.read_yaml(data, subject=str(path))
+    data = atomic.read_bytes(path, limit=CONFIG_BYTES_LIMIT)
+    sheet = settings.read_yaml(data, input_name=str(path))
     kinds = get_type_hints(DataSheet)
     for name, figures in sheet.items() if isinstance(sheet, dict) else ():
         kind = next(filter(dataclasses.is_dataclass, get_args(kinds.get(name))), None)
@@ -360,7 +360,7 @@ def save(home: ClientHome, config: ClientConfig) -> None:
 
 def _write_yaml(path: Path, record: object) -> None:
     text = yaml.safe_dump(msgspec.to_builtins(record), sort_keys=False, allow_unicode=True)
-    atomic.write_bytes(path, text.encode("utf-8"), mode=atomic.PRIVATE_MODE)
+    atomic.write_bytes(path, text.encode("utf-8"), mode=atomic.PRIVATE_FILE_MODE)
 
 
 def load(home: ClientHome) -> ClientConfig:
@@ -370,8 +370,8 @@ def load(home: ClientHome) -> ClientConfig:
         ConfigError: A file is missing, or the named field is unknown, missing or out of range.
     """
     home.check_initialised()
-    data = atomic.read_bytes(home.config, limit=CONFIG_LIMIT)
-    document, words = settings.read_yaml_and_texts(data, subject=str(home.config))
+    data = atomic.read_bytes(home.config, limit=CONFIG_BYTES_LIMIT)
+    document, words = settings.read_yaml_and_texts(data, input_name=str(home.config))
     document = _with_exact_numbers(home.config, document, words)
     file_settings = settings.convert_document(document, ClientSettings, str(home.config))
     works_alone = not home.pinned_server.exists() and not home.certificate.exists()

@@ -46,10 +46,10 @@ def read(home: ClientHome) -> ContactStatus | None:
     Raises:
         ConfigError: The file cannot be read.
     """
-    if not home.contact.is_file():
+    if not home.contact_status.is_file():
         return None
     try:
-        return canonical.read(ContactStatus, home.contact)
+        return canonical.read_record(ContactStatus, home.contact_status)
     except DecodeError:
         return None
 
@@ -78,7 +78,7 @@ class ContactFile:
         self._said = contact
         try:
             atomic.write_bytes(
-                self._home.contact, canonical.encode(contact), mode=atomic.PRIVATE_MODE
+                self._home.contact_status, canonical.encode(contact), mode=atomic.PRIVATE_FILE_MODE
             )
         except StorageError:
             return  # the disk's failure is logged at the next answer

@@ -18,57 +18,58 @@ from wg_core.site.config import ClientConfig
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical
 
-ENCODER_LIMIT = 256 << 20
+ENCODER_BYTES_LIMIT = 256 << 20
 PREFIX_DIGITS_MINIMUM = 16
 """Fewest hex digits that confirm a hash: 64 bits resist a search for another encoder."""
 
-_HASH = re.compile(rf"[0-9a-f]{{{PREFIX_DIGITS_MINIMUM},64}}")
+_HASH_OR_PREFIX = re.compile(rf"[0-9a-f]{{{PREFIX_DIGITS_MINIMUM},64}}")
 
 
 def check_owner_hash(
-    named_encoder: str | None,
-    encoder: str,
+    owner_hash: str | None,
+    encoder_hash: str,
     *,
-    source: str = "join token",
-    state: str = "nothing was sent, and the token is not spent",
+    source_name: str = "join token",
+    consequence: str = "nothing was sent, and the token is not spent",
 ) -> None:
     """Check the encoder hash in a join token or offer against a hash or prefix from the owner.
 
     Args:
-        named_encoder: Hash or prefix from the owner; None: nothing is checked.
-        encoder: The encoder's hash.
-        source: Name of the token or file, for the message.
-        state: State after a mismatch, for the message.
+        owner_hash: Hash or prefix from the owner; None: nothing is checked.
+        encoder_hash: The encoder's hash.
+        source_name: Name of the token or file, for the message.
+        consequence: State after a mismatch, for the message.
 
     Raises:
         UsageError: The text is not a hash or prefix.
         VerificationError: The hash is another encoder's.
     """
-    if named_encoder is None:
+    if owner_hash is None:
         return
-    if not _HASH.fullmatch(named_encoder):
+    if not _HASH_OR_PREFIX.fullmatch(owner_hash):
         raise UsageError(
-            f"--encoder: {named_encoder!r}, expected {PREFIX_DIGITS_MINIMUM} to 64 lower-case hex"
+            f"--encoder: {owner_hash!r}, expected {PREFIX_DIGITS_MINIMUM} to 64 lower-case hex"
             " digits"
         )
-    if not encoder.startswith(named_encoder):
+    if not encoder_hash.startswith(owner_hash):
         raise VerificationError(
-            f"{source}: encoder {encoder}, --encoder names {named_encoder}; {state}"
+            f"{source_name}: encoder {encoder_hash}, --encoder names {owner_hash}; {consequence}"
         )
 
 
-def check_encoder_unchanged(confirmation: str, encoder: str, named_encoder: str | None) -> None:
+def check_encoder_unchanged(confirmed_hash: str, encoder_hash: str, owner_hash: str | None) -> None:
     """Check that enrolling again keeps the confirmed encoder, unless the owner names a new one.
 
     Raises:
         UsageError, VerificationError: As for ``check_owner_hash``, or an unnamed encoder differs.
     """
-    check_owner_hash(named_encoder, encoder)
-    if named_encoder is None and encoder != confirmation:
+    check_owner_hash(owner_hash, encoder_hash)
+    if owner_hash is None and encoder_hash != confirmed_hash:
         raise VerificationError(
-            f"join token: encoder {encoder}, this home's owner confirmed {confirmation}. Another"
-            " encoder asks your records anew; if you want that, compare the hash with the"
-            f" operator's and give --encoder {encoder}. Nothing was sent; the token is not spent"
+            f"join token: encoder {encoder_hash}, this home's owner confirmed {confirmed_hash}."
+            " Another encoder asks your records anew; if you want that, compare the hash with the"
+            f" operator's and give --encoder {encoder_hash}. Nothing was sent; the token is not"
+            " spent"
         )
 
 
@@ -78,7 +79,7 @@ def load(home: ClientHome, config: ClientConfig) -> bytes:
     Raises:
         VerificationError: The package is not the encoder that the owner confirmed.
     """
-    package = atomic.read_bytes(home.encoder, limit=ENCODER_LIMIT)
+    package = atomic.read_bytes(home.encoder, limit=ENCODER_BYTES_LIMIT)
     encoder = canonical.sha256_hex(package)
     if config.data.encoder != encoder:
         raise VerificationError(

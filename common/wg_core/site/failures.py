@@ -42,10 +42,10 @@ FAILURE_MODES = (
     FailureMode("WG-F14", "a data sheet of another machine", "warn"),
 )
 
-_BY_CODE = {failure.code: failure for failure in FAILURE_MODES}
-FAILURE_CODES = frozenset(_BY_CODE)
+_MODES_BY_CODE = {failure.code: failure for failure in FAILURE_MODES}
+FAILURE_CODES = frozenset(_MODES_BY_CODE)
 
 
 def default_action(code: str) -> FailureAction:
     """Return the default action for a failure code; unlisted codes block."""
-    return _BY_CODE[code].action if code in _BY_CODE else "block"
+    return _MODES_BY_CODE[code].action if code in _MODES_BY_CODE else "block"

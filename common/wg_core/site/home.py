@@ -33,13 +33,13 @@ from wg_core.ledger import shared_budget
 
 @dataclass(frozen=True, slots=True)
 class _HomePath:
-    """Attribute for a path below a home or, if ``budget``, below the home with its ledger."""
+    """Attribute for a path below a home, or below its ledger's home (``is_in_budget_home``)."""
 
     path: str
-    budget: bool = False
+    is_in_budget_home: bool = False
 
     def __get__(self, home: ClientHome, owner: type[ClientHome]) -> Path:
-        return (home.budget_home if self.budget else home.root) / self.path
+        return (home.budget_home if self.is_in_budget_home else home.root) / self.path
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,30 +52,36 @@ class ClientHome:
     data_sheet = _HomePath("data-sheet.yaml")
     pinned_server = _HomePath("pinned-server.json")
     encoder = _HomePath("encoder.safetensors")
-    ledger = _HomePath(shared_budget.LEDGER_FILE, budget=True)
+    ledger = _HomePath(shared_budget.LEDGER_FILE, is_in_budget_home=True)
     keys = _HomePath("keys")
     tls_key = _HomePath("keys/tls.pem")  # Private key of the TLS client certificate
     node_key = _HomePath("keys/node.pem")  # Private key of Flower's node authentication
     signing_key = _HomePath("keys/signing.pem")  # Ed25519 key that signs statistics
-    ledger_key = _HomePath("keys/ledger.pem", budget=True)
+    ledger_key = _HomePath("keys/ledger.pem", is_in_budget_home=True)
     """Ed25519 and ML-DSA-44 keys that sign the ledger's checkpoints."""
-    next_ledger_key = _HomePath("keys/ledger.next.pem", budget=True)
+    next_ledger_key = _HomePath("keys/ledger.next.pem", is_in_budget_home=True)
     """New ledger key while a rotation is in progress."""
-    site_secret = _HomePath("keys/site.secret", budget=True)
+    site_secret = _HomePath("keys/site.secret", is_in_budget_home=True)
     """Key of the data commitments; never leaves."""
     certificate = _HomePath("certs/client.pem")
     ca_certificate = _HomePath("certs/ca.pem")
     snapshots = _HomePath("snapshots")
-    units = _HomePath("units", budget=True)
+    charged_units = _HomePath("units", is_in_budget_home=True)
     outbox = _HomePath("outbox")
-    requests = _HomePath("requests")  # Requests that wait for a person's decision
+    waiting_requests = _HomePath("requests")  # Requests that wait for a person's decision
     packages = _HomePath("packages")
-    waiting = _HomePath("packages/waiting")  # Packages received but not yet applied, by request
-    sensors = _HomePath("packages/sensors")  # Packages with a soft sensor, by time and package id
+    waiting_packages = _HomePath(
+        "packages/waiting"
+    )  # Packages received but not yet applied, by request
+    soft_sensor_packages = _HomePath(
+        "packages/sensors"
+    )  # Packages with a soft sensor, by time and package id
     models = _HomePath("models")
     report = _HomePath("report.html")
     """Report in the plant's language, beside ``report.en.html`` and ``report.ja.html``."""
-    contact = _HomePath("contact.json")  # Status of the contact with the server; see `contact`
+    contact_status = _HomePath(
+        "contact.json"
+    )  # Status of the contact with the server; see `contact`
 
     @property
     def budget_home(self) -> Path:
@@ -104,19 +110,21 @@ class ClientHome:
                 f"{self.config}: not there; run 'wg-client init --home {self.root} ...' first"
             )
 
-    def set_outbox_aside(self, folder: str) -> None:
+    def archive_outbox(self, subfolder: str) -> None:
         """Move stored bundles to a subfolder of the outbox; new ones are made on demand.
 
         Raises:
             StorageError: A file cannot be moved.
         """
         for path in self.outbox.glob("*.wg[sq]"):
-            atomic.rename_file(path, self.outbox / folder / path.name)
+            atomic.rename_file(path, self.outbox / subfolder / path.name)
 
-    def load_secret(self) -> bytes:
+    def load_site_secret(self) -> bytes:
         """Return the site secret, created on first use with mode 0600."""
         if not self.site_secret.exists():
-            atomic.write_bytes(self.site_secret, secrets.token_bytes(32), mode=atomic.PRIVATE_MODE)
+            atomic.write_bytes(
+                self.site_secret, secrets.token_bytes(32), mode=atomic.PRIVATE_FILE_MODE
+            )
         data = atomic.read_bytes(self.site_secret, limit=32)
         if len(data) != 32:
             raise ConfigError(

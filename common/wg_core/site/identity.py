@@ -41,7 +41,7 @@ def create_identity(home: ClientHome, site: str) -> PublicIdentity:
     home.create_private_folder()
     for path, curve in ((home.tls_key, ec.SECP256R1()), (home.node_key, ec.SECP384R1())):
         if not path.exists():
-            key_files.save(path, ec.generate_private_key(curve))
+            key_files.save_private_keys(path, ec.generate_private_key(curve))
     for path, generate in (
         (home.signing_key, signing.generate_key),
         (home.ledger_key, signing.generate_hybrid_key),
@@ -58,7 +58,7 @@ def read_public_identity(home: ClientHome, site: str) -> PublicIdentity:
         ConfigError: A key is missing or damaged.
     """
     ledger_key = signing.public_bytes(signing.load(home.ledger_key))
-    node = key_files.load_ec(home.node_key).public_key()
+    node = key_files.load_ec_key(home.node_key).public_key()
     return PublicIdentity(
         csr_pem=certificate_request(home, site),
         node_public_key=node.public_bytes(
@@ -81,6 +81,6 @@ def certificate_request(home: ClientHome, site: str) -> str:
     request = (
         x509.CertificateSigningRequestBuilder()
         .subject_name(name)
-        .sign(key_files.load_ec(home.tls_key), hashes.SHA256())
+        .sign(key_files.load_ec_key(home.tls_key), hashes.SHA256())
     )
     return request.public_bytes(serialization.Encoding.PEM).decode("ascii")

@@ -38,11 +38,11 @@ def load(home: ClientHome) -> PinnedServer:
         ConfigError: The file is missing or damaged.
     """
     try:
-        return canonical.read(PinnedServer, home.pinned_server)
+        return canonical.read_record(PinnedServer, home.pinned_server)
     except DecodeError as error:
         raise ConfigError(f"{error}; restore a copy, or enrol again (init --replace)") from error
 
 
 def save(home: ClientHome, server: PinnedServer) -> None:
     """Pin a server in the plant's home, replacing the earlier one atomically."""
-    atomic.write_bytes(home.pinned_server, canonical.encode(server), mode=atomic.PRIVATE_MODE)
+    atomic.write_bytes(home.pinned_server, canonical.encode(server), mode=atomic.PRIVATE_FILE_MODE)

@@ -13,7 +13,7 @@ from wg_core.site.config import ANY_PURPOSE, ClientConfig, positive_decimal
 from wg_core.wire import fleet
 from wg_core.wire.protocol import StatisticsQuery
 
-_PURPOSE_GRAMMAR = grammar.PrintableText(grammar.SENTENCE_LIMIT)
+_PURPOSE_GRAMMAR = grammar.PrintableText(grammar.SENTENCE_CHARACTERS_LIMIT)
 
 
 class PrivacyPrice(Protocol):
@@ -79,7 +79,7 @@ def check_query(
         raise PolicyRefused(f"{subject}: this plant does not allow its purpose")
 
 
-def check_price(config: ClientConfig, order: PrivacyPrice, subject: str) -> None:
+def check_price(config: ClientConfig, order: PrivacyPrice, request_name: str) -> None:
     """Check that a price does not exceed the policy's limits for a request.
 
     Raises:
@@ -93,8 +93,8 @@ def check_price(config: ClientConfig, order: PrivacyPrice, subject: str) -> None
         try:
             value = positive_decimal(request, name)
         except ConfigError as error:
-            raise PolicyRefused(f"{subject}: {error}") from error
+            raise PolicyRefused(f"{request_name}: {error}") from error
         if value > positive_decimal(largest, f"privacy.{setting}"):
             raise PolicyRefused(
-                f"{subject}: {name} {request}, this plant allows {largest} a request"
+                f"{request_name}: {name} {request}, this plant allows {largest} a request"
             )

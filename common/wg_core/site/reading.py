@@ -9,13 +9,23 @@ from dataclasses import dataclass
 
 from wg_core.errors import ConfigError
 
-GREY_BITS = (8, 10, 12, 14, 16)  # Bits used in an image of 16 bits per pixel
-ENCODINGS = ("auto", "utf-8", "utf-16", "cp932", "cp1252", "latin-1", "gb18030", "big5", "euc-kr")
+GREY_BIT_DEPTHS = (8, 10, 12, 14, 16)  # Bits used in an image of 16 bits per pixel
+TEXT_ENCODINGS = (
+    "auto",
+    "utf-8",
+    "utf-16",
+    "cp932",
+    "cp1252",
+    "latin-1",
+    "gb18030",
+    "big5",
+    "euc-kr",
+)
 """Encodings that a configuration may name."""
-AUTO_ENCODING = ENCODINGS[0]
-DEFAULT_COLUMNS = ("text", "label")
+AUTO_TEXT_ENCODING = TEXT_ENCODINGS[0]
+DEFAULT_TABLE_COLUMNS = ("text", "label")
 CHANNELS_LIMIT = 128
-RECORDS_AT_ONCE = 64  # Decoded records in memory at a time
+RECORDS_PER_CHUNK = 64  # Decoded records in memory at a time
 WINDOW_SAMPLES_MINIMUM = 8
 WINDOW_SAMPLES_LIMIT = 100_000
 
@@ -100,28 +110,31 @@ class ReadingConfig:
     """
 
     bits: int = 16
-    encoding: str = AUTO_ENCODING
+    encoding: str = AUTO_TEXT_ENCODING
     channels: tuple[str, ...] | None = None
     log: SensorLogConfig | None = None
-    columns: tuple[str, str] = DEFAULT_COLUMNS
+    columns: tuple[str, str] = DEFAULT_TABLE_COLUMNS
 
     def __post_init__(self) -> None:
-        if self.bits not in GREY_BITS:
-            raise ConfigError(f"data.reading.bits: {self.bits}, expected one of {list(GREY_BITS)}")
-        if self.encoding not in ENCODINGS:
+        if self.bits not in GREY_BIT_DEPTHS:
             raise ConfigError(
-                f"data.reading.encoding: {self.encoding!r}, expected one of {', '.join(ENCODINGS)}"
+                f"data.reading.bits: {self.bits}, expected one of {list(GREY_BIT_DEPTHS)}"
+            )
+        if self.encoding not in TEXT_ENCODINGS:
+            raise ConfigError(
+                f"data.reading.encoding: {self.encoding!r}, expected one of"
+                f" {', '.join(TEXT_ENCODINGS)}"
             )
 
     @property
     def text_column(self) -> str | None:
         """Name of the text column; None if it is the default, ``text``."""
-        return self.columns[0] if self.columns[0] != DEFAULT_COLUMNS[0] else None
+        return self.columns[0] if self.columns[0] != DEFAULT_TABLE_COLUMNS[0] else None
 
     @property
     def label_column(self) -> str | None:
         """Name of the label column; None if it is the default, ``label``."""
-        return self.columns[1] if self.columns[1] != DEFAULT_COLUMNS[1] else None
+        return self.columns[1] if self.columns[1] != DEFAULT_TABLE_COLUMNS[1] else None
 
     def check_unit_column(self, unit_column: str | None) -> None:
         """Check that each moment is in a single privacy unit, be it a named unit or one window.

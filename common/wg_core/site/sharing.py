@@ -23,7 +23,7 @@ from wg_core.site.home import ClientHome
 from wg_core.wire import signing
 
 
-def join_shared_budget(home: ClientHome, other_root: Path) -> ClientConfig:
+def join_shared_budget(home: ClientHome, holder_root: Path) -> ClientConfig:
     """Make a new home draw on another home's budget; return that home's configuration.
 
     A repeated call changes nothing.
@@ -32,7 +32,7 @@ def join_shared_budget(home: ClientHome, other_root: Path) -> ClientConfig:
         ConfigError: The other home is not initialised or shares a budget itself, or the new home
             has a budget.
     """
-    holder = ClientHome(other_root.resolve())
+    holder = ClientHome(holder_root.resolve())
     if holder.root == home.root.resolve():
         raise ConfigError(f"{home.root}: a home cannot share its own budget")
     shared_root = shared_budget.read_shared_budget(holder.root)
@@ -49,16 +49,17 @@ def join_shared_budget(home: ClientHome, other_root: Path) -> ClientConfig:
     if budget is not None and budget.home != str(holder.root):
         raise ConfigError(f"{home.root}: draws on the budget of {budget.home} already")
     with Ledger.open(holder.ledger, signing.load(holder.ledger_key)) as ledger:
-        shared_budget.write_shared_budget(home.root, _shared_budget_of(holder.root, ledger))
+        shared_budget.write_shared_budget(home.root, _shared_budget_record(holder.root, ledger))
     return config
 
 
 def check_new_dataset(
-    other_config: ClientConfig, *, site: str, name: str, cap: tuple[str, str]
+    other_config: ClientConfig, *, site: str, dataset_name: str, cap: tuple[str, str]
 ) -> None:
     """Check, before a join token is spent, that a new data set may use the shared ledger.
 
-    The token is for ``site``; ``name`` and ``cap`` (epsilon and delta) are of the new data set.
+    The token is for ``site``; ``dataset_name`` and ``cap`` (epsilon and delta) are of the new data
+    set.
 
     Raises:
         ConfigError: The site is another plant, the name is taken, or the cap differs.
@@ -68,10 +69,10 @@ def check_new_dataset(
             f"join token: for site {site!r}, the ledger is that of {other_config.site!r}: a plant"
             " has one name at all servers; ask the operator for a token of that name"
         )
-    if name == other_config.data.name:
+    if dataset_name == other_config.data.name:
         raise ConfigError(
-            f"data set {name!r}: is the one of the home with the ledger; choose another name"
-            " (--name)"
+            f"data set {dataset_name!r}: is the one of the home with the ledger; choose another"
+            " name (--name)"
         )
     cap_there = other_config.privacy.cap_epsilon, other_config.privacy.cap_delta
     if tuple(map(Decimal, cap)) != tuple(map(Decimal, cap_there)):
@@ -81,7 +82,7 @@ def check_new_dataset(
         )
 
 
-def check_second_witness(home: ClientHome, name: str, key: str) -> None:
+def check_second_witness(home: ClientHome, witness_name: str, witness_key: str) -> None:
     """Check that a plant's two servers do not have the same witness name with different keys.
 
     Raises:
@@ -91,10 +92,10 @@ def check_second_witness(home: ClientHome, name: str, key: str) -> None:
     if budget is None:
         return
     owner = configuration.load(ClientHome(Path(budget.home))).server
-    if name == owner.witness_name and key != owner.witness_key:
+    if witness_name == owner.witness_name and witness_key != owner.witness_key:
         raise ConfigError(
-            f"witness {name!r}: two servers have this name; ask the operator of one to give it"
-            " another (server.yaml)"
+            f"witness {witness_name!r}: two servers have this name; ask the operator of one to give"
+            " it another (server.yaml)"
         )
 
 
@@ -123,10 +124,12 @@ def record_known_ledger(home: ClientHome, ledger: Ledger) -> None:
     """Record the shared ledger's current key and origin as known to this home's server."""
     budget = shared_budget.read_shared_budget(home.root)
     if budget is not None:
-        shared_budget.write_shared_budget(home.root, _shared_budget_of(Path(budget.home), ledger))
+        shared_budget.write_shared_budget(
+            home.root, _shared_budget_record(Path(budget.home), ledger)
+        )
 
 
-def check_holds_ledger(home: ClientHome, subject: str, *, next_command: str) -> None:
+def check_holds_ledger(home: ClientHome, action: str, *, next_command: str) -> None:
     """Check that a home holds its own ledger; the error names the command to run afterwards.
 
     Raises:
@@ -135,13 +138,13 @@ def check_holds_ledger(home: ClientHome, subject: str, *, next_command: str) -> 
     budget = shared_budget.read_shared_budget(home.root)
     if budget is not None:
         raise ConfigError(
-            f"{home.root}: {subject} is done where the ledger is, at {budget.home}; then run"
+            f"{home.root}: {action} is done where the ledger is, at {budget.home}; then run"
             f" 'wg-client {next_command} --home {home.root}' here"
         )
 
 
-def share_with_successor(home: ClientHome, stage: ClientHome) -> bool:
-    """Make ``stage``, the home that replaces ``home``, draw on the same shared ledger.
+def share_budget_with_successor(home: ClientHome, successor: ClientHome) -> bool:
+    """Make ``successor``, the home that replaces ``home``, draw on the same shared ledger.
 
     Returns:
         True if the home shares a ledger.
@@ -150,9 +153,11 @@ def share_with_successor(home: ClientHome, stage: ClientHome) -> bool:
     if budget is None:
         return False
     with Ledger.open(home.ledger) as ledger:
-        shared_budget.write_shared_budget(stage.root, _shared_budget_of(Path(budget.home), ledger))
+        shared_budget.write_shared_budget(
+            successor.root, _shared_budget_record(Path(budget.home), ledger)
+        )
     return True
 
 
-def _shared_budget_of(holder: Path, ledger: Ledger) -> SharedBudget:
+def _shared_budget_record(holder: Path, ledger: Ledger) -> SharedBudget:
     return SharedBudget(home=str(holder), origin=ledger.origin, ledger_key=ledger.public_key.hex())

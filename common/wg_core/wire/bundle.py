@@ -13,9 +13,9 @@ from dataclasses import asdict, dataclass
 from wg_core.wire import container, protocol
 
 VERSION = 1
-STATISTICS_KIND = f"{protocol.STATISTICS_KIND}-covered"
-STATEMENT_KIND = f"{protocol.STATISTICS_KIND}-statement"
-STATEMENT_LIMIT = 2 << 20  # Largest statement bundle, in bytes: one entry and its proof
+STATISTICS_BUNDLE_KIND = f"{protocol.STATISTICS_FILE_KIND}-covered"
+STATEMENT_BUNDLE_KIND = f"{protocol.STATISTICS_FILE_KIND}-statement"
+STATEMENT_BYTES_LIMIT = 2 << 20  # Largest statement bundle, in bytes: one entry and its proof
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class StatementBundle:
 
 def encode(bundle: StatisticsBundle | StatementBundle) -> bytes:
     """Pack a bundle into a container with a section for each of its fields."""
-    kind = STATISTICS_KIND if isinstance(bundle, StatisticsBundle) else STATEMENT_KIND
+    kind = STATISTICS_BUNDLE_KIND if isinstance(bundle, StatisticsBundle) else STATEMENT_BUNDLE_KIND
     return container.encode(kind, VERSION, asdict(bundle))
 
 
@@ -71,10 +71,10 @@ def decode_statistics(data: bytes) -> StatisticsBundle:
     return StatisticsBundle(
         **container.decode(
             data,
-            kind=STATISTICS_KIND,
+            kind=STATISTICS_BUNDLE_KIND,
             version=VERSION,
-            names=StatisticsBundle.__slots__,
-            limit=protocol.STATISTICS_LIMIT,
+            section_names=StatisticsBundle.__slots__,
+            max_bytes=protocol.STATISTICS_BYTES_LIMIT,
         )
     )
 
@@ -84,9 +84,9 @@ def decode_statement(data: bytes) -> StatementBundle:
     return StatementBundle(
         **container.decode(
             data,
-            kind=STATEMENT_KIND,
+            kind=STATEMENT_BUNDLE_KIND,
             version=VERSION,
-            names=StatementBundle.__slots__,
-            limit=STATEMENT_LIMIT,
+            section_names=StatementBundle.__slots__,
+            max_bytes=STATEMENT_BYTES_LIMIT,
         )
     )

@@ -28,7 +28,7 @@ Count = Annotated[int, msgspec.Meta(ge=0, lt=INTEGER_LIMIT)]  # Number of things
 UnixSeconds = Annotated[
     int, msgspec.Meta(gt=-INTEGER_LIMIT, lt=INTEGER_LIMIT)
 ]  # Unix time in seconds
-RECORD_LIMIT = 1 << 20  # Default limit on the size of a record, in bytes
+RECORD_BYTES_LIMIT = 1 << 20  # Default limit on the size of a record, in bytes
 
 
 def encode(record: object) -> bytes:
@@ -36,71 +36,82 @@ def encode(record: object) -> bytes:
     return rfc8785.dumps(msgspec.to_builtins(record))
 
 
-def decode(kind: type[T], data: bytes, *, subject: str, limit: int = RECORD_LIMIT) -> T:
+def decode(
+    record_type: type[T], data: bytes, *, input_name: str, max_bytes: int = RECORD_BYTES_LIMIT
+) -> T:
     """Decode canonical JSON strictly into a record of this program's version.
 
     Args:
-        kind: Class of the record, a dataclass.
+        record_type: Class of the record, a dataclass.
         data: Encoded record, untrusted.
-        subject: Name of the document for error messages, such as "statistics manifest".
-        limit: Largest accepted size in bytes.
+        input_name: Name of the document for error messages, such as "statistics manifest".
+        max_bytes: Largest accepted size in bytes.
 
     Raises:
         DecodeError: The data are too large, of another version, not JSON or not canonical, or a
             field is unknown or of a wrong type.
     """
-    if len(data) > limit:
-        raise DecodeError(f"{subject}: {len(data)} bytes, at most {limit} are accepted")
-    expected = _version(kind)
-    if expected is not None and (version := stated_version(data, subject=subject)) != expected:
+    if len(data) > max_bytes:
+        raise DecodeError(f"{input_name}: {len(data)} bytes, at most {max_bytes} are accepted")
+    expected = _record_version(record_type)
+    if (
+        expected is not None
+        and (version := stated_version(data, input_name=input_name)) != expected
+    ):
         raise DecodeError(
-            f"{subject}: version {version}, this program reads {expected}: update the older program"
+            f"{input_name}: version {version}, this program reads {expected}: update the older"
+            " program"
         )
-    record = decode_known_fields(kind, data, subject=subject)
+    record = decode_known_fields(record_type, data, input_name=input_name)
     try:
         again = encode(record)
     except rfc8785.CanonicalizationError as error:
-        raise DecodeError(f"{subject}: {error}") from error
+        raise DecodeError(f"{input_name}: {error}") from error
     if again != data:
-        raise DecodeError(f"{subject}: unknown or repeated fields, or not canonical (RFC 8785)")
+        raise DecodeError(f"{input_name}: unknown or repeated fields, or not canonical (RFC 8785)")
     return record
 
 
-def read(kind: type[T], path: Path, *, limit: int = RECORD_LIMIT) -> T:
+def read_record(record_type: type[T], path: Path, *, max_bytes: int = RECORD_BYTES_LIMIT) -> T:
     """Read a file with the canonical JSON of one record, strictly.
 
     Raises:
         ConfigError: The file is missing, cannot be read, or is not a regular file.
         DecodeError: The same conditions as for ``decode``.
     """
-    return decode(kind, atomic.read_bytes(path, limit=limit), subject=str(path), limit=limit)
+    return decode(
+        record_type,
+        atomic.read_bytes(path, limit=max_bytes),
+        input_name=str(path),
+        max_bytes=max_bytes,
+    )
 
 
-def decode_known_fields(kind: type[T], data: bytes, *, subject: str) -> T:
+def decode_known_fields(record_type: type[T], data: bytes, *, input_name: str) -> T:
     """Decode the fields of a record class from JSON, which may have others and any formatting.
 
     Raises:
         DecodeError: The data are not JSON, or a field is missing or of another type.
     """
     try:
-        return typed.decode_json(data, kind)
+        return typed.decode_json(data, record_type)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise DecodeError(f"{subject}: {error}") from error
+        raise DecodeError(f"{input_name}: {error}") from error
 
 
-class _Versioned(msgspec.Struct):
+class _VersionOnlyRecord(msgspec.Struct):
     version: int
 
 
-def _version(kind: object) -> int | None:
+def _record_version(record_type: object) -> int | None:
     """Return the default of a record class's field ``version``; None if it has no such field."""
-    field = getattr(kind, "__dataclass_fields__", {}).get("version")
+    field = getattr(record_type, "__dataclass_fields__", {}).get("version")
     return field.default if field is not None and isinstance(field.default, int) else None
 
 
-def stated_version(data: bytes, *, subject: str) -> int:
+def stated_version(data: bytes, *, input_name: str) -> int:
     """Return the version that a JSON document states; ``DecodeError`` if it states none."""
-    return decode_known_fields(_Versioned, data, subject=subject).version
+    return decode_known_fields(_VersionOnlyRecord, data, input_name=input_name).version
 
 
 def to_builtins(record: object) -> Any:

@@ -16,9 +16,9 @@ from wg_core.errors import DecodeError, VerificationError
 from wg_core.wire import canonical
 
 MAGIC = b"WGATE\x00\x01\n"
-HEADER_LIMIT = 64 << 10
-_LENGTH = struct.Struct(">I")
-_PREFIX_LIMIT = len(MAGIC) + _LENGTH.size + HEADER_LIMIT
+HEADER_BYTES_LIMIT = 64 << 10
+_LENGTH_STRUCT = struct.Struct(">I")
+_PREFIX_BYTES_LIMIT = len(MAGIC) + _LENGTH_STRUCT.size + HEADER_BYTES_LIMIT
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,21 +60,21 @@ def encode(kind: str, version: int, sections: Mapping[str, bytes]) -> bytes:
 def encode_header(kind: str, version: int, sections: tuple[Section, ...]) -> bytes:
     """Encode a container's bytes before the sections: magic, length and header."""
     header = canonical.encode(Header(kind, version, sections))
-    return b"".join((MAGIC, _LENGTH.pack(len(header)), header))
+    return b"".join((MAGIC, _LENGTH_STRUCT.pack(len(header)), header))
 
 
 def decode(
-    data: bytes, *, kind: str, version: int, names: tuple[str, ...], limit: int
+    data: bytes, *, kind: str, version: int, section_names: tuple[str, ...], max_bytes: int
 ) -> dict[str, bytes]:
     """Unpack a container that must hold exactly the named sections, in order.
 
     Raises:
         DecodeError: Size, kind, version, sections or hashes differ; the message says which.
     """
-    if len(data) > limit:
-        raise DecodeError(f"{kind} file: {len(data)} bytes, at most {limit} are accepted")
+    if len(data) > max_bytes:
+        raise DecodeError(f"{kind} file: {len(data)} bytes, at most {max_bytes} are accepted")
     sections: dict[str, bytes] = {}
-    for span in _section_spans(data[:_PREFIX_LIMIT], len(data), kind, version, names):
+    for span in _section_spans(data[:_PREFIX_BYTES_LIMIT], len(data), kind, version, section_names):
         body = data[span.offset : span.offset + span.size]
         if canonical.sha256_hex(body) != span.sha256:
             raise DecodeError(f"{kind} file: section {span.name!r} does not match its hash")
@@ -84,11 +84,11 @@ def decode(
 
 def stated_kind(data: bytes) -> str:
     """Return the file kind in a container's header; ``DecodeError`` if the bytes are malformed."""
-    return _decode_header(data[:_PREFIX_LIMIT], len(data), "weightgate")[0].kind
+    return _decode_header_and_end(data[:_PREFIX_BYTES_LIMIT], len(data), "weightgate")[0].kind
 
 
 def locate_sections(
-    stream: BinaryIO, *, kind: str, version: int, names: tuple[str, ...], limit: int
+    stream: BinaryIO, *, kind: str, version: int, section_names: tuple[str, ...], max_bytes: int
 ) -> tuple[SectionSpan, ...]:
     """Return the positions of a container's sections in an open file, without reading them.
 
@@ -98,21 +98,22 @@ def locate_sections(
         DecodeError: The header differs from what is expected, or the file has another length.
     """
     total = stream.seek(0, os.SEEK_END)
-    if total > limit:
-        raise DecodeError(f"{kind} file: {total} bytes, at most {limit} are accepted")
+    if total > max_bytes:
+        raise DecodeError(f"{kind} file: {total} bytes, at most {max_bytes} are accepted")
     stream.seek(0)
-    return _section_spans(stream.read(_PREFIX_LIMIT), total, kind, version, names)
+    return _section_spans(stream.read(_PREFIX_BYTES_LIMIT), total, kind, version, section_names)
 
 
-def read_section(stream: BinaryIO, span: SectionSpan, *, kind: str, limit: int) -> bytes:
+def read_section(stream: BinaryIO, span: SectionSpan, *, kind: str, max_bytes: int) -> bytes:
     """Read one container section of an open file.
 
     Raises:
-        DecodeError: The section is larger than ``limit`` bytes, or does not match its hash.
+        DecodeError: The section is larger than ``max_bytes`` bytes, or does not match its hash.
     """
-    if span.size > limit:
+    if span.size > max_bytes:
         raise DecodeError(
-            f"{kind} file: section {span.name!r} of {span.size} bytes, at most {limit} are accepted"
+            f"{kind} file: section {span.name!r} of {span.size} bytes, at most {max_bytes} are"
+            " accepted"
         )
     stream.seek(span.offset)
     data = stream.read(span.size)
@@ -122,42 +123,45 @@ def read_section(stream: BinaryIO, span: SectionSpan, *, kind: str, limit: int) 
 
 
 def _section_spans(
-    prefix: bytes, total: int, kind: str, version: int, names: tuple[str, ...]
+    prefix: bytes, file_size: int, kind: str, version: int, section_names: tuple[str, ...]
 ) -> tuple[SectionSpan, ...]:
-    header, position = _decode_header(prefix, total, kind)
+    header, position = _decode_header_and_end(prefix, file_size, kind)
     if header.kind != kind:
         raise DecodeError(f"{kind} file: found kind {header.kind!r}")
     if header.version != version:
         raise DecodeError(f"{kind} file: version {header.version}, this program reads {version}")
     present = tuple(section.name for section in header.sections)
-    if present != names:
-        raise DecodeError(f"{kind} file: sections {present}, expected {names}")
+    if present != section_names:
+        raise DecodeError(f"{kind} file: sections {present}, expected {section_names}")
     spans = []
     for section in header.sections:
-        if section.size < 0 or position + section.size > total:
+        if section.size < 0 or position + section.size > file_size:
             raise DecodeError(f"{kind} file: section {section.name!r} is cut short")
         spans.append(SectionSpan(section.name, position, section.size, section.sha256))
         position += section.size
-    if position != total:
-        raise DecodeError(f"{kind} file: {total - position} bytes after the last section")
+    if position != file_size:
+        raise DecodeError(f"{kind} file: {file_size - position} bytes after the last section")
     return tuple(spans)
 
 
-def _decode_header(prefix: bytes, total: int, kind: str) -> tuple[Header, int]:
+def _decode_header_and_end(prefix: bytes, file_size: int, kind: str) -> tuple[Header, int]:
     """Return a container's header, and the number of bytes before the first section."""
-    start = len(MAGIC) + _LENGTH.size
+    start = len(MAGIC) + _LENGTH_STRUCT.size
     if prefix[: len(MAGIC)] != MAGIC or len(prefix) < start:
         raise DecodeError(f"{kind} file: not a weightgate file (wrong first bytes)")
-    (size,) = _LENGTH.unpack_from(prefix, len(MAGIC))
-    if size > HEADER_LIMIT or start + size > total:
+    (size,) = _LENGTH_STRUCT.unpack_from(prefix, len(MAGIC))
+    if size > HEADER_BYTES_LIMIT or start + size > file_size:
         raise DecodeError(f"{kind} file: header of {size} bytes does not fit")
     header = canonical.decode(
-        Header, prefix[start : start + size], subject=f"{kind} file header", limit=HEADER_LIMIT
+        Header,
+        prefix[start : start + size],
+        input_name=f"{kind} file header",
+        max_bytes=HEADER_BYTES_LIMIT,
     )
     return header, start + size
 
 
-def check_hash(subject: str, body: bytes, stated_hash: str) -> None:
+def check_section_hash(section_name: str, body: bytes, stated_hash: str) -> None:
     """Check a section's bytes against the SHA-256 (hex) that the file's manifest states.
 
     Raises:
@@ -165,4 +169,4 @@ def check_hash(subject: str, body: bytes, stated_hash: str) -> None:
     """
     sha256 = canonical.sha256_hex(body)
     if sha256 != stated_hash:
-        raise VerificationError(f"{subject} hash to {sha256}, the manifest says {stated_hash}")
+        raise VerificationError(f"{section_name} hash to {sha256}, the manifest says {stated_hash}")

@@ -35,7 +35,7 @@ class _Range:
 
     def check_number(self, name: str, value: Decimal | int) -> Decimal | int:
         """Return a number in its canonical spelling; ``DecodeError`` if it is out of range."""
-        number = numbers.check_decimal_range(value, self.low, self.high, subject=name)
+        number = numbers.check_decimal_range(value, self.low, self.high, input_name=name)
         return value if isinstance(value, int) else number
 
 
@@ -241,26 +241,26 @@ class DataSheet:
                 f"data sheet: version {self.version}, this program reads {VERSION}: update the"
                 " older program"
             )
-        if len(self._machines()) != 1:
-            names = ", ".join(self._machines()) or "none"
+        if len(self._stated_machines()) != 1:
+            names = ", ".join(self._stated_machines()) or "none"
             raise DecodeError(
                 f"data sheet: machines stated: {names}; expected exactly one of"
                 f" {', '.join(MACHINE_KINDS)}"
             )
 
-    def _machines(self) -> dict[str, "Machine"]:
+    def _stated_machines(self) -> dict[str, "Machine"]:
         values = {name: getattr(self, name) for name in MACHINE_KINDS}
         return {name: value for name, value in values.items() if value is not UNSET}
 
     @property
     def kind(self) -> str:
         """Kind of the stated machine, which is its field's name, such as ``gearbox``."""
-        return next(iter(self._machines()))
+        return next(iter(self._stated_machines()))
 
     @property
     def machine(self) -> "Machine":
         """Machine that the data sheet states."""
-        return self._machines()[self.kind]
+        return self._stated_machines()[self.kind]
 
     def stated_fields(self) -> Iterator[tuple[str, str]]:
         """Yield name and value, as text, of each field that is stated for the machine."""

@@ -12,37 +12,39 @@ from typing import Literal
 from wg_core.errors import DecodeError
 from wg_core.wire import canonical, protocol
 
-RECORD_NAME = "wg"  # Name of the single ConfigRecord in a message, with the fields of `Envelope`
+CONFIG_RECORD_NAME = (
+    "wg"  # Name of the single ConfigRecord in a message, with the fields of `Envelope`
+)
 
 EnvelopeKind = Literal["query", "delivery", "statistics", "receipt", "refusal"]
 _ENVELOPE_KINDS = frozenset({"query", "delivery", "statistics", "receipt", "refusal"})
-_REQUEST_ID = re.compile(r"[0-9a-f]{32}")
+_REQUEST_ID_PATTERN = re.compile(r"[0-9a-f]{32}")
 
 APP_MISMATCH = "WG-APP-MISMATCH"
-TYPE_DENIED = "WG-TYPE-DENIED"
-TOO_LARGE = "WG-TOO-LARGE"
-MALFORMED = "WG-MALFORMED"
+MESSAGE_TYPE_DENIED = "WG-TYPE-DENIED"
+MESSAGE_TOO_LARGE = "WG-TOO-LARGE"
+MESSAGE_MALFORMED = "WG-MALFORMED"
 
 DECLINE_MEANINGS = {
     APP_MISMATCH: "the server and this plant run different versions of weightgate; this side speaks"
     f" protocol {protocol.PROTOCOL_VERSION}: update the older side",
-    TYPE_DENIED: "this plant does not answer messages of this type",
-    TOO_LARGE: "more bytes or objects than this plant accepts",
-    MALFORMED: "not a message of this version, or damaged",
+    MESSAGE_TYPE_DENIED: "this plant does not answer messages of this type",
+    MESSAGE_TOO_LARGE: "more bytes or objects than this plant accepts",
+    MESSAGE_MALFORMED: "not a message of this version, or damaged",
 }
 """Meaning of each word by which a node declines a message, for the logs of both sides."""
 
 
-UNAVAILABLE = "unavailable"
+PLANT_UNAVAILABLE = "unavailable"
 """Word of refusal for every failure caused by a plant's data, disk, snapshot or earlier crash."""
 
-APPROVAL = "approval"  # Word of refusal until a person at the plant decides; asked again
+AWAITING_APPROVAL = "approval"  # Word of refusal until a person at the plant decides; asked again
 
 REFUSAL_MEANINGS = {
-    APPROVAL: "a person at the plant decides on this request, and has not yet; it is asked again"
-    " until the campaign's time is over",
-    UNAVAILABLE: "the plant could not answer, for reasons of its own that it does not tell: its"
-    " engineer finds them in the plant's log; asking again may help",
+    AWAITING_APPROVAL: "a person at the plant decides on this request, and has not yet; it is"
+    " asked again until the campaign's time is over",
+    PLANT_UNAVAILABLE: "the plant could not answer, for reasons of its own that it does not tell:"
+    " its engineer finds them in the plant's log; asking again may help",
     "policy": "the plant's policy does not allow this request",
     "machine": "the plant has no machine statistics: it states no machine that its encoder reads,"
     " or has not frozen its data since it does; nothing was charged",
@@ -53,7 +55,9 @@ REFUSAL_MEANINGS = {
 }
 """Meaning of each word of refusal, for the operator."""
 
-QUERY_REFUSAL_WORDS = frozenset({"policy", "budget", "machine", "peer", "witness", APPROVAL})
+QUERY_REFUSAL_WORDS = frozenset(
+    {"policy", "budget", "machine", "peer", "witness", AWAITING_APPROVAL}
+)
 """Words of refusal of a query that reveal nothing private; in other cases "unavailable" is sent."""
 
 DELIVERY_REFUSAL_WORDS = frozenset({"policy", "peer", "verification"})
@@ -92,14 +96,14 @@ class Envelope:
         return {"kind": self.kind, "record": self.record, "payload": self.payload}
 
 
-def read_envelope(fields: dict[str, object], *, subject: str) -> Envelope:
+def read_envelope(fields: dict[str, object], *, input_name: str) -> Envelope:
     """Read an envelope strictly from the fields of a Flower ConfigRecord.
 
     Raises:
         DecodeError: A field is missing, unknown or of another type.
     """
     if set(fields) != {"kind", "record", "payload"}:
-        raise DecodeError(f"{subject}: fields {sorted(fields)}, expected kind, record, payload")
+        raise DecodeError(f"{input_name}: fields {sorted(fields)}, expected kind, record, payload")
     kind, record, payload = fields["kind"], fields["record"], fields["payload"]
     if not (
         isinstance(kind, str)
@@ -107,9 +111,9 @@ def read_envelope(fields: dict[str, object], *, subject: str) -> Envelope:
         and isinstance(record, bytes)
         and isinstance(payload, bytes)
     ):
-        raise DecodeError(f"{subject}: a field is of the wrong type, or of unknown kind")
-    if len(record) > protocol.MESSAGE_LIMIT:
-        raise DecodeError(f"{subject}: a record of {len(record)} bytes")
+        raise DecodeError(f"{input_name}: a field is of the wrong type, or of unknown kind")
+    if len(record) > protocol.MESSAGE_BYTES_LIMIT:
+        raise DecodeError(f"{input_name}: a record of {len(record)} bytes")
     return Envelope(kind, record, payload)  # type: ignore[arg-type]  # checked against _ENVELOPE_KINDS
 
 
@@ -119,6 +123,6 @@ def check_request_id(text: str) -> str:
     Raises:
         DecodeError: The text is not 32 lower-case hex digits.
     """
-    if not _REQUEST_ID.fullmatch(text):
+    if not _REQUEST_ID_PATTERN.fullmatch(text):
         raise DecodeError(f"request id {text[:40]!r}: expected 32 lower-case hex digits")
     return text

@@ -17,7 +17,7 @@ from wg_core.errors import DecodeError, VerificationError
 from wg_core.wire import signing
 from wg_core.wire.signing import PrivateKey
 
-LINKS_LIMIT = 16  # Most changes of one key that are followed at once
+HANDOVERS_LIMIT = 16  # Most changes of one key that are followed at once
 HANDOVER_CONTEXT = "handover"
 
 PACKAGES_USE: Final = "packages"
@@ -49,8 +49,8 @@ class Handover:
 
     def __post_init__(self) -> None:
         grammar.check_text_fields(self)
-        key = signing.public_from_hex(self.before, subject="handover: before")
-        signing.public_from_hex(self.now, subject="handover: now")
+        key = signing.public_from_hex(self.before, input_name="handover: before")
+        signing.public_from_hex(self.now, input_name="handover: now")
         digits = 2 * signing.signature_size(key)
         if len(self.signature) != digits:
             raise DecodeError(f"handover: signature: expected {digits} lower-case hex digits")
@@ -59,26 +59,31 @@ class Handover:
         """Verify the signature of the hand-over; raise ``VerificationError`` if it is not valid."""
         key = signing.public_from_hex(self.before)
         signing.check_successor(key, signing.public_from_hex(self.now))
-        signed_bytes = signed_statement(self.use, self.name, self.before, self.now)
+        signed_bytes = handover_signed_bytes(self.use, self.name, self.before, self.now)
         signing.verify(key, HANDOVER_CONTEXT, signed_bytes, bytes.fromhex(self.signature))
 
 
-def signed_statement(use: KeyUse, name: str, before: str, successor: str) -> bytes:
+def handover_signed_bytes(use: KeyUse, name: str, retired_key: str, successor_key: str) -> bytes:
     """Return the bytes that the retired key signs: use, name, and both public keys in hex."""
-    return "\n".join((use, name, before, successor)).encode()
+    return "\n".join((use, name, retired_key, successor_key)).encode()
 
 
-def sign(use: KeyUse, name: str, key: PrivateKey, successor: PrivateKey) -> Handover:
+def sign_handover(
+    use: KeyUse, name: str, retired_key: PrivateKey, successor_key: PrivateKey
+) -> Handover:
     """Sign a hand-over from a key to its successor."""
-    before, new_key = signing.public_bytes(key).hex(), signing.public_bytes(successor).hex()
+    before, new_key = (
+        signing.public_bytes(retired_key).hex(),
+        signing.public_bytes(successor_key).hex(),
+    )
     signature = signing.sign(
-        key, HANDOVER_CONTEXT, signed_statement(use, name, before, new_key)
+        retired_key, HANDOVER_CONTEXT, handover_signed_bytes(use, name, before, new_key)
     ).hex()
     return Handover(use=use, name=name, before=before, now=new_key, signature=signature)
 
 
-def find_path(
-    start: Key,
+def find_handover_path(
+    start_key: Key,
     links: Iterable[Link],
     *,
     next_key: Callable[[Key, Link], Key | None],
@@ -92,7 +97,7 @@ def find_path(
             hand-over is not by this key.
         is_destination: Function that tells whether a key is the destination.
     """
-    current, remaining, path = start, list(links), list[Link]()
+    current, remaining, path = start_key, list(links), list[Link]()
     while not is_destination(current):
         step = next(
             ((link, to) for link in remaining if (to := next_key(current, link)) is not None), None
@@ -106,7 +111,7 @@ def find_path(
 
 
 def find_key_handovers(
-    use: KeyUse, name: str, start: str, end: str, handovers: Iterable[Handover]
+    use: KeyUse, name: str, pinned_key: str, current_key: str, handovers: Iterable[Handover]
 ) -> list[Handover]:
     """Return the hand-overs that lead from a pinned to a current key (hex), after verifying them.
 
@@ -120,11 +125,13 @@ def find_key_handovers(
         link.verify()
         return link.now
 
-    links = find_path(start, handovers, next_key=follow, is_destination=lambda key: key == end)
-    if links is None or len(links) > LINKS_LIMIT:
+    links = find_handover_path(
+        pinned_key, handovers, next_key=follow, is_destination=lambda key: key == current_key
+    )
+    if links is None or len(links) > HANDOVERS_LIMIT:
         raise VerificationError(
-            f"{use} key of {name}: {end[:16]}… does not follow from {start[:16]}…, which is pinned;"
-            " nothing was changed. Ask the operator; if it was replaced after a theft, enrol again"
-            " with 'wg-client init --replace'"
+            f"{use} key of {name}: {current_key[:16]}… does not follow from {pinned_key[:16]}…,"
+            " which is pinned; nothing was changed. Ask the operator; if it was replaced after a"
+            " theft, enrol again with 'wg-client init --replace'"
         )
     return links

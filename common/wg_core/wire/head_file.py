@@ -17,8 +17,8 @@ from wg_core.wire.signing import PrivateKey
 from wg_core.wire.statistics_file import ReleaseManifest
 
 VERSION = 1
-HEAD_FILE_LIMIT = 32 << 20  # Largest file, in bytes
-_SECTIONS = ("manifest", "signature", "head")
+HEAD_FILE_BYTES_LIMIT = 32 << 20  # Largest file, in bytes
+_SECTION_NAMES = ("manifest", "signature", "head")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +43,9 @@ def encode(manifest: HeadManifest, body: bytes, key: PrivateKey) -> bytes:
     """Return the file of a private head, signed; ``body`` comes from ``head_bytes``."""
     text = canonical.encode(manifest)
     parts = text, signing.sign(key, signing.STATISTICS_CONTEXT, text), body
-    return container.encode(protocol.HEAD_KIND, VERSION, dict(zip(_SECTIONS, parts, strict=True)))
+    return container.encode(
+        protocol.HEAD_FILE_KIND, VERSION, dict(zip(_SECTION_NAMES, parts, strict=True))
+    )
 
 
 def decode(data: bytes) -> tuple[HeadManifest, HeadArrays]:
@@ -54,15 +56,22 @@ def decode(data: bytes) -> tuple[HeadManifest, HeadArrays]:
         VerificationError: The head does not match the manifest's hash.
     """
     sections = container.decode(
-        data, kind=protocol.HEAD_KIND, version=VERSION, names=_SECTIONS, limit=HEAD_FILE_LIMIT
+        data,
+        kind=protocol.HEAD_FILE_KIND,
+        version=VERSION,
+        section_names=_SECTION_NAMES,
+        max_bytes=HEAD_FILE_BYTES_LIMIT,
     )
     manifest = canonical.decode(
-        HeadManifest, sections["manifest"], subject="head manifest", limit=HEAD_FILE_LIMIT
+        HeadManifest,
+        sections["manifest"],
+        input_name="head manifest",
+        max_bytes=HEAD_FILE_BYTES_LIMIT,
     )
     schema, body = manifest.schema, sections["head"]
-    if len(body) != 4 * schema.length:
-        raise DecodeError(f"head: {len(body)} bytes, expected {4 * schema.length}")
-    container.check_hash("head", body, manifest.head_sha256)
+    if len(body) != 4 * schema.parameter_count:
+        raise DecodeError(f"head: {len(body)} bytes, expected {4 * schema.parameter_count}")
+    container.check_section_hash("head", body, manifest.head_sha256)
     values = np.frombuffer(body, dtype="<f4").astype(np.float32)
     weight, bias = np.split(values, [len(schema.labels) * schema.dimension])
     return manifest, (weight.reshape(-1, schema.dimension), bias)

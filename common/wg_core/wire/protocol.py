@@ -19,25 +19,25 @@ from wg_core.wire.handover import Handover
 
 PROTOCOL_VERSION = 1
 
-QUERY_STATISTICS = "query.statistics"
-TRAIN_FINETUNE = "train.finetune"
-MESSAGE_TYPES = frozenset({QUERY_STATISTICS, TRAIN_FINETUNE})
+QUERY_MESSAGE_TYPE = "query.statistics"
+DELIVERY_MESSAGE_TYPE = "train.finetune"
+MESSAGE_TYPES = frozenset({QUERY_MESSAGE_TYPE, DELIVERY_MESSAGE_TYPE})
 
-STATISTICS_KIND = "wgs"
-WEIGHTS_KIND = "wgw"
-LEDGER_KIND = "wgl"
-HEAD_KIND = "wgh"
-STATISTICS_LIMIT = 64 << 20
-WEIGHTS_LIMIT = 32 << 20  # Largest weights package, which is sent in one message
-LEDGER_LIMIT = 1 << 30
-MESSAGE_LIMIT = 64 << 10
-NOTE_LIMIT = grammar.NOTE_LIMIT
-ROTATION_LIMIT = 256 << 10
-TRUST_LIMIT = 512 << 10
+STATISTICS_FILE_KIND = "wgs"
+WEIGHTS_FILE_KIND = "wgw"
+LEDGER_FILE_KIND = "wgl"
+HEAD_FILE_KIND = "wgh"
+STATISTICS_BYTES_LIMIT = 64 << 20
+WEIGHTS_BYTES_LIMIT = 32 << 20  # Largest weights package, which is sent in one message
+LEDGER_BYTES_LIMIT = 1 << 30
+MESSAGE_BYTES_LIMIT = 64 << 10
+NOTE_CHARACTERS_LIMIT = grammar.NOTE_CHARACTERS_LIMIT
+ROTATION_BYTES_LIMIT = 256 << 10
+TRUST_BYTES_LIMIT = 512 << 10
 """Room for more links and hand-overs than a plant follows."""
-ENROLMENT_LIMIT = 256 << 10
-ENROLMENT_REPLY_LIMIT = 192 << 20
-REPLACED_LOG_LIMIT = 32 << 20  # Largest export of a replaced ledger that a site can send
+ENROLMENT_BYTES_LIMIT = 256 << 10
+ENROLMENT_REPLY_BYTES_LIMIT = 192 << 20
+REPLACED_LOG_BYTES_LIMIT = 32 << 20  # Largest export of a replaced ledger that a site can send
 
 ENROL_PATH = "/wg/v1/enrol"
 RENEW_PATH = "/wg/v1/renew"
@@ -46,26 +46,26 @@ WITNESS_PATH = "/wg/v1/witness"
 ROTATE_PATH = "/wg/v1/rotate"
 
 REASON_HEADER = "weightgate-why"  # Header of a 403 answer with the reason, in one word
-REVOKED = "revoked"  # Reason in that header: the operator revoked the site's certificate
+REVOKED_REASON = "revoked"  # Reason in that header: the operator revoked the site's certificate
 
 TOKEN_PREFIX = "wgj1."  # noqa: S105 - a prefix, not a secret
-TOKEN_LIMIT = 4 << 10
+TOKEN_CHARACTERS_LIMIT = 4 << 10
 
-SHA256 = grammar.SHA256
-RELEASE_ID_LIMIT = 64
+SHA256_PATTERN = grammar.SHA256_PATTERN
+RELEASE_ID_DIGITS_LIMIT = 64
 """Most hex digits of a release id, as in the server's tables."""
 FREE_EPSILON = "0"  # Epsilon of a query for the public statement alone
-NUMBER_LIMIT = 40  # Most characters of an epsilon or delta in a query or release
-ORIGIN_LIMIT = grammar.ORIGIN_LIMIT
-CODE_LIMIT = 40  # Most characters of the word of a refusal
+NUMBER_CHARACTERS_LIMIT = 40  # Most characters of an epsilon or delta in a query or release
+ORIGIN_CHARACTERS_LIMIT = grammar.ORIGIN_CHARACTERS_LIMIT
+REFUSAL_CODE_CHARACTERS_LIMIT = 40  # Most characters of the word of a refusal
 
-_RELEASE_ID = re.compile(rf"[0-9a-f]{{1,{RELEASE_ID_LIMIT}}}")
-_REFUSAL_CODE = re.compile(rf"[a-z][a-z0-9-]{{0,{CODE_LIMIT - 1}}}")
+_RELEASE_ID_PATTERN = re.compile(rf"[0-9a-f]{{1,{RELEASE_ID_DIGITS_LIMIT}}}")
+_REFUSAL_CODE_PATTERN = re.compile(rf"[a-z][a-z0-9-]{{0,{REFUSAL_CODE_CHARACTERS_LIMIT - 1}}}")
 
 
 def check_site_name(name: str) -> str:
     """Return a site's name if it is a DNS label (RFC 1123); raise ``DecodeError`` otherwise."""
-    if not grammar.SITE_NAME.fullmatch(name):
+    if not grammar.SITE_NAME_PATTERN.fullmatch(name):
         raise DecodeError(
             f"site name {name!r}: expected 1 to 63 lower-case letters, digits and inner hyphens"
         )
@@ -78,21 +78,24 @@ def check_release_id(text: str) -> str:
     Raises:
         DecodeError: The text is not hex, or is too long.
     """
-    if not _RELEASE_ID.fullmatch(text):
+    if not _RELEASE_ID_PATTERN.fullmatch(text):
         raise DecodeError(
-            f"release id {text[:40]!r}: expected 1 to {RELEASE_ID_LIMIT} lower-case hex digits"
+            f"release id {text[:40]!r}: expected 1 to {RELEASE_ID_DIGITS_LIMIT} lower-case hex"
+            " digits"
         )
     return text
 
 
-def check_number_length(text: str, subject: str) -> str:
+def check_number_length(text: str, input_name: str) -> str:
     """Return a number's text if a server table can hold it; ``numbers`` checks its grammar.
 
     Raises:
         DecodeError: The text is longer than ``NUMBER_LIMIT``.
     """
-    if len(text) > NUMBER_LIMIT:
-        raise DecodeError(f"{subject}: {len(text)} characters, at most {NUMBER_LIMIT} are accepted")
+    if len(text) > NUMBER_CHARACTERS_LIMIT:
+        raise DecodeError(
+            f"{input_name}: {len(text)} characters, at most {NUMBER_CHARACTERS_LIMIT} are accepted"
+        )
     return text
 
 
@@ -146,7 +149,7 @@ class Refusal:
     code: str
 
     def __post_init__(self) -> None:
-        if not _REFUSAL_CODE.fullmatch(self.code):
+        if not _REFUSAL_CODE_PATTERN.fullmatch(self.code):
             raise DecodeError(f"refusal: code {self.code[:40]!r}, expected one lower-case word")
 
 
@@ -267,7 +270,7 @@ class EnrolmentReply:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pins:
+class ServerKeyPins:
     """Keys of a server that a plant has pinned, and by which it authenticates the server.
 
     Attributes:
@@ -282,14 +285,14 @@ class Pins:
     witness: str
 
     def __post_init__(self) -> None:
-        if not SHA256.fullmatch(self.authority):
+        if not SHA256_PATTERN.fullmatch(self.authority):
             raise DecodeError("pins: authority: not 64 lower-case hex digits")
         for field in ("packages", "witness"):
-            signing.public_from_hex(getattr(self, field), subject=f"pins: {field}")
+            signing.public_from_hex(getattr(self, field), input_name=f"pins: {field}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trust:
+class ServerTrust:
     """Current certificate authority and keys of a server, and the hand-overs that led to them.
 
     Attributes:
@@ -301,31 +304,33 @@ class Trust:
 
     version: int = PROTOCOL_VERSION
     authority: str
-    pins: Pins
+    pins: ServerKeyPins
     handovers: tuple[Handover, ...]
 
 
-def encode_token(token: JoinToken) -> str:
+def encode_join_token(token: JoinToken) -> str:
     """Return the text form of a join token, one word without white space."""
     body = base64.urlsafe_b64encode(canonical.encode(token)).decode("ascii").rstrip("=")
     return TOKEN_PREFIX + body
 
 
-def decode_token(text: str) -> JoinToken:
+def decode_join_token(text: str) -> JoinToken:
     """Decode a join token from its text form.
 
     Raises:
         DecodeError: The text is not a token of this version.
     """
-    if not text.startswith(TOKEN_PREFIX) or len(text) > TOKEN_LIMIT:
+    if not text.startswith(TOKEN_PREFIX) or len(text) > TOKEN_CHARACTERS_LIMIT:
         raise DecodeError(f"join token: expected one word beginning with {TOKEN_PREFIX!r}")
     body = text[len(TOKEN_PREFIX) :]
     try:
         data = base64.b64decode(body + "=" * (-len(body) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError) as error:
         raise DecodeError("join token: damaged, copy it again") from error
-    token = canonical.decode(JoinToken, data, subject="join token", limit=TOKEN_LIMIT)
+    token = canonical.decode(
+        JoinToken, data, input_name="join token", max_bytes=TOKEN_CHARACTERS_LIMIT
+    )
     check_site_name(token.site)
-    if not SHA256.fullmatch(token.encoder):
+    if not SHA256_PATTERN.fullmatch(token.encoder):
         raise DecodeError("join token: encoder: not 64 lower-case hex digits")
     return token

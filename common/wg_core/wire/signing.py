@@ -115,7 +115,7 @@ def generate_hybrid_key() -> PrivateKey:
 
 def save(path: Path, key: PrivateKey) -> None:
     """Write all parts of a private key to one file, readable by its owner only."""
-    key_files.save(path, *key.parts)
+    key_files.save_private_keys(path, *key.parts)
 
 
 def load(path: Path) -> PrivateKey:
@@ -125,7 +125,7 @@ def load(path: Path) -> PrivateKey:
         ConfigError: The file is missing or holds no such key.
     """
     parts, algorithms = [], []
-    for part in key_files.load_all(path):
+    for part in key_files.load_private_keys(path):
         if isinstance(part, Ed25519PrivateKey | MLDSA44PrivateKey):
             parts.append(part)
             algorithms.append(ED25519 if isinstance(part, Ed25519PrivateKey) else ML_DSA_44)
@@ -152,23 +152,23 @@ def public_from_bytes(raw: bytes) -> PublicKey:
     parts = []
     for algorithm in algorithms:
         size = _KEY_SIZES[algorithm]
-        parts.append(_decode_part(algorithm, raw[:size]))
+        parts.append(_decode_key_part(algorithm, raw[:size]))
         raw = raw[size:]
     return PublicKey(tuple(parts))
 
 
-def public_from_hex(text: str, *, subject: str = "public key") -> PublicKey:
+def public_from_hex(text: str, *, input_name: str = "public key") -> PublicKey:
     """Return the public key given in lower-case hex digits.
 
     Raises:
-        DecodeError: The text is not a key; the message begins with ``subject``.
+        DecodeError: The text is not a key; the message begins with ``input_name``.
     """
     if len(text) % 2 or text.strip("0123456789abcdef"):
-        raise DecodeError(f"{subject}: {text[:80]!r}, expected lower-case hex digits")
+        raise DecodeError(f"{input_name}: {text[:80]!r}, expected lower-case hex digits")
     try:
         return public_from_bytes(bytes.fromhex(text))
     except DecodeError as error:
-        raise DecodeError(f"{subject}: {error}") from error
+        raise DecodeError(f"{input_name}: {error}") from error
 
 
 def display_key(raw: bytes) -> str:
@@ -229,7 +229,7 @@ def verify(key: PublicKey, context: str, message: bytes, signature: bytes) -> No
         signature = signature[part.signature_size :]
 
 
-def _decode_part(algorithm: str, raw: bytes) -> PublicKeyPart:
+def _decode_key_part(algorithm: str, raw: bytes) -> PublicKeyPart:
     if algorithm == ML_DSA_44:
         if not any(raw[32:]):
             raise DecodeError("public key: an ML-DSA-44 key of zeros, under which anybody can sign")

@@ -27,11 +27,11 @@ from wg_core.wire.data_sheet import DataSheet
 from wg_core.wire.signing import PrivateKey, PublicKey
 
 VERSION = 1
-MANIFEST_LIMIT = 4 << 20
-SOFTWARE = f"weightgate/{__version__}"
+MANIFEST_BYTES_LIMIT = 4 << 20
+SOFTWARE_VERSION = f"weightgate/{__version__}"
 
-_MANIFEST = "statistics manifest"
-_SECTIONS = ("manifest", "signature", "integers")
+_MANIFEST_NAME = "statistics manifest"
+_SECTION_NAMES = ("manifest", "signature", "integers")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,9 +58,9 @@ class ReleaseManifest:
     sigma: grammar.Number
     sensitivity_squared: grammar.Number
     purpose: grammar.Sentence
-    software: grammar.Software = SOFTWARE
+    software: grammar.Software = SOFTWARE_VERSION
 
-    def check_noise(self, schema: BoundedSensitivity, subject: str) -> None:
+    def check_noise(self, schema: BoundedSensitivity, manifest_name: str) -> None:
         """Check that stated sigma and sensitivity are those of schema, epsilon and delta.
 
         Raises:
@@ -71,14 +71,14 @@ class ReleaseManifest:
             epsilon, delta = numbers.parse_decimal(self.epsilon), numbers.parse_decimal(self.delta)
             least = noise_scale(schema, epsilon, delta)
         except WgError as error:
-            raise DecodeError(f"{subject}: epsilon, delta or sigma: {error}") from error
+            raise DecodeError(f"{manifest_name}: epsilon, delta or sigma: {error}") from error
         sensitivity = str(schema.sensitivity_squared())
         # Another libm may calibrate to another last digit; more would weaken the guarantee.
         if abs(sigma - least) > 1e-9 * least or self.sensitivity_squared != sensitivity:
             raise DecodeError(
-                f"{subject}: sigma is {self.sigma}, sensitivity_squared {self.sensitivity_squared},"
-                f" expected {least.hex()} and {sensitivity} for epsilon {self.epsilon} and delta"
-                f" {self.delta}"
+                f"{manifest_name}: sigma is {self.sigma}, sensitivity_squared"
+                f" {self.sensitivity_squared}, expected {least.hex()} and {sensitivity} for epsilon"
+                f" {self.epsilon} and delta {self.delta}"
             )
 
 
@@ -106,18 +106,18 @@ class StatisticsManifest(ReleaseManifest):
         grammar.check_text_fields(self)
         protocol.check_release_id(self.release_id)
         for name in ("epsilon", "delta"):
-            protocol.check_number_length(getattr(self, name), f"{_MANIFEST}: {name}")
-        self.check_noise(self.schema, _MANIFEST)
-        self._check_machine()
+            protocol.check_number_length(getattr(self, name), f"{_MANIFEST_NAME}: {name}")
+        self.check_noise(self.schema, _MANIFEST_NAME)
+        self._check_machine_statistics()
 
     @property
     def class_names(self) -> tuple[str, ...]:
         """Public label domain of the site that made the release."""
         return self.schema.labels if self.labels is UNSET else self.labels
 
-    def _check_machine(self) -> None:
+    def _check_machine_statistics(self) -> None:
         """Check that machine statistics have unique class names and a data sheet."""
-        of_machine = self.schema.statistics == MACHINE_STATISTICS
+        of_machine = self.schema.release_kind == MACHINE_STATISTICS
         names = () if self.labels is UNSET else self.labels
         for name in names:
             grammar.check_name(name)
@@ -150,8 +150,8 @@ def encode_release(
     _check_integers(manifest, body)
     text = canonical.encode(manifest)
     parts = text, signing.sign(key, signing.STATISTICS_CONTEXT, text), body
-    sections = dict(zip(_SECTIONS, parts, strict=True))
-    return container.encode(protocol.STATISTICS_KIND, VERSION, sections)
+    sections = dict(zip(_SECTION_NAMES, parts, strict=True))
+    return container.encode(protocol.STATISTICS_FILE_KIND, VERSION, sections)
 
 
 def decode_release(
@@ -167,13 +167,13 @@ def decode_release(
     signing.verify(
         public_key, signing.STATISTICS_CONTEXT, sections["manifest"], sections["signature"]
     )
-    manifest, integers = read_unverified(data)
+    manifest, integers = read_unverified_release(data)
     return manifest, NoisyStatistics(
         manifest.schema, integers, numbers.parse_hex_float(manifest.sigma)
     )
 
 
-def read_unverified(data: bytes) -> tuple[StatisticsManifest, NDArray[np.int64]]:
+def read_unverified_release(data: bytes) -> tuple[StatisticsManifest, NDArray[np.int64]]:
     """Return manifest and integers of a release without verifying its signature.
 
     Raises:
@@ -194,26 +194,28 @@ def read_manifest(data: bytes) -> StatisticsManifest:
         DecodeError: The bytes are not a release, or the manifest is inconsistent.
     """
     text = _unpack_sections(data)["manifest"]
-    return canonical.decode(StatisticsManifest, text, subject=_MANIFEST, limit=MANIFEST_LIMIT)
+    return canonical.decode(
+        StatisticsManifest, text, input_name=_MANIFEST_NAME, max_bytes=MANIFEST_BYTES_LIMIT
+    )
 
 
 def _unpack_sections(data: bytes) -> dict[str, bytes]:
     return container.decode(
         data,
-        kind=protocol.STATISTICS_KIND,
+        kind=protocol.STATISTICS_FILE_KIND,
         version=VERSION,
-        names=_SECTIONS,
-        limit=protocol.STATISTICS_LIMIT,
+        section_names=_SECTION_NAMES,
+        max_bytes=protocol.STATISTICS_BYTES_LIMIT,
     )
 
 
 def _require(is_valid: bool, field: str, value: object, expected: str) -> None:
     if not is_valid:
-        raise DecodeError(f"{_MANIFEST}: {field} is {value!r}, expected {expected}")
+        raise DecodeError(f"{_MANIFEST_NAME}: {field} is {value!r}, expected {expected}")
 
 
 def _check_integers(manifest: StatisticsManifest, body: bytes) -> None:
-    length = 8 * manifest.schema.length
+    length = 8 * manifest.schema.vector_length
     if len(body) != length:
         raise DecodeError(f"statistics file: {len(body)} bytes of integers, expected {length}")
-    container.check_hash("statistics file: integers", body, manifest.integers_sha256)
+    container.check_section_hash("statistics file: integers", body, manifest.integers_sha256)

@@ -6,45 +6,45 @@ the fleet listener recorded about it (``store.troubles``).
 """
 
 from wg_server.store.campaigns import CampaignTask
-from wg_server.store.site import ONLINE_SECONDS
+from wg_server.store.site import ONLINE_LIMIT_SECONDS
 from wg_server.store.troubles import SiteStatus
 
 CERTIFICATE_EXPIRED = "certificate-expired"
 NEVER_CONNECTED = "never-connected"
 NOT_CONNECTED = "not-connected"
-USES_FILES = "uses-files"
+SITE_USES_FILES = "uses-files"
 NO_ANSWER = "no-answer"
-NOT_FETCHED = "not-fetched"
+PACKAGE_NOT_FETCHED = "not-fetched"
 
 
-def site_absence(status: SiteStatus, current_time: float) -> tuple[str, float]:
+def offline_code_and_figure(status: SiteStatus, current_time: float) -> tuple[str, float]:
     """Return a code for why a site is offline (empty if it is online), and the code's figure.
 
     The figure is a Unix time, the error of a wrong clock in seconds, or 0.0 if the code has none.
     """
     if status.uses_files:
-        return USES_FILES, 0.0
-    if status.certificate is not None and status.certificate <= current_time:
-        return CERTIFICATE_EXPIRED, status.certificate
+        return SITE_USES_FILES, 0.0
+    if status.certificate_expiry is not None and status.certificate_expiry <= current_time:
+        return CERTIFICATE_EXPIRED, status.certificate_expiry
     trouble = status.trouble
-    if trouble is not None and current_time - trouble.seen < ONLINE_SECONDS:
+    if trouble is not None and current_time - trouble.last_refusal_time < ONLINE_LIMIT_SECONDS:
         return trouble.code, trouble.figure
     if not status.last_seen:
         return NEVER_CONNECTED, 0.0
-    if current_time - status.last_seen > ONLINE_SECONDS:
+    if current_time - status.last_seen > ONLINE_LIMIT_SECONDS:
         return NOT_CONNECTED, status.last_seen
     return "", 0.0
 
 
-def deadline_absence(
+def missed_deadline_code_and_figure(
     task: CampaignTask, status: SiteStatus, current_time: float
 ) -> tuple[str, float]:
     """Return a code for why a site missed its deadline, and its figure as in ``site_absence``."""
-    code, figure = site_absence(status, current_time)
+    code, figure = offline_code_and_figure(status, current_time)
     if code:
         return code, figure
     if task.code:
         return task.code, 0.0  # the site's last answer, for instance a pending approval
     if task.state == "packaged":
-        return NOT_FETCHED, task.asked
+        return PACKAGE_NOT_FETCHED, task.asked
     return (NO_ANSWER, task.asked) if task.asked else (NOT_CONNECTED, status.last_seen)

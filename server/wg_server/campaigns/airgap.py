@@ -11,7 +11,7 @@ from wg_core.errors import DecodeError, VerificationError
 from wg_core.wire import protocol
 from wg_server.campaigns import intake, packaging, worth
 from wg_server.campaigns.packaging import PackageMaker
-from wg_server.campaigns.pools import StoredPools
+from wg_server.campaigns.pools import StoredReleasePools
 from wg_server.fleet.witness import LedgerWitness
 from wg_server.generator import versions
 from wg_server.site.home import ServerHome
@@ -41,33 +41,33 @@ class PackageSummary:
 
 def generate_from_file(
     home: ServerHome,
-    source: Path,
-    out: Path,
+    release_file: Path,
+    package_file: Path,
     *,
     make_package: PackageMaker = packaging.make_package,
 ) -> PackageSummary:
-    """Verify and store the release in ``source``, and write a package for its site to ``out``.
+    """Verify and store a release; write its site's package to ``package_file``.
 
     Raises:
         ConfigError: A file is missing, the site is not enrolled, or no installed generator has
             weights for it.
-        DecodeError: ``source`` is not a statistics file.
+        DecodeError: ``release_file`` is not a statistics file.
         VerificationError: The release is invalid or in quarantine, or the generator is damaged.
         WitnessRefused: The site's ledger contradicts an earlier checkpoint.
     """
     version = versions.usable_version(home)  # fails before the release is stored
-    data = atomic.read_bytes(source, limit=protocol.STATISTICS_LIMIT)
+    data = atomic.read_bytes(release_file, limit=protocol.STATISTICS_BYTES_LIMIT)
     with ServerStore.open(home) as store:
         witness = LedgerWitness.open(home, store)
-        stored_release = _accept_release_file(home, store, source, data, witness)
+        stored_release = _accept_release_file(home, store, release_file, data, witness)
         intake.check_release_usable(stored_release)
-        checkpoint = witness.cosign_again(store.require_site(stored_release.site))
+        checkpoint = witness.renew_cosignature(store.require_site(stored_release.site))
         request_id = secrets.token_hex(16)
-        plant, pools = intake.open_recipient(stored_release), StoredPools(home, store)
+        plant, pools = intake.load_recipient(stored_release), StoredReleasePools(home, store)
         package = make_package(home, pools, plant, request_id, version.id)
     # The checkpoint tells the plant that its ledger was cosigned.
     package = weights_package.add_checkpoint(package, checkpoint)
-    atomic.write_bytes(out, package)
+    atomic.write_bytes(package_file, package)
     return PackageSummary(
         site=stored_release.site,
         request_id=request_id,
@@ -82,7 +82,7 @@ def generate_from_file(
 
 
 def _accept_release_file(
-    home: ServerHome, store: ServerStore, source: Path, data: bytes, witness: LedgerWitness
+    home: ServerHome, store: ServerStore, release_file: Path, data: bytes, witness: LedgerWitness
 ) -> StoredRelease:
     """Verify and store a statistics file; an error names the file, and says how to write it again.
 
@@ -91,12 +91,13 @@ def _accept_release_file(
     """
     try:
         return intake.accept_release_file(
-            store, data, encoder=home.encoder_id(), witness=witness, current_time=time.time()
+            store, data, encoder_sha256=home.encoder_id(), witness=witness, current_time=time.time()
         )
     except VerificationError as error:
         raise VerificationError(
-            f"{source}: {error}. If the plant's ledger key has changed since the file was made, or"
-            " the file was damaged on its way: 'wg-client statistics' writes it anew, at no cost"
+            f"{release_file}: {error}. If the plant's ledger key has changed since the file was"
+            " made, or the file was damaged on its way: 'wg-client statistics' writes it anew, at"
+            " no cost"
         ) from error
     except DecodeError as error:
-        raise DecodeError(f"{source}: {error}") from error
+        raise DecodeError(f"{release_file}: {error}") from error

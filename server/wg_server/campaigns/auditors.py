@@ -28,7 +28,7 @@ from wg_server.store.succession import EnrolledLog
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SiteKey:
+class SiteLedgerKey:
     """Public key of a site's ledger, in hex and as verifier keys (c2sp.org/signed-note)."""
 
     site: str
@@ -60,7 +60,7 @@ class ServerKeys:
     witness_key: str
     witness_vkeys: tuple[str, ...]
     encoder: str
-    sites: tuple[SiteKey, ...]
+    sites: tuple[SiteLedgerKey, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,15 +103,15 @@ def server_keys(home: ServerHome) -> ServerKeys:
         signing_key=signing.public_bytes(signing.load(home.signing_key)).hex(),
         witness_name=name,
         witness_key=witness.raw.hex(),
-        witness_vkeys=notes.verifier_keys(name, notes.COSIGNER_ROLE, witness),
-        encoder=home.encoder_id() if home.encoder.is_file() else "",
+        witness_vkeys=notes.encode_verifier_keys(name, notes.COSIGNER_ROLE, witness),
+        encoder=home.encoder_id() if home.encoder_file.is_file() else "",
         sites=tuple(
-            SiteKey(
+            SiteLedgerKey(
                 site=site.name,
                 state=site.state,
                 ledger_origin=site.ledger_origin,
                 ledger_key=site.ledger_key,
-                ledger_vkeys=notes.verifier_keys(
+                ledger_vkeys=notes.encode_verifier_keys(
                     site.ledger_origin, notes.LOG_ROLE, signing.public_from_hex(site.ledger_key)
                 ),
             )
@@ -120,41 +120,46 @@ def server_keys(home: ServerHome) -> ServerKeys:
     )
 
 
-def export_for_auditors(home: ServerHome, out: Path, names: Sequence[str]) -> list[SiteExport]:
+def export_for_auditors(
+    home: ServerHome, export_folder: Path, site_names: Sequence[str]
+) -> list[SiteExport]:
     """Write a folder for auditors, and return one summary per site, sorted by name.
 
     Args:
-        out: Folder to write, empty or missing; see ``wg_common.auditor_record`` for its files.
-        names: Sites to export; nothing about other sites is written.
+        export_folder: Folder to write, empty or missing; see ``wg_common.auditor_record`` for its
+            files.
+        site_names: Sites to export; nothing about other sites is written.
 
     Raises:
         ConfigError: The folder is not empty, or a site is unknown or never enrolled.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ConfigError(f"{out}: expected an empty folder, or none")
+    if export_folder.exists() and (not export_folder.is_dir() or any(export_folder.iterdir())):
+        raise ConfigError(f"{export_folder}: expected an empty folder, or none")
     config = home.read_config()
     exports, records = [], []
     with ServerStore.open(home) as store:
         witness = LedgerWitness.open(home, store)
-        sites = [store.require_site(name) for name in sorted(set(names))]
+        sites = [store.require_site(name) for name in sorted(set(site_names))]
         logs = store.logs_of_sites(site.name for site in sites)
         for site in sites:
             if site.name not in logs:
                 raise ConfigError(f"site {site.name}: {site.state}, it never enrolled")
-            folder = out / site.name
+            folder = export_folder / site.name
             size = 0
-            if store.last_cosigned(site.ledger_origin) is not None:
-                checkpoint = witness.cosign_again(site)
+            if store.last_cosigned_checkpoint(site.ledger_origin) is not None:
+                checkpoint = witness.renew_cosignature(site)
                 atomic.write_bytes(folder / auditor_record.CHECKPOINT_FILE, checkpoint)
                 size = succession.checkpoint_size(checkpoint)
             record = _site_record(site, logs[site.name])
             records.append(record)
             origins = [log.origin for log in record.logs]
-            forks, refused_files = _write_forks(store, origins, folder / auditor_record.FORK_FOLDER)
+            forks, refused_files = _write_forks_and_refused_files(
+                store, origins, folder / auditor_record.FORK_FOLDER
+            )
             exports.append(
                 SiteExport(
                     site=site.name,
-                    files=_write_files(home, store, site, folder),
+                    files=_write_site_files(home, store, site, folder),
                     logs=len(record.logs),
                     succession=record.logs[-1].succession,
                     checkpoint_size=size,
@@ -171,7 +176,8 @@ def export_for_auditors(home: ServerHome, out: Path, names: Sequence[str]) -> li
         handovers=trust.read_handovers(home),
     )
     atomic.write_bytes(
-        out / auditor_record.SITES_FILE, auditor_record.encode_server_record(server_record)
+        export_folder / auditor_record.SITES_FILE,
+        auditor_record.encode_server_record(server_record),
     )
     return exports
 
@@ -183,10 +189,10 @@ def _site_record(site: StoredSite, logs: Sequence[EnrolledLog]) -> SiteRecord:
         ledger for ledger in logs if ledger not in in_use and succession.can_hold_release(ledger)
     ]
     rows = [
-        (ledger, succession.classify_log(ledger.origin, [*earlier[: index + 1]]))
+        (ledger, succession.classify_succession(ledger.origin, [*earlier[: index + 1]]))
         for index, ledger in enumerate(earlier)
     ]
-    rows += [(ledger, succession.classify_log(ledger.origin, logs)) for ledger in in_use]
+    rows += [(ledger, succession.classify_succession(ledger.origin, logs)) for ledger in in_use]
     return SiteRecord(
         site=site.name,
         state=site.state,
@@ -203,30 +209,32 @@ def _site_record(site: StoredSite, logs: Sequence[EnrolledLog]) -> SiteRecord:
     )
 
 
-def _write_files(home: ServerHome, store: ServerStore, site: StoredSite, folder: Path) -> int:
+def _write_site_files(home: ServerHome, store: ServerStore, site: StoredSite, folder: Path) -> int:
     """Write a site's statistics files, logs and proofs; return the number of statistics files."""
     count = 0
     for member in site_membership_proofs(home, store, site.name):
         name = f"{member.package_id}{auditor_record.MEMBERSHIP_SUFFIX}"
         atomic.write_bytes(folder / name, canonical.encode(member))
-    for release in store.releases(site.name):
+    for release in store.releases_of_site(site.name):
         name = canonical.sha256_hex(release.data)[:32]
         atomic.write_bytes(folder / f"{name}.wgs", release.data)
         count += 1
-    for origin, data in store.replaced_logs(site.name).items():
+    for origin, data in store.replaced_log_exports(site.name).items():
         name = canonical.sha256_hex(origin.encode())[:32]
         atomic.write_bytes(folder / f"{name}{auditor_record.LOG_SUFFIX}", data)
     return count
 
 
-def _write_forks(store: ServerStore, origins: Sequence[str], folder: Path) -> tuple[int, int]:
+def _write_forks_and_refused_files(
+    store: ServerStore, ledger_origins: Sequence[str], folder: Path
+) -> tuple[int, int]:
     """Write contradicting checkpoints and refused files; return the numbers of pairs and files."""
-    pairs = [(row[2], row[3]) for row in store.fork_evidence() if row[0] in origins]
+    pairs = [(row[2], row[3]) for row in store.list_fork_evidence() if row[0] in ledger_origins]
     for number, (earlier, later) in enumerate(pairs):
-        atomic.write_bytes(folder / f"{number}{auditor_record.EARLIER_SUFFIX}", earlier)
-        atomic.write_bytes(folder / f"{number}{auditor_record.LATER_SUFFIX}", later)
+        atomic.write_bytes(folder / f"{number}{auditor_record.EARLIER_CHECKPOINT_SUFFIX}", earlier)
+        atomic.write_bytes(folder / f"{number}{auditor_record.LATER_CHECKPOINT_SUFFIX}", later)
     refused_files = 0
-    for origin in origins:
+    for origin in ledger_origins:
         for data in store.refused_files(origin):
             atomic.write_bytes(folder / f"{canonical.sha256_hex(data)[:32]}.wgs", data)
             refused_files += 1

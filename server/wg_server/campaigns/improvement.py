@@ -28,7 +28,9 @@ def is_more_informative(previous_package: Path, package: bytes) -> bool:
     """
     if not previous_package.is_file():
         return True
-    old = _posterior_variance(atomic.read_bytes(previous_package, limit=protocol.WEIGHTS_LIMIT))
+    old = _posterior_variance(
+        atomic.read_bytes(previous_package, limit=protocol.WEIGHTS_BYTES_LIMIT)
+    )
     new = _posterior_variance(package)
     return old is None or new is None or new <= (1 - MIN_VARIANCE_REDUCTION) * old
 

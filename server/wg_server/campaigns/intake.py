@@ -25,7 +25,7 @@ from wg_core.wire.bundle import StatementBundle, StatisticsBundle
 from wg_core.wire.signing import PublicKey
 from wg_server.campaigns import plausibility
 from wg_server.campaigns.release import (
-    OpenedRelease,
+    DecodedRelease,
     PackageRecipient,
     recipient_from_release,
     recipient_from_statement,
@@ -39,7 +39,7 @@ from wg_server.store.sites import ServerStore
 
 log = logging.getLogger(__name__)
 
-QUARANTINED = "quarantined"
+QUARANTINED_CODE = "quarantined"
 """Code of a task whose release is in quarantine."""
 
 ReceivedBundle = StatisticsBundle | StatementBundle
@@ -49,10 +49,10 @@ ReceivedBundle = StatisticsBundle | StatementBundle
 class QueryTerms:
     """Terms of a query that a release must meet: encoder, price and kind of statistics."""
 
-    encoder: str
+    encoder_sha256: str
     epsilon: str
     delta: str
-    statistics: StatisticsKind = CLASS_STATISTICS
+    statistics_kind: StatisticsKind = CLASS_STATISTICS
 
 
 def accept_release(
@@ -68,9 +68,9 @@ def accept_release(
     statistics = _decode_bundle(data)
     plant = _verify_bundle(site, statistics, witness.name, witness.public_key)
     check_witness_quorum(site, statistics, witness)
-    epsilon, delta = _privacy_price(plant)
+    epsilon, delta = _epsilon_and_delta(plant)
     rows: list[tuple[str, object, object]] = [
-        ("encoder", plant.encoder, terms.encoder),
+        ("encoder", plant.encoder_sha256, terms.encoder_sha256),
         (
             "epsilon",
             numbers.parse_exact_decimal(epsilon),
@@ -81,7 +81,7 @@ def accept_release(
         rows.append(
             ("delta", numbers.parse_exact_decimal(delta), numbers.parse_exact_decimal(terms.delta))
         )
-        rows.append(("statistics", plant.statistics_kind, terms.statistics))
+        rows.append(("statistics", plant.statistics_kind, terms.statistics_kind))
     for field, actual, want in rows:
         if actual != want:
             raise VerificationError(
@@ -91,7 +91,12 @@ def accept_release(
 
 
 def accept_release_file(
-    store: ServerStore, data: bytes, *, encoder: str, witness: LedgerWitness, current_time: float
+    store: ServerStore,
+    data: bytes,
+    *,
+    encoder_sha256: str,
+    witness: LedgerWitness,
+    current_time: float,
 ) -> StoredRelease:
     """Verify a release from a file, cosign its ledger if necessary, and store it.
 
@@ -109,12 +114,14 @@ def accept_release_file(
     site = store.require_site(claimed_release.site)
     if site.state != "enrolled":
         raise ConfigError(f"site {site.name}: {site.state}, expected enrolled")
-    if claimed_release.encoder != encoder:
+    if claimed_release.encoder_sha256 != encoder_sha256:
         raise VerificationError(
-            f"release of {site.name}: encoder {claimed_release.encoder[:16]}…, this server's is"
-            f" {encoder[:16]}…"
+            f"release of {site.name}: encoder {claimed_release.encoder_sha256[:16]}…, this server's"
+            f" is {encoder_sha256[:16]}…"
         )
-    is_cosigned = bundle_verification.is_cosigned(statistics, witness.name, witness.public_key)
+    is_cosigned = bundle_verification.claims_cosignature(
+        statistics, witness.name, witness.public_key
+    )
     by = (witness.name, witness.public_key) if is_cosigned else (None, None)
     plant = _verify_bundle(site, statistics, *by)
     check_witness_quorum(site, statistics, witness)
@@ -122,7 +129,7 @@ def accept_release_file(
     stored_release = store.find_release(release.release_id)
     if not is_cosigned and (stored_release is None or stored_release.data != data):
         try:
-            witness.cosign_file(site, bundle_verification.witness_requests(statistics))
+            witness.cosign_file_checkpoint(site, bundle_verification.witness_requests(statistics))
         except WitnessRefused as refusal:
             if refusal.status in CONTRADICTION_STATUSES:
                 store.store_refused_file(site.ledger_origin, data, current_time)
@@ -130,33 +137,33 @@ def accept_release_file(
     return store.add_release(release)
 
 
-def open_recipient(row: StoredRelease) -> PackageRecipient:
+def load_recipient(stored_release: StoredRelease) -> PackageRecipient:
     """Return the plant of a stored release or statement; errors as in ``open_release``."""
-    if row.epsilon == protocol.FREE_EPSILON:
-        return recipient_without_statistics(row)
-    release = open_release(row)
+    if stored_release.epsilon == protocol.FREE_EPSILON:
+        return recipient_without_statistics(stored_release)
+    release = decode_stored_release(stored_release)
     return recipient_from_release(release.manifest, release)
 
 
-def recipient_without_statistics(row: StoredRelease) -> PackageRecipient:
+def recipient_without_statistics(stored_release: StoredRelease) -> PackageRecipient:
     """Return the plant of a stored release or statement, without its statistics.
 
     Raises:
         DecodeError: The store is damaged.
     """
-    return _claimed_recipient(_decode_bundle(row.data))
+    return _claimed_recipient(_decode_bundle(stored_release.data))
 
 
-def open_release(row: StoredRelease) -> OpenedRelease:
+def decode_stored_release(stored_release: StoredRelease) -> DecodedRelease:
     """Open a stored release, which was verified when it was received.
 
     Raises:
         DecodeError: The store is damaged.
         VerificationError: The store is damaged.
     """
-    statistics = bundle.decode_statistics(row.data)
-    key = signing.public_from_hex(row.signing_key)
-    return OpenedRelease(*statistics_file.decode_release(statistics.release, key))
+    statistics = bundle.decode_statistics(stored_release.data)
+    key = signing.public_from_hex(stored_release.signing_key)
+    return DecodedRelease(*statistics_file.decode_release(statistics.release, key))
 
 
 def check_release_usable(release: StoredRelease) -> None:
@@ -173,14 +180,16 @@ def check_release_usable(release: StoredRelease) -> None:
         )
 
 
-def check_witness_quorum(site: StoredSite, release: ReceivedBundle, witness: LedgerWitness) -> None:
+def check_witness_quorum(
+    site: StoredSite, received_bundle: ReceivedBundle, witness: LedgerWitness
+) -> None:
     """Check that enough known witnesses, this server included, cosigned a release's ledger.
 
     Raises:
         VerificationError: There are fewer than ``witness_quorum`` in ``server.yaml``.
     """
-    for text in release.proofs:
-        note = proof.decode(text, subject="proof").note
+    for text in received_bundle.proofs:
+        note = proof.decode(text, input_name="proof").note
         count = 1 + sum(_is_cosigned(note, policy) for policy in witness.others)
         if count < witness.quorum:
             raise VerificationError(
@@ -192,7 +201,7 @@ def check_witness_quorum(site: StoredSite, release: ReceivedBundle, witness: Led
 def _is_cosigned(note: Note, witness: AdditionalWitness) -> bool:
     key = signing.public_from_hex(witness.key)
     try:
-        checkpoints.verify_cosignature(note, witness.name, key)
+        checkpoints.verified_cosignature_time(note, witness.name, key)
     except VerificationError:
         return False
     return True
@@ -200,16 +209,16 @@ def _is_cosigned(note: Note, witness: AdditionalWitness) -> bool:
 
 def _decode_bundle(data: bytes) -> ReceivedBundle:
     """Decode a file as release or statement, according to the kind that its container states."""
-    if container.stated_kind(data) == bundle.STATEMENT_KIND:
+    if container.stated_kind(data) == bundle.STATEMENT_BUNDLE_KIND:
         return bundle.decode_statement(data)
     return bundle.decode_statistics(data)
 
 
-def _claimed_recipient(release: ReceivedBundle) -> PackageRecipient:
+def _claimed_recipient(received_bundle: ReceivedBundle) -> PackageRecipient:
     """Return the plant that a received file claims to come from, without verification."""
-    if isinstance(release, StatisticsBundle):
-        return recipient_from_release(statistics_file.read_manifest(release.release))
-    statement = entries.decode(release.entry, subject="statement entry")
+    if isinstance(received_bundle, StatisticsBundle):
+        return recipient_from_release(statistics_file.read_manifest(received_bundle.release))
+    statement = entries.decode(received_bundle.entry, input_name="statement entry")
     if not isinstance(statement, PublicStatement):
         raise VerificationError(f"statement entry: is a {statement.head.kind} entry")
     return recipient_from_statement(statement)
@@ -217,7 +226,7 @@ def _claimed_recipient(release: ReceivedBundle) -> PackageRecipient:
 
 def _verify_bundle(
     site: StoredSite,
-    covered_file: ReceivedBundle,
+    received_bundle: ReceivedBundle,
     witness_name: str | None,
     witness_key: PublicKey | None,
 ) -> PackageRecipient:
@@ -227,22 +236,22 @@ def _verify_bundle(
         "witness_name": witness_name,
         "witness_key": witness_key,
     }
-    if isinstance(covered_file, StatisticsBundle):
+    if isinstance(received_bundle, StatisticsBundle):
         key = signing.public_from_hex(site.signing_key)
-        release = OpenedRelease(*statistics_file.decode_release(covered_file.release, key))
+        release = DecodedRelease(*statistics_file.decode_release(received_bundle.release, key))
         plant = recipient_from_release(release.manifest, release)
     else:
         plant = recipient_from_statement(
-            bundle_verification.verify_statement_bundle(covered_file, **place)
+            bundle_verification.verify_statement_bundle(received_bundle, **place)
         )
     if plant.site != site.name:
         raise VerificationError(f"release of {site.name}: it names site {plant.site!r}")
-    if isinstance(covered_file, StatisticsBundle):
-        bundle_verification.verify_bundle(covered_file, **place)
+    if isinstance(received_bundle, StatisticsBundle):
+        bundle_verification.verify_statistics_bundle(received_bundle, **place)
     return plant
 
 
-def _privacy_price(plant: PackageRecipient) -> tuple[str, str]:
+def _epsilon_and_delta(plant: PackageRecipient) -> tuple[str, str]:
     """Return epsilon and delta of a release; both are ``0`` for a statement."""
     if plant.release is None:
         return protocol.FREE_EPSILON, protocol.FREE_EPSILON
@@ -252,22 +261,22 @@ def _privacy_price(plant: PackageRecipient) -> tuple[str, str]:
 def _release_row(
     site: StoredSite,
     data: bytes,
-    release: ReceivedBundle,
+    received_bundle: ReceivedBundle,
     plant: PackageRecipient,
     current_time: float,
 ) -> StoredRelease:
     identity, reasons = plant.release_id, ""
-    if isinstance(release, StatementBundle):
-        identity = canonical.sha256_hex(release.entry)[:32]
+    if isinstance(received_bundle, StatementBundle):
+        identity = canonical.sha256_hex(received_bundle.entry)[:32]
     if plant.release is not None:
         reasons = "\n".join(plausibility.implausibility_reasons(plant.release.statistics))
     if reasons:
         log.error("release %s of %s: quarantined: %s", identity, site.name, reasons)
-    epsilon, delta = _privacy_price(plant)
+    epsilon, delta = _epsilon_and_delta(plant)
     return StoredRelease(
         release_id=identity,
         site=site.name,
-        encoder=plant.encoder,
+        encoder=plant.encoder_sha256,
         epsilon=epsilon,
         delta=delta,
         received=current_time,

@@ -11,7 +11,9 @@ log = logging.getLogger(__name__)
 
 
 @contextmanager
-def fail_task_on_error(queue: CampaignQueue, campaign: str, site: str, step: str) -> Iterator[None]:
+def fail_task_on_error(
+    queue: CampaignQueue, campaign_id: str, site: str, step_name: str
+) -> Iterator[None]:
     """Mark one site's task as failed, and suppress the error, if the body raises.
 
     Raises:
@@ -22,8 +24,8 @@ def fail_task_on_error(queue: CampaignQueue, campaign: str, site: str, step: str
     except StorageError:
         raise
     except WgError as error:
-        log.warning("campaign %s: %s of %s: %s", campaign, step, site, error)
-        queue.update_task(campaign, site, state="failed", code=error.code)
+        log.warning("campaign %s: %s of %s: %s", campaign_id, step_name, site, error)
+        queue.update_task(campaign_id, site, state="failed", code=error.code)
     except Exception:  # a bug, or the effect of a hostile answer: the campaign continues
-        log.exception("campaign %s: %s of %s", campaign, step, site)
-        queue.update_task(campaign, site, state="failed", code=InternalError.code)
+        log.exception("campaign %s: %s of %s", campaign_id, step_name, site)
+        queue.update_task(campaign_id, site, state="failed", code=InternalError.code)

@@ -13,13 +13,13 @@ from wg_core.errors import ConfigError, WgError
 from wg_server.campaigns import intake, worth
 from wg_server.generator.versions import GeneratorVersion
 from wg_server.site.home import ServerHome
-from wg_server.store.campaigns import NAMES_UNKNOWN, NO_MACHINE, NO_STATISTIC
+from wg_server.store.campaigns import NO_EARLIER_ANSWER, NO_SUPPORTED_MACHINE, STATISTIC_UNUSED
 from wg_server.store.sites import ServerStore
 
 log = logging.getLogger(__name__)
 
 
-def statistic_use_by_kind(home: ServerHome, version: GeneratorVersion) -> dict[str, bool]:
+def statistic_use_by_machine_kind(home: ServerHome, version: GeneratorVersion) -> dict[str, bool]:
     """Return, for each machine kind that the encoder reads, whether its networks use statistics.
 
     The model card decides; a soft sensor that passes its checks always uses them. This function
@@ -51,10 +51,10 @@ def statistic_use_by_kind(home: ServerHome, version: GeneratorVersion) -> dict[s
     return uses
 
 
-def skip_reasons(
+def skip_codes_by_site(
     store: ServerStore,
-    sites: Sequence[str],
-    statistic_uses: Mapping[str, bool],
+    site_names: Sequence[str],
+    statistic_use_by_machine_kind: Mapping[str, bool],
     *,
     sites_are_named: bool,
 ) -> dict[str, str]:
@@ -62,24 +62,24 @@ def skip_reasons(
 
     Args:
         store: The server's store.
-        sites: Names of the sites.
-        statistic_uses: See ``statistic_use_by_kind``.
+        site_names: Names of the sites.
+        statistic_use_by_machine_kind: See ``statistic_use_by_kind``.
         sites_are_named: True if the operator named the sites; a site without a supported machine
             is then not skipped.
     """
-    newest, codes = store.newest_answer_ids(), {}
-    for site in sites:
-        kind = _declared_kind(store, newest.get(site, ""))
+    newest, codes = store.newest_answer_ids_by_site(), {}
+    for site in site_names:
+        kind = _declared_machine_kind(store, newest.get(site, ""))
         if kind is None:
-            codes[site] = NAMES_UNKNOWN
-        elif kind not in statistic_uses and not sites_are_named:
-            codes[site] = NO_MACHINE
-        elif not statistic_uses.get(kind, True):
-            codes[site] = NO_STATISTIC
+            codes[site] = NO_EARLIER_ANSWER
+        elif kind not in statistic_use_by_machine_kind and not sites_are_named:
+            codes[site] = NO_SUPPORTED_MACHINE
+        elif not statistic_use_by_machine_kind.get(kind, True):
+            codes[site] = STATISTIC_UNUSED
     return codes
 
 
-def _declared_kind(store: ServerStore, release_id: str) -> str | None:
+def _declared_machine_kind(store: ServerStore, release_id: str) -> str | None:
     """Return the machine kind in a site's answer; empty: no machine; None: no readable answer."""
     if not release_id:
         return None

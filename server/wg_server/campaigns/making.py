@@ -20,16 +20,16 @@ from typing import Any
 
 from wg_core.errors import InternalError
 from wg_server.campaigns.packaging import ReleasePools, make_package
-from wg_server.campaigns.pools import StoredPools
+from wg_server.campaigns.pools import StoredReleasePools
 from wg_server.campaigns.release import PackageRecipient
 from wg_server.site.home import ServerHome
 from wg_server.store.sites import ServerStore
 
 log = logging.getLogger(__name__)
 
-PROCESS_COUNT = max(1, min(4, (os.cpu_count() or 1) // 2))
+PACKAGING_PROCESS_COUNT = max(1, min(4, (os.cpu_count() or 1) // 2))
 
-_PROCESS_ATTEMPTS = 2  # A process killed for lack of memory may succeed after others end
+_PROCESS_TRIES_LIMIT = 2  # A process killed for lack of memory may succeed after others end
 
 _SPAWN_CONTEXT = multiprocessing.get_context("spawn")  # A fork could copy locks held by threads
 
@@ -48,17 +48,17 @@ class PackagingProcess:
         pools: ReleasePools,
         plant: PackageRecipient,
         request_id: str,
-        identity: str,
+        generator_version_id: str,
     ) -> bytes:
         """Make a package, see ``packaging.make_package``; the process opens its own ``pools``.
 
         Raises:
             InternalError: The process was killed, for instance by the system for lack of memory.
         """
-        task = home.root, plant, request_id, identity
-        for _ in range(_PROCESS_ATTEMPTS):
+        task = home.root, plant, request_id, generator_version_id
+        for _ in range(_PROCESS_TRIES_LIMIT):
             try:
-                return self._start_process().submit(_make_in_process, *task).result()
+                return self._start_process().submit(_make_package_in_process, *task).result()
             except BrokenProcessPool as error:
                 log.error("the process that makes packages was killed: %s", error)
                 self.stop_process()
@@ -91,10 +91,12 @@ class _LogRelay(logging.Handler):
         logging.getLogger(record.name).handle(record)
 
 
-def _prepare_process(records: Any, level: int) -> None:
+def _prepare_process(log_queue: Any, log_level: int) -> None:
     """Prepare a packaging process: it logs to its parent process, and ends with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    logging.basicConfig(level=level, handlers=[logging.handlers.QueueHandler(records)], force=True)
+    logging.basicConfig(
+        level=log_level, handlers=[logging.handlers.QueueHandler(log_queue)], force=True
+    )
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
@@ -105,12 +107,14 @@ def _end_with_parent() -> None:
         os._exit(0)
 
 
-def _make_in_process(root: Path, plant: PackageRecipient, request_id: str, identity: str) -> bytes:
-    home, pools = _open_stores(root)
-    return make_package(home, pools, plant, request_id, identity)
+def _make_package_in_process(
+    home_folder: Path, plant: PackageRecipient, request_id: str, generator_version_id: str
+) -> bytes:
+    home, pools = _open_home_and_pools(home_folder)
+    return make_package(home, pools, plant, request_id, generator_version_id)
 
 
 @lru_cache(1)
-def _open_stores(root: Path) -> tuple[ServerHome, StoredPools]:
-    home = ServerHome(root)
-    return home, StoredPools(home, ServerStore.open(home))
+def _open_home_and_pools(home_folder: Path) -> tuple[ServerHome, StoredReleasePools]:
+    home = ServerHome(home_folder)
+    return home, StoredReleasePools(home, ServerStore.open(home))

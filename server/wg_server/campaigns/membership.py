@@ -8,7 +8,7 @@ exists here.
 from collections.abc import Iterator
 
 from wg_common import weights_package
-from wg_common.auditor_record import Membership
+from wg_common.auditor_record import MembershipProof
 from wg_core import atomic
 from wg_core.ledger import merkle
 from wg_core.wire import protocol
@@ -18,28 +18,30 @@ from wg_server.store.pools import PoolTable
 from wg_server.store.sites import ServerStore
 
 
-def site_membership_proofs(home: ServerHome, store: ServerStore, site: str) -> Iterator[Membership]:
+def site_membership_proofs(
+    home: ServerHome, store: ServerStore, site: str
+) -> Iterator[MembershipProof]:
     """Yield a proof for each stored package of a site whose tree contains the site's release.
 
     Raises:
         DecodeError: A package is damaged.
     """
-    for delivery_id in campaigns.delivery_ids(store.engine, site):
+    for delivery_id in campaigns.package_delivery_ids(store.engine, site):
         path = home.package_path(delivery_id)
         if not path.is_file():
             continue
-        data = atomic.read_bytes(path, limit=protocol.WEIGHTS_LIMIT)
-        manifest = weights_package.read_provenance(data)
+        data = atomic.read_bytes(path, limit=protocol.WEIGHTS_BYTES_LIMIT)
+        manifest = weights_package.read_package_provenance(data)
         table = PoolTable(store.engine, manifest.generator)
         ids, release_id = (
-            table.release_ids_in_pools(table.pools_under_root(manifest.pool_root)),
+            table.release_ids_in_pools(table.pool_versions_under_root(manifest.pool_root)),
             manifest.own_release,
         )
         if release_id.encode() not in ids:
             continue  # no pool has it, it is an outlier, or it came after the sums were made
         index = ids.index(release_id.encode())
         leaves = [merkle.leaf_hash(leaf) for leaf in ids]
-        yield Membership(
+        yield MembershipProof(
             site=site,
             package_id=manifest.package_id,
             release_id=release_id,

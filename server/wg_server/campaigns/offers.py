@@ -30,9 +30,9 @@ def write_offer(home: ServerHome, out: Path) -> Offer:
     families = [] if operator is None else list(operator.families.items())[:FAMILIES_LIMIT]
     heads = [family.candidate_tensors(np.arange(len(family.labels))) for _, family in families]
     with ServerStore.open(home) as store:
-        class_names = PoolTable(store.engine, generator.id).class_names()
+        class_names = PoolTable(store.engine, generator.id).class_names_by_release_id()
     sites = Counter(name for names in class_names.values() for name in names)
-    encoder, tensors = home.encoder.read_bytes(), pack_tensors(heads)
+    encoder, tensors = home.encoder_file.read_bytes(), pack_tensors(heads)
     key = signing.load(home.signing_key)
     offer = Offer(
         server=home.read_config().name,

@@ -27,7 +27,7 @@ from wg_server.generator.versions import GeneratorVersion
 from wg_server.site.home import ServerHome
 
 if TYPE_CHECKING:
-    from wg_server.generator.weights.candidates import GeneratedCandidate, Tensors
+    from wg_server.generator.weights.candidates import GeneratedCandidate, NumpyTensors
     from wg_server.generator.weights.head_generation import HeadGenerator
 
 PACKAGE_LIFETIME = datetime.timedelta(days=30)
@@ -37,12 +37,12 @@ class ReleasePools(Protocol):
     """Pools of releases for the packages of one server, see ``pools.StoredPools``."""
 
     def pooled_releases(
-        self, generator: str, priors: ModelVariances, plant: PackageRecipient
+        self, generator_sha256: str, priors: ModelVariances, plant: PackageRecipient
     ) -> PooledReleases:
         """Return the pooled releases of other sites for a plant's classes.
 
         Args:
-            generator: SHA-256 of the generator's package, hex.
+            generator_sha256: SHA-256 of the generator's package, hex.
             priors: Variances of the generator.
         """
 
@@ -52,7 +52,11 @@ PackageMaker = Callable[[ServerHome, ReleasePools, PackageRecipient, str, str], 
 
 
 def make_package(
-    home: ServerHome, pools: ReleasePools, plant: PackageRecipient, request_id: str, identity: str
+    home: ServerHome,
+    pools: ReleasePools,
+    plant: PackageRecipient,
+    request_id: str,
+    generator_version_id: str,
 ) -> bytes:
     """Generate candidates for a plant, and pack and sign them.
 
@@ -67,7 +71,7 @@ def make_package(
         pools: Pools of the other sites' releases.
         plant: Recipient of the package.
         request_id: Logical id of the delivery; it also seeds the samples.
-        identity: Id of the generator version.
+        generator_version_id: Id of the generator version.
 
     Raises:
         ConfigError: The generator is missing, or has no usable candidate for this plant.
@@ -75,7 +79,7 @@ def make_package(
         VerificationError: The generator is damaged.
         DataError: The generator is for another encoder than the plant's.
     """
-    version = versions.read_version(home, identity)
+    version = versions.read_version(home, generator_version_id)
     condition, candidates, releases = _make_candidates(
         version, pools, plant, seed=int(request_id[:8], 16)
     )
@@ -85,13 +89,13 @@ def make_package(
         package_id=secrets.token_hex(16),
         request_id=request_id,
         site=plant.site,
-        encoder=plant.encoder,
+        encoder=plant.encoder_sha256,
         generator=version.summary.generator,
         condition=condition,
         labels=plant.labels,
         own_release=plant.release_id,
-        pool_root=releases.root,
-        pool_releases=releases.other_sites,
+        pool_root=releases.merkle_root,
+        pool_releases=releases.other_site_count,
         candidates=tuple(candidates),
         tensors_sha256=canonical.sha256_hex(tensors),
         created=current_time,
@@ -102,17 +106,17 @@ def make_package(
 
 def _make_candidates(
     version: GeneratorVersion, pools: ReleasePools, plant: PackageRecipient, *, seed: int
-) -> tuple[GeneratorCondition, dict[Candidate, Tensors], PooledReleases]:
+) -> tuple[GeneratorCondition, dict[Candidate, NumpyTensors], PooledReleases]:
     """Return the networks' condition, all candidates with tensors, and the pooled releases."""
     networks = stated.make_machine_networks(version, plant, seed=seed)
     condition, architecture, for_machine = networks or (GeneratorCondition(), "", ())
     heads: tuple[GeneratedCandidate, ...] = ()
     releases = NO_POOLED_RELEASES
     # A soft sensor predicts numbers, so that heads for classes are of no use.
-    if version.uses_heads and architecture != catalogue.PROCESS_SENSOR:
+    if version.uses_heads and architecture != catalogue.PROCESS_SENSOR_NETWORK:
         heads, releases = _generate_heads(version, pools, plant)
-    candidates = _manifest_entries(architecture, for_machine)
-    if candidates and not releases.other_sites:
+    candidates = _tensors_by_manifest_entry(architecture, for_machine)
+    if candidates and not releases.other_site_count:
         heads = tuple(head for head in heads if head.source != catalogue.POSTERIOR_SOURCE)
         releases = NO_POOLED_RELEASES
     elif not candidates and not version.uses_heads:
@@ -120,20 +124,20 @@ def _make_candidates(
             f"package for {plant.site}: it states no machine of which there are networks, and the"
             " generator's heads fail their model card; train on a larger zoo"
         )
-    candidates |= _manifest_entries(version.summary.architecture, heads)
+    candidates |= _tensors_by_manifest_entry(version.summary.architecture, heads)
     return condition, candidates, releases
 
 
-def _manifest_entries(
+def _tensors_by_manifest_entry(
     architecture: str, candidates: Iterable[GeneratedCandidate]
-) -> dict[Candidate, Tensors]:
+) -> dict[Candidate, NumpyTensors]:
     """Return the tensors of candidates of one architecture, by their manifest entries."""
     return {
         Candidate(
             name=candidate.name,
             source=candidate.source,
             architecture=architecture,
-            inputs=candidate.inputs,
+            inputs=candidate.input_scaling,
             privacy=candidate.privacy,
         ): candidate.tensors
         for candidate in candidates
@@ -147,9 +151,9 @@ def _generate_heads(
         generate_heads,  # torch is slow to import
     )
 
-    if plant.encoder != version.summary.encoder:
+    if plant.encoder_sha256 != version.summary.encoder:
         raise DataError(
-            f"package for {plant.site}: of encoder {plant.encoder[:16]}, the generator's is"
+            f"package for {plant.site}: of encoder {plant.encoder_sha256[:16]}, the generator's is"
             f" {version.summary.encoder[:16]}"
         )
     generator = load_head_generator_cached(version.heads_path, version.summary.generator)
@@ -159,11 +163,11 @@ def _generate_heads(
 
 
 @lru_cache(1)
-def load_head_generator_cached(path: Path, generator: str) -> HeadGenerator:
+def load_head_generator_cached(path: Path, generator_sha256: str) -> HeadGenerator:
     """Load a generator's package by its SHA-256, hex; the last one stays cached."""
     from wg_server.generator.weights.head_generation import load_head_generator
 
     loaded_generator = load_head_generator(path)
-    if loaded_generator.id != generator:
+    if loaded_generator.id != generator_sha256:
         raise VerificationError(f"{path}: not the package that its model card names")
     return loaded_generator

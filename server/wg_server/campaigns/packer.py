@@ -18,7 +18,7 @@ from wg_server.campaigns.improvement import is_more_informative
 from wg_server.campaigns.isolation import fail_task_on_error
 from wg_server.campaigns.making import PackagingProcess
 from wg_server.campaigns.packaging import PackageMaker
-from wg_server.campaigns.pools import StoredPools
+from wg_server.campaigns.pools import StoredReleasePools
 from wg_server.site.home import ServerHome
 from wg_server.store.campaigns import Campaign, CampaignTask
 from wg_server.store.queue import CampaignQueue, TaskChanges
@@ -26,19 +26,19 @@ from wg_server.store.sites import ServerStore
 
 log = logging.getLogger(__name__)
 
-IDLE_SECONDS = 60.0  # Idle time after which a process that makes packages is stopped
+PROCESS_IDLE_SECONDS = 60.0  # Idle time after which a process that makes packages is stopped
 
 
 class PackagingThreads:
     """Threads that make the requested packages, unless a task is no longer ``released``."""
 
     def __init__(
-        self, home: ServerHome, store: ServerStore, makers: Sequence[PackageMaker]
+        self, home: ServerHome, store: ServerStore, package_makers: Sequence[PackageMaker]
     ) -> None:
         self._home = home
         self._store = store
         self._queue = CampaignQueue(store.engine)
-        self._pools = StoredPools(home, store)
+        self._pools = StoredReleasePools(home, store)
         self._wanted: dict[str, deque[str]] = {}
         self._turns: deque[str] = deque()
         self._lock = threading.Condition()
@@ -47,7 +47,7 @@ class PackagingThreads:
         self._at_work: set[tuple[str, str]] = set()
         self._threads = [
             threading.Thread(target=self._run_thread, args=(maker,), name="wg-packages")
-            for maker in makers
+            for maker in package_makers
         ]
 
     def start(self) -> None:
@@ -81,22 +81,22 @@ class PackagingThreads:
             if self._turns:
                 self._lock.notify_all()
 
-    def has_new_packages(self) -> bool:
+    def poll_new_packages(self) -> bool:
         """Return whether packages were made, or could not be made, since the last call."""
         is_finished = self._made.is_set()
         self._made.clear()
         return is_finished
 
-    def _run_thread(self, maker: PackageMaker, *, again_seconds: float = 5.0) -> None:
-        while (turn := self._next_request(maker)) is not None:
+    def _run_thread(self, maker: PackageMaker, *, retry_pause_seconds: float = 5.0) -> None:
+        while (turn := self._next_campaign_and_site(maker)) is not None:
             campaign, site = turn
             try:
                 with logs.log_context(campaign=campaign, site=site):
-                    self._complete_task(maker, campaign, site)
+                    self._package_for_task(maker, campaign, site)
             except StorageError as error:
-                log.error("package: %s; going on in %.0f s", error, again_seconds)
+                log.error("package: %s; going on in %.0f s", error, retry_pause_seconds)
                 with self._lock:
-                    self._lock.wait_for(lambda: self._ended, again_seconds)
+                    self._lock.wait_for(lambda: self._ended, retry_pause_seconds)
             except WgError as error:
                 log.error("package: %s", error)
             except Exception:  # the thread must outlive a bug in one package
@@ -105,10 +105,10 @@ class PackagingThreads:
                 self._at_work.discard(turn)
             self._made.set()
 
-    def _next_request(self, maker: PackageMaker) -> tuple[str, str] | None:
+    def _next_campaign_and_site(self, maker: PackageMaker) -> tuple[str, str] | None:
         """Return the next campaign and site to make a package for, or None at the end."""
         with self._lock:
-            while not self._lock.wait_for(lambda: self._turns or self._ended, IDLE_SECONDS):
+            while not self._lock.wait_for(lambda: self._turns or self._ended, PROCESS_IDLE_SECONDS):
                 _stop_process(maker)
             if self._ended:
                 _stop_process(maker)
@@ -123,7 +123,7 @@ class PackagingThreads:
             self._at_work.add((campaign, site))
             return campaign, site
 
-    def _complete_task(self, maker: PackageMaker, campaign_id: str, site: str) -> None:
+    def _package_for_task(self, maker: PackageMaker, campaign_id: str, site: str) -> None:
         try:
             campaign = self._queue.find_campaign(campaign_id, site=site)
             task = campaign.find_task(site)
@@ -134,7 +134,7 @@ class PackagingThreads:
         about = logs.log_context(request=task.delivery_id)
         with about, fail_task_on_error(self._queue, campaign_id, site, "package"):
             look_time = max(time.time(), task.made)
-            delivery_id = _better_delivery_id(task) if task.served else task.delivery_id
+            delivery_id = _better_package_delivery_id(task) if task.served else task.delivery_id
             data = self._load_or_make_package(maker, campaign, task, delivery_id)
             changes: TaskChanges = {
                 "state": "packaged",
@@ -158,12 +158,12 @@ class PackagingThreads:
         """Return the package for a site's task from its file, or make and write the package."""
         path = self._home.package_path(delivery_id)
         if path.is_file():
-            return atomic.read_bytes(path, limit=protocol.WEIGHTS_LIMIT)
+            return atomic.read_bytes(path, limit=protocol.WEIGHTS_BYTES_LIMIT)
         stored_release = self._store.require_release(task.release_id)
         intake.check_release_usable(stored_release)
-        plant = intake.open_recipient(stored_release)
+        plant = intake.load_recipient(stored_release)
         data = maker(self._home, self._pools, plant, delivery_id, campaign.generator)
-        atomic.write_bytes(path, data, mode=atomic.PRIVATE_MODE)
+        atomic.write_bytes(path, data, mode=atomic.PRIVATE_FILE_MODE)
         log.info("campaign %s: package of %d bytes for %s", campaign.id, len(data), task.site)
         return data
 
@@ -173,6 +173,6 @@ def _stop_process(maker: PackageMaker) -> None:
         maker.stop_process()
 
 
-def _better_delivery_id(task: CampaignTask) -> str:
+def _better_package_delivery_id(task: CampaignTask) -> str:
     """Derive the delivery id of a better package from the previous one, equal after a restart."""
     return canonical.sha256_hex(f"{task.delivery_id} {task.package_sha256}".encode())[:32]

@@ -16,7 +16,7 @@ from wg_server.campaigns.intake import QueryTerms
 from wg_server.fleet.witness import LedgerWitness
 from wg_server.site.home import ServerHome
 from wg_server.store.campaigns import Campaign, CampaignTask
-from wg_server.store.queue import TaskChanges, Traffic
+from wg_server.store.queue import TaskChanges, TaskTraffic
 from wg_server.store.site import StoredSite
 from wg_server.store.sites import ServerStore
 
@@ -28,18 +28,18 @@ class CampaignPhase:
     """Phase of a campaign: which message its sites get, and how an answer changes their tasks.
 
     Attributes:
-        state: State of the tasks that this phase sends messages for.
-        kind: Message type, one of ``wg_core.wire.protocol``.
-        request: Returns the logical id of a task's request.
-        envelope: Returns the message to a site, for a task whose ``asked`` is set.
-        accept: Checks an answer, and returns the changes for ``CampaignQueue.update_task``.
+        task_state: State of the tasks that this phase sends messages for.
+        message_type: Message type, one of ``wg_core.wire.protocol``.
+        request_id_of_task: Returns the logical id of a task's request.
+        build_envelope: Returns the message to a site, for a task whose ``asked`` is set.
+        accept_answer: Checks an answer, and returns the changes for ``CampaignQueue.update_task``.
     """
 
-    state: str
-    kind: str
-    request: Callable[[CampaignTask], str]
-    envelope: Callable[[Campaign, CampaignTask], Envelope]
-    accept: Callable[[Campaign, CampaignTask, StoredSite, Envelope], TaskChanges]
+    task_state: str
+    message_type: str
+    request_id_of_task: Callable[[CampaignTask], str]
+    build_envelope: Callable[[Campaign, CampaignTask], Envelope]
+    accept_answer: Callable[[Campaign, CampaignTask, StoredSite, Envelope], TaskChanges]
 
 
 def collection_phase(store: ServerStore, witness: LedgerWitness) -> CampaignPhase:
@@ -61,12 +61,12 @@ def collection_phase(store: ServerStore, witness: LedgerWitness) -> CampaignPhas
     def accept(
         campaign: Campaign, task: CampaignTask, site: StoredSite, answer: Envelope
     ) -> TaskChanges:
-        _require_kind(answer, "statistics")
+        _require_envelope_kind(answer, "statistics")
         terms = QueryTerms(
-            encoder=campaign.encoder,
+            encoder_sha256=campaign.encoder,
             epsilon=campaign.epsilon,
             delta=campaign.delta,
-            statistics=campaign.statistics,
+            statistics_kind=campaign.statistics,
         )
         release = intake.accept_release(
             site, answer.payload, terms, witness=witness, current_time=time.time()
@@ -76,19 +76,19 @@ def collection_phase(store: ServerStore, witness: LedgerWitness) -> CampaignPhas
         log.info("campaign %s: %s released %s", campaign.id, task.site, release.release_id)
         return {
             "release": release,
-            "traffic": Traffic(bytes_received=len(answer.payload)),
+            "traffic": TaskTraffic(bytes_received=len(answer.payload)),
             "answered": time.time(),
             "state": "released" if is_used else "failed",
-            "code": "" if is_used else intake.QUARANTINED,
+            "code": "" if is_used else intake.QUARANTINED_CODE,
             "release_id": release.release_id,
         }
 
     return CampaignPhase(
-        state="waiting",
-        kind=protocol.QUERY_STATISTICS,
-        request=lambda task: task.query_id,
-        envelope=envelope,
-        accept=accept,
+        task_state="waiting",
+        message_type=protocol.QUERY_MESSAGE_TYPE,
+        request_id_of_task=lambda task: task.query_id,
+        build_envelope=envelope,
+        accept_answer=accept,
     )
 
 
@@ -99,15 +99,17 @@ def delivery_phase(home: ServerHome) -> CampaignPhase:
         delivery = Delivery(
             request_id=task.delivery_id, site=task.site, package_sha256=task.package_sha256
         )
-        data = atomic.read_bytes(home.package_path(task.delivery_id), limit=protocol.WEIGHTS_LIMIT)
+        data = atomic.read_bytes(
+            home.package_path(task.delivery_id), limit=protocol.WEIGHTS_BYTES_LIMIT
+        )
         return Envelope("delivery", canonical.encode(delivery), data)
 
     def accept(
         campaign: Campaign, task: CampaignTask, site: StoredSite, answer: Envelope
     ) -> TaskChanges:
-        _require_kind(answer, "receipt")
-        receipt = canonical.decode(Receipt, answer.record, subject="receipt")
-        is_hash = protocol.SHA256.fullmatch(receipt.package_sha256)
+        _require_envelope_kind(answer, "receipt")
+        receipt = canonical.decode(Receipt, answer.record, input_name="receipt")
+        is_hash = protocol.SHA256_PATTERN.fullmatch(receipt.package_sha256)
         if receipt.request_id != task.delivery_id or not is_hash:
             raise VerificationError("receipt: of another delivery")
         log.info("campaign %s: delivered to %s", campaign.id, task.site)
@@ -119,14 +121,14 @@ def delivery_phase(home: ServerHome) -> CampaignPhase:
         return changes
 
     return CampaignPhase(
-        state="packaged",
-        kind=protocol.TRAIN_FINETUNE,
-        request=lambda task: task.delivery_id,
-        envelope=envelope,
-        accept=accept,
+        task_state="packaged",
+        message_type=protocol.DELIVERY_MESSAGE_TYPE,
+        request_id_of_task=lambda task: task.delivery_id,
+        build_envelope=envelope,
+        accept_answer=accept,
     )
 
 
-def _require_kind(envelope: Envelope, kind: fleet.EnvelopeKind) -> None:
+def _require_envelope_kind(envelope: Envelope, kind: fleet.EnvelopeKind) -> None:
     if envelope.kind != kind:
         raise DecodeError(f"reply: kind {envelope.kind!r}, expected {kind!r}")

@@ -40,24 +40,24 @@ FALSE_ALARM_PROBABILITY = 1e-6  # Largest probability that an honest release is 
 
 _LABEL_LENGTH_LIMIT = 40
 
-Floats = NDArray[np.float64]
+FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class _RecordBounds:
+class _RecordCountBounds:
     """Upper bounds on a plant's numbers of records, computed from the released counts.
 
     Attributes:
-        classes: Bound for each class, ``[K]``.
-        total: Bound for all records, with and without a label.
-        root: Bound for the root of the sum of squares over classes.
-        noise: Standard deviation of the noise on a count.
+        class_counts: Bound for each class, ``[K]``.
+        total_count: Bound for all records, with and without a label.
+        root_sum_of_squares: Bound for the root of the sum of squares over classes.
+        count_noise_std: Standard deviation of the noise on a count.
     """
 
-    classes: Floats
-    total: float
-    root: float
-    noise: float
+    class_counts: FloatArray
+    total_count: float
+    root_sum_of_squares: float
+    count_noise_std: float
 
 
 def implausibility_reasons(statistics: NoisyStatistics) -> tuple[str, ...]:
@@ -76,34 +76,37 @@ def implausibility_reasons(statistics: NoisyStatistics) -> tuple[str, ...]:
     classes = len(schema.labels)
     x = math.log((4 * classes + 8) / FALSE_ALARM_PROBABILITY)  # union bound over all tails below
     counts_released = values[: counts.size] / schema.count_weight
-    records, count_problems = _bound_records(
+    records, count_problems = _bound_record_counts(
         schema, counts_released, sigma / schema.count_weight, x
     )
     problems += count_problems
     if sums.size:
         about = centring.centre_of_release(schema, statistics.integers, sigma)
-        unit = float(about.weight) * about.radius
+        unit = float(about.sum_weight) * about.radius
         by_class = values[sums.offset : moments.offset].reshape(sums.shape)
         lengths = np.sqrt(np.square(by_class).sum(axis=1))
-        limits = _plausible_length(unit * records.classes, schema.dimension, sigma, x)
+        limits = _largest_plausible_norm(unit * records.class_counts, schema.dimension, sigma, x)
         over = lengths / limits
         if (over > 1).any():
             worst = int(over.argmax())
             problems.append(
                 f"class {_printable_label(schema.labels[worst])}: its sum is {over[worst]:.3g}"
-                f" times as long as a count of {counts_released[worst]:.0f} ± {records.noise:.0f}"
-                f" and the noise allow ({int((over > 1).sum())} of {classes} classes)"
+                f" times as long as a count of {counts_released[worst]:.0f} ±"
+                f" {records.count_noise_std:.0f} and the noise allow ({int((over > 1).sum())} of"
+                f" {classes} classes)"
             )
         total_length = float(np.sqrt(np.square(lengths).sum()))
-        limit = float(_plausible_length(unit * records.root, sums.size, sigma, x))
+        limit = float(
+            _largest_plausible_norm(unit * records.root_sum_of_squares, sums.size, sigma, x)
+        )
         if total_length > limit:
             problems.append(
                 f"all class sums together are {total_length / limit:.3g} times as long as counts"
                 " and noise allow"
             )
-    unit = schema.moment_weight * schema.grid_units
+    unit = schema.moment_weight * schema.radius_grid_units
     length = float(np.sqrt(np.square(values[moments.offset :]).sum()))
-    limit = float(_plausible_length(unit * records.total, moments.size, sigma, x))
+    limit = float(_largest_plausible_norm(unit * records.total_count, moments.size, sigma, x))
     if length > limit:
         problems.append(
             f"the sum over all records is {length / limit:.3g} times as long as"
@@ -114,7 +117,7 @@ def implausibility_reasons(statistics: NoisyStatistics) -> tuple[str, ...]:
 
 def _schema_problems(schema: StatisticsSchema) -> list[str]:
     """List how a release's schema differs from the public schema for its encoder."""
-    if schema.statistics == MACHINE_STATISTICS:
+    if schema.release_kind == MACHINE_STATISTICS:
         public = machine_schema(schema.encoder, schema.unit_rule)
     else:
         public = default_schema(
@@ -133,43 +136,49 @@ def _schema_problems(schema: StatisticsSchema) -> list[str]:
     ]
 
 
-def _bound_records(
-    schema: StatisticsSchema, sums: Floats, std: float, x: float
-) -> tuple[_RecordBounds, list[str]]:
+def _bound_record_counts(
+    schema: StatisticsSchema, noisy_counts: FloatArray, noise_std: float, tail_exponent: float
+) -> tuple[_RecordCountBounds, list[str]]:
     """Return bounds on the true numbers of records, and reasons why the counts are implausible."""
-    tail = std * math.sqrt(2 * x)
+    tail = noise_std * math.sqrt(2 * tail_exponent)
     problems = []
-    if sums.min() < -tail:
+    if noisy_counts.min() < -tail:
         problems.append(
-            f"a count of {sums.min():.3g}: noise of {std:.3g} does not go below {-tail:.3g}"
+            f"a count of {noisy_counts.min():.3g}: noise of {noise_std:.3g} does not go below"
+            f" {-tail:.3g}"
         )
-    if sums.max() - tail > schema.capacity:
+    if noisy_counts.max() - tail > schema.record_capacity:
         problems.append(
-            f"a count of {sums.max():.3g}: a release holds at most {schema.capacity} records"
+            f"a count of {noisy_counts.max():.3g}: a release holds at most {schema.record_capacity}"
+            " records"
         )
-    upper_bounds = np.clip(sums + tail, 0.0, schema.capacity)
-    total = float(np.clip(sums.sum() + tail * math.sqrt(len(sums)), 0.0, upper_bounds.sum()))
+    upper_bounds = np.clip(noisy_counts + tail, 0.0, schema.record_capacity)
+    total = float(
+        np.clip(noisy_counts.sum() + tail * math.sqrt(len(noisy_counts)), 0.0, upper_bounds.sum())
+    )
     # A unit of several records counts by fractions, each rounded down to 1 / count_weight. The
     # factor 2 allows for the total, which is of rounded fractions.
     rounding = 2 * total / schema.count_weight if schema.unit_rule == "weight" else 0.0
     classes = upper_bounds[:-1] + rounding
-    total += rounding * len(sums)
+    total += rounding * len(noisy_counts)
     # With |n + Z| known: |n|^2 - 2 |n| tail <= |n + Z|^2, as for one sum above.
-    length = tail + math.sqrt(tail**2 + float(np.square(sums[:-1]).sum()))
-    length += rounding * math.sqrt(len(sums))
+    length = tail + math.sqrt(tail**2 + float(np.square(noisy_counts[:-1]).sum()))
+    length += rounding * math.sqrt(len(noisy_counts))
     root = min(length, total, float(np.sqrt(np.square(classes).sum())))
-    return _RecordBounds(classes, total, root, std), problems
+    return _RecordCountBounds(classes, total, root, noise_std), problems
 
 
-def _plausible_length(exact: Floats | float, entries: int, sigma: float, x: float) -> Floats:
-    """Bound the Euclidean length of a noisy vector whose exact length is at most ``exact``.
+def _largest_plausible_norm(
+    exact_norm_bound: FloatArray | float, dimension: int, sigma: float, tail_exponent: float
+) -> FloatArray:
+    """Bound the length of a noisy vector whose exact length is at most ``exact_norm_bound``.
 
     It fails with a probability of at most ``2 exp(-x)``, for noise of standard deviation ``sigma``
-    on each of ``entries`` entries.
+    on each of ``dimension`` entries.
     """
-    bound = np.asarray(exact, dtype=np.float64)
-    noise = sigma**2 * (entries + 2 * math.sqrt(entries * x) + 2 * x)
-    square = np.square(bound) + 2 * bound * sigma * math.sqrt(2 * x) + noise
+    bound = np.asarray(exact_norm_bound, dtype=np.float64)
+    noise = sigma**2 * (dimension + 2 * math.sqrt(dimension * tail_exponent) + 2 * tail_exponent)
+    square = np.square(bound) + 2 * bound * sigma * math.sqrt(2 * tail_exponent) + noise
     return np.asarray(np.sqrt(square) * (1 + 1e-9))  # margin for rounding
 
 

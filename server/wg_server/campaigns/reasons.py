@@ -12,17 +12,17 @@ from wg_server.campaigns import absence, intake, schedule
 from wg_server.campaigns.wording import TextFormatter
 from wg_server.store import troubles
 from wg_server.store.campaigns import (
-    NAMES_UNKNOWN,
-    NO_MACHINE,
-    NO_SHARED_NAMES,
-    NO_STATISTIC,
-    OPEN_TASKS,
+    NO_EARLIER_ANSWER,
+    NO_SHARED_CLASS_NAMES,
+    NO_SUPPORTED_MACHINE,
+    OPEN_TASK_STATES,
+    STATISTIC_UNUSED,
     Campaign,
     CampaignTask,
 )
 from wg_server.store.troubles import SiteStatus
 
-GENERATOR_UNUSABLE = "generator"
+GENERATOR_UNUSABLE_CODE = "generator"
 """Code of a campaign's end: its generator cannot be used."""
 
 
@@ -30,8 +30,8 @@ GENERATOR_UNUSABLE = "generator"
 class Reason:
     """Cause of a site's status in words, with advice on what to do; both may be empty."""
 
-    why: str
-    do: str = ""
+    cause: str
+    advice: str = ""
 
 
 def explain_task(
@@ -47,7 +47,7 @@ def explain_task(
         current_time: Unix time.
     """
     texts = TextFormatter(language)
-    if task.state in OPEN_TASKS:
+    if task.state in OPEN_TASK_STATES:
         if campaign.state == "paused":
             return Reason(texts("paused"), texts("do resume"))
         if campaign.state == "queued":
@@ -55,13 +55,13 @@ def explain_task(
         return _reason_of_open_task(texts, campaign, task, status, current_time)
     if task.state == "delivered":
         return _reason_of_delivery(texts, campaign, task, current_time)
-    if task.code == NO_SHARED_NAMES:
+    if task.code == NO_SHARED_CLASS_NAMES:
         return Reason(texts("not worth"), texts("do worth"))
-    if task.code == NAMES_UNKNOWN:
+    if task.code == NO_EARLIER_ANSWER:
         return Reason(texts("no names"), texts("do names"))
-    if task.code == NO_MACHINE:
+    if task.code == NO_SUPPORTED_MACHINE:
         return Reason(texts("no machine"), texts("do machine"))
-    if task.code == NO_STATISTIC:
+    if task.code == STATISTIC_UNUSED:
         return Reason(texts("no statistic"), texts("do worth"))
     if task.state == "cancelled":
         return Reason(texts("cancelled" if campaign.state == "cancelled" else ""))
@@ -75,19 +75,21 @@ def explain_absence(
     if status.state != "enrolled":
         return Reason("")
     return _reason_of_absence(
-        TextFormatter(language), *absence.site_absence(status, current_time), current_time
+        TextFormatter(language),
+        *absence.offline_code_and_figure(status, current_time),
+        current_time,
     ) or Reason("")
 
 
-def explain_key_change(can_follow: bool, language: LanguageCode = ENGLISH.code) -> Reason:
+def explain_key_change(can_follow_handovers: bool, language: LanguageCode = ENGLISH.code) -> Reason:
     """Return the reason why a site still uses earlier keys of the server.
 
     Args:
-        can_follow: True if hand-overs lead from its keys to the current ones, so that it needs no
-            new join token.
+        can_follow_handovers: True if hand-overs lead from its keys to the current ones, so that it
+            needs no new join token.
     """
     texts = TextFormatter(language)
-    if can_follow:
+    if can_follow_handovers:
         return Reason(texts("keys of before"), texts("do start"))
     return Reason(texts("keys not followed"), texts("do enrol again"))
 
@@ -99,9 +101,9 @@ def describe_campaign(
     texts = TextFormatter(language)
     progress = campaign.progress
     received_count, served_count, count = (
-        progress.released_sites,
-        progress.sites_served,
-        progress.sites_asked,
+        progress.released_count,
+        progress.served_count,
+        progress.asked_count,
     )
     if campaign.reason:
         return campaign.reason
@@ -119,7 +121,9 @@ def describe_campaign(
             span=texts.format_duration(begin - current_time),
         )
     summary = texts("in, served", n=received_count, of=count, served=served_count)
-    absent = progress.states["waiting"] - schedule.count_awaited_sites(campaign, current_time)
+    absent = progress.task_counts_by_state["waiting"] - schedule.count_awaited_sites(
+        campaign, current_time
+    )
     return texts("and", what=summary, more=texts("absent", n=absent)) if absent else summary
 
 
@@ -141,18 +145,22 @@ def _reason_of_open_task(
             else cause
         )
 
-    code, figure = absence.site_absence(status, current_time)
+    code, figure = absence.offline_code_and_figure(status, current_time)
     trouble = _reason_of_absence(texts, code, figure, current_time)
     if trouble is not None:
-        may_stay_away = code in (absence.NEVER_CONNECTED, absence.NOT_CONNECTED, absence.USES_FILES)
-        is_plain = may_stay_away and schedule.is_absent(task, current_time)
-        return Reason(with_time_left(trouble.why), "" if is_plain else trouble.do)
+        may_stay_away = code in (
+            absence.NEVER_CONNECTED,
+            absence.NOT_CONNECTED,
+            absence.SITE_USES_FILES,
+        )
+        is_plain = may_stay_away and schedule.is_site_absent(task, current_time)
+        return Reason(with_time_left(trouble.cause), "" if is_plain else trouble.advice)
     if task.state == "packaged":
         return Reason(with_time_left(texts("better offered" if task.served else "offered")))
     if task.code:
         meaning = texts.explain_plant_code(task.code) or task.code
         answer = texts("answered", times=texts.format_count(task.tries), meaning=meaning)
-        return Reason(with_time_left(answer), texts(_ADVICE_TEXTS.get(task.code, "")))
+        return Reason(with_time_left(answer), texts(_ADVICE_TEXT_KEYS.get(task.code, "")))
     if task.asked:
         return Reason(
             with_time_left(texts("asked", span=texts.format_duration(current_time - task.asked)))
@@ -162,7 +170,7 @@ def _reason_of_open_task(
 
 def _describe_missing_releases(texts: TextFormatter, campaign: Campaign) -> str:
     """Describe when packages are made while too few releases are in."""
-    coming = campaign.progress.states["waiting"] + campaign.progress.released_sites
+    coming = campaign.progress.task_counts_by_state["waiting"] + campaign.progress.released_count
     if coming < campaign.min_sites:
         return texts("too few", wanted=campaign.min_sites, n=coming)
     return texts("when enough", wanted=campaign.min_sites)
@@ -207,22 +215,24 @@ def _reason_of_end(
         late = current_time > task.updated
         why = (
             texts(
-                "left out", span=texts.format_duration(current_time - task.updated), why=trouble.why
+                "left out",
+                span=texts.format_duration(current_time - task.updated),
+                why=trouble.cause,
             )
             if late
-            else texts("left out now", why=trouble.why)
+            else texts("left out now", why=trouble.cause)
         )
-        return Reason(why, texts("do, retry", do=trouble.do))
+        return Reason(why, texts("do, retry", do=trouble.advice))
     if task.state == "failed":  # a code of this server, even if plants use the same one
-        why = texts(_CAUSE_TEXTS.get(task.code, ""))
+        why = texts(_CAUSE_TEXT_KEYS.get(task.code, ""))
         do = texts(
-            _ADVICE_TEXTS[task.code]
-            if task.code in _CAUSE_TEXTS and task.code in _ADVICE_TEXTS
+            _ADVICE_TEXT_KEYS[task.code]
+            if task.code in _CAUSE_TEXT_KEYS and task.code in _ADVICE_TEXT_KEYS
             else "do log"
         )
     else:
         why = texts.explain_plant_code(task.code) or ""
-        do = texts(_ADVICE_TEXTS.get(task.code, "do log"))
+        do = texts(_ADVICE_TEXT_KEYS.get(task.code, "do log"))
     return Reason(why or texts("error", code=task.code), texts("do, retry", do=do))
 
 
@@ -230,18 +240,18 @@ def _reason_of_absence(
     texts: TextFormatter, code: str, figure: float, current_time: float
 ) -> Reason | None:
     """Explain a code and figure of ``absence`` in words; None if the code is no absence."""
-    if code not in _ABSENCE_ADVICE:
+    if code not in _ABSENCE_ADVICE_KEYS:
         return None
-    do = texts(_ABSENCE_ADVICE[code])
+    do = texts(_ABSENCE_ADVICE_KEYS[code])
     if code == troubles.CLOCK_TROUBLE:
         key = "clock ahead" if figure > 0 else "clock behind"
         return Reason(texts(key, n=f"{abs(figure):.0f}"), do)
     return Reason(texts(code, span=texts.format_duration(current_time - figure)), do)
 
 
-_CAUSE_TEXTS = {
-    intake.QUARANTINED: "why quarantined",
-    GENERATOR_UNUSABLE: "why generator",
+_CAUSE_TEXT_KEYS = {
+    intake.QUARANTINED_CODE: "why quarantined",
+    GENERATOR_UNUSABLE_CODE: "why generator",
     "revoked": "why revoked",
     "tries": "why tries",
     "verification": "why verification",
@@ -251,31 +261,31 @@ _CAUSE_TEXTS = {
 }
 """Texts of this server's own codes; the codes of plants are in ``wg_core.wire.fleet``."""
 
-_ABSENCE_ADVICE = {
+_ABSENCE_ADVICE_KEYS = {
     absence.CERTIFICATE_EXPIRED: "do certificate-expired",
     troubles.CLOCK_TROUBLE: "do clock",
     troubles.NODE_KEY_TROUBLE: "do node-key",
     absence.NEVER_CONNECTED: "do start",
     absence.NOT_CONNECTED: "do start",
-    absence.USES_FILES: "",
+    absence.SITE_USES_FILES: "",
     absence.NO_ANSWER: "do no-answer",
-    absence.NOT_FETCHED: "do not-fetched",
+    absence.PACKAGE_NOT_FETCHED: "do not-fetched",
 }
 """Advice for each code of a site's absence."""
 
-_ADVICE_TEXTS = {
-    intake.QUARANTINED: "do quarantined",
-    GENERATOR_UNUSABLE: "do generator",
+_ADVICE_TEXT_KEYS = {
+    intake.QUARANTINED_CODE: "do quarantined",
+    GENERATOR_UNUSABLE_CODE: "do generator",
     "revoked": "do revoked",
     "budget": "do budget",
     "policy": "do policy",
     "machine": "do machine",
-    fleet.UNAVAILABLE: "do no-answer",
-    fleet.APPROVAL: "do approval",
+    fleet.PLANT_UNAVAILABLE: "do no-answer",
+    fleet.AWAITING_APPROVAL: "do approval",
     "peer": "do peer",
     "witness": "do witness",
     fleet.APP_MISMATCH: "do update",
-    fleet.MALFORMED: "do update",
-    fleet.TYPE_DENIED: "do type",
-    fleet.TOO_LARGE: "do update",
+    fleet.MESSAGE_MALFORMED: "do update",
+    fleet.MESSAGE_TYPE_DENIED: "do type",
+    fleet.MESSAGE_TOO_LARGE: "do update",
 }

@@ -10,7 +10,7 @@ from wg_core.wire.statistics_file import StatisticsManifest
 
 
 @dataclass(frozen=True, slots=True)
-class OpenedRelease:
+class DecodedRelease:
     """Release of a plant after verification: manifest and statistics."""
 
     manifest: StatisticsManifest
@@ -23,17 +23,17 @@ class PackageRecipient:
 
     Attributes:
         site: Name of the site.
-        encoder: SHA-256 of its public encoder, hex.
+        encoder_sha256: SHA-256 of its public encoder, hex.
         labels: Label domain, in the order of class rows.
         data_sheet: Declared data sheet of its machine, or None.
         release: Release of the plant; None for a public statement, whose epsilon is 0.
     """
 
     site: str
-    encoder: str
+    encoder_sha256: str
     labels: tuple[str, ...]
     data_sheet: DataSheet | None
-    release: OpenedRelease | None = None
+    release: DecodedRelease | None = None
 
     @property
     def release_id(self) -> str:
@@ -43,7 +43,9 @@ class PackageRecipient:
     @property
     def statistics_kind(self) -> StatisticsKind:
         """Kind of the released statistics; ``classes`` if there is no release."""
-        return CLASS_STATISTICS if self.release is None else self.release.manifest.schema.statistics
+        return (
+            CLASS_STATISTICS if self.release is None else self.release.manifest.schema.release_kind
+        )
 
     @property
     def machine_statistics(self) -> NoisyStatistics | None:
@@ -54,12 +56,12 @@ class PackageRecipient:
 
 
 def recipient_from_release(
-    manifest: StatisticsManifest, release: OpenedRelease | None = None
+    manifest: StatisticsManifest, release: DecodedRelease | None = None
 ) -> PackageRecipient:
     """Return the plant that a release's manifest names, with the opened release if given."""
     return PackageRecipient(
         site=manifest.site,
-        encoder=manifest.schema.encoder,
+        encoder_sha256=manifest.schema.encoder,
         labels=manifest.class_names,
         data_sheet=manifest.data_sheet,
         release=release,
@@ -70,7 +72,7 @@ def recipient_from_statement(statement: PublicStatement) -> PackageRecipient:
     """Return the plant that made a public statement."""
     return PackageRecipient(
         site=statement.site,
-        encoder=statement.encoder,
+        encoder_sha256=statement.encoder,
         labels=statement.labels,
         data_sheet=statement.data_sheet,
     )

@@ -21,8 +21,8 @@ from collections.abc import Collection
 from datetime import timedelta
 from operator import attrgetter, itemgetter
 
-from wg_server.store.campaigns import OPEN_TASKS, Campaign, CampaignTask
-from wg_server.store.site import ONLINE_SECONDS
+from wg_server.store.campaigns import OPEN_TASK_STATES, Campaign, CampaignTask
+from wg_server.store.site import ONLINE_LIMIT_SECONDS
 
 DAY_SECONDS = timedelta(days=1).total_seconds()
 
@@ -47,28 +47,36 @@ def overdue_tasks(campaign: Campaign, current_time: float) -> list[CampaignTask]
     return [task for task, end in ends if end is not None and current_time > end]
 
 
-def is_absent(task: CampaignTask, current_time: float) -> bool:
+def is_site_absent(task: CampaignTask, current_time: float) -> bool:
     """Return whether a site has not connected in time to be asked, so that nothing waits for it.
 
     A queued campaign, whose tasks are not opened, has asked nobody yet.
     """
     is_asked_for = task.state == "waiting" and task.opened > 0 and not task.asked
-    return is_asked_for and current_time - task.opened > ONLINE_SECONDS
+    return is_asked_for and current_time - task.opened > ONLINE_LIMIT_SECONDS
 
 
 def count_awaited_sites(campaign: Campaign, current_time: float) -> int:
     """Return the number of sites whose answer is awaited."""
     progress = campaign.progress
-    are_absent = current_time - progress.unasked_since > ONLINE_SECONDS
-    return progress.states["waiting"] - (progress.unasked if are_absent else 0)
+    are_absent = current_time - progress.last_unasked_opening_time > ONLINE_LIMIT_SECONDS
+    return progress.task_counts_by_state["waiting"] - (progress.unasked_count if are_absent else 0)
 
 
 def first_package_time(campaign: Campaign, current_time: float) -> float | None:
     """Return the earliest time of the first packages, Unix seconds; 0: now; None: unknown yet."""
     progress = campaign.progress
-    if not campaign.is_pooled or not count_awaited_sites(campaign, current_time) or progress.began:
+    if (
+        not campaign.uses_pooled_releases
+        or not count_awaited_sites(campaign, current_time)
+        or progress.has_packaging_begun
+    ):
         return 0.0
-    return None if progress.enough is None else progress.enough + campaign.grace_seconds
+    return (
+        None
+        if progress.min_sites_time is None
+        else progress.min_sites_time + campaign.grace_seconds
+    )
 
 
 def tasks_to_package(campaign: Campaign, current_time: float) -> list[CampaignTask]:
@@ -94,22 +102,22 @@ def better_package_time(
     return 0.0 if complete and task.served < 2 else task.made + DAY_SECONDS
 
 
-def tasks_to_improve(
-    campaign: Campaign, sites: Collection[str], current_time: float
+def tasks_due_for_better_package(
+    campaign: Campaign, site_names: Collection[str], current_time: float
 ) -> list[CampaignTask]:
-    """Return the tasks of ``sites`` for which a better package is due."""
-    own_tasks = [task for task in campaign.tasks if task.site in sites]
+    """Return the tasks of ``site_names`` for which a better package is due."""
+    own_tasks = [task for task in campaign.tasks if task.site in site_names]
     begins = [(task, better_package_time(campaign, task, current_time)) for task in own_tasks]
     return [task for task, begin in begins if begin is not None and current_time >= begin]
 
 
 def has_only_absent_sites(campaign: Campaign, current_time: float) -> bool:
     """Return whether every open task of a campaign belongs to an absent site."""
-    open_tasks = [task for task in campaign.tasks if task.state in OPEN_TASKS]
-    return bool(open_tasks) and all(is_absent(task, current_time) for task in open_tasks)
+    open_tasks = [task for task in campaign.tasks if task.state in OPEN_TASK_STATES]
+    return bool(open_tasks) and all(is_site_absent(task, current_time) for task in open_tasks)
 
 
-def is_over(campaign: Campaign, sites: Collection[str], current_time: float) -> bool:
-    """Return whether a campaign has ended: no task is open, no better package for ``sites`` due."""
-    open_tasks = any(task.state in OPEN_TASKS for task in campaign.tasks)
-    return not open_tasks and not tasks_to_improve(campaign, sites, current_time)
+def is_campaign_over(campaign: Campaign, site_names: Collection[str], current_time: float) -> bool:
+    """Return whether a campaign has ended: no open task, no better package due to a site."""
+    open_tasks = any(task.state in OPEN_TASK_STATES for task in campaign.tasks)
+    return not open_tasks and not tasks_due_for_better_package(campaign, site_names, current_time)

@@ -19,13 +19,15 @@ from wg_server.generator import versions
 from wg_server.generator.versions import GeneratorVersion
 from wg_server.site.home import ServerHome
 from wg_server.store.campaigns import Campaign
-from wg_server.store.queue import GRACE_SECONDS, CampaignQueue, NewCampaign, new_campaign_id
+from wg_server.store.queue import DEFAULT_GRACE_SECONDS, CampaignQueue, NewCampaign, new_campaign_id
 from wg_server.store.sites import ServerStore
 
 DEFAULT_TIME_LIMIT = datetime.timedelta(hours=24)
 """Default of a campaign's time limits."""
 
-_PURPOSE_FORMAT = grammar.PrintableText(grammar.SENTENCE_LIMIT)  # Recorded on every ledger
+_PURPOSE_FORMAT = grammar.PrintableText(
+    grammar.SENTENCE_CHARACTERS_LIMIT
+)  # Recorded on every ledger
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,10 +42,10 @@ class CampaignOrder:
         collect_seconds: Time limit of a site's answer; None: ``DEFAULT_TIME_LIMIT``.
         deliver_seconds: Time limit for fetching a package; None: ``DEFAULT_TIME_LIMIT``.
         min_sites: Number of releases to wait for; None: 2, or 1 for a single site.
-        statistics: Kind of statistics asked for.
+        statistics_kind: Kind of statistics asked for.
         grace_seconds: Seconds to wait for the remaining sites after ``min_sites`` releases.
-        asks_unshared: True: ask for class statistics even if no other site is known to share a
-            class.
+        asks_sites_without_shared_classes: True: ask for class statistics even if no other site is
+            known to share a class.
         id: Id of the campaign.
     """
 
@@ -54,30 +56,30 @@ class CampaignOrder:
     collect_seconds: float | None = None
     deliver_seconds: float | None = None
     min_sites: int | None = None
-    grace_seconds: float = GRACE_SECONDS
-    statistics: StatisticsKind = CLASS_STATISTICS
-    asks_unshared: bool = False
+    grace_seconds: float = DEFAULT_GRACE_SECONDS
+    statistics_kind: StatisticsKind = CLASS_STATISTICS
+    asks_sites_without_shared_classes: bool = False
     id: str = field(default_factory=new_campaign_id)
 
     def __post_init__(self) -> None:
         for name, bound in (("epsilon", None), ("delta", 1)):
-            amount = numbers.parse_exact_decimal(getattr(self, name), subject=name)
+            amount = numbers.parse_exact_decimal(getattr(self, name), input_name=name)
             if name == "epsilon" and self.epsilon == protocol.FREE_EPSILON:
                 continue
             if amount <= 0 or (bound is not None and amount >= bound):
                 raise ConfigError(f"{name}: {getattr(self, name)}, expected a number above 0")
-        if self.statistics == MACHINE_STATISTICS and self.epsilon == protocol.FREE_EPSILON:
+        if self.statistics_kind == MACHINE_STATISTICS and self.epsilon == protocol.FREE_EPSILON:
             raise ConfigError(
                 "epsilon: 0 asks for no statistics; machine statistics are asked for at 1, say"
             )
         if not _PURPOSE_FORMAT.is_match(self.purpose):
-            limit = grammar.SENTENCE_LIMIT
+            limit = grammar.SENTENCE_CHARACTERS_LIMIT
             raise ConfigError(f"purpose: expected 1 to {limit} printable characters")
 
     @property
     def summary(self) -> str:
         """Summary of the campaign order for the operators' log."""
-        statistics = "machine statistics of " if self.statistics == MACHINE_STATISTICS else ""
+        statistics = "machine statistics of " if self.statistics_kind == MACHINE_STATISTICS else ""
         recipients = statistics + (", ".join(self.sites) or "enrolled sites, none by name")
         return f"{self.purpose}: epsilon {self.epsilon}, delta {self.delta}: {recipients}"
 
@@ -109,16 +111,16 @@ def queue_campaign(home: ServerHome, store: ServerStore, order: CampaignOrder) -
         )
     version = versions.usable_version(home)
     left_out: dict[str, str] = {}
-    if order.statistics == MACHINE_STATISTICS:
-        uses = machines.statistic_use_by_kind(home, version)
-        left_out = machines.skip_reasons(
+    if order.statistics_kind == MACHINE_STATISTICS:
+        uses = machines.statistic_use_by_machine_kind(home, version)
+        left_out = machines.skip_codes_by_site(
             store, order.sites or enrolled_names, uses, sites_are_named=bool(order.sites)
         )
-    elif order.epsilon != protocol.FREE_EPSILON and not order.asks_unshared:
-        reasons = enrolled_class_name_overlap(store, version).skip_reasons()
+    elif order.epsilon != protocol.FREE_EPSILON and not order.asks_sites_without_shared_classes:
+        reasons = enrolled_class_name_overlap(store, version).skip_codes_by_site()
         left_out = {name: reasons[name] for name in order.sites or reasons if name in reasons}
     sites = [name for name in order.sites or enrolled_names if name not in left_out]
-    if not sites and order.statistics == MACHINE_STATISTICS:
+    if not sites and order.statistics_kind == MACHINE_STATISTICS:
         raise ConfigError(
             "campaign: nobody is asked, since no site states a machine that the encoder reads and"
             " whose networks use a statistic; data sheets, and weights made for these, come with"
@@ -143,8 +145,8 @@ def queue_campaign(home: ServerHome, store: ServerStore, order: CampaignOrder) -
             grace_seconds=order.grace_seconds,
             id=order.id,
             generator=version.id,
-            statistics=order.statistics,
-            left_out=left_out,
+            statistics=order.statistics_kind,
+            skip_codes_by_site=left_out,
         ),
     )
 
@@ -167,4 +169,4 @@ def retry_site(home: ServerHome, store: ServerStore, campaign_id: str, site: str
         version = versions.verified_version(home, campaign.generator)
     except WgError:
         version = versions.usable_version(home)
-    return queue.retry(campaign_id, site, generator=version.id)
+    return queue.retry_task(campaign_id, site, generator_version_id=version.id)

@@ -7,7 +7,7 @@ statistics of fewer than ``privacy.schema.MACHINE_RECORDS_MINIMUM`` records.
 import logging
 from dataclasses import replace
 
-from wg_common.catalogue import PROCESS_SENSOR, SPECTRUM_LINES
+from wg_common.catalogue import PROCESS_SENSOR_NETWORK, SPECTRUM_LINES_NETWORK
 from wg_common.weights_package import GeneratorCondition
 from wg_core import atomic
 from wg_core.errors import ConfigError, VerificationError
@@ -36,7 +36,7 @@ def make_machine_networks(
     if plant.data_sheet is None or version.summary.sheets is None or not version.uses_networks:
         return None
     # torch is slow to import
-    from wg_common.machines.registry import declared_unit
+    from wg_common.machines.registry import declared_process_unit
     from wg_server.generator.weights import machine_statistic, sheet_generation
 
     data = atomic.read_bytes(version.sheets_path, limit=sheet_generation.PACKAGE_LIMIT)
@@ -51,10 +51,10 @@ def make_machine_networks(
     if statistic is not None and not statistic.has_enough_records:
         log.info("package for %s: too few records for its statistic", plant.site)
     sheets = sheet_generation.unpack_sheet_generator(data)
-    architecture = SPECTRUM_LINES
+    architecture = SPECTRUM_LINES_NETWORK
     try:
-        if declared_unit(plant.data_sheet) is not None:
-            architecture = PROCESS_SENSOR
+        if declared_process_unit(plant.data_sheet) is not None:
+            architecture = PROCESS_SENSOR_NETWORK
             candidates: tuple[GeneratedCandidate, ...] = (
                 sheets.generate_soft_sensor(plant.data_sheet, statistic),
             )

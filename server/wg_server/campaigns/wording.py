@@ -11,8 +11,8 @@ from wg_common import translations
 from wg_common.language import LanguageCode
 from wg_core.wire import fleet
 
-REASON_CATALOGUES = Path(__file__).parent / "locale"
-KEY_PREFIX = "reason"
+REASON_CATALOGUE_FOLDER = Path(__file__).parent / "locale"
+CATALOGUE_KEY_PREFIX = "reason"
 """Prefix of the catalogue keys."""
 
 _DURATION_UNITS = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
@@ -23,7 +23,9 @@ class TextFormatter:
     """Formatter of the texts about sites and campaigns in one language."""
 
     def __init__(self, language: LanguageCode) -> None:
-        self._texts = translations.load_templates(language, REASON_CATALOGUES, KEY_PREFIX)
+        self._texts = translations.load_templates(
+            language, REASON_CATALOGUE_FOLDER, CATALOGUE_KEY_PREFIX
+        )
 
     def __call__(self, key: str, **figures: object) -> str:
         """Return the text of a key, with its numbers filled in; empty for the empty key."""

@@ -26,7 +26,7 @@ from wg_server.fleet.witness import LedgerWitness
 from wg_server.generator import versions
 from wg_server.site.home import ServerConfig, ServerHome
 from wg_server.store import operators, troubles
-from wg_server.store.campaigns import OPEN_TASKS, Campaign, CampaignTask
+from wg_server.store.campaigns import OPEN_TASK_STATES, Campaign, CampaignTask
 from wg_server.store.database import ServingLock
 from wg_server.store.operators import Actor
 from wg_server.store.queue import CampaignQueue
@@ -35,11 +35,11 @@ from wg_server.store.sites import ServerStore
 
 log = logging.getLogger(__name__)
 
-TICK_SECONDS = 0.1  # Polling interval while messages are in flight
-QUEUE_CHECK_SECONDS = 0.5
+POLL_INTERVAL_SECONDS = 0.1  # Polling interval while messages are in flight
+QUEUE_CHECK_INTERVAL_SECONDS = 0.5
 """Interval of queue checks while nothing has changed that the worker knows of."""
 FAILURE_PAUSE_SECONDS = 5.0
-HANG_LIMIT_SECONDS = 300.0
+TURN_LIMIT_SECONDS = 300.0
 """Duration of a turn after which the worker counts as hanging. A turn neither makes packages nor
 waits for sites."""
 
@@ -52,19 +52,19 @@ class CampaignWorker:
         home: ServerHome,
         config: ServerConfig,
         store: ServerStore,
-        state: FlowerLink,
+        flower_link: FlowerLink,
         witness: LedgerWitness,
-        makers: Sequence[PackageMaker],
+        package_makers: Sequence[PackageMaker],
         serving_lock: ServingLock | None,
     ) -> None:
         self._home = home
         self._config = config
         self._store = store
         self._queue = CampaignQueue(store.engine)
-        self._exchange = MessageExchange(store, state, config.message_seconds)
-        self._packer = PackagingThreads(home, store, makers)
+        self._exchange = MessageExchange(store, flower_link, config.message_seconds)
+        self._packer = PackagingThreads(home, store, package_makers)
         phases = collection_phase(store, witness), delivery_phase(home)
-        self._phases = {phase.state: phase for phase in phases}
+        self._phases = {phase.task_state: phase for phase in phases}
         self._serving_lock = serving_lock  # None: another process leads
         self._held = True
         self._failures: Counter[str] = Counter()
@@ -88,7 +88,7 @@ class CampaignWorker:
     @property
     def is_alive(self) -> bool:
         """True while its threads run and no turn hangs."""
-        turning = time.monotonic() - self._turned < HANG_LIMIT_SECONDS
+        turning = time.monotonic() - self._turned < TURN_LIMIT_SECONDS
         return turning and self._thread.is_alive() and self._packer.is_alive
 
     def _run_thread(self) -> None:
@@ -98,7 +98,7 @@ class CampaignWorker:
             try:
                 self._run_turn()
                 waits = self._exchange.has_messages_in_flight or self._news or self._unsent
-                pause = TICK_SECONDS if waits else QUEUE_CHECK_SECONDS
+                pause = POLL_INTERVAL_SECONDS if waits else QUEUE_CHECK_INTERVAL_SECONDS
             except StorageError as error:
                 log.error(
                     "cannot read or write; going on in %.0f s: %s", FAILURE_PAUSE_SECONDS, error
@@ -109,16 +109,16 @@ class CampaignWorker:
                     "campaign worker: internal error; going on in %.0f s", FAILURE_PAUSE_SECONDS
                 )
                 self._close_exchange()
-            self._wait(pause)
+            self._wait_for_packages(pause)
         self._close_exchange()
 
-    def _wait(self, seconds: float) -> None:
+    def _wait_for_packages(self, time_limit_seconds: float) -> None:
         """Wait for a time, but no longer than until the worker stops or a package was made."""
-        end = time.monotonic() + seconds
+        end = time.monotonic() + time_limit_seconds
         while (remaining := end - time.monotonic()) > 0:
             is_stopped, packages_made = (
-                self._stop.wait(min(remaining, TICK_SECONDS)),
-                self._packer.has_new_packages(),
+                self._stop.wait(min(remaining, POLL_INTERVAL_SECONDS)),
+                self._packer.poll_new_packages(),
             )
             self._news |= packages_made
             if is_stopped or packages_made:
@@ -131,14 +131,14 @@ class CampaignWorker:
         except Exception:  # closing the run may fail, too
             log.exception("campaign worker: messages on their way cannot be withdrawn")
 
-    def _run_turn(self, *, look_share: float = 20.0) -> None:
+    def _run_turn(self, *, pause_factor: float = 20.0) -> None:
         """Handle new replies and packages; at intervals, do all that queued campaigns need.
 
         Args:
-            look_share: Pause after a look at all campaigns, as a multiple of its duration.
+            pause_factor: Pause after a look at all campaigns, as a multiple of its duration.
         """
         replies = self._exchange.poll_replies()
-        self._news |= bool(replies) or self._packer.has_new_packages()
+        self._news |= bool(replies) or self._packer.poll_new_packages()
         due = time.monotonic() >= (self._next_look if self._news else self._next_idle_look)
         if not (replies or due or self._unsent):
             return
@@ -147,24 +147,24 @@ class CampaignWorker:
             return
         self._exchange.handle_replies(replies, self._current_request)
         if not due:
-            self._unsent = self._unsent and self._exchange.send_remaining()
+            self._unsent = self._unsent and self._exchange.send_remaining_requests()
             return
         start = time.monotonic()
         asks = self._advance_campaigns()
         took = time.monotonic() - start
-        self._news, self._unsent = False, self._exchange.send(asks)
+        self._news, self._unsent = False, self._exchange.send_requests(asks)
         end = time.monotonic()
-        self._next_look = end + look_share * took
-        self._next_idle_look = end + max(QUEUE_CHECK_SECONDS, look_share * took)
+        self._next_look = end + pause_factor * took
+        self._next_idle_look = end + max(QUEUE_CHECK_INTERVAL_SECONDS, pause_factor * took)
 
-    def _current_request(self, campaign_id: str, name: str) -> SiteRequest | None:
+    def _current_request(self, campaign_id: str, site_name: str) -> SiteRequest | None:
         """Return the request that a campaign has to send to a site now, or None."""
         try:
             campaign, site = (
-                self._queue.find_campaign(campaign_id, site=name),
-                self._store.require_site(name),
+                self._queue.find_campaign(campaign_id, site=site_name),
+                self._store.require_site(site_name),
             )
-            task = campaign.find_task(name)
+            task = campaign.find_task(site_name)
         except ConfigError:
             return None
         phase = self._phases.get(task.state)
@@ -184,7 +184,7 @@ class CampaignWorker:
 
     def _advance_campaigns(self) -> list[SiteRequest]:
         """Do all that is due in every campaign, and return the current requests to sites."""
-        ids = self._queue.start_queued()
+        ids = self._queue.start_queued_campaigns()
         sites = self._store.sites_in_campaigns(ids)
         asks: list[SiteRequest] = []
         packages_due: dict[str, list[str]] = {}
@@ -196,7 +196,7 @@ class CampaignWorker:
                     raise  # a full disk or a lost database concerns all campaigns
                 except WgError as error:  # the generator is unusable; nothing else is read here
                     log.warning("campaign %s: %s", campaign_id, error)
-                    self._count_failure(campaign_id, str(error), reasons.GENERATOR_UNUSABLE)
+                    self._count_failure(campaign_id, str(error), reasons.GENERATOR_UNUSABLE_CODE)
                     continue
                 except Exception:
                     log.exception("campaign %s: internal error", campaign_id)
@@ -254,7 +254,8 @@ class CampaignWorker:
             except ConfigError:
                 return None
             if campaign.state == "cancelling" or (
-                campaign.state == "running" and schedule.is_over(campaign, sites, time.time())
+                campaign.state == "running"
+                and schedule.is_campaign_over(campaign, sites, time.time())
             ):
                 self._finish_campaign(campaign_id)
                 return None
@@ -273,7 +274,9 @@ class CampaignWorker:
         """
         current_time = time.time()
         removed_ids = [
-            task for task in campaign.tasks if task.state in OPEN_TASKS and task.site not in sites
+            task
+            for task in campaign.tasks
+            if task.state in OPEN_TASK_STATES and task.site not in sites
         ]
         for task in removed_ids:
             self._queue.update_task(campaign.id, task.site, state="failed", code="revoked")
@@ -282,7 +285,10 @@ class CampaignWorker:
         ]
         if late:
             self._expire_tasks(campaign, late, current_time)
-        better = [task.site for task in schedule.tasks_to_improve(campaign, sites, current_time)]
+        better = [
+            task.site
+            for task in schedule.tasks_due_for_better_package(campaign, sites, current_time)
+        ]
         if better:
             log.info("campaign %s: better packages for %d sites?", campaign.id, len(better))
             newest = max(task.received for task in campaign.tasks)
@@ -290,19 +296,21 @@ class CampaignWorker:
         return bool(removed_ids or late or better)
 
     def _expire_tasks(
-        self, campaign: Campaign, late: list[CampaignTask], current_time: float
+        self, campaign: Campaign, late_tasks: list[CampaignTask], current_time: float
     ) -> None:
         """Mark overdue tasks as expired, with the reason."""
-        statuses = troubles.site_statuses(self._store, campaign=campaign.id)
-        for task in late:
-            code, figure = absence.deadline_absence(task, statuses[task.site], current_time)
+        statuses = troubles.site_statuses_by_name(self._store, campaign_id=campaign.id)
+        for task in late_tasks:
+            code, figure = absence.missed_deadline_code_and_figure(
+                task, statuses[task.site], current_time
+            )
             log.warning("campaign %s: %s is left out: %s", campaign.id, task.site, code)
             self._queue.update_task(
                 campaign.id, task.site, state="expired", code=code, figure=figure
             )
 
     def _finish_campaign(self, campaign_id: str, *, reason: str = "", code: str = "") -> None:
-        is_ended = self._queue.finish(campaign_id, reason=reason, code=code)
+        is_ended = self._queue.finish_campaign(campaign_id, reason=reason, code=code)
         self._delete_expired_packages()
         if is_ended.state != "failed":
             log.info("campaign %s: %s", campaign_id, is_ended.state)
@@ -314,7 +322,7 @@ class CampaignWorker:
     def _delete_expired_packages(self) -> None:
         """Delete the files of expired packages, which no plant accepts any more."""
         limit = time.time() - PACKAGE_LIFETIME.total_seconds()
-        for path in self._home.packages.glob("*.wgw"):
+        for path in self._home.packages_folder.glob("*.wgw"):
             try:
                 if path.stat().st_mtime < limit:
                     path.unlink()

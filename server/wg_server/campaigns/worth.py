@@ -16,14 +16,14 @@ from wg_common.language import list_names, template, text
 from wg_core.errors import WgError
 from wg_server.campaigns import intake
 from wg_server.generator.checks import read_checks
-from wg_server.store.campaigns import NAMES_UNKNOWN, NO_SHARED_NAMES
+from wg_server.store.campaigns import NO_EARLIER_ANSWER, NO_SHARED_CLASS_NAMES
 from wg_server.store.pools import PoolTable
 from wg_server.store.sites import ServerStore
 
 log = logging.getLogger(__name__)
 
-SHOWN_NAMES_COUNT = 12  # Largest number of names in one sentence
-STATISTIC_COMPARISON = "sheet and statistic over the sheet alone"
+SHOWN_NAMES_LIMIT = 12  # Largest number of names in one sentence
+STATISTIC_GAIN_KEY = "sheet and statistic over the sheet alone"
 """Model card key of the gain by a plant's statistic, on standardised inputs."""
 
 
@@ -32,66 +32,69 @@ class ClassNameOverlap:
     """Overlap of class names between some sites.
 
     Attributes:
-        names: Class names of each site; None if they are unknown.
+        class_names_by_site: Class names of each site; None if they are unknown.
     """
 
-    names: Mapping[str, frozenset[str] | None]
+    class_names_by_site: Mapping[str, frozenset[str] | None]
 
     @property
-    def common_names(self) -> dict[str, int]:
+    def site_counts_by_shared_name(self) -> dict[str, int]:
         """Number of sites with each name that more than one site has, most sites first."""
-        counts = Counter(name for names in self.names.values() for name in names or ())
+        counts = Counter(
+            name for names in self.class_names_by_site.values() for name in names or ()
+        )
         return {name: count for name, count in counts.most_common() if count > 1}
 
-    def skip_reasons(self) -> dict[str, str]:
+    def skip_codes_by_site(self) -> dict[str, str]:
         """Return the sites to skip, each with a code: its class names are unknown or unshared."""
-        shared_names = self.common_names.keys()
+        shared_names = self.site_counts_by_shared_name.keys()
         reasons = {}
-        for site, names in self.names.items():
+        for site, names in self.class_names_by_site.items():
             if names is None:
-                reasons[site] = NAMES_UNKNOWN
+                reasons[site] = NO_EARLIER_ANSWER
             elif not names & shared_names:
-                reasons[site] = NO_SHARED_NAMES
+                reasons[site] = NO_SHARED_CLASS_NAMES
         return reasons
 
-    def describe(self) -> str:
+    def describe_overlap(self) -> str:
         """Describe how many sites share class names, and which names these are."""
-        shared_names = self.common_names
-        sharing = len(self.names) - len(self.skip_reasons())
+        shared_names = self.site_counts_by_shared_name
+        sharing = len(self.class_names_by_site) - len(self.skip_codes_by_site())
         sentence = text(
             "{sharing} of {sites} sites have a class name in common",
             sharing=sharing,
-            sites=len(self.names),
+            sites=len(self.class_names_by_site),
         )
         if not shared_names:
             return sentence
-        names_shown = join_first_names(
+        names_shown = abbreviate_name_list(
             [f"{name} ({count})" for name, count in shared_names.items()]
         )
         return text("{sentence}: {names}", sentence=sentence, names=names_shown)
 
 
 def class_name_overlap(
-    store: ServerStore, sites: Sequence[str], generator: str
+    store: ServerStore, site_names: Sequence[str], generator_sha256: str
 ) -> ClassNameOverlap:
     """Compare the class names of some sites.
 
     Args:
-        generator: SHA-256 of the generator's package, hex. Class names come from its pools;
+        generator_sha256: SHA-256 of the generator's package, hex. Class names come from its pools;
             releases that are in none of them are opened.
     """
     newest, pooled_names = (
-        store.newest_answer_ids(),
-        PoolTable(store.engine, generator).class_names(),
+        store.newest_answer_ids_by_site(),
+        PoolTable(store.engine, generator_sha256).class_names_by_release_id(),
     )
-    release_ids = {site: newest.get(site, "") for site in sites}
+    release_ids = {site: newest.get(site, "") for site in site_names}
     names = {
-        site: pooled_names.get(i) or _class_names_of(store, i) for site, i in release_ids.items()
+        site: pooled_names.get(i) or _class_names_of_release(store, i)
+        for site, i in release_ids.items()
     }
     return ClassNameOverlap(names)
 
 
-def _class_names_of(store: ServerStore, release_id: str) -> frozenset[str] | None:
+def _class_names_of_release(store: ServerStore, release_id: str) -> frozenset[str] | None:
     """Return the class names of a release or statement; None if it is missing or unreadable."""
     try:
         return (
@@ -104,10 +107,10 @@ def _class_names_of(store: ServerStore, release_id: str) -> frozenset[str] | Non
         return None
 
 
-def class_gain_lines(card: Mapping[str, Any], epsilon: float) -> Iterator[str]:
+def class_gain_lines(model_card: Mapping[str, Any], epsilon: float) -> Iterator[str]:
     """Yield the model card's gains from other sites' releases as sentences, up to an epsilon."""
     card_epsilons = [value for value in (4, 1) if value <= epsilon]
-    scenarios = card.get("scenarios", {})
+    scenarios = model_card.get("scenarios", {})
     for value in card_epsilons[:1]:
         for case in (template("no labels"), template("classes never seen")):
             if figures := scenarios.get(f"{case}, epsilon {value}", {}).get("alone"):
@@ -116,15 +119,15 @@ def class_gain_lines(card: Mapping[str, Any], epsilon: float) -> Iterator[str]:
                     " plant, {case}, {points}",
                     epsilon=value,
                     case=text(case),
-                    points=_percentage_points(figures["gain"], figures["gain_error"]),
+                    points=_format_gain(figures["gain"], figures["gain_error"]),
                 )
     if not card_epsilons:
         yield text("below epsilon 1 the model card says nothing of what others' releases bring")
 
 
-def machine_gain_lines(card: Mapping[str, Any]) -> Iterator[str]:
+def machine_gain_lines(model_card: Mapping[str, Any]) -> Iterator[str]:
     """Yield one sentence per machine kind on the model card's gain from machine statistics."""
-    for kind, errors in soft_sensor_errors(card).items():
+    for kind, errors in soft_sensor_errors(model_card).items():
         before, after = errors["sheet alone"], errors["sheet and statistic"]
         changes = [f"{name} {value:.1f} → {after[name]:.1f}" for name, value in before.items()]
         yield text(
@@ -133,8 +136,8 @@ def machine_gain_lines(card: Mapping[str, Any]) -> Iterator[str]:
             kind=kind,
             changes=list_names(changes, "; "),
         )
-    for kind, about in card.get("sheets", {}).get("kinds", {}).items():
-        if not uses_statistic(card, kind):
+    for kind, about in model_card.get("sheets", {}).get("kinds", {}).items():
+        if not uses_statistic(model_card, kind):
             yield text(
                 "{kind}: nothing is made from statistics, and no site is asked for them", kind=kind
             )
@@ -143,8 +146,8 @@ def machine_gain_lines(card: Mapping[str, Any]) -> Iterator[str]:
         gains = [
             text(
                 "{points} ({mixture})",
-                points=_percentage_points(
-                    *(pairs[STATISTIC_COMPARISON + raw][key] for key in ("gain", "error"))
+                points=_format_gain(
+                    *(pairs[STATISTIC_GAIN_KEY + raw][key] for key in ("gain", "error"))
                 ),
                 mixture=mixture,
             )
@@ -158,15 +161,18 @@ def machine_gain_lines(card: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
-def uses_statistic(card: Mapping[str, Any], kind: str) -> bool:
+def uses_statistic(model_card: Mapping[str, Any], machine_kind: str) -> bool:
     """Return whether a generator uses statistics for a kind's networks or soft sensors."""
-    about = card.get("sheets", {}).get("kinds", {}).get(kind, {})
-    return kind in soft_sensor_errors(card) or "conditioned" in about.get("ships", {}).values()
+    about = model_card.get("sheets", {}).get("kinds", {}).get(machine_kind, {})
+    return (
+        machine_kind in soft_sensor_errors(model_card)
+        or "conditioned" in about.get("ships", {}).values()
+    )
 
 
-def soft_sensor_errors(card: Mapping[str, Any]) -> dict[str, Any]:
+def soft_sensor_errors(model_card: Mapping[str, Any]) -> dict[str, Any]:
     """Return the model card's errors of the offered soft sensors, by kind of process unit."""
-    sensors = card.get("sheets", {}).get("sensors", {})
+    sensors = model_card.get("sheets", {}).get("sensors", {})
     return {
         kind: about["error"]
         for kind, about in sensors.items()
@@ -174,12 +180,12 @@ def soft_sensor_errors(card: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def join_first_names(names: Sequence[str]) -> str:
+def abbreviate_name_list(names: Sequence[str]) -> str:
     """Join the first names with commas, and add an ellipsis if there are more."""
-    return ", ".join([*names[:SHOWN_NAMES_COUNT], *["…"][: len(names) > SHOWN_NAMES_COUNT]])
+    return ", ".join([*names[:SHOWN_NAMES_LIMIT], *["…"][: len(names) > SHOWN_NAMES_LIMIT]])
 
 
-def _percentage_points(gain: float, error: float) -> str:
+def _format_gain(gain: float, error: float) -> str:
     return text(
         "{gain:+.1f} ± {error:.1f} points of right answers", gain=100 * gain, error=100 * error
     )

@@ -24,7 +24,12 @@ from wg_server.cli.options import DurationOption, current_user, format_time, hom
 from wg_server.generator import versions
 from wg_server.site.home import ServerHome
 from wg_server.store import troubles
-from wg_server.store.campaigns import NAMES_UNKNOWN, NO_MACHINE, NO_STATISTIC, Campaign
+from wg_server.store.campaigns import (
+    NO_EARLIER_ANSWER,
+    NO_SUPPORTED_MACHINE,
+    STATISTIC_UNUSED,
+    Campaign,
+)
 from wg_server.store.operators import logged_action
 from wg_server.store.queue import CampaignQueue
 from wg_server.store.sites import ServerStore
@@ -42,7 +47,7 @@ def campaign() -> None:
 @click.option("--sites", "names", default="", help="Names with commas. Default: all worth asking.")
 @click.option(
     "--epsilon",
-    type=PrivacyParameter(also=protocol.FREE_EPSILON),
+    type=PrivacyParameter(other_text=protocol.FREE_EPSILON),
     default="1",
     show_default=True,
     help="Epsilon asked of each site; 0: weights by class names and data sheet alone.",
@@ -121,8 +126,8 @@ def campaign_start(
             deliver_seconds=deliver_for,
             min_sites=min_sites,
             grace_seconds=grace,
-            statistics=statistics,
-            asks_unshared=asks_unshared,
+            statistics_kind=statistics,
+            asks_sites_without_shared_classes=asks_unshared,
         )
         if epsilon != protocol.FREE_EPSILON:
             _print_expected_benefit(store, home, order)
@@ -163,7 +168,7 @@ def campaign_show(home: ServerHome, campaign_id: str | None, as_json: bool) -> N
 @cli.json_option
 def campaign_cancel(home: ServerHome, campaign_id: str, as_json: bool) -> None:
     """End a campaign; what plants released stays released."""
-    _change_campaign(home, "campaign cancel", CampaignQueue.cancel, as_json, campaign_id)
+    _change_campaign(home, "campaign cancel", CampaignQueue.cancel_campaign, as_json, campaign_id)
 
 
 @campaign.command("pause")
@@ -172,7 +177,7 @@ def campaign_cancel(home: ServerHome, campaign_id: str, as_json: bool) -> None:
 @cli.json_option
 def campaign_pause(home: ServerHome, campaign_id: str, as_json: bool) -> None:
     """Ask no site for now; deadlines are postponed by the pause."""
-    _change_campaign(home, "campaign pause", CampaignQueue.pause, as_json, campaign_id)
+    _change_campaign(home, "campaign pause", CampaignQueue.pause_campaign, as_json, campaign_id)
 
 
 @campaign.command("resume")
@@ -187,7 +192,9 @@ def campaign_resume(home: ServerHome, campaign_id: str, site: str | None, as_jso
     it made already is used, and nothing is charged twice.
     """
     if site is None:
-        _change_campaign(home, "campaign resume", CampaignQueue.resume, as_json, campaign_id)
+        _change_campaign(
+            home, "campaign resume", CampaignQueue.resume_campaign, as_json, campaign_id
+        )
         return
     with ServerStore.open(home) as store:
         with logged_action(store, current_user(), "campaign retry", campaign_id, site):
@@ -208,8 +215,8 @@ def _list_campaigns(store: ServerStore, home: ServerHome, as_json: bool) -> None
         cli.print_line(
             text(
                 "    {count}/{sites} served, epsilon {epsilon}, {statistics}: {purpose}",
-                count=progress.sites_served,
-                sites=progress.states.total(),
+                count=progress.served_count,
+                sites=progress.task_counts_by_state.total(),
                 epsilon=campaign.epsilon,
                 statistics=campaign.statistics,
                 purpose=campaign.purpose,
@@ -223,7 +230,7 @@ def _list_campaigns(store: ServerStore, home: ServerHome, as_json: bool) -> None
 def _print_skipped_sites(campaign: Campaign) -> None:
     """Print how many sites a campaign for machine statistics does not ask, and why."""
     counts = Counter(task.code for task in campaign.tasks)
-    if count := counts[NO_MACHINE]:
+    if count := counts[NO_SUPPORTED_MACHINE]:
         cli.print_progress(
             text(
                 "not asked, since no data sheet of a machine that is read here is known of them:"
@@ -231,7 +238,7 @@ def _print_skipped_sites(campaign: Campaign) -> None:
                 count=count,
             )
         )
-    if count := counts[NAMES_UNKNOWN]:
+    if count := counts[NO_EARLIER_ANSWER]:
         cli.print_progress(
             text(
                 "not asked, since they have stated no data sheet yet: {count} sites; '--epsilon 0'"
@@ -239,7 +246,7 @@ def _print_skipped_sites(campaign: Campaign) -> None:
                 count=count,
             )
         )
-    if count := counts[NO_STATISTIC]:
+    if count := counts[STATISTIC_UNUSED]:
         cli.print_progress(
             text(
                 "not asked, since the networks for their machines use no statistic: {count} sites;"
@@ -252,20 +259,22 @@ def _print_skipped_sites(campaign: Campaign) -> None:
 def _print_expected_benefit(store: ServerStore, home: ServerHome, order: CampaignOrder) -> None:
     """Print what sites can gain: shared class names, skipped sites, and the model card's gains."""
     version = versions.usable_version(home)
-    if order.statistics == MACHINE_STATISTICS:
+    if order.statistics_kind == MACHINE_STATISTICS:
         for line in worth.machine_gain_lines(version.card):
             cli.print_progress(line)
         return
     names = starting.enrolled_class_name_overlap(store, version)
-    if names.names:
-        cli.print_progress(names.describe())
-    if lone_sites := sorted(names.skip_reasons().keys() & set(order.sites or names.names)):
+    if names.class_names_by_site:
+        cli.print_progress(names.describe_overlap())
+    if lone_sites := sorted(
+        names.skip_codes_by_site().keys() & set(order.sites or names.class_names_by_site)
+    ):
         decision = (
             template("asked, although no other site is known to share a class name: {sites}")
-            if order.asks_unshared
+            if order.asks_sites_without_shared_classes
             else template("not asked, since no other site is known to share a class name: {sites}")
         )
-        cli.print_progress(text(decision, sites=worth.join_first_names(lone_sites)))
+        cli.print_progress(text(decision, sites=worth.abbreviate_name_list(lone_sites)))
     for line in worth.class_gain_lines(version.card, float(order.epsilon)):
         cli.print_progress(line)
 
@@ -273,14 +282,14 @@ def _print_expected_benefit(store: ServerStore, home: ServerHome, order: Campaig
 def _change_campaign(
     home: ServerHome,
     action: str,
-    change: Callable[[CampaignQueue, str], Campaign],
+    apply_change: Callable[[CampaignQueue, str], Campaign],
     as_json: bool,
     campaign_id: str,
 ) -> None:
     """Change a campaign in the name of the current user, and print the campaign."""
     with ServerStore.open(home) as store:
         with logged_action(store, current_user(), action, campaign_id):
-            campaign = change(CampaignQueue(store.engine), campaign_id)
+            campaign = apply_change(CampaignQueue(store.engine), campaign_id)
         _show_campaign(store, campaign, as_json)
 
 
@@ -288,7 +297,10 @@ def _show_campaign(store: ServerStore, campaign: Campaign, as_json: bool) -> Non
     if as_json:
         cli.print_json(_campaign_document(store, campaign))
         return
-    current_time, statuses = time.time(), troubles.site_statuses(store, campaign=campaign.id)
+    current_time, statuses = (
+        time.time(),
+        troubles.site_statuses_by_name(store, campaign_id=campaign.id),
+    )
     code = current_language().code
     summary = reasons.describe_campaign(campaign, current_time, code)
     cli.print_line(
@@ -301,13 +313,16 @@ def _show_campaign(store: ServerStore, campaign: Campaign, as_json: bool) -> Non
     )
     for task in campaign.tasks:
         reason = reasons.explain_task(campaign, task, statuses[task.site], current_time, code)
-        cli.print_line(f"  {task.site:24} {task.state:10} {reason.why}".rstrip())
-        if reason.do:
-            cli.print_line(text("  {space:35} do: {do}", space="", do=reason.do))
+        cli.print_line(f"  {task.site:24} {task.state:10} {reason.cause}".rstrip())
+        if reason.advice:
+            cli.print_line(text("  {space:35} do: {do}", space="", do=reason.advice))
 
 
 def _campaign_document(store: ServerStore, campaign: Campaign) -> Mapping[str, object]:
-    current_time, statuses = time.time(), troubles.site_statuses(store, campaign=campaign.id)
+    current_time, statuses = (
+        time.time(),
+        troubles.site_statuses_by_name(store, campaign_id=campaign.id),
+    )
     document: dict[str, object] = dict(canonical.to_builtins(campaign))
     del document["tasks"], document["counted"]
     document["summary"] = reasons.describe_campaign(campaign, current_time)
@@ -316,7 +331,12 @@ def _campaign_document(store: ServerStore, campaign: Campaign) -> Mapping[str, o
         reason = reasons.explain_task(campaign, task, statuses[task.site], current_time)
         end = schedule.step_deadline(campaign, task)
         sites.append(
-            {**canonical.to_builtins(task), "deadline": end, "why": reason.why, "do": reason.do}
+            {
+                **canonical.to_builtins(task),
+                "deadline": end,
+                "why": reason.cause,
+                "do": reason.advice,
+            }
         )
     return document
 

@@ -16,7 +16,7 @@ from wg_server.store.operators import logged_action
 from wg_server.store.queue import CampaignQueue
 from wg_server.store.sites import ServerStore
 
-_INSTALLATION_TEXTS = {
+_INSTALLATION_MARKS = {
     "installed": text("installed"),
     "before": text("installed before"),
     "running": text("of a running campaign"),
@@ -38,9 +38,9 @@ def generator(home: ServerHome, use: str | None, as_json: bool) -> None:
         _install_version(home, versions.find_version(home, use), as_json)
         return
     with ServerStore.open(home) as store:
-        in_use = CampaignQueue(store.engine).generators_in_use()
+        in_use = CampaignQueue(store.engine).generator_ids_in_use()
     try:
-        installation = versions.read_installed(home)
+        installation = versions.read_installed_versions(home)
     except DecodeError:
         installation = InstalledVersions()
     try:
@@ -74,7 +74,7 @@ def _install_version(home: ServerHome, version: GeneratorVersion, as_json: bool)
     lines += [text("its model card fails: {check}", check=check) for check in failures]
     document = {
         "installed": version.id,
-        "before": versions.read_installed(home).before,
+        "before": versions.read_installed_versions(home).before,
         "failed": failures,
     }
     cli.print_result_lines(
@@ -86,7 +86,7 @@ def _install_version(home: ServerHome, version: GeneratorVersion, as_json: bool)
 
 
 def _version_document(
-    version: GeneratorVersion, installation: InstalledVersions, in_use: set[str]
+    version: GeneratorVersion, installation: InstalledVersions, version_ids_in_use: set[str]
 ) -> Mapping[str, Any]:
     try:
         failures = [str(check) for check in version.failed_checks()]
@@ -96,7 +96,7 @@ def _version_document(
         "id": version.id,
         "installed": version.id == installation.version,
         "before": version.id == installation.before,
-        "running": version.id in in_use,
+        "running": version.id in version_ids_in_use,
         "created": version.summary.created,
         "architectures": list(version.architectures),
         "encoder": version.summary.encoder,
@@ -105,12 +105,12 @@ def _version_document(
     }
 
 
-def _version_lines(rows: list[Mapping[str, Any]], wrong: str) -> Iterator[str]:
+def _version_lines(rows: list[Mapping[str, Any]], installation_error: str) -> Iterator[str]:
     for row in rows:
         verdict = text("FAILS") if row["failed"] else text("passes")
-        marks = [name for key, name in _INSTALLATION_TEXTS.items() if row[key]]
+        marks = [name for key, name in _INSTALLATION_MARKS.items() if row[key]]
         words = f"{row['id'][:SHORT_ID_LENGTH]}  {format_time(row['created'])}", verdict, *marks
         yield list_names(words, "  ")
         yield from (f"    {check}" for check in row["failed"])
-    if wrong:
-        yield f"! {wrong}"
+    if installation_error:
+        yield f"! {installation_error}"

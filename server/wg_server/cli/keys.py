@@ -16,8 +16,8 @@ from wg_server.store.operators import logged_action
 from wg_server.store.sites import ServerStore
 
 
-def _public_key_hex(key: str) -> str:
-    return signing.display_key(bytes.fromhex(key))
+def _displayed_key_hex(key_hex: str) -> str:
+    return signing.display_key(bytes.fromhex(key_hex))
 
 
 def _renew_certificate(home: ServerHome, as_json: bool) -> None:
@@ -47,23 +47,23 @@ def _rotate_authority(home: ServerHome, as_json: bool) -> None:
     )
 
 
-def _rotate_signing_keys(home: ServerHome, as_json: bool, *, stolen: bool = False) -> None:
+def _rotate_signing_keys(home: ServerHome, as_json: bool, *, are_keys_stolen: bool = False) -> None:
     """Replace the package and witness keys; old keys sign the new ones unless they are stolen."""
     from wg_server.operation import rotation
 
-    why = "stolen" if stolen else ""
+    why = "stolen" if are_keys_stolen else ""
     with (
         ServerStore.open(home) as store,
         logged_action(store, current_user(), "rotate-keys", "keys", why),
     ):
-        new_keys = rotation.rotate_keys(home, stolen=stolen)
+        new_keys = rotation.rotate_keys(home, are_keys_stolen=are_keys_stolen)
     cli.print_result_lines(
         as_json,
         canonical.to_builtins(new_keys),
         text("signing key {key}", key=new_keys.signing_key),
-        text("witness key {key}", key=_public_key_hex(new_keys.witness_key)),
+        text("witness key {key}", key=_displayed_key_hex(new_keys.witness_key)),
         text("next, for each plant: wg-server enroll --replace, wg-client init --replace")
-        if stolen
+        if are_keys_stolen
         else text(
             "next: wg-server backup --home {home} ..., then serve: plants follow", home=home.root
         ),
@@ -107,7 +107,7 @@ def keys(home: ServerHome, renewal: str | None, stolen: bool, as_json: bool) -> 
     if renewal is None:
         _show_keys(home, as_json)
     elif stolen:
-        _rotate_signing_keys(home, as_json, stolen=True)
+        _rotate_signing_keys(home, as_json, are_keys_stolen=True)
     else:
         _RENEWAL_FUNCTIONS[renewal](home, as_json)
 
@@ -122,9 +122,9 @@ def _show_keys(home: ServerHome, as_json: bool) -> None:
         f"packages     {public_keys.signing_key}",
         f"encoder      {public_keys.encoder or 'none yet'}",
         f"witness      --witness-key {public_keys.witness_name}="
-        f"{_public_key_hex(public_keys.witness_key)}",
+        f"{_displayed_key_hex(public_keys.witness_key)}",
         *(
-            f"{x.site:12} --ledger-key {_public_key_hex(x.ledger_key)}  ({x.ledger_origin})"
+            f"{x.site:12} --ledger-key {_displayed_key_hex(x.ledger_key)}  ({x.ledger_origin})"
             for x in public_keys.sites
         ),
     )

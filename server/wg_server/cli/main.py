@@ -11,7 +11,7 @@ from wg_common.language import template, text
 from wg_core import __version__
 from wg_server.cli.languages import load_operator_language
 
-_COMMANDS: dict[str, tuple[str, str]] = {
+_COMMAND_MODULES_AND_SUMMARIES: dict[str, tuple[str, str]] = {
     "backup": ("keeping", template("Write the home into one encrypted file, while it serves.")),
     "campaign": (
         "campaign",
@@ -47,7 +47,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
 }
 """Module and summary line of each command."""
 
-_SECTIONS: Mapping[str, Sequence[str]] = {
+_COMMANDS_BY_SECTION: Mapping[str, Sequence[str]] = {
     text("Every day"): ("serve", "enroll", "sites", "campaign", "releases"),
     text("A new server"): ("init", "zoo", "train", "generator"),
     text("Files instead of a network"): ("generate", "offer"),
@@ -57,16 +57,18 @@ _SECTIONS: Mapping[str, Sequence[str]] = {
 """Commands by section, in the order of ``--help``."""
 
 
-class _CommandGroup(SectionedGroup):
+class _LazyCommandGroup(SectionedGroup):
     """Command group that imports a command's module only when the command is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted(_COMMANDS)
+        return sorted(_COMMAND_MODULES_AND_SUMMARIES)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _COMMANDS:
+        if cmd_name not in _COMMAND_MODULES_AND_SUMMARIES:
             return None
-        module = importlib.import_module(f"wg_server.cli.{_COMMANDS[cmd_name][0]}")
+        module = importlib.import_module(
+            f"wg_server.cli.{_COMMAND_MODULES_AND_SUMMARIES[cmd_name][0]}"
+        )
         command = getattr(module, cmd_name.replace("-", "_"))
         if not isinstance(command, click.Command):
             raise TypeError(f"{module.__name__}: {cmd_name} is no command")
@@ -75,20 +77,20 @@ class _CommandGroup(SectionedGroup):
 
     def summary(self, name: str) -> str:
         """Return a command's summary line for ``--help``, without importing its module."""
-        return _COMMANDS[name][1]
+        return _COMMAND_MODULES_AND_SUMMARIES[name][1]
 
 
-@click.group(cls=_CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_LazyCommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="wg-server")
 def main_group() -> None:
     """The central server: zoo, generator, fleet and campaigns."""
 
 
-main_group.sections = _SECTIONS
+main_group.sections = _COMMANDS_BY_SECTION
 language.add_language_option(main_group, load_operator_language)
 help_page.translate_help(main_group, load_operator_language)
 
 
 def main() -> None:
     """Entry point of ``wg-server``."""
-    cli.run_program(main_group, extra="server", load_language=load_operator_language)
+    cli.run_program(main_group, package_extra="server", load_language=load_operator_language)

@@ -69,4 +69,4 @@ def serve(home: ServerHome, beside: int | None, log_format: str) -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     stop = threading.Event()
     with serving.stop_on_signals(stop):
-        serving.serve_home(home, stop=stop, beside_port=beside or 0)
+        serving.serve_home(home, stop_event=stop, additional_port=beside or 0)

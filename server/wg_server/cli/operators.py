@@ -99,7 +99,7 @@ def _list_operators(home: ServerHome, as_json: bool) -> None:
 def _show_log(home: ServerHome, count: int, as_json: bool) -> None:
     with ServerStore.open(home) as store:
         entries = table.read_log(store, limit=count)[::-1]
-        broken = table.first_broken_entry(store)
+        broken = table.first_broken_entry_number(store)
     if as_json:
         cli.print_json({"entries": [asdict(entry) for entry in entries], "broken_at": broken})
     else:

@@ -11,11 +11,11 @@ from typing import Any
 import click
 
 from wg_common.language import text
-from wg_core.grammar import NAME_LIMIT
+from wg_core.grammar import NAME_CHARACTERS_LIMIT
 from wg_server.site.home import ServerHome
 from wg_server.store.operators import Actor
 
-Command = Callable[..., Any]
+CommandFunction = Callable[..., Any]
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 home_option = click.option(
@@ -27,12 +27,12 @@ home_option = click.option(
 )
 
 
-def plan_option(names: str) -> Callable[[Command], Command]:
+def plan_option(plan_names: str) -> Callable[[CommandFunction], CommandFunction]:
     """Return the option ``--plan``, with the names of packaged plans in its help."""
     return click.option(
         "--plan",
         type=click.Path(path_type=Path),
-        help=f"Plan file, or the name of a packaged plan: {names}.",
+        help=f"Plan file, or the name of a packaged plan: {plan_names}.",
     )
 
 
@@ -64,4 +64,4 @@ def current_user() -> Actor:
         name = os.environ.get("SUDO_USER") or getpass.getuser()
     except (KeyError, OSError):  # a user id without an entry, as in a container
         name = f"uid {os.getuid()}"
-    return Actor(name[:NAME_LIMIT], "command")
+    return Actor(name[:NAME_CHARACTERS_LIMIT], "command")

@@ -16,7 +16,7 @@ from wg_server.store.operators import logged_action
 from wg_server.store.releases import ReleaseStatus
 from wg_server.store.sites import ServerStore
 
-_LOGGED_ACTIONS = {"accepted": "release accept", "rejected": "release reject"}
+_LOG_ACTION_BY_STATUS = {"accepted": "release accept", "rejected": "release reject"}
 
 
 @click.command()
@@ -36,16 +36,16 @@ def releases(
     if accept is not None and reject is not None:
         raise UsageError("--accept and --reject: one of the two, found both")
     if accept is not None:
-        _judge_release(home, accept, "accepted", as_json)
+        _accept_or_reject_release(home, accept, "accepted", as_json)
     elif reject is not None:
-        _judge_release(home, reject, "rejected", as_json)
+        _accept_or_reject_release(home, reject, "rejected", as_json)
     else:
         _list_releases(home, () if everything else ("quarantined", "rejected"), as_json)
 
 
-def _list_releases(home: ServerHome, standings: Sequence[ReleaseStatus], as_json: bool) -> None:
+def _list_releases(home: ServerHome, statuses: Sequence[ReleaseStatus], as_json: bool) -> None:
     with ServerStore.open(home) as store:
-        notes = quarantine.list_releases(store.engine, *standings)
+        notes = quarantine.list_release_summaries(store.engine, *statuses)
     if as_json:
         rows = [asdict(note) | {"reasons": note.reasons.splitlines()} for note in notes]
         cli.print_json({"releases": rows})
@@ -58,13 +58,13 @@ def _list_releases(home: ServerHome, standings: Sequence[ReleaseStatus], as_json
             cli.print_line(f"  {logs.escape_unprintable(reason)}")
 
 
-def _judge_release(
-    home: ServerHome, release_id: str, standing: ReleaseStatus, as_json: bool
+def _accept_or_reject_release(
+    home: ServerHome, release_id: str, status: ReleaseStatus, as_json: bool
 ) -> None:
     with ServerStore.open(home) as store:
-        with logged_action(store, current_user(), _LOGGED_ACTIONS[standing], release_id):
-            quarantine.set_release_status(store.engine, release_id, standing)
+        with logged_action(store, current_user(), _LOG_ACTION_BY_STATUS[status], release_id):
+            quarantine.set_release_status(store.engine, release_id, status)
         site = store.require_release(release_id).site
-    document = {"release_id": release_id, "site": site, "standing": standing}
-    line = text("release {id} of {site}: {standing}", id=release_id, site=site, standing=standing)
+    document = {"release_id": release_id, "site": site, "standing": status}
+    line = text("release {id} of {site}: {standing}", id=release_id, site=site, standing=status)
     cli.print_result_lines(as_json, document, line)

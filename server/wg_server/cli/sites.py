@@ -36,8 +36,8 @@ def enroll(home: ServerHome, site: str, expires: float, replace: bool, as_json: 
         ServerStore.open(home) as store,
         logged_action(store, current_user(), "enroll", site, again),
     ):
-        token = create_join_token(home, store, site, expires, replace=replace)
-    token_text = protocol.encode_token(token)
+        token = create_join_token(home, store, site, expires, may_replace=replace)
+    token_text = protocol.encode_join_token(token)
     if as_json:
         cli.print_json(
             {"site": site, "token": token_text, "expires": token.expires, "encoder": token.encoder}
@@ -88,22 +88,22 @@ def sites(home: ServerHome, as_json: bool) -> None:
 
 
 def _site_documents(
-    home: ServerHome, store: ServerStore, code: LanguageCode
+    home: ServerHome, store: ServerStore, language: LanguageCode
 ) -> Iterator[Mapping[str, Any]]:
     """Yield the ``--json`` document of each site, with reasons in a language."""
-    current_time, laggards = time.time(), trust.lagging_sites(home, store)
-    forked_origins = {origin for origin, *_ in store.fork_evidence()}
+    current_time, laggards = time.time(), trust.can_follow_by_lagging_site(home, store)
+    forked_origins = {origin for origin, *_ in store.list_fork_evidence()}
     quarantine_counts = Counter(
-        note.site for note in quarantine.list_releases(store.engine, "quarantined")
+        note.site for note in quarantine.list_release_summaries(store.engine, "quarantined")
     )
     for page in store.site_pages():
         names = [site.name for site in page]
-        statuses = troubles.site_statuses(store, names=names)
-        successions = succession.classify_site_logs(page, store.logs_of_sites(names))
+        statuses = troubles.site_statuses_by_name(store, site_names=names)
+        successions = succession.classify_successions_by_site(page, store.logs_of_sites(names))
         for site in page:
-            absence = reasons.explain_absence(statuses[site.name], current_time, code)
+            absence = reasons.explain_absence(statuses[site.name], current_time, language)
             behind = (
-                reasons.explain_key_change(laggards[site.name], code)
+                reasons.explain_key_change(laggards[site.name], language)
                 if site.name in laggards
                 else None
             )
@@ -112,15 +112,15 @@ def _site_documents(
                 "state": site.state,
                 "enrolled": site.enrolled or None,
                 "last_seen": site.last_seen or None,
-                "certificate_expires": statuses[site.name].certificate,
+                "certificate_expires": statuses[site.name].certificate_expiry,
                 "ledger_origin": site.ledger_origin,
                 "ledger_fork": site.ledger_origin in forked_origins,
                 "ledger_succession": successions.get(site.name),
                 "quarantined": quarantine_counts[site.name],
-                "away": absence.why,
-                "do": absence.do,
-                "old_keys": behind.why if behind else "",
-                "old_keys_do": behind.do if behind else "",
+                "away": absence.cause,
+                "do": absence.advice,
+                "old_keys": behind.cause if behind else "",
+                "old_keys_do": behind.advice if behind else "",
             }
 
 
@@ -149,7 +149,7 @@ def _print_site(row: Mapping[str, Any]) -> bool:
 def revoke(home: ServerHome, site: str, as_json: bool) -> None:
     """Shut SITE out, from its next request on."""
     with ServerStore.open(home) as store, logged_action(store, current_user(), "revoke", site):
-        store.revoke(site, time.time())
+        store.revoke_site(site, time.time())
     cli.print_result_lines(
         as_json, {"site": site, "state": "revoked"}, text("{site}: revoked", site=site)
     )

@@ -40,7 +40,7 @@ def train(home: ServerHome, plan: Path | None, as_json: bool) -> int:
     home.read_config()  # an uninitialised home fails now, not at the end
     with cli.show_progress("train", pipeline.count_training_steps(home, training_plan)) as bar:
         card = pipeline.train_generator(home, training_plan, progress=bar.update)
-    passes, pruned_versions = _install_if_passed(home, card["version"])
+    passes, pruned_versions = _install_and_prune_versions(home, card["version"])
     version = versions.read_version(home, card["version"])
     partial = [
         text("its {part} fail their checks and are left out of packages", part=part)
@@ -86,19 +86,19 @@ def train(home: ServerHome, plan: Path | None, as_json: bool) -> int:
     return ExitCode.OK if passes else ExitCode.NOT_ACCEPTED
 
 
-def _install_if_passed(home: ServerHome, identity: str) -> tuple[bool, list[str]]:
+def _install_and_prune_versions(home: ServerHome, version_id: str) -> tuple[bool, list[str]]:
     """Install a new generator if its model card passes, and delete unused old generators.
 
     Returns:
         True if it was installed, and the ids of the deleted generators.
     """
-    version = versions.read_version(home, identity)
+    version = versions.read_version(home, version_id)
     passes = version.is_usable
     with ServerStore.open(home) as store:
         if passes:
             with logged_action(store, current_user(), "generator use", version.id):
                 versions.install_version(home, version)
-        running = CampaignQueue(store.engine).generators_in_use()
+        running = CampaignQueue(store.engine).generator_ids_in_use()
         return passes, versions.prune_versions(home, {version.id, *running})
 
 
@@ -131,9 +131,9 @@ def _network_card_lines(card: dict[str, Any]) -> list[str]:
     """Return the lines on the model cards of machine networks and soft sensors."""
     lines = []
     for machines in card["kinds"].values():
-        lines += sheet_card.card_table(machines)
+        lines += sheet_card.card_lines(machines)
     for units in card.get("sensors", {}).values():
-        lines += sensor_training.card_table(units)
+        lines += sensor_training.card_lines(units)
         lines += [f"  {words}" for words in _check_lines(units)]
     return lines + _check_lines(card)
 

@@ -17,7 +17,7 @@ from wg_server.store.operators import logged_action
 from wg_server.store.queue import CampaignQueue
 from wg_server.store.sites import ServerStore
 from wg_server.zoo import trunks
-from wg_server.zoo.build import build_zoo, count_entries, replace_encoder
+from wg_server.zoo.build import build_zoo, count_plan_entries, replace_encoder
 from wg_server.zoo.plan import ZooPlan, read_plan
 
 
@@ -47,17 +47,21 @@ def build_command(
     zoo_plan = read_plan(plan)
     if new_encoder:
         _replace_encoder(home, zoo_plan, workers)
-    with cli.show_progress("zoo", count_entries(zoo_plan)) as bar:
+    with cli.show_progress("zoo", count_plan_entries(zoo_plan)) as bar:
         result = build_zoo(
-            home, zoo_plan, workers=workers, progress=bar.update, train_maps=train_reading_maps
+            home,
+            zoo_plan,
+            workers=workers,
+            progress=bar.update,
+            train_reading_maps=train_reading_maps,
         )
     counts = {"made": result.new_entries, "before": result.earlier_entries}
     cli.print_result_lines(
         as_json,
         canonical.to_builtins(result),
         text("zoo: {made} entries made, {before} there before", **counts),
-        text("encoder {encoder}", encoder=result.encoder),
-        *trunks.trunk_advice(zoo_plan),
+        text("encoder {encoder}", encoder=result.encoder_id),
+        *trunks.trunk_advice_lines(zoo_plan),
         cli.next_step("wg-server train --home {home}", home=home.root),
     )
 
@@ -69,10 +73,12 @@ def _replace_encoder(home: ServerHome, plan: ZooPlan, workers: int) -> None:
         ConfigError: A campaign is open.
     """
     with ServerStore.open(home) as store:
-        if CampaignQueue(store.engine).generators_in_use():
+        if CampaignQueue(store.engine).generator_ids_in_use():
             raise ConfigError("campaigns are open: end or cancel them before another encoder")
         with logged_action(store, current_user(), "encoder", plan.architecture):
-            identity = replace_encoder(home, plan, workers=workers, train_maps=train_reading_maps)
+            identity = replace_encoder(
+                home, plan, workers=workers, train_reading_maps=train_reading_maps
+            )
     cli.print_progress(
         text(
             "encoder {encoder}; after 'train', 'enroll --replace' each site: its owner is asked for"

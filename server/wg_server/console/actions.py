@@ -10,45 +10,45 @@ from wg_core.errors import ConfigError
 from wg_core.wire import protocol
 from wg_server.campaigns import starting
 from wg_server.campaigns.starting import CampaignOrder, queue_campaign
-from wg_server.console.web import Form, NotFound, PageContext, form_field
+from wg_server.console.web import FormFields, PageContext, PageNotFound, form_field
 from wg_server.fleet.enrolment import create_join_token
 from wg_server.generator import versions
 from wg_server.store import quarantine
 from wg_server.store.campaigns import Campaign
 from wg_server.store.operators import logged_action
-from wg_server.store.queue import GRACE_SECONDS, CampaignQueue
+from wg_server.store.queue import DEFAULT_GRACE_SECONDS, CampaignQueue
 from wg_server.store.releases import ReleaseStatus
 
 HOURS_LIMIT = 24 * 365  # Longest duration in a form, in hours
 
 
-def invite_site(context: PageContext, form: Form) -> Response:
+def invite_site(context: PageContext, form: FormFields) -> Response:
     """Create a join token for a site, and show the token once."""
     name = protocol.check_site_name(form_field(form, "site").strip())
-    seconds = _parse_hours(form, "hours") or 3600.0
+    seconds = _parse_hours_as_seconds(form, "hours") or 3600.0
     again = bool(form_field(form, "again"))
     home, store = context.source.home, context.source.store
     with logged_action(store, context.session.actor, "enroll", name, "again" if again else ""):
-        token = create_join_token(home, store, name, seconds, replace=again)
-    return context.render("invited", token=token, word=protocol.encode_token(token))
+        token = create_join_token(home, store, name, seconds, may_replace=again)
+    return context.render_page("invited", token=token, word=protocol.encode_join_token(token))
 
 
-def revoke_site(context: PageContext, form: Form) -> Response:
+def revoke_site(context: PageContext, form: FormFields) -> Response:
     """Revoke a site if its name was typed as confirmation."""
     name = protocol.check_site_name(context.request.path_params["site"])
     _check_confirmation(form, name)
     store = context.source.store
     with logged_action(store, context.session.actor, "revoke", name):
-        store.revoke(name, time.time())
+        store.revoke_site(name, time.time())
     return context.redirect_with_confirmation(f"/sites/{name}", "revoke")
 
 
-def judge_release(context: PageContext, form: Form) -> Response:
+def accept_or_reject_release(context: PageContext, form: FormFields) -> Response:
     """Accept or reject a stored release by the operator's decision."""
     release_id = protocol.check_release_id(context.request.path_params["id"])
     word = context.request.path_params["word"]
     if word not in _RELEASE_DECISIONS:
-        raise NotFound(word)
+        raise PageNotFound(word)
     standing, action = _RELEASE_DECISIONS[word]
     store = context.source.store
     with logged_action(store, context.session.actor, action, release_id):
@@ -58,7 +58,7 @@ def judge_release(context: PageContext, form: Form) -> Response:
     )
 
 
-def start_campaign(context: PageContext, form: Form) -> Response:
+def start_campaign(context: PageContext, form: FormFields) -> Response:
     """Queue a campaign with the settings in the form, and redirect to its page."""
     minimum = form_field(form, "min_sites").strip()
     grace = form_field(form, "grace_minutes").strip()
@@ -67,11 +67,13 @@ def start_campaign(context: PageContext, form: Form) -> Response:
         epsilon=form_field(form, "epsilon").strip(),
         delta=form_field(form, "delta").strip(),
         purpose=form_field(form, "purpose").strip(),
-        collect_seconds=_parse_hours(form, "collect_hours"),
-        deliver_seconds=_parse_hours(form, "deliver_hours"),
-        min_sites=numbers.parse_integer(minimum, subject="min_sites") if minimum else None,
-        grace_seconds=_parse_amount(grace, "grace_minutes") * 60 if grace else GRACE_SECONDS,
-        asks_unshared="unshared" in form,
+        collect_seconds=_parse_hours_as_seconds(form, "collect_hours"),
+        deliver_seconds=_parse_hours_as_seconds(form, "deliver_hours"),
+        min_sites=numbers.parse_integer(minimum, input_name="min_sites") if minimum else None,
+        grace_seconds=_parse_positive_amount(grace, "grace_minutes") * 60
+        if grace
+        else DEFAULT_GRACE_SECONDS,
+        asks_sites_without_shared_classes="unshared" in form,
     )
     home, store = context.source.home, context.source.store
     with logged_action(store, context.session.actor, "campaign start", order.id, order.summary):
@@ -79,24 +81,24 @@ def start_campaign(context: PageContext, form: Form) -> Response:
     return context.redirect_with_confirmation(f"/campaigns/{order.id}", "start")
 
 
-def change_campaign(context: PageContext, form: Form) -> Response:
+def change_campaign(context: PageContext, form: FormFields) -> Response:
     """Pause, resume or cancel a campaign."""
     campaign_id, word = context.request.path_params["id"], context.request.path_params["word"]
     queue = CampaignQueue(context.source.store.engine)
     changes: dict[str, Callable[[str], Campaign]] = {
-        "pause": queue.pause,
-        "resume": queue.resume,
-        "cancel": queue.cancel,
+        "pause": queue.pause_campaign,
+        "resume": queue.resume_campaign,
+        "cancel": queue.cancel_campaign,
     }
     if word not in changes:
-        raise NotFound(word)
+        raise PageNotFound(word)
     stored_id = queue.find_campaign(campaign_id).id
     with logged_action(context.source.store, context.session.actor, f"campaign {word}", stored_id):
         changes[word](stored_id)
     return context.redirect_with_confirmation(f"/campaigns/{stored_id}", word)
 
 
-def retry_site(context: PageContext, form: Form) -> Response:
+def retry_site(context: PageContext, form: FormFields) -> Response:
     """Retry one site of a campaign."""
     home, store = context.source.home, context.source.store
     campaign_id = CampaignQueue(store.engine).find_campaign(context.request.path_params["id"]).id
@@ -106,7 +108,7 @@ def retry_site(context: PageContext, form: Form) -> Response:
     return context.redirect_with_confirmation(f"/campaigns/{campaign_id}", "retry")
 
 
-def use_generator(context: PageContext, form: Form) -> Response:
+def use_generator(context: PageContext, form: FormFields) -> Response:
     """Install a generator if its id was typed as confirmation."""
     home, store = context.source.home, context.source.store
     version = versions.find_version(home, form_field(form, "id"))
@@ -122,19 +124,19 @@ _RELEASE_DECISIONS: dict[str, tuple[ReleaseStatus, str]] = {
 }
 
 
-def _check_confirmation(form: Form, expected: str) -> None:
+def _check_confirmation(form: FormFields, expected_text: str) -> None:
     answer = form_field(form, "confirm").strip()
-    if answer != expected:
-        raise ConfigError(f"{answer[:80]!r} was typed, expected {expected}")
+    if answer != expected_text:
+        raise ConfigError(f"{answer[:80]!r} was typed, expected {expected_text}")
 
 
-def _parse_hours(form: Form, name: str) -> float | None:
-    text = form_field(form, name).strip()
-    return _parse_amount(text, name) * 3600 if text else None
+def _parse_hours_as_seconds(form: FormFields, field_name: str) -> float | None:
+    text = form_field(form, field_name).strip()
+    return _parse_positive_amount(text, field_name) * 3600 if text else None
 
 
-def _parse_amount(text: str, name: str) -> float:
-    amount = numbers.parse_decimal(text, subject=name)
+def _parse_positive_amount(text: str, field_name: str) -> float:
+    amount = numbers.parse_decimal(text, input_name=field_name)
     if not 0 < amount <= HOURS_LIMIT:
-        raise ConfigError(f"{name}: {text[:40]}, expected a number above 0, to {HOURS_LIMIT}")
+        raise ConfigError(f"{field_name}: {text[:40]}, expected a number above 0, to {HOURS_LIMIT}")
     return amount

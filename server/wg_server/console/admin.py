@@ -25,40 +25,44 @@ from wg_server.console.probes import HealthProbe
 
 
 def admin_app(
-    token: str,
-    registry: CollectorRegistry,
+    metrics_token: str,
+    metrics_registry: CollectorRegistry,
     probes: Sequence[HealthProbe],
-    console: Sequence[BaseRoute] = (),
+    console_routes: Sequence[BaseRoute] = (),
 ) -> Starlette:
     """Return the ASGI application of the admin listener.
 
     Args:
-        token: Bearer token of ``/metrics``.
-        registry: Metrics of ``/metrics``.
+        metrics_token: Bearer token of ``/metrics``.
+        metrics_registry: Metrics of ``/metrics``.
         probes: Probes of the server.
-        console: Routes of the console.
+        console_routes: Routes of the console.
     """
 
     def livez(request: Request) -> Response:
-        return _status_response(all(probe.is_healthy() for probe in probes if probe.restart))
+        return _status_response(
+            all(probe.is_healthy() for probe in probes if probe.is_cured_by_restart)
+        )
 
     def readyz(request: Request) -> Response:
         states = {probe: probe.is_healthy() for probe in probes}
         lines = [f"{probe.name}: {'ok' if good else 'failing'}\n" for probe, good in states.items()]
-        ready = all(good for probe, good in states.items() if probe.essential)
+        ready = all(good for probe, good in states.items() if probe.is_essential)
         return PlainTextResponse("".join(lines), 200 if ready else 503)
 
     def healthz(request: Request) -> Response:
-        return _status_response(all(probe.is_healthy() for probe in probes if probe.essential))
+        return _status_response(all(probe.is_healthy() for probe in probes if probe.is_essential))
 
     def metrics(request: Request) -> Response:
         authorization = request.headers.get("authorization", "")
-        if not hmac.compare_digest(authorization.encode(), f"Bearer {token}".encode()):
+        if not hmac.compare_digest(authorization.encode(), f"Bearer {metrics_token}".encode()):
             return PlainTextResponse("unauthorised\n", 401, headers={"www-authenticate": "Bearer"})
-        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+        return Response(generate_latest(metrics_registry), media_type=CONTENT_TYPE_LATEST)
 
     pages = (livez, readyz, healthz, metrics)
-    return Starlette(routes=[*(Route(f"/{page.__name__}", page) for page in pages), *console])
+    return Starlette(
+        routes=[*(Route(f"/{page.__name__}", page) for page in pages), *console_routes]
+    )
 
 
 def _status_response(is_good: bool) -> Response:

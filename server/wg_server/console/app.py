@@ -11,10 +11,10 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from wg_server.console import actions, pages
 from wg_server.console.views import PageSource
-from wg_server.console.web import CONSOLE_PATH, FORM_LIMIT, Console, HostGuard
+from wg_server.console.web import CONSOLE_PATH, FORM_BYTES_LIMIT, Console, HostGuard
 from wg_server.fleet.guards import BodyLimit
 
-_STATIC = Path(__file__).parent / "static"
+_STATIC_FOLDER = Path(__file__).parent / "static"
 
 
 def console_routes(source: PageSource) -> list[BaseRoute]:
@@ -23,10 +23,10 @@ def console_routes(source: PageSource) -> list[BaseRoute]:
     console = Console(source)
 
     def login_page(request: Request) -> Response:
-        return console.render(request, console.load_page_texts(request), "login", said="")
+        return console.render_page(request, console.load_page_texts(request), "login", said="")
 
     def missing(request: Request) -> Response:
-        return console.render_failure(request, console.load_page_texts(request), 404)
+        return console.render_failure_page(request, console.load_page_texts(request), 404)
 
     gets = {
         "/": pages.show_overview,
@@ -44,7 +44,7 @@ def console_routes(source: PageSource) -> list[BaseRoute]:
         "/logout": console.logout,
         "/sites/invite": actions.invite_site,
         "/sites/{site}/revoke": actions.revoke_site,
-        "/releases/{id}/{word}": actions.judge_release,
+        "/releases/{id}/{word}": actions.accept_or_reject_release,
         "/campaigns": actions.start_campaign,
         "/campaigns/{id}/retry": actions.retry_site,
         "/campaigns/{id}/{word}": actions.change_campaign,
@@ -52,20 +52,20 @@ def console_routes(source: PageSource) -> list[BaseRoute]:
     }
     inner: list[BaseRoute] = [
         Route("/login", login_page, methods=["GET"]),
-        Route("/login", console.login, methods=["POST"]),
+        Route("/login", console.handle_login, methods=["POST"]),
         Route("/sign-on", console.redirect_to_provider, methods=["GET"]),
         Route("/signed-on", console.finish_sign_on, methods=["GET"]),
         Route("/language", console.set_language, methods=["GET"]),
         *(Route(path, console.page_endpoint(show), methods=["GET"]) for path, show in gets.items()),
         *(Route(path, console.form_endpoint(act), methods=["POST"]) for path, act in posts.items()),
-        Mount("/static", StaticFiles(directory=_STATIC)),
+        Mount("/static", StaticFiles(directory=_STATIC_FOLDER)),
         Route("/{rest:path}", missing, methods=["GET"]),
     ]
     config = source.home.read_config()
     guards = [
         Middleware(ProxyHeadersMiddleware, trusted_hosts=[*config.trusted_proxies]),
         Middleware(HostGuard, console_url=config.console_url),
-        Middleware(BodyLimit, limit=FORM_LIMIT, seconds=form_seconds),
+        Middleware(BodyLimit, limit=FORM_BYTES_LIMIT, seconds=form_seconds),
     ]
     return [
         Route("/", lambda request: RedirectResponse(f"{CONSOLE_PATH}/", 303), methods=["GET"]),

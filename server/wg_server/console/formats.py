@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 from wg_server.console.messages import PageTexts
-from wg_server.store.campaigns import OPEN_CAMPAIGNS, TaskState
+from wg_server.store.campaigns import OPEN_CAMPAIGN_STATES, TaskState
 
-TASK_STATES: tuple[TaskState, ...] = (
+PROGRESS_BAR_STATES: tuple[TaskState, ...] = (
     "delivered",
     "packaged",
     "released",
@@ -20,7 +20,7 @@ TASK_STATES: tuple[TaskState, ...] = (
 """Task states in the order in which a progress bar shows them."""
 
 
-def template_filters(texts: PageTexts) -> Mapping[str, object]:
+def template_helpers(texts: PageTexts) -> Mapping[str, object]:
     """Return the functions and values by which page templates format numbers and times."""
     current_time = time.time()
 
@@ -49,8 +49,8 @@ def template_filters(texts: PageTexts) -> Mapping[str, object]:
     return {
         **functions,
         "now": current_time,
-        "states": TASK_STATES,
-        "open_campaigns": OPEN_CAMPAIGNS,
+        "states": PROGRESS_BAR_STATES,
+        "open_campaigns": OPEN_CAMPAIGN_STATES,
     }
 
 
@@ -64,22 +64,24 @@ def format_iso_time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def progress_bar_segments(counts: Mapping[str, int]) -> list[tuple[str, float, float]]:
+def progress_bar_segments(
+    task_counts_by_state: Mapping[str, int],
+) -> list[tuple[str, float, float]]:
     """Return the segments of a progress bar of width 100: state, left end, width."""
-    total = sum(counts.values()) or 1
+    total = sum(task_counts_by_state.values()) or 1
     pieces: list[tuple[str, float, float]] = []
     start = 0.0
-    for state in TASK_STATES:
-        width = 100.0 * counts.get(state, 0) / total
+    for state in PROGRESS_BAR_STATES:
+        width = 100.0 * task_counts_by_state.get(state, 0) / total
         if width:
             pieces.append((state, round(start, 3), round(width, 3)))
         start += width
     return pieces
 
 
-def format_size(number: int) -> str:
+def format_size(size_bytes: int) -> str:
     """Format a size in bytes, such as ``1.5 GB``."""
     for unit, name in ((1 << 40, "TB"), (1 << 30, "GB"), (1 << 20, "MB")):
-        if number >= unit:
-            return f"{number / unit:.1f} {name}"
-    return f"{number} B"
+        if size_bytes >= unit:
+            return f"{size_bytes / unit:.1f} {name}"
+    return f"{size_bytes} B"

@@ -15,8 +15,8 @@ from wg_common import translations
 from wg_common.language import ENGLISH, LANGUAGE_CODES, Catalogue, Language, LanguageCode
 from wg_server.campaigns.wording import TextFormatter
 
-PAGE_CATALOGUES = Path(__file__).parent / "locale"
-KEY_PREFIX = "page"
+PAGE_CATALOGUE_FOLDER = Path(__file__).parent / "locale"
+CATALOGUE_KEY_PREFIX = "page"
 """Prefix of the catalogue keys."""
 
 
@@ -31,7 +31,9 @@ class PageTexts:
     def __init__(self, language: LanguageCode) -> None:
         self.language = language
         self.span = TextFormatter(language).format_duration
-        self._texts = translations.load_templates(language, PAGE_CATALOGUES, KEY_PREFIX)
+        self._texts = translations.load_templates(
+            language, PAGE_CATALOGUE_FOLDER, CATALOGUE_KEY_PREFIX
+        )
 
     def __call__(self, key: str, **figures: object) -> str:
         """Return the text of a key, with its figures filled in."""
@@ -46,42 +48,44 @@ class PageTexts:
         key = f"act {action}"
         return self(key) if key in self else action
 
-    def translate_error(self, english: str) -> str:
+    def translate_error(self, english_text: str) -> str:
         """Translate an error message if its pattern is known."""
-        return _load_log_language(self.language).translate_error(english)
+        return _load_log_language(self.language).translate_error(english_text)
 
-    def translate_detail(self, action: str, english: str) -> str:
+    def translate_detail(self, action: str, english_text: str) -> str:
         """Translate the detail of a log entry; that of a ``failed`` entry begins with an action."""
         if action != "failed" or self.language == ENGLISH.code:
-            return self.translate_error(english)
-        attempt, _, why = english.partition(": ")
+            return self.translate_error(english_text)
+        attempt, _, why = english_text.partition(": ")
         return f"{self.translate_action(attempt)}：{self.translate_error(why)}"
 
 
 @cache
 def _load_log_language(language: LanguageCode) -> Language:
     """Return a language that translates log messages, and the states that occur in them."""
-    catalogue = translations.load_language(language, PAGE_CATALOGUES)
+    catalogue = translations.load_language(language, PAGE_CATALOGUE_FOLDER)
     if not isinstance(catalogue.catalogue, Catalogue):
         return catalogue
     states = {
         state: text
-        for key, text in translations.load_templates(language, PAGE_CATALOGUES, KEY_PREFIX).items()
+        for key, text in translations.load_templates(
+            language, PAGE_CATALOGUE_FOLDER, CATALOGUE_KEY_PREFIX
+        ).items()
         for stem, _, state in (key.partition(" "),)
         if state and stem in ("campaign", "part", "site", "standing")
     }
     return Language(language, Catalogue({}, {**states, **catalogue.catalogue.errors}))
 
 
-def choose_language(choice: str | None, accept_header: str) -> LanguageCode:
+def choose_language(earlier_choice: str | None, accept_header: str) -> LanguageCode:
     """Return the language of a page.
 
     Args:
-        choice: Language that the reader chose earlier, or None.
+        earlier_choice: Language that the reader chose earlier, or None.
         accept_header: The browser's ``Accept-Language`` header.
     """
     first_language = accept_header.split(",")[0].strip().lower()
-    matches = [code for code in LANGUAGE_CODES if code == choice]
+    matches = [code for code in LANGUAGE_CODES if code == earlier_choice]
     return (
         matches
         or [code for code in LANGUAGE_CODES if first_language.startswith(code)]

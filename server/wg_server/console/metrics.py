@@ -33,8 +33,10 @@ from wg_server.store.sites import ServerStore
 log = logging.getLogger(__name__)
 
 METRIC_PREFIX = "weightgate_"
-OnlineSites = Callable[[Iterable[StoredSite]], Set[str]]  # Returns the names of connected sites
-DURATION_BUCKETS = (0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0)
+OnlineSitesLookup = Callable[
+    [Iterable[StoredSite]], Set[str]
+]  # Returns the names of connected sites
+DURATION_BUCKET_SECONDS = (0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0)
 """Upper bounds of the histogram buckets of request times, in seconds."""
 _SITE_METRIC_TEXTS = {
     "site_online": "Whether a site's node is connected.",
@@ -45,7 +47,7 @@ _SITE_METRIC_TEXTS = {
 }
 
 
-class Metrics:
+class ServerMetrics:
     """All metrics of one server."""
 
     def __init__(
@@ -53,10 +55,10 @@ class Metrics:
         home: ServerHome,
         store: ServerStore,
         probes: Sequence[HealthProbe],
-        online: OnlineSites,
+        find_online_sites: OnlineSitesLookup,
     ) -> None:
         self.registry = CollectorRegistry()
-        self.registry.register(_StoreCollector(home, store, probes, online))
+        self.registry.register(_StoreCollector(home, store, probes, find_online_sites))
         ProcessCollector(registry=self.registry)
         self._requests = Counter(
             f"{METRIC_PREFIX}requests",
@@ -68,7 +70,7 @@ class Metrics:
             f"{METRIC_PREFIX}request_seconds",
             "Time from a request's head to the end of its answer.",
             ["listener"],
-            buckets=DURATION_BUCKETS,
+            buckets=DURATION_BUCKET_SECONDS,
             registry=self.registry,
         )
         self._lines = Counter(
@@ -80,9 +82,9 @@ class Metrics:
         for level in ("warning", "error"):
             self._lines.labels(level)  # creates the series, so that its first increase is seen
 
-    def count_requests(self, app: Starlette, listener: str) -> Starlette:
+    def count_requests(self, app: Starlette, listener_name: str) -> Starlette:
         """Count the requests of an application, as its outermost middleware."""
-        app.add_middleware(_RequestMeter, self._requests, self._seconds, listener)
+        app.add_middleware(_RequestMeter, self._requests, self._seconds, listener_name)
         return app
 
     def log_handler(self) -> logging.Handler:
@@ -93,11 +95,17 @@ class Metrics:
 class _RequestMeter:
     """Middleware that counts requests and their durations."""
 
-    def __init__(self, app: ASGIApp, requests: Counter, seconds: Histogram, listener: str) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        request_counter: Counter,
+        duration_histogram: Histogram,
+        listener_name: str,
+    ) -> None:
         self._app = app
-        self._requests = requests
-        self._seconds = seconds
-        self._listener = listener
+        self._requests = request_counter
+        self._seconds = duration_histogram
+        self._listener = listener_name
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one ASGI scope, and count the request."""
@@ -139,12 +147,12 @@ class _StoreCollector(Collector):
         home: ServerHome,
         store: ServerStore,
         probes: Sequence[HealthProbe],
-        online: OnlineSites,
+        find_online_sites: OnlineSitesLookup,
     ) -> None:
         self._home = home
         self._store = store
         self._probes = probes
-        self._online = online
+        self._online = find_online_sites
 
     def describe(self) -> Iterable[Metric]:
         """Return no names, so that registration does not read the store."""
@@ -191,11 +199,13 @@ class _StoreCollector(Collector):
             )
             online, statuses = (
                 self._online(enrolled_sites),
-                troubles.site_statuses(self._store, names=names),
+                troubles.site_statuses_by_name(self._store, site_names=names),
             )
             states.update(site.state for site in page)
             connected_count += len(online)
-            successions = succession.classify_site_logs(page, self._store.logs_of_sites(names))
+            successions = succession.classify_successions_by_site(
+                page, self._store.logs_of_sites(names)
+            )
             unknown += list(successions.values()).count(BUDGET_UNKNOWN)
             for s in enrolled_sites:
                 if statuses[s.name].uses_files:
@@ -203,7 +213,7 @@ class _StoreCollector(Collector):
                 values = (
                     s.name in online,
                     max(s.last_seen, s.enrolled),
-                    statuses[s.name].certificate,
+                    statuses[s.name].certificate_expiry,
                 )
                 for gauge, value in zip(per_site, values, strict=True):
                     gauge.add_sample(gauge.name, {"site": s.name}, float(value or 0))
@@ -213,22 +223,26 @@ class _StoreCollector(Collector):
         yield _gauge(
             "budget_unknown", "Sites with an earlier ledger that is not named.", [({}, unknown)]
         )
-        quarantined_count = len(quarantine.list_releases(self._store.engine, "quarantined"))
+        quarantined_count = len(
+            quarantine.list_release_summaries(self._store.engine, "quarantined")
+        )
         yield _gauge("quarantined", "Releases in quarantine.", [({}, quarantined_count)])
         yield _counter(
             "fork_evidence",
             "Pieces of evidence of ledgers with two histories.",
-            self._store.count_forks(),
+            self._store.count_fork_evidence(),
         )
 
     def _campaign_metrics(self) -> Iterator[Metric]:
         queue = CampaignQueue(self._store.engine)
         totals = queue.count_totals()
-        yield _gauge_by_state("campaigns", "Campaigns, by state.", totals.campaigns)
-        yield _gauge_by_state("tasks", "Sites' parts in campaigns, by state.", totals.tasks)
+        yield _gauge_by_state("campaigns", "Campaigns, by state.", totals.campaign_counts_by_state)
+        yield _gauge_by_state(
+            "tasks", "Sites' parts in campaigns, by state.", totals.task_counts_by_state
+        )
         yield _counter("received_bytes", "Payload received from sites.", totals.bytes_received)
         yield _counter("sent_bytes", "Payload sent to sites.", totals.bytes_sent)
-        oldest = queue.oldest_queue_time()
+        oldest = queue.oldest_queued_campaign_time()
         yield _gauge(
             "queued_campaign_oldest_timestamp_seconds",
             "When the oldest campaign was queued that is not begun; none: all are.",
@@ -243,17 +257,17 @@ class _StoreCollector(Collector):
 
 
 def _gauge(
-    name: str, text: str, rows: Iterable[tuple[Mapping[str, str], float]]
+    name: str, help_text: str, labelled_values: Iterable[tuple[Mapping[str, str], float]]
 ) -> GaugeMetricFamily:
-    family = GaugeMetricFamily(METRIC_PREFIX + name, text)
-    for labels, value in rows:
+    family = GaugeMetricFamily(METRIC_PREFIX + name, help_text)
+    for labels, value in labelled_values:
         family.add_sample(METRIC_PREFIX + name, dict(labels), value)
     return family
 
 
-def _gauge_by_state(name: str, text: str, counts: Mapping[str, int]) -> GaugeMetricFamily:
-    return _gauge(name, text, [({"state": state}, counts[state]) for state in sorted(counts)])
+def _gauge_by_state(name: str, help_text: str, counts: Mapping[str, int]) -> GaugeMetricFamily:
+    return _gauge(name, help_text, [({"state": state}, counts[state]) for state in sorted(counts)])
 
 
-def _counter(name: str, text: str, value: int) -> CounterMetricFamily:
-    return CounterMetricFamily(METRIC_PREFIX + name, text, value=value)
+def _counter(name: str, help_text: str, value: int) -> CounterMetricFamily:
+    return CounterMetricFamily(METRIC_PREFIX + name, help_text, value=value)

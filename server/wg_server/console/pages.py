@@ -17,19 +17,26 @@ from wg_core.wire.protocol import check_site_name
 from wg_server.campaigns import auditors, starting
 from wg_server.console import views
 from wg_server.console.views import Alert, SiteRow
-from wg_server.console.web import NotFound, PageContext
+from wg_server.console.web import PageContext, PageNotFound
 from wg_server.generator import versions
 from wg_server.generator.checks import read_checks
 from wg_server.generator.evaluation.scores import COMPLETED_HEAD, HEAD_ALONE
 from wg_server.generator.versions import InstalledVersions
 from wg_server.site.recovery import LastBackup
 from wg_server.store import operators, quarantine
-from wg_server.store.campaigns import OPEN_CAMPAIGNS
-from wg_server.store.queue import RETRIABLE_STATES, CampaignQueue
+from wg_server.store.campaigns import OPEN_CAMPAIGN_STATES
+from wg_server.store.queue import RETRIABLE_TASK_STATES, CampaignQueue
 from wg_server.store.site import StoredSite
 
-_MEASURED_FIGURES = ("head", "network", "refused", "others_refused", "head_found", "network_found")
-_FAMILY_FIGURES = (*_MEASURED_FIGURES, "epsilon", "delta")
+_MEASURED_FAMILY_KEYS = (
+    "head",
+    "network",
+    "refused",
+    "others_refused",
+    "head_found",
+    "network_found",
+)
+_FAMILY_CARD_KEYS = (*_MEASURED_FAMILY_KEYS, "epsilon", "delta")
 """Keys of the model card's figures on each of the operator's families."""
 
 
@@ -43,19 +50,19 @@ def show_overview(context: PageContext) -> Response:
         for page in source.store.site_pages():
             for row in views.site_rows(source, texts, current_time, page):
                 figures["enrolled"] += row.site.state == "enrolled"
-                figures["online"] += row.online
-                figures["releases"] += row.releases
+                figures["online"] += row.is_online
+                figures["releases"] += row.release_count
                 yield row
 
     alerts = views.list_alerts(source, texts, rows(), newest)
     backup = LastBackup.load(source.home)
-    return context.render(
+    return context.render_page(
         "overview",
         alerts=[*_generator_alerts(context), *alerts],
         enrolled=figures["enrolled"],
         online=figures["online"],
         releases=figures["releases"],
-        running=[row for row in newest if row.campaign.state in OPEN_CAMPAIGNS],
+        running=[row for row in newest if row.campaign.state in OPEN_CAMPAIGN_STATES],
         disk=shutil.disk_usage(source.home.root).free,
         backup=backup.created if backup else None,
     )
@@ -64,15 +71,17 @@ def show_overview(context: PageContext) -> Response:
 def show_sites(context: PageContext) -> Response:
     """Show a page of the list of sites."""
     match = context.request.query_params.get("find", "")[:63]
-    offset = _parse_number(context.request.query_params.get("from", "0"))
+    offset = _parse_query_number(context.request.query_params.get("from", "0"))
     store = context.source.store
-    page, count = store.search_sites(match, offset=offset, rows=views.PAGE_ROWS)
+    page, count = store.search_and_count_sites(
+        match, offset=offset, rows_per_page=views.ROWS_PER_PAGE
+    )
     rows = [
         replace(row, budget=views.read_site_budget(store, row.site.name))
         for row in views.site_rows(context.source, context.texts, time.time(), page)
     ]
-    return context.render(
-        "sites", rows=rows, match=match, first=offset, count=count, step=views.PAGE_ROWS
+    return context.render_page(
+        "sites", rows=rows, match=match, first=offset, count=count, step=views.ROWS_PER_PAGE
     )
 
 
@@ -82,9 +91,11 @@ def show_site(context: PageContext) -> Response:
     store = context.source.store
     [row] = views.site_rows(context.source, context.texts, time.time(), [_requested_site(context)])
     notes = [
-        note for note in quarantine.list_releases(store.engine, "quarantined") if note.site == name
+        note
+        for note in quarantine.list_release_summaries(store.engine, "quarantined")
+        if note.site == name
     ]
-    return context.render(
+    return context.render_page(
         "site", row=replace(row, budget=views.read_site_budget(store, name)), held=notes
     )
 
@@ -94,7 +105,7 @@ def _requested_site(context: PageContext) -> StoredSite:
     try:
         return context.source.store.require_site(context.request.path_params["site"])
     except ConfigError as error:
-        raise NotFound(str(error)) from error
+        raise PageNotFound(str(error)) from error
 
 
 def send_auditor_export(context: PageContext) -> Response:
@@ -112,7 +123,7 @@ def send_auditor_export(context: PageContext) -> Response:
 def show_campaigns(context: PageContext) -> Response:
     """Show the list of the newest campaigns."""
     rows = views.campaign_rows(context.source, context.texts, time.time())
-    return context.render("campaigns", rows=rows)
+    return context.render_page("campaigns", rows=rows)
 
 
 def show_campaign(context: PageContext) -> Response:
@@ -123,12 +134,12 @@ def show_campaign(context: PageContext) -> Response:
             context.request.path_params["id"]
         )
     except ConfigError as error:
-        raise NotFound(str(error)) from error
-    return context.render(
+        raise PageNotFound(str(error)) from error
+    return context.render_page(
         "campaign",
         row=views.campaign_row(context.texts, stored_campaign, current_time),
         parts_of=views.task_rows(context.source, context.texts, stored_campaign, current_time),
-        retried=RETRIABLE_STATES,
+        retried=RETRIABLE_TASK_STATES,
     )
 
 
@@ -136,34 +147,36 @@ def show_new_campaign(context: PageContext) -> Response:
     """Show the form for a new campaign."""
     enrolled_names = [row.name for row in context.source.store.sites("enrolled")]
     hours = starting.DEFAULT_TIME_LIMIT // datetime.timedelta(hours=1)
-    return context.render("new_campaign", sites=enrolled_names, hours=hours)
+    return context.render_page("new_campaign", sites=enrolled_names, hours=hours)
 
 
 def show_generators(context: PageContext) -> Response:
     """Show the model cards of the generators."""
-    return context.render("generator", versions=_version_rows(context))
+    return context.render_page("generator", versions=_version_rows(context))
 
 
 def show_operator_log(context: PageContext) -> Response:
     """Show the log of operators' actions."""
     before = context.request.query_params.get("before")
-    rows, older = views.read_log_page(context.source, _parse_number(before) if before else None)
+    rows, older = views.read_log_page(
+        context.source, _parse_query_number(before) if before else None
+    )
     newest = operators.read_log(context.source.store, limit=1)
-    return context.render(
+    return context.render_page(
         "audit",
         rows=rows,
         older=older,
         before=before,
-        broken=operators.first_broken_entry(context.source.store),
+        broken=operators.first_broken_entry_number(context.source.store),
         digest=newest[0].digest if newest else "",
-        link=_subject_path,
+        link=_log_subject_path,
     )
 
 
 def _generator_alerts(context: PageContext) -> list[Alert]:
     """Return an alert if there is no usable generator, without which no campaign can start."""
     home, texts = context.source.home, context.texts
-    if not home.encoder.is_file():
+    if not home.encoder_file.is_file():
         return [Alert("bad", texts("alert no zoo"), "/generator")]
     try:
         versions.usable_version(home)
@@ -177,10 +190,10 @@ def _version_rows(context: PageContext) -> list[Mapping[str, Any]]:
     """List the generator versions for a page, the installed version first."""
     home = context.source.home
     try:
-        installation = versions.read_installed(home)
+        installation = versions.read_installed_versions(home)
     except WgError:
         installation = InstalledVersions()
-    in_use = CampaignQueue(context.source.store.engine).generators_in_use()
+    in_use = CampaignQueue(context.source.store.engine).generator_ids_in_use()
     rows = [
         {
             "id": version.id,
@@ -212,7 +225,7 @@ def _card_for_page(card: Mapping[str, Any]) -> Mapping[str, Any]:
             "own_families": {
                 family: [
                     (x, float(figures[x]), float(figures.get(f"{x}_error", "0")))
-                    for x in _FAMILY_FIGURES
+                    for x in _FAMILY_CARD_KEYS
                     if x in figures
                 ]
                 for family, figures in card.get("own_families", {}).items()
@@ -224,7 +237,7 @@ def _card_for_page(card: Mapping[str, Any]) -> Mapping[str, Any]:
     return context
 
 
-def _subject_path(action: str, subject: str) -> str:
+def _log_subject_path(action: str, subject: str) -> str:
     """Return the path of the page about the subject of a log entry; empty without such a page."""
     if action.startswith("campaign"):
         return f"/campaigns/{subject}"
@@ -236,6 +249,6 @@ def _subject_path(action: str, subject: str) -> str:
     return ""
 
 
-def _parse_number(text: str) -> int:
+def _parse_query_number(text: str) -> int:
     """Parse a number in the query of a page's URL; zero if the text is no valid number."""
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 9 else 0

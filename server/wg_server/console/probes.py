@@ -24,15 +24,15 @@ class HealthProbe:
     Attributes:
         name: Name of the check.
         passes: Function that returns True if the check passes.
-        restart: True if restarting the process cures a failure.
-        essential: True if plants cannot be served while the check fails. Other failing checks leave
-            the server ready, so that a load balancer does not cut plants off.
+        is_cured_by_restart: True if restarting the process cures a failure.
+        is_essential: True if plants cannot be served while the check fails. Other failing checks
+            leave the server ready, so that a load balancer does not cut plants off.
     """
 
     name: str
     passes: Callable[[], bool]
-    restart: bool = False
-    essential: bool = True
+    is_cured_by_restart: bool = False
+    is_essential: bool = True
 
     def is_healthy(self) -> bool:
         """Return the result of the check; False if it raises an error."""
@@ -45,29 +45,29 @@ class HealthProbe:
 def server_probes(
     home: ServerHome,
     store: ServerStore,
-    threads_run: Callable[[], bool],
+    are_threads_running: Callable[[], bool],
     *,
-    disk_floor: int = 1 << 30,
+    min_free_bytes: int = 1 << 30,
 ) -> tuple[HealthProbe, ...]:
     """Return the probes of a server.
 
     Args:
-        threads_run: Returns True while all essential threads run.
-        disk_floor: Bytes that must be free on the home's disk, as a campaign may need room for its
-            packages.
+        are_threads_running: Returns True while all essential threads run.
+        min_free_bytes: Bytes that must be free on the home's disk, as a campaign may need room for
+            its packages.
     """
     return (
-        HealthProbe("worker", threads_run, restart=True),
+        HealthProbe("worker", are_threads_running, is_cured_by_restart=True),
         HealthProbe("database", store.is_readable),
-        HealthProbe("disk", lambda: shutil.disk_usage(home.root).free >= disk_floor),
+        HealthProbe("disk", lambda: shutil.disk_usage(home.root).free >= min_free_bytes),
         HealthProbe("certificate", lambda: min(certificate_expiries(home).values()) > time.time()),
-        HealthProbe("generator", lambda: _is_generator_usable(home), essential=False),
+        HealthProbe("generator", lambda: _is_generator_usable(home), is_essential=False),
     )
 
 
 def _is_generator_usable(home: ServerHome) -> bool:
     """Return whether the installed generator is usable, or none is installed."""
-    return not versions.read_installed(home).version or bool(versions.usable_version(home))
+    return not versions.read_installed_versions(home).version or bool(versions.usable_version(home))
 
 
 def certificate_expiries(home: ServerHome) -> dict[str, float]:

@@ -19,9 +19,9 @@ from wg_server.store import operators
 from wg_server.store.operators import Actor
 from wg_server.store.sites import ServerStore, hash_secret
 
-IDLE_SECONDS = 30 * 60.0  # Time without a request after which a session ends
-SESSION_SECONDS = 12 * 3600.0  # Longest duration of a session
-PROVIDER_SESSION_SECONDS = 3600.0
+SESSION_IDLE_SECONDS = 30 * 60.0  # Time without a request after which a session ends
+LONGEST_SESSION_SECONDS = 12 * 3600.0  # Longest duration of a session
+LONGEST_PROVIDER_SESSION_SECONDS = 3600.0
 """Longest duration of a session that began at the identity provider: the provider does not report
 that it ended there, and renewing it takes one redirect while the provider's session lasts."""
 SESSIONS_LIMIT = 256
@@ -34,32 +34,33 @@ class Session:
 
     Attributes:
         operator: Name of the operator.
-        csrf: Token against cross-site requests, which each form of the session must send back.
-        began: Monotonic time of the login.
-        used: Monotonic time of the last request.
+        csrf_token: Token against cross-site requests, which each form of the session must send
+            back.
+        login_time: Monotonic time of the login.
+        last_request_time: Monotonic time of the last request.
         role: Role of the operator; a ``viewer`` can change nothing.
     """
 
     operator: str
-    csrf: str
-    began: float
-    used: float
+    csrf_token: str
+    login_time: float
+    last_request_time: float
     _token_sha256: str  # Empty: login by the provider, so that only time ends the session
     role: Role = "operator"
 
     @property
-    def longest_duration(self) -> float:
+    def duration_limit_seconds(self) -> float:
         """Longest duration of the session, seconds."""
-        return SESSION_SECONDS if self._token_sha256 else PROVIDER_SESSION_SECONDS
+        return LONGEST_SESSION_SECONDS if self._token_sha256 else LONGEST_PROVIDER_SESSION_SECONDS
 
     @property
     def actor(self) -> Actor:
         """Actor under whose name the session's actions are logged."""
         return Actor(self.operator, "console")
 
-    def has_csrf_token(self, csrf: str) -> bool:
+    def has_csrf_token(self, csrf_token: str) -> bool:
         """Return whether a form's CSRF token belongs to this session."""
-        return hmac.compare_digest(csrf.encode(), self.csrf.encode())
+        return hmac.compare_digest(csrf_token.encode(), self.csrf_token.encode())
 
 
 class SessionTable:
@@ -73,7 +74,7 @@ class SessionTable:
 
     def login(self, token: str) -> tuple[str, Session] | None:
         """Start a session with an operator's token; return its cookie and the session, or None."""
-        operator = operators.operator_of_token(self._store, token)
+        operator = operators.operator_name_of_token(self._store, token)
         return (
             None
             if operator is None
@@ -105,16 +106,16 @@ class SessionTable:
             if session is None:
                 return None
             if (
-                current_time - session.used > IDLE_SECONDS
-                or current_time - session.began > session.longest_duration
+                current_time - session.last_request_time > SESSION_IDLE_SECONDS
+                or current_time - session.login_time > session.duration_limit_seconds
             ):
                 del self._by_hash[key]
                 return None
             if not is_automatic:
-                session.used = current_time
+                session.last_request_time = current_time
                 self._by_hash.move_to_end(key)
         digest = session._token_sha256
-        if digest and operators.operator_of_hash(self._store, digest) != session.operator:
+        if digest and operators.operator_name_of_hash(self._store, digest) != session.operator:
             self.logout(cookie)
             return None
         return session

@@ -35,7 +35,7 @@ Role = Literal["operator", "viewer"]
 
 OPERATORS, VIEWERS = "weightgate-operators", "weightgate-viewers"
 _TIMEOUT_SECONDS = 10.0
-_ALGORITHMS = ["RS256", "PS256", "ES256", "EdDSA"]
+_TOKEN_ALGORITHMS = ["RS256", "PS256", "ES256", "EdDSA"]
 
 
 class OidcProvider(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -51,47 +51,51 @@ class OidcProvider(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     client_id: str
     client_secret: str
 
-    def authorization_url(self, secret: str, callback: str) -> str:
+    def authorization_url(self, browser_secret: str, callback_url: str) -> str:
         """Return the URL to which a browser is sent for login.
 
         Raises:
             PeerError: The provider does not answer.
         """
-        verifier = hashlib.sha256(_derive_secret(secret, "verifier").encode()).digest()
+        verifier = hashlib.sha256(_derive_secret(browser_secret, "verifier").encode()).digest()
         query = {
             "response_type": "code",
             "client_id": self.client_id,
-            "redirect_uri": callback,
+            "redirect_uri": callback_url,
             "scope": "openid profile email groups",
-            "state": _derive_secret(secret, "state"),
-            "nonce": _derive_secret(secret, "nonce"),
+            "state": _derive_secret(browser_secret, "state"),
+            "nonce": _derive_secret(browser_secret, "nonce"),
             "code_challenge": base64.urlsafe_b64encode(verifier).decode().rstrip("="),
             "code_challenge_method": "S256",
         }
-        with self._open_provider() as (_, metadata):
+        with self._provider_client_and_metadata() as (_, metadata):
             return f"{metadata['authorization_endpoint']}?{urlencode(query)}"
 
-    def fetch_user(self, secret: str, state: str, code: str, callback: str) -> tuple[str, Role]:
+    def fetch_user_and_role(
+        self, browser_secret: str, state: str, code: str, callback_url: str
+    ) -> tuple[str, Role]:
         """Return name (for the log) and role of a person who returns with an authorization code.
 
         Raises:
             PeerError: The provider does not answer, or its answer violates OpenID Connect.
             RefusedError: The login was not started by this browser, or the person is in no group.
         """
-        if not hmac.compare_digest(state.encode(), _derive_secret(secret, "state").encode()):
+        if not hmac.compare_digest(
+            state.encode(), _derive_secret(browser_secret, "state").encode()
+        ):
             raise RefusedError("login: not begun here")
         form = {
             "grant_type": "authorization_code",
             "code": code,
-            "redirect_uri": callback,
-            "code_verifier": _derive_secret(secret, "verifier"),
+            "redirect_uri": callback_url,
+            "code_verifier": _derive_secret(browser_secret, "verifier"),
         }
-        with self._open_provider() as (client, metadata):
+        with self._provider_client_and_metadata() as (client, metadata):
             credentials = (quote(self.client_id, safe=""), quote(self.client_secret, safe=""))
             answer = client.post(metadata["token_endpoint"], data=form, auth=credentials)
             token = answer.raise_for_status().json()["id_token"]
             keys = client.get(metadata["jwks_uri"]).raise_for_status().json()
-            claims = self._verify_id_token(token, keys, _derive_secret(secret, "nonce"))
+            claims = self._verify_id_token(token, keys, _derive_secret(browser_secret, "nonce"))
         # An unverified address or a user name may be anybody's (OpenID Connect Core, 5.1 and 5.7).
         email = claims.get("email") if claims.get("email_verified") is True else None
         name = email or f"{claims.get('preferred_username', '')} {claims['sub']}".strip()
@@ -100,7 +104,7 @@ class OidcProvider(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return person, _role_of_groups(claims.get("groups"))
 
     @contextmanager
-    def _open_provider(self) -> Iterator[tuple[httpx.Client, dict[str, Any]]]:
+    def _provider_client_and_metadata(self) -> Iterator[tuple[httpx.Client, dict[str, Any]]]:
         """Yield an HTTP client for the provider, and the provider's metadata."""
         import httpx
 
@@ -118,7 +122,7 @@ class OidcProvider(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         from joserfc import jwt
         from joserfc.jwk import KeySet
 
-        id_token = jwt.decode(token, KeySet.import_key_set(keys), algorithms=_ALGORITHMS)
+        id_token = jwt.decode(token, KeySet.import_key_set(keys), algorithms=_TOKEN_ALGORITHMS)
         jwt.JWTClaimsRegistry(
             leeway=60,
             iss={"essential": True, "value": self.issuer},
@@ -141,10 +145,10 @@ def read_provider(home: ServerHome) -> OidcProvider | None:
         ConfigError: The issuer's URL is not trustworthy, or the extra is not installed.
         DecodeError: ``keys/oidc.json`` cannot be read.
     """
-    if not home.oidc.is_file():
+    if not home.oidc_file.is_file():
         return None
-    data = atomic.read_bytes(home.oidc, limit=1 << 14)
-    provider = canonical.decode_known_fields(OidcProvider, data, subject="keys/oidc.json")
+    data = atomic.read_bytes(home.oidc_file, limit=1 << 14)
+    provider = canonical.decode_known_fields(OidcProvider, data, input_name="keys/oidc.json")
     url = urlsplit(provider.issuer)
     if url.scheme != "https" and url.hostname not in ("localhost", "127.0.0.1"):
         raise ConfigError(f"keys/oidc.json: issuer {provider.issuer!r}, expected https://")
@@ -155,8 +159,8 @@ def read_provider(home: ServerHome) -> OidcProvider | None:
     return provider
 
 
-def _derive_secret(secret: str, use: str) -> str:
-    return hashlib.sha256(f"{use} {secret}".encode()).hexdigest()
+def _derive_secret(secret: str, purpose: str) -> str:
+    return hashlib.sha256(f"{purpose} {secret}".encode()).hexdigest()
 
 
 def _role_of_groups(groups: Any) -> Role:

@@ -14,7 +14,7 @@ from wg_core.wire import bundle
 from wg_server.campaigns import reasons, schedule
 from wg_server.campaigns.reasons import Reason
 from wg_server.console.messages import PageTexts
-from wg_server.console.metrics import OnlineSites
+from wg_server.console.metrics import OnlineSitesLookup
 from wg_server.console.probes import HealthProbe, certificate_expiries
 from wg_server.fleet import trust
 from wg_server.site import pki
@@ -28,7 +28,7 @@ from wg_server.store.site import StoredSite
 from wg_server.store.sites import ServerStore
 
 CERTIFICATE_WARNING_SECONDS = {"server": 30 * 86400.0, "authority": 180 * 86400.0}
-PAGE_ROWS = 50  # Rows per page of sites or log entries
+ROWS_PER_PAGE = 50  # Rows per page of sites or log entries
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,27 +38,29 @@ class PageSource:
     home: ServerHome
     store: ServerStore
     probes: Sequence[HealthProbe]
-    online: OnlineSites
+    find_online_sites: OnlineSitesLookup
 
 
 @dataclass(frozen=True, slots=True)
 class SiteBudget:
     """Composed epsilon of a site's charges and its cap, decimal, as stated in its newest charge."""
 
-    spent: str
-    cap: str
+    spent_epsilon: str
+    epsilon_cap: str
     delta: str
-    charges: int
+    charge_count: int
 
     @property
     def rounded_spent(self) -> str:
         """Spent epsilon with two decimals, rounded up."""
-        return f"{math.ceil(numbers.parse_decimal(self.spent) * 100) / 100:.2f}"
+        return f"{math.ceil(numbers.parse_decimal(self.spent_epsilon) * 100) / 100:.2f}"
 
     @property
     def spent_share(self) -> float:
         """Spent share of the cap, from 0 to 1."""
-        return min(numbers.parse_decimal(self.spent) / numbers.parse_decimal(self.cap), 1.0)
+        return min(
+            numbers.parse_decimal(self.spent_epsilon) / numbers.parse_decimal(self.epsilon_cap), 1.0
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,24 +69,24 @@ class SiteRow:
 
     Attributes:
         site: Site of the row.
-        online: True if its node is connected.
-        away: Reason why it is offline, and advice; empty if it is online.
-        certificate: Expiry of its newest valid certificate, Unix time; None: it has none.
-        forked: True if evidence of a fork of its ledger is stored.
-        budget_unknown: True if an earlier ledger's spend is not accounted for.
-        quarantined: Number of its releases in quarantine.
-        releases: Number of its stored releases and statements.
+        is_online: True if its node is connected.
+        absence_reason: Reason why it is offline, and advice; empty if it is online.
+        certificate_expiry: Expiry of its newest valid certificate, Unix time; None: it has none.
+        has_ledger_fork: True if evidence of a fork of its ledger is stored.
+        is_budget_unknown: True if an earlier ledger's spend is not accounted for.
+        quarantined_count: Number of its releases in quarantine.
+        release_count: Number of its stored releases and statements.
         budget: Privacy budget of the site; None if it is unknown, or was not read.
     """
 
     site: StoredSite
-    online: bool
-    away: Reason
-    certificate: float | None
-    forked: bool
-    budget_unknown: bool
-    quarantined: int
-    releases: int
+    is_online: bool
+    absence_reason: Reason
+    certificate_expiry: float | None
+    has_ledger_fork: bool
+    is_budget_unknown: bool
+    quarantined_count: int
+    release_count: int
     budget: SiteBudget | None
 
 
@@ -94,7 +96,7 @@ class Alert:
 
     level: str
     text: str
-    link: str
+    page_path: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,7 @@ class TaskRow:
     """Task of a site in a campaign, reason for its status, and deadline of its step (Unix time)."""
 
     task: CampaignTask
-    said: Reason
+    reason: Reason
     deadline: float | None
 
 
@@ -115,31 +117,33 @@ class CampaignRow:
 
 
 def site_rows(
-    source: PageSource, texts: PageTexts, current_time: float, page: Sequence[StoredSite]
+    source: PageSource, texts: PageTexts, current_time: float, sites: Sequence[StoredSite]
 ) -> list[SiteRow]:
     """Build the table rows of some sites, without their budgets."""
-    store, names = source.store, [site.name for site in page]
-    statuses = troubles.site_statuses(store, names=names)
-    forked_origins = {origin for origin, *_ in store.fork_evidence()}
-    successions = succession.classify_site_logs(page, store.logs_of_sites(names))
+    store, names = source.store, [site.name for site in sites]
+    statuses = troubles.site_statuses_by_name(store, site_names=names)
+    forked_origins = {origin for origin, *_ in store.list_fork_evidence()}
+    successions = succession.classify_successions_by_site(sites, store.logs_of_sites(names))
     quarantine_counts = Counter(
-        note.site for note in quarantine.list_releases(store.engine, "quarantined")
+        note.site for note in quarantine.list_release_summaries(store.engine, "quarantined")
     )
-    counts = quarantine.count_releases(store.engine, names)
-    online = source.online(site for site in page if site.state == "enrolled")
+    counts = quarantine.count_releases_by_site(store.engine, names)
+    online = source.find_online_sites(site for site in sites if site.state == "enrolled")
     return [
         SiteRow(
             site=site,
-            online=site.name in online,
-            away=reasons.explain_absence(statuses[site.name], current_time, texts.language),
-            certificate=statuses[site.name].certificate,
-            forked=site.ledger_origin in forked_origins,
-            budget_unknown=successions.get(site.name) == BUDGET_UNKNOWN,
-            quarantined=quarantine_counts[site.name],
-            releases=counts.get(site.name, 0),
+            is_online=site.name in online,
+            absence_reason=reasons.explain_absence(
+                statuses[site.name], current_time, texts.language
+            ),
+            certificate_expiry=statuses[site.name].certificate_expiry,
+            has_ledger_fork=site.ledger_origin in forked_origins,
+            is_budget_unknown=successions.get(site.name) == BUDGET_UNKNOWN,
+            quarantined_count=quarantine_counts[site.name],
+            release_count=counts.get(site.name, 0),
             budget=None,
         )
-        for site in page
+        for site in sites
     ]
 
 
@@ -176,7 +180,7 @@ def task_rows(
     source: PageSource, texts: PageTexts, campaign: Campaign, current_time: float
 ) -> list[TaskRow]:
     """Build the rows of a campaign's tasks, sorted by site."""
-    statuses = troubles.site_statuses(source.store, campaign=campaign.id)
+    statuses = troubles.site_statuses_by_name(source.store, campaign_id=campaign.id)
     return [
         TaskRow(
             task,
@@ -204,7 +208,7 @@ def list_alerts(
     for row in newest_campaigns:
         if row.campaign.finished is None or row.campaign.finished > since:
             for state in ("refused", "failed", "expired"):
-                if number := row.campaign.progress.states[state]:
+                if number := row.campaign.progress.task_counts_by_state[state]:
                     words = texts(
                         "alert parts",
                         n=number,
@@ -244,37 +248,43 @@ def _site_alerts(
     # A certificate that expires within this time, or a quarter of its life, was not renewed.
     soon_seconds = 7 * 86400.0
     entries, soon = [], min(soon_seconds, pki.CLIENT_CERTIFICATE_LIFETIME.total_seconds() / 4)
-    behind = trust.lagging_sites(source.home, source.store)
+    behind = trust.can_follow_by_lagging_site(source.home, source.store)
     for row in rows:
         name, link = row.site.name, f"/sites/{row.site.name}"
         if name in behind:
             keys = reasons.explain_key_change(behind[name], texts.language)
-            words = texts("alert away", site=name, why=keys.why, do=keys.do)
+            words = texts("alert away", site=name, why=keys.cause, do=keys.advice)
             entries.append(Alert("warn" if behind[name] else "bad", words, link))
-        if row.forked:
+        if row.has_ledger_fork:
             entries.append(Alert("bad", texts("alert fork", site=name), link))
-        if row.budget_unknown:
+        if row.is_budget_unknown:
             entries.append(Alert("bad", texts("alert budget", site=name), link))
-        if row.quarantined:
-            words = texts("alert quarantine", site=name, n=row.quarantined)
+        if row.quarantined_count:
+            words = texts("alert quarantine", site=name, n=row.quarantined_count)
             entries.append(Alert("bad", words, link))
         if row.site.state != "enrolled":
             continue
-        if row.away.do:  # a site that exchanges files is offline and needs nothing
-            words = texts("alert away", site=name, why=row.away.why, do=row.away.do)
+        if row.absence_reason.advice:  # a site that exchanges files is offline and needs nothing
+            words = texts(
+                "alert away", site=name, why=row.absence_reason.cause, do=row.absence_reason.advice
+            )
             entries.append(Alert("warn", words, link))
-        elif row.certificate is not None and row.certificate - current_time < soon:
-            words = texts("alert ends", site=name, span=texts.span(row.certificate - current_time))
+        elif row.certificate_expiry is not None and row.certificate_expiry - current_time < soon:
+            words = texts(
+                "alert ends", site=name, span=texts.span(row.certificate_expiry - current_time)
+            )
             entries.append(Alert("warn", words, link))
     return entries
 
 
 def read_log_page(
-    source: PageSource, first_number: int | None
+    source: PageSource, number_limit: int | None
 ) -> tuple[list[LogEntry], int | None]:
     """Return entries of the operators' log before a number, newest first, and where to continue.
 
-    The second value is the ``first_number`` of the next page, or None on the last page.
+    The second value is the ``number_limit`` of the next page, or None on the last page.
     """
-    entries = operators.read_log(source.store, limit=PAGE_ROWS + 1, number_limit=first_number)
-    return entries[:PAGE_ROWS], entries[PAGE_ROWS - 1].id if len(entries) > PAGE_ROWS else None
+    entries = operators.read_log(source.store, limit=ROWS_PER_PAGE + 1, number_limit=number_limit)
+    return entries[:ROWS_PER_PAGE], entries[ROWS_PER_PAGE - 1].id if len(
+        entries
+    ) > ROWS_PER_PAGE else None

@@ -29,7 +29,7 @@ from wg_common.language import LANGUAGE_CODES
 from wg_core import __version__
 from wg_core.errors import DecodeError, InternalError, StorageError, WgError
 from wg_server.console import messages, sessions
-from wg_server.console.formats import template_filters
+from wg_server.console.formats import template_helpers
 from wg_server.console.messages import PageTexts
 from wg_server.console.sessions import Session, SessionTable
 from wg_server.console.sign_on import read_provider
@@ -41,12 +41,12 @@ from wg_server.store.operators import add_log_entry
 log = logging.getLogger(__name__)
 
 CONSOLE_PATH = "/console"
-FORM_LIMIT = 256 << 10  # Largest form, bytes: a campaign over a thousand named sites
-FIELDS_LIMIT = 4096  # Largest number of fields of a form
-LOGINS_LIMIT = 10
+FORM_BYTES_LIMIT = 256 << 10  # Largest form, bytes: a campaign over a thousand named sites
+FORM_FIELDS_LIMIT = 4096  # Largest number of fields of a form
+LOGINS_PER_MINUTE_LIMIT = 10
 """Login attempts per minute and address (IPv6: per /64). A token has 256 bits: this limit bounds
 work and noise in the log, not guessing."""
-ADDRESSES_LIMIT = 1024  # Largest number of addresses whose login attempts are counted
+COUNTED_ADDRESSES_LIMIT = 1024  # Largest number of addresses whose login attempts are counted
 
 _LOCAL_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 _LANGUAGE_COOKIE = "wg-language"
@@ -65,7 +65,7 @@ _UNKNOWN_HOST_MESSAGE = (
     " console_url in server.yaml\n"
 )
 
-Form = Mapping[str, list[str]]
+FormFields = Mapping[str, list[str]]
 
 
 class HostGuard(Guard):
@@ -120,10 +120,10 @@ class PageContext:
         """Data sources from which the page is filled."""
         return self.console.source
 
-    def render(self, page: str, status: int = 200, **values: object) -> Response:
+    def render_page(self, page_name: str, status: int = 200, **values: object) -> Response:
         """Render a page of the console."""
-        return self.console.render(
-            self.request, self.texts, page, status, session=self.session, **values
+        return self.console.render_page(
+            self.request, self.texts, page_name, status, session=self.session, **values
         )
 
     def redirect_with_confirmation(self, path: str, action: str) -> Response:
@@ -144,7 +144,7 @@ class Console:
         self._origin = config.console_url
         prefix = "__Host-" if self._secure else ""
         self._cookie = f"{prefix}wg-console-{config.admin_port}"
-        self._tries = SlidingWindowLimit(LOGINS_LIMIT, ADDRESSES_LIMIT)
+        self._tries = SlidingWindowLimit(LOGINS_PER_MINUTE_LIMIT, COUNTED_ADDRESSES_LIMIT)
         self._templates = jinja2.Environment(
             loader=jinja2.PackageLoader("wg_server.console", "templates"),
             autoescape=True,
@@ -154,7 +154,7 @@ class Console:
         )
 
     def page_endpoint(
-        self, show: Callable[[PageContext], Response]
+        self, show_page: Callable[[PageContext], Response]
     ) -> Callable[[Request], Response]:
         """Return an endpoint that shows a page to logged-in users."""
 
@@ -163,16 +163,16 @@ class Console:
             if session is None:
                 return RedirectResponse(f"{CONSOLE_PATH}/login", 303)
             context = PageContext(request, session, self.load_page_texts(request), self)
-            return self._run_action(context, lambda: show(context))
+            return self._run_action(context, lambda: show_page(context))
 
         return endpoint
 
     def form_endpoint(
-        self, act: Callable[[PageContext, Form], Response]
+        self, run_form_action: Callable[[PageContext, FormFields], Response]
     ) -> Callable[[Request], Any]:
         """Return an endpoint that runs a form's action, after checking session, origin and CSRF."""
 
-        def judge(request: Request, form: Form) -> Response:
+        def judge(request: Request, form: FormFields) -> Response:
             session = self._find_session(request)
             texts = self.load_page_texts(request)
             if session is None:
@@ -181,55 +181,57 @@ class Console:
                 form_field(form, "csrf")
             ):
                 log.warning("console: a form of %s was not from its own page", session.operator)
-                return self.render_failure(request, texts, 403, session=session)
-            if session.role == "viewer" and act != self.logout:
+                return self.render_failure_page(request, texts, 403, session=session)
+            if session.role == "viewer" and run_form_action != self.logout:
                 detail = texts("viewer")
-                return self.render_failure(request, texts, 403, detail, session=session)
+                return self.render_failure_page(request, texts, 403, detail, session=session)
             context = PageContext(request, session, texts, self)
-            return self._run_action(context, lambda: act(context, form))
+            return self._run_action(context, lambda: run_form_action(context, form))
 
         async def endpoint(request: Request) -> Response:
             form = _parse_form(await request.body())
             if form is None:
-                return self.render_failure(request, self.load_page_texts(request), 400)
+                return self.render_failure_page(request, self.load_page_texts(request), 400)
             return await run_in_threadpool(judge, request, form)
 
         return endpoint
 
-    async def login(self, request: Request) -> Response:
+    async def handle_login(self, request: Request) -> Response:
         """Start a session of the console, or show why the login failed."""
         form = _parse_form(await request.body())
         texts = self.load_page_texts(request)
         if form is None or not self._is_same_origin(request):
-            return self.render_failure(request, texts, 403)
+            return self.render_failure_page(request, texts, 403)
         host = request.client.host if request.client else ""
         if not self._tries.count_try(client_network(host)):
-            return self.render(request, texts, "login", 429, said="login often")
+            return self.render_page(request, texts, "login", 429, said="login often")
         session = await run_in_threadpool(self.sessions.login, form_field(form, "token").strip())
         if session is None:
             log.warning("console: a login with a wrong token")
-            return self.render(request, texts, "login", 403, said="login wrong")
+            return self.render_page(request, texts, "login", 403, said="login wrong")
         response = RedirectResponse(f"{CONSOLE_PATH}/", 303)
-        await run_in_threadpool(self._log_in, response, *session)
+        await run_in_threadpool(self._start_cookie_session, response, *session)
         return response
 
-    def _log_in(self, response: Response, cookie: str, session: Session) -> None:
+    def _start_cookie_session(self, response: Response, cookie: str, session: Session) -> None:
         """Log the login of an operator, and set the session's cookie."""
         add_log_entry(self.source.store, session.actor, "login", "", session.role)
-        self._set_cookie(response, self._cookie, cookie, int(sessions.SESSION_SECONDS), "strict")
+        self._set_cookie(
+            response, self._cookie, cookie, int(sessions.LONGEST_SESSION_SECONDS), "strict"
+        )
 
     def _set_cookie(
         self,
         response: Response,
         name: str,
         value: str,
-        seconds: int,
+        lifetime_seconds: int,
         same_site: Literal["lax", "strict"],
     ) -> None:
         response.set_cookie(
             name,
             value,
-            max_age=seconds,
+            max_age=lifetime_seconds,
             path="/" if self._secure else CONSOLE_PATH,
             secure=self._secure,
             httponly=True,
@@ -240,7 +242,7 @@ class Console:
         """Redirect a browser to the OpenID Connect provider for login."""
         host = request.client.host if request.client else ""
         if self.provider is None or not self._tries.count_try(client_network(host)):
-            return self.render_failure(
+            return self.render_failure_page(
                 request, self.load_page_texts(request), 404 if self.provider is None else 429
             )
         secret = secrets.token_urlsafe(32)
@@ -248,7 +250,7 @@ class Console:
             url = self.provider.authorization_url(secret, self._callback_url(request))
         except WgError as error:
             log.warning("console: %s", error)
-            return self.render_failure(request, self.load_page_texts(request), 503)
+            return self.render_failure_page(request, self.load_page_texts(request), 503)
         response = RedirectResponse(url, 303)
         self._set_cookie(response, f"{self._cookie}-oidc", secret, 600, "lax")
         return response
@@ -262,22 +264,22 @@ class Console:
         query, texts = request.query_params, self.load_page_texts(request)
         secret = request.cookies.get(f"{self._cookie}-oidc", "")
         if self.provider is None or not secret:
-            return self.render_failure(request, texts, 403)
+            return self.render_failure_page(request, texts, 403)
         words = query.get("state", ""), query.get("code", ""), self._callback_url(request)
         try:
-            person, role = self.provider.fetch_user(secret, *words)
+            person, role = self.provider.fetch_user_and_role(secret, *words)
         except WgError as error:
             log.warning("console: a login failed: %s", error)
-            return self.render_failure(request, texts, 403, str(error))
-        response = self.render(request, texts, "signed_on")
-        self._log_in(response, *self.sessions.begin_session(person, role))
+            return self.render_failure_page(request, texts, 403, str(error))
+        response = self.render_page(request, texts, "signed_on")
+        self._start_cookie_session(response, *self.sessions.begin_session(person, role))
         response.delete_cookie(f"{self._cookie}-oidc", path="/" if self._secure else CONSOLE_PATH)
         return response
 
     def _callback_url(self, request: Request) -> str:
         return f"{self._origin or 'http://' + request.headers['host']}{CONSOLE_PATH}/signed-on"
 
-    def logout(self, context: PageContext, form: Form) -> Response:
+    def logout(self, context: PageContext, form: FormFields) -> Response:
         """End the session of an operator."""
         self.sessions.logout(context.request.cookies.get(self._cookie, ""))
         response = RedirectResponse(f"{CONSOLE_PATH}/login", 303)
@@ -303,11 +305,11 @@ class Console:
             )
         )
 
-    def render(
+    def render_page(
         self,
         request: Request,
         texts: PageTexts,
-        page: str,
+        page_name: str,
         status: int = 200,
         *,
         session: Session | None = None,
@@ -315,25 +317,25 @@ class Console:
     ) -> Response:
         """Render a page in the reader's language."""
         did = f"did {request.query_params.get('did', '')}"
-        template = self._templates.get_template(f"{page}.html.j2")
+        template = self._templates.get_template(f"{page_name}.html.j2")
         text = template.render(
             t=texts,
             languages=LANGUAGE_CODES,
             root=CONSOLE_PATH,
-            page=page,
+            page=page_name,
             path=request.url.path,
             server=self._name,
             version=__version__,
             session=session,
-            csrf=session.csrf if session else "",
+            csrf=session.csrf_token if session else "",
             provider=self.provider,
             did=did if did in texts else "",
-            **template_filters(texts),
+            **template_helpers(texts),
             **values,
         )
         return HTMLResponse(text, status)
 
-    def render_failure(
+    def render_failure_page(
         self,
         request: Request,
         texts: PageTexts,
@@ -343,7 +345,7 @@ class Console:
         session: Session | None = None,
     ) -> Response:
         """Render a page that reports a failure."""
-        return self.render(
+        return self.render_page(
             request, texts, "error", status, session=session, code=status, detail=detail
         )
 
@@ -359,36 +361,36 @@ class Console:
             return True
         return origin == f"http://{request.headers.get('host', '')}"
 
-    def _run_action(self, context: PageContext, work: Callable[[], Response]) -> Response:
+    def _run_action(self, context: PageContext, action: Callable[[], Response]) -> Response:
         """Run the action of a page, and answer an error with a page rather than a traceback."""
         try:
-            return work()
+            return action()
         except StorageError as error:
             log.error("console: %s", error)
             status, detail = 503, ""
         except InternalError:
             raise
-        except NotFound:
+        except PageNotFound:
             status, detail = 404, ""
         except WgError as error:
             status = 400 if isinstance(error, DecodeError) else 409
             detail = context.texts.translate_error(str(error))
-        return self.render_failure(
+        return self.render_failure_page(
             context.request, context.texts, status, detail, session=context.session
         )
 
 
-class NotFound(WgError):
+class PageNotFound(WgError):
     """Error of a request for a page that does not exist."""
 
 
-def form_field(form: Form, name: str) -> str:
+def form_field(form: FormFields, name: str) -> str:
     """Return the value of a field that occurs once in a form; empty otherwise."""
     values = form.get(name, [])
     return values[0] if len(values) == 1 else ""
 
 
-def _parse_form(body: bytes) -> Form | None:
+def _parse_form(body: bytes) -> FormFields | None:
     """Parse a form as browsers send it; None if the form is invalid."""
     try:
         pairs = parse_qsl(
@@ -396,7 +398,7 @@ def _parse_form(body: bytes) -> Form | None:
             keep_blank_values=True,
             strict_parsing=True,
             errors="strict",
-            max_num_fields=FIELDS_LIMIT,
+            max_num_fields=FORM_FIELDS_LIMIT,
         )
     except (ValueError, UnicodeError):
         return None

@@ -89,21 +89,21 @@ from wg_core.wire import fleet, protocol
 from wg_core.wire.fleet import Envelope
 from wg_server.fleet.guards import SITE_STATE_KEY, TROUBLE_STATE_KEY
 from wg_server.store import troubles
-from wg_server.store.site import ONLINE_SECONDS, StoredSite
+from wg_server.store.site import ONLINE_LIMIT_SECONDS, StoredSite
 
 log = logging.getLogger(__name__)
 
-_OBJECTS_LIMIT = 64
-_REPLY_OBJECTS_LIMIT = 8  # an honest reply has three: message, record dictionary, record
-_OBJECT_TYPES = frozenset({"Message", "RecordDict", "ConfigRecord"})
+_ASSEMBLED_OBJECTS_LIMIT = 64
+_UPLOADED_OBJECTS_LIMIT = 8  # an honest reply has three: message, record dictionary, record
+_ALLOWED_OBJECT_TYPES = frozenset({"Message", "RecordDict", "ConfigRecord"})
 
-Handler = Callable[[Any, LinkState], Any]  # Maps a protobuf request to its response
+FleetHandler = Callable[[Any, LinkState], Any]  # Maps a protobuf request to its response
 
 RequestCheck = Callable[[Request, object], object | None]
 """Check of a request that Flower has authenticated: raises, returns a response, or None to pass it
 on."""
 
-_HANDLERS_BY_NAME: Mapping[str, Handler] = {
+_HANDLERS_BY_NAME: Mapping[str, FleetHandler] = {
     "register-node": partial(handlers.register_node, enable_supernode_auth=True),
     "activate-node": handlers.activate_node,
     "deactivate-node": handlers.deactivate_node,
@@ -122,11 +122,13 @@ _HANDLERS_BY_NAME: Mapping[str, Handler] = {
     ),
 }
 
-HANDLERS = {f"{router.prefix}/{name}": handler for name, handler in _HANDLERS_BY_NAME.items()}
+HANDLERS_BY_PATH = {
+    f"{router.prefix}/{name}": handler for name, handler in _HANDLERS_BY_NAME.items()
+}
 """Handlers by path, one for each route of Flower's router."""
 
 
-class FleetApi:
+class FleetApiMiddleware:
     """ASGI middleware that serves the Fleet API in one thread-pool call per request.
 
     Requests outside the API's prefix are passed on. Flower's own application puts four middlewares
@@ -142,14 +144,14 @@ class FleetApi:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI request to the Fleet API."""
-        if scope["type"] != "http" or scope["path"] not in HANDLERS:
+        if scope["type"] != "http" or scope["path"] not in HANDLERS_BY_PATH:
             await self._app(scope, receive, send)
             return
         request = Request(scope, receive)
-        response = await http_error_translator(request, self._respond)
+        response = await http_error_translator(request, self._answer_request)
         await response(scope, receive, send)
 
-    async def _respond(self, request: Request) -> Response:
+    async def _answer_request(self, request: Request) -> Response:
         kind = PROTOBUF_REQUEST_TYPES.get((request.method, request.url.path))
         if kind is None:
             raise HTTPException(405, "Method Not Allowed")
@@ -164,11 +166,11 @@ class FleetApi:
         authenticate_node(request)
         answer: Any = self._check_request(request, message)
         if answer is None:
-            answer = HANDLERS[request.url.path](message, self._state)
+            answer = HANDLERS_BY_PATH[request.url.path](message, self._state)
         return bytes(answer.SerializeToString())
 
 
-class NodeMessages(InMemoryLinkState):
+class IndexedLinkState(InMemoryLinkState):
     """Flower's in-memory link state with an index of messages by node.
 
     Flower searches the messages of all nodes for a node's next message, and checks each of them: if
@@ -230,13 +232,13 @@ class NodeReply:
     Attributes:
         message_id: Flower's id of the message that was sent.
         envelope: Content of the reply, or None.
-        error: Error code if there is no content: a code of ``wg_core.wire.fleet``, or ``lost`` (the
-            node disconnected or the message expired; the message should be sent again).
+        error_code: Error code if there is no content: a code of ``wg_core.wire.fleet``, or ``lost``
+            (the node disconnected or the message expired; the message should be sent again).
     """
 
     message_id: str
     envelope: Envelope | None
-    error: str = ""
+    error_code: str = ""
 
 
 LOST_REPLY_CODE = "lost"
@@ -249,7 +251,7 @@ class FlowerLink:
         objects, self._factory = get_objectstore_linkstate_factories(
             FLWR_IN_MEMORY_DB_NAME, NoOpFederationManager()
         )
-        self._state: LinkState = NodeMessages(self._factory.federation_manager, objects.store())
+        self._state: LinkState = IndexedLinkState(self._factory.federation_manager, objects.store())
         self._factory.state_instance = self._state
         self._activations: dict[str, float] = {}
         self._heard: dict[str, float] = {}
@@ -260,9 +262,9 @@ class FlowerLink:
         """Give an application behind ``IdentityGuard`` access to Flower's link state."""
         app.state.linkstate_factory = self._factory
 
-    def middleware(self) -> Middleware:
+    def fleet_api_middleware(self) -> Middleware:
         """Return the Fleet API as middleware, with this class's checks before each request."""
-        return Middleware(FleetApi, state=self._state, check=self._check_request)
+        return Middleware(FleetApiMiddleware, state=self._state, check=self._check_request)
 
     def online_sites(self, sites: Iterable[StoredSite]) -> set[str]:
         """Return the names of connected sites: with requests in the last ``ONLINE_SECONDS``."""
@@ -271,15 +273,15 @@ class FlowerLink:
         connected_nodes = {
             keys[node.public_key] for node in nodes if node.public_key in keys
         } - self._left
-        since = time.monotonic() - ONLINE_SECONDS
+        since = time.monotonic() - ONLINE_LIMIT_SECONDS
         return {name for name in connected_nodes if self._heard.get(name, 0.0) > since}
 
-    def activation_time(self, site: str) -> float:
+    def last_activation_time(self, site: str) -> float:
         """Return the monotonic time at which a site's node last connected; 0 if it never did."""
         return self._activations.get(site, 0.0)
 
     @contextmanager
-    def open_run(self) -> Iterator[FleetRun]:
+    def open_run(self) -> Iterator[FlowerRun]:
         """Open a Flower run for the body, under which messages are sent; one run at a time."""
         with self._run_lock:
             state = self._state
@@ -306,7 +308,7 @@ class FlowerLink:
             beat.start()
             outcome = SubStatus.FAILED
             try:
-                yield FleetRun(state, run_id)
+                yield FlowerRun(state, run_id)
                 outcome = SubStatus.COMPLETED
             finally:
                 quiet.set()
@@ -314,22 +316,22 @@ class FlowerLink:
                 state.finish_task(task_id, sub_status=outcome, details="")
                 state.cleanup_run(run_id)
 
-    def _send_heartbeats(self, task_id: int, quiet: threading.Event) -> None:
+    def _send_heartbeats(self, task_id: int, stop_event: threading.Event) -> None:
         heartbeat_seconds = 10.0
-        while not quiet.wait(heartbeat_seconds):
+        while not stop_event.wait(heartbeat_seconds):
             self._state.acknowledge_task_heartbeat(task_id)
 
     def _check_request(self, request: Request, message: object) -> object | None:
         """Refuse another node key than the enrolled one, and requests that are not allowed here."""
         site: StoredSite = getattr(request.state, SITE_STATE_KEY)
-        if _public_key(request) != site.node_key.encode("ascii"):
+        if _request_node_key(request) != site.node_key.encode("ascii"):
             setattr(request.state, TROUBLE_STATE_KEY, troubles.NODE_KEY_TROUBLE)
             raise HTTPException(403, "the certificate belongs to another node key")
         self._heard[site.name] = time.monotonic()
         if isinstance(message, GetFabRequest):
             raise HTTPException(403, "nodes run the app that is installed with them")
         if isinstance(message, PushMessagesRequest):
-            _check_upload(message)
+            _check_reply_upload(message)
         if isinstance(message, DeactivateNodeRequest):
             # Flower would drop the node's last reply; the node's heartbeat expires anyway.
             self._left.add(site.name)
@@ -350,7 +352,7 @@ class FlowerLink:
         self._left.discard(site.name)
 
 
-class FleetRun:
+class FlowerRun:
     """Flower run: the messages to nodes under one run id, and their replies."""
 
     def __init__(self, state: LinkState, run_id: int) -> None:
@@ -358,13 +360,15 @@ class FleetRun:
         self._run_id = run_id
         self._uploading: dict[str, tuple[Message, ObjectTree]] = {}
 
-    def send(self, site: StoredSite, kind: str, envelope: Envelope, seconds: float) -> str | None:
+    def send_message(
+        self, site: StoredSite, message_type: str, envelope: Envelope, lifetime_seconds: float
+    ) -> str | None:
         """Send a message to a site's node.
 
         Args:
             site: Site whose node has connected at least once.
-            kind: Message type, one of ``wg_core.wire.protocol``.
-            seconds: Lifetime of the message.
+            message_type: Message type, one of ``wg_core.wire.protocol``.
+            lifetime_seconds: Lifetime of the message.
 
         Returns:
             Flower's id of the message, or None if the node is unknown.
@@ -373,8 +377,10 @@ class FleetRun:
         node_id = state.get_node_id_by_public_key(site.node_key.encode("ascii"))
         if node_id is None:
             return None
-        content = RecordDict({fleet.RECORD_NAME: ConfigRecord(dict(envelope.fields()))})
-        message = Message(content, dst_node_id=node_id, message_type=kind, ttl=seconds)
+        content = RecordDict({fleet.CONFIG_RECORD_NAME: ConfigRecord(dict(envelope.fields()))})
+        message = Message(
+            content, dst_node_id=node_id, message_type=message_type, ttl=lifetime_seconds
+        )
         with no_object_id_recompute():
             message.metadata.__dict__["_message_id"] = message.object_id
             objects = get_all_nested_objects(message)
@@ -393,8 +399,8 @@ class FleetRun:
         state = self._state
         replies: list[NodeReply] = []
         ask = message_ids - self._uploading.keys()
-        messages, broken = self._fetch_reply_heads(ask)
-        replies += [NodeReply(message_id, None, fleet.MALFORMED) for message_id in broken]
+        messages, broken = self._fetch_heads_and_unreadable_ids(ask)
+        replies += [NodeReply(message_id, None, fleet.MESSAGE_MALFORMED) for message_id in broken]
         for head in messages:
             message_id = head.metadata.reply_to_message_id
             if head.has_error():
@@ -413,13 +419,15 @@ class FleetRun:
                 reply = self._assemble_reply(message_id, *self._uploading[message_id])
             except Exception:  # one node's reply must not end the others' run
                 log.exception("reply to %s", message_id[:16])
-                reply = NodeReply(message_id, None, fleet.MALFORMED)
+                reply = NodeReply(message_id, None, fleet.MESSAGE_MALFORMED)
             if reply is not None:
                 del self._uploading[message_id]
                 replies.append(reply)
         return replies
 
-    def _fetch_reply_heads(self, message_ids: set[str]) -> tuple[list[Message], list[str]]:
+    def _fetch_heads_and_unreadable_ids(
+        self, message_ids: set[str]
+    ) -> tuple[list[Message], list[str]]:
         """Return replies without their content, and ids of messages whose reply is unreadable."""
         if not message_ids:
             return [], []
@@ -437,56 +445,58 @@ class FleetRun:
                 broken.append(message_id)
         return heads, broken
 
-    def withdraw(self, message_id: str) -> None:
+    def withdraw_message(self, message_id: str) -> None:
         """Withdraw a message whose reply is no longer needed."""
         self._uploading.pop(message_id, None)
         self._state.delete_messages({message_id})
         self._state.object_store.delete(message_id)
 
-    def _assemble_reply(self, message_id: str, head: Message, tree: ObjectTree) -> NodeReply | None:
+    def _assemble_reply(
+        self, message_id: str, reply_head: Message, object_tree: ObjectTree
+    ) -> NodeReply | None:
         """Return the reply to a message, or None while its parts are still being uploaded."""
         contents: dict[str, bytes] = {}
-        for count, node in enumerate(iterate_object_tree(tree)):
+        for count, node in enumerate(iterate_object_tree(object_tree)):
             content = self._state.get_object(self._run_id, node.object_id)
             if content is None:
                 return NodeReply(message_id, None, LOST_REPLY_CODE)
             if content == b"":
                 return None
             size = sum(map(len, contents.values())) + len(content)
-            if count >= _OBJECTS_LIMIT or size > protocol.STATISTICS_LIMIT:
-                return NodeReply(message_id, None, fleet.TOO_LARGE)
+            if count >= _ASSEMBLED_OBJECTS_LIMIT or size > protocol.STATISTICS_BYTES_LIMIT:
+                return NodeReply(message_id, None, fleet.MESSAGE_TOO_LARGE)
             contents[node.object_id] = content
-        reply_id = head.metadata.message_id
+        reply_id = reply_head.metadata.message_id
         self._state.object_store.delete(reply_id)
         try:
             return NodeReply(message_id, _unpack_reply(reply_id, contents))
         except (DecodeError, KeyError, ValueError, TypeError) as error:
             log.warning("malformed reply to %s: %s", message_id[:16], error)
-            return NodeReply(message_id, None, fleet.MALFORMED)
+            return NodeReply(message_id, None, fleet.MESSAGE_MALFORMED)
 
 
-def _unpack_reply(message_id: str, contents: dict[str, bytes]) -> Envelope:
+def _unpack_reply(reply_id: str, contents_by_object_id: dict[str, bytes]) -> Envelope:
     """Unpack a node's reply, given its objects by id.
 
     Raises:
         DecodeError: An object does not match its id (a hash) or has a type that is not allowed, or
             the reply does not hold exactly one record.
     """
-    for object_id, content in contents.items():
+    for object_id, content in contents_by_object_id.items():
         if get_object_id(content) != object_id:
             raise DecodeError("reply: an object does not match its hash")
-        if get_object_type_from_object_content(content) not in _OBJECT_TYPES:
+        if get_object_type_from_object_content(content) not in _ALLOWED_OBJECT_TYPES:
             raise DecodeError("reply: an object of another type")
-    message = inflate_object_from_contents(message_id, contents)
+    message = inflate_object_from_contents(reply_id, contents_by_object_id)
     if not isinstance(message, Message) or not message.has_content():
         raise DecodeError("reply: no content")
-    record = message.content.config_records.get(fleet.RECORD_NAME)
+    record = message.content.config_records.get(fleet.CONFIG_RECORD_NAME)
     if record is None or len(message.content) != 1:
         raise DecodeError("reply: expected exactly one record")
-    return fleet.read_envelope(dict(record), subject="reply")
+    return fleet.read_envelope(dict(record), input_name="reply")
 
 
-def _check_upload(request: PushMessagesRequest) -> None:
+def _check_reply_upload(request: PushMessagesRequest) -> None:
     """Refuse an upload unless it is one reply, in the node's own name, with few enough objects.
 
     Flower registers objects before it requests their bytes, so their number bounds its memory.
@@ -496,9 +506,9 @@ def _check_upload(request: PushMessagesRequest) -> None:
     if request.messages_list[0].metadata.src_node_id != request.node.node_id:
         raise HTTPException(403, "the reply names another node as its source")
     objects = itertools.islice(
-        iterate_object_tree(request.message_object_trees[0]), _REPLY_OBJECTS_LIMIT + 1
+        iterate_object_tree(request.message_object_trees[0]), _UPLOADED_OBJECTS_LIMIT + 1
     )
-    if sum(1 for _ in objects) > _REPLY_OBJECTS_LIMIT:
+    if sum(1 for _ in objects) > _UPLOADED_OBJECTS_LIMIT:
         raise HTTPException(413, "a reply of too many objects")
     try:
         message_from_proto(request.messages_list[0])
@@ -506,14 +516,19 @@ def _check_upload(request: PushMessagesRequest) -> None:
         raise HTTPException(400, "the reply is no message") from error
 
 
-def _known_error_code(head: Message) -> str:
+def _known_error_code(reply_head: Message) -> str:
     """Return the error code of a node's reply if it is known, else ``lost``."""
-    refusals = {fleet.APP_MISMATCH, fleet.TYPE_DENIED, fleet.TOO_LARGE, fleet.MALFORMED}
-    reason = head.error.reason or ""
+    refusals = {
+        fleet.APP_MISMATCH,
+        fleet.MESSAGE_TYPE_DENIED,
+        fleet.MESSAGE_TOO_LARGE,
+        fleet.MESSAGE_MALFORMED,
+    }
+    reason = reply_head.error.reason or ""
     return reason if reason in refusals else LOST_REPLY_CODE
 
 
-def clock_skew(scope: Scope, current_time: float) -> float | None:
+def clock_skew_seconds(scope: Scope, current_time: float) -> float | None:
     """Return by how many seconds a signed request's clock is ahead; None if it is unsigned."""
     text = Headers(scope=scope).get(TIMESTAMP_HEADER, "")
     try:
@@ -522,12 +537,15 @@ def clock_skew(scope: Scope, current_time: float) -> float | None:
         return None
 
 
-def is_clock_refused(skew: float) -> bool:
+def is_clock_refused(skew_seconds: float) -> bool:
     """Return whether Flower refuses a clock that is this many seconds ahead."""
-    return skew > SYSTEM_TIME_TOLERANCE or -skew > TIMESTAMP_TOLERANCE + SYSTEM_TIME_TOLERANCE
+    return (
+        skew_seconds > SYSTEM_TIME_TOLERANCE
+        or -skew_seconds > TIMESTAMP_TOLERANCE + SYSTEM_TIME_TOLERANCE
+    )
 
 
-def _public_key(request: Request) -> bytes:
+def _request_node_key(request: Request) -> bytes:
     try:
         return base64.b64decode(request.headers[FLEET_HTTP_PUBLIC_KEY_HEADER], validate=True)
     except (KeyError, binascii.Error, ValueError):

@@ -24,28 +24,28 @@ log = logging.getLogger(__name__)
 
 
 def adopt_certificate(
-    store: ServerStore, recovery: RestoreGap, der: bytes, current_time: float
+    store: ServerStore, restore_gap: RestoreGap, certificate_der: bytes, current_time: float
 ) -> StoredSite | None:
     """Add an unknown certificate to the store if it may be adopted; return its site, or None.
 
     Args:
-        recovery: Time range that the backup does not cover.
-        der: Certificate that TLS has verified.
+        restore_gap: Time range that the backup does not cover.
+        certificate_der: Certificate that TLS has verified.
         current_time: Unix time.
     """
     try:
-        certificate = x509.load_der_x509_certificate(der)
+        certificate = x509.load_der_x509_certificate(certificate_der)
         (name,) = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     except ValueError:
         return None
     slack = pki.CLOCK_SLACK.total_seconds()
     issue_time = certificate.not_valid_before_utc.timestamp() + slack
     expires = certificate.not_valid_after_utc.timestamp()
-    since, end = recovery.since - slack, recovery.until + slack
+    since, end = restore_gap.since - slack, restore_gap.until + slack
     if not since <= issue_time <= end or expires <= current_time:
         return None
     fingerprint = pki.certificate_sha256(certificate)
     if store.adopt_certificate(str(name.value), fingerprint, expires):
         log.warning("site %s: its certificate is newer than the backup; taken in", name.value)
     # Otherwise the store knows it: it is revoked, or another request has just adopted it.
-    return store.authenticate(fingerprint, current_time)
+    return store.authenticate_site(fingerprint, current_time)

@@ -14,7 +14,7 @@ from wg_core.ledger import charging, entries, proof
 from wg_core.ledger import checkpoint as checkpoints
 from wg_core.ledger import note as notes
 from wg_core.ledger.entries import Charge, Entry, PublicStatement, Release, Rotation
-from wg_core.ledger.price import check_mechanism_price, parse_sigma
+from wg_core.ledger.price import check_mechanism_cost, parse_sigma
 from wg_core.ledger.proof import Proof
 from wg_core.ledger.state import verify_rotation_signatures
 from wg_core.ledger.witness import WitnessRequest, requests_in_proof
@@ -25,22 +25,22 @@ from wg_core.wire.signing import PublicKey
 E = TypeVar("E", Charge, Release, PublicStatement, Rotation)
 
 
-def check_charge_terms(charge: Charge, release: bytes) -> None:
+def check_charge_terms(charge: Charge, release_data: bytes) -> None:
     """Check that a charge has the terms that a release of statistics states.
 
     Raises:
         DecodeError: The bytes are not a release.
         VerificationError: A term differs.
     """
-    manifest = statistics_file.read_manifest(release)
+    manifest = statistics_file.read_manifest(release_data)
     schema, mechanism = manifest.schema, charge.mechanism
     sensitivity = numbers.parse_fraction(
-        manifest.sensitivity_squared, subject="manifest: squared sensitivity"
+        manifest.sensitivity_squared, input_name="manifest: squared sensitivity"
     )
     charged_sensitivity = numbers.parse_fraction(
-        mechanism.sensitivity_squared, subject="charge entry: squared sensitivity"
+        mechanism.sensitivity_squared, input_name="charge entry: squared sensitivity"
     )
-    _check_equal_terms(
+    _require_equal_terms(
         ("request id", manifest.request_id == charge.request_id),
         ("data set", manifest.dataset == charge.dataset),
         ("epsilon", manifest.epsilon == charge.epsilon),
@@ -80,8 +80,8 @@ class ExpectedSigners(TypedDict):
     witness_key: PublicKey | None
 
 
-def verify_bundle(
-    statistics: StatisticsBundle, **expected_signers: Unpack[ExpectedSigners]
+def verify_statistics_bundle(
+    statistics_bundle: StatisticsBundle, **expected_signers: Unpack[ExpectedSigners]
 ) -> None:
     """Verify that a release is on a ledger: its entries, their proofs, and the cosignatures.
 
@@ -91,17 +91,25 @@ def verify_bundle(
         DecodeError: A part is malformed.
         VerificationError: The proofs do not show that the ledger has the release.
     """
-    charge = _decode_entry(statistics.charge_entry, Charge, "charge entry")
-    release = _decode_entry(statistics.release_entry, Release, "release entry")
+    charge = _decode_entry(statistics_bundle.charge_entry, Charge, "charge entry")
+    release = _decode_entry(statistics_bundle.release_entry, Release, "release entry")
     _check_inclusion(
-        "charge", charge, statistics.charge_entry, statistics.charge_proof, expected_signers
+        "charge",
+        charge,
+        statistics_bundle.charge_entry,
+        statistics_bundle.charge_proof,
+        expected_signers,
     )
     _check_inclusion(
-        "release", release, statistics.release_entry, statistics.release_proof, expected_signers
+        "release",
+        release,
+        statistics_bundle.release_entry,
+        statistics_bundle.release_proof,
+        expected_signers,
     )
-    _check_release_entry(charge, release, statistics.release)
-    check_charge_terms(charge, statistics.release)
-    check_mechanism_price(charge)
+    _check_release_entry(charge, release, statistics_bundle.release)
+    check_charge_terms(charge, statistics_bundle.release)
+    check_mechanism_cost(charge)
 
 
 def verify_statement_bundle(
@@ -120,7 +128,9 @@ def verify_statement_bundle(
     return statement
 
 
-def verify_rotation(entry: bytes, rotation_proof: Proof, *, origin: str, old_key: bytes) -> bytes:
+def verify_key_rotation(
+    rotation_entry: bytes, rotation_proof: Proof, *, origin: str, old_key: bytes
+) -> bytes:
     """Verify that a site's ledger changed its signing key, and return the new key, raw.
 
     The checkpoint's own signature is verified with the new key when the checkpoint is cosigned.
@@ -132,24 +142,24 @@ def verify_rotation(entry: bytes, rotation_proof: Proof, *, origin: str, old_key
         DecodeError: A part is malformed.
         VerificationError: Old or new key did not sign the change, or the ledger does not hold it.
     """
-    rotation = _decode_entry(entry, Rotation, "rotation entry")
+    rotation = _decode_entry(rotation_entry, Rotation, "rotation entry")
     if rotation.head.origin != origin or rotation_proof.index != rotation.head.seq:
         raise VerificationError(
             f"rotation entry: {rotation.head.seq} of log {rotation.head.origin!r}, expected"
             f" {rotation_proof.index} of {origin!r}"
         )
-    rotation_proof.verify(entry)
+    rotation_proof.verify(rotation_entry)
     if rotation.new_key != old_key.hex():
         verify_rotation_signatures(rotation, old_key)
     return bytes.fromhex(rotation.new_key)
 
 
-def read_rotation_key(entry: bytes) -> str:
+def read_new_ledger_key(rotation_entry: bytes) -> str:
     """Return the unverified new key of a ROTATION entry, hex; errors as in ``verify_rotation``."""
-    return _decode_entry(entry, Rotation, "rotation entry").new_key
+    return _decode_entry(rotation_entry, Rotation, "rotation entry").new_key
 
 
-def witness_requests(release: StatisticsBundle | StatementBundle) -> tuple[WitnessRequest, ...]:
+def witness_requests(bundle: StatisticsBundle | StatementBundle) -> tuple[WitnessRequest, ...]:
     """Return the ``add-checkpoint`` requests in a file from a site without a network.
 
     Raises:
@@ -157,7 +167,7 @@ def witness_requests(release: StatisticsBundle | StatementBundle) -> tuple[Witne
         VerificationError: The proofs are for different checkpoints, so that one of them would
             remain uncosigned.
     """
-    *before, last = (proof.decode(text, subject="proof") for text in release.proofs)
+    *before, last = (proof.decode(text, input_name="proof") for text in bundle.proofs)
     for earlier in before:
         if earlier.note.text != last.note.text:
             raise VerificationError(
@@ -167,67 +177,74 @@ def witness_requests(release: StatisticsBundle | StatementBundle) -> tuple[Witne
     return requests_in_proof(last)
 
 
-def is_cosigned(release: StatisticsBundle | StatementBundle, name: str, key: PublicKey) -> bool:
+def claims_cosignature(
+    bundle: StatisticsBundle | StatementBundle, witness_name: str, witness_key: PublicKey
+) -> bool:
     """Return whether each checkpoint carries a cosignature line of a key, without verifying it."""
     return all(
         notes.signature_lines(
-            proof.decode(text, subject="proof").note, name, notes.COSIGNER_ROLE, key
+            proof.decode(text, input_name="proof").note,
+            witness_name,
+            notes.COSIGNER_ROLE,
+            witness_key,
         )
-        for text in release.proofs
+        for text in bundle.proofs
     )
 
 
 def _check_inclusion(
-    name: str,
+    entry_name: str,
     entry: Charge | Release | PublicStatement,
-    data: bytes,
-    text: bytes,
+    entry_data: bytes,
+    proof_text: bytes,
     expected_signers: ExpectedSigners,
 ) -> None:
     """Verify that an entry is in the log as its proof states, under a signed checkpoint."""
-    entry_proof = proof.decode(text, subject=f"{name} proof")
+    entry_proof = proof.decode(proof_text, input_name=f"{entry_name} proof")
     origin, witness_name = expected_signers["ledger_origin"], expected_signers["witness_name"]
     if entry.head.origin != origin:
-        raise VerificationError(f"{name} entry: of log {entry.head.origin!r}, expected {origin!r}")
+        raise VerificationError(
+            f"{entry_name} entry: of log {entry.head.origin!r}, expected {origin!r}"
+        )
     if entry_proof.index != entry.head.seq:
         raise VerificationError(
-            f"{name} proof: of entry {entry_proof.index}, the entry says {entry.head.seq}"
+            f"{entry_name} proof: of entry {entry_proof.index}, the entry says {entry.head.seq}"
         )
     try:
-        entry_proof.verify(data)
+        entry_proof.verify(entry_data)
         checkpoints.verify(entry_proof.note, origin, expected_signers["ledger_key"])
         if witness_name is not None:
             if expected_signers["witness_key"] is None:
                 raise VerificationError(f"no key of witness {witness_name} is known")
-            checkpoints.verify_cosignature(
+            checkpoints.verified_cosignature_time(
                 entry_proof.note, witness_name, expected_signers["witness_key"]
             )
     except VerificationError as error:
-        raise VerificationError(f"{name} proof: {error}") from error
+        raise VerificationError(f"{entry_name} proof: {error}") from error
 
 
-def _decode_entry(data: bytes, kind: type[E], subject: str) -> E:
-    entry: Entry = entries.decode(data, subject=subject)
-    if not isinstance(entry, kind):
+def _decode_entry(data: bytes, entry_type: type[E], subject: str) -> E:
+    entry: Entry = entries.decode(data, input_name=subject)
+    if not isinstance(entry, entry_type):
         raise VerificationError(f"{subject}: is a {entry.head.kind} entry")
     return entry
 
 
-def _check_release_entry(charge: Charge, release: Release, payload: bytes) -> None:
+def _check_release_entry(charge: Charge, release: Release, release_data: bytes) -> None:
     if release.charge != charge.head.seq:
         raise VerificationError(
             f"release entry: releases charge {release.charge}, not {charge.head.seq}"
         )
     if release.request_id != charge.request_id:
         raise VerificationError("release entry: another request than the charge's")
-    digest = canonical.sha256_hex(payload)
-    if digest != release.payload_sha256 or len(payload) != release.payload_size:
+    digest = canonical.sha256_hex(release_data)
+    if digest != release.payload_sha256 or len(release_data) != release.payload_size:
         raise VerificationError(
             f"release entry: covers bytes with hash {release.payload_sha256}, found {digest}"
         )
 
 
-def _check_equal_terms(*rows: tuple[str, bool]) -> None:
-    for name, good in rows:
+def _require_equal_terms(*term_matches: tuple[str, bool]) -> None:
+    for name, good in term_matches:
         if not good:
             raise VerificationError(f"charge entry: {name} is not that of the manifest")

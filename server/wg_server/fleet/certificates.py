@@ -15,14 +15,17 @@ log = logging.getLogger(__name__)
 class CertificateReloader:
     """Watcher of the certificate files that gives changed certificates to the listeners."""
 
-    def __init__(self, home: ServerHome, listeners: Mapping[Listener, bool]) -> None:
+    def __init__(
+        self, home: ServerHome, requires_client_certificates: Mapping[Listener, bool]
+    ) -> None:
         """Start from the certificates that the listeners use now.
 
         Args:
-            listeners: TLS listeners, each with True if it requires client certificates.
+            requires_client_certificates: TLS listeners, each with True if it requires client
+                certificates.
         """
         self._home = home
-        self._listeners = listeners
+        self._listeners = requires_client_certificates
         self._shown = self._file_states()
         self._half: list[tuple[Path, int, int]] = []
 
@@ -37,7 +40,7 @@ class CertificateReloader:
             return
         try:
             contexts = {
-                listener: server_tls_context(self._home, client_certificates=asks)
+                listener: server_tls_context(self._home, requires_client_certificates=asks)
                 for listener, asks in self._listeners.items()
             }
         except ConfigError as error:

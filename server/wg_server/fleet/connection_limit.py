@@ -25,14 +25,14 @@ class PeerConnection:
 
     Attributes:
         sock: Socket of the connection.
-        peer: Peer that it is counted for: name of the site in its certificate, or its address
+        peer_key: Peer that it is counted for: name of the site in its certificate, or its address
             (IPv6: its /64).
-        known: True after it has shown a valid client certificate.
+        is_identified: True after it has shown a valid client certificate.
     """
 
     sock: socket.socket
-    peer: str
-    known: bool = False
+    peer_key: str
+    is_identified: bool = False
 
 
 class ConnectionLimit:
@@ -48,25 +48,25 @@ class ConnectionLimit:
     def add_connection(self, sock: socket.socket, host: str) -> PeerConnection:
         """Add a new connection, and drop another connection if the limit is reached."""
         while len(self._visitors) >= self._limit:
-            self._drop_connection_of_busiest()
+            self._drop_oldest_of_busiest_peer()
         visitor = PeerConnection(sock, client_network(host))
         self._visitors[visitor] = None
         return visitor
 
     def assign_site(self, connection: PeerConnection, site: str) -> None:
         """Count a connection from now on for the site that its certificate names."""
-        connection.peer = site
-        connection.known = True
+        connection.peer_key = site
+        connection.is_identified = True
 
     def remove_connection(self, connection: PeerConnection) -> None:
         """Remove a connection that has ended."""
         self._visitors.pop(connection, None)
 
-    def _drop_connection_of_busiest(self) -> None:
-        strangers = [visitor for visitor in self._visitors if not visitor.known]
+    def _drop_oldest_of_busiest_peer(self) -> None:
+        strangers = [visitor for visitor in self._visitors if not visitor.is_identified]
         among = strangers or list(self._visitors)
-        ((busiest, _),) = Counter(visitor.peer for visitor in among).most_common(1)
-        oldest = next(visitor for visitor in among if visitor.peer == busiest)
+        ((busiest, _),) = Counter(visitor.peer_key for visitor in among).most_common(1)
+        oldest = next(visitor for visitor in among if visitor.peer_key == busiest)
         self.remove_connection(oldest)
         with suppress(OSError):  # closed already
             oldest.sock.shutdown(socket.SHUT_RDWR)  # its transport sees the end, and closes it

@@ -40,7 +40,7 @@ def fleet_router(
                 answer = await run_in_threadpool(work, site, body)
             except WitnessRefused as error:
                 log.warning("site %s: %s", site.name, error)
-                kind = rules.SIZE_CONTENT_TYPE if error.size is not None else "text/plain"
+                kind = rules.SIZE_CONTENT_TYPE if error.last_seen_size is not None else "text/plain"
                 return Response(error.body, error.status, media_type=kind)
             except (DecodeError, VerificationError, RefusedError) as error:
                 log.warning("site %s: %s", site.name, error)
@@ -54,7 +54,7 @@ def fleet_router(
         return canonical.encode(trust.store_site_pins(home, store, site.name, body))
 
     post(protocol.WITNESS_PATH, "text/plain", witness.cosign_extension)
-    post(protocol.ROTATE_PATH, "text/plain", witness.accept_rotation)
+    post(protocol.ROTATE_PATH, "text/plain", witness.accept_key_rotation)
     post(protocol.RENEW_PATH, "application/x-pem-file", renew)
     post(protocol.TRUST_PATH, "application/json", answer_trust)
     return router

@@ -40,25 +40,30 @@ from wg_server.store.succession import LedgerBeginning
 log = logging.getLogger(__name__)
 
 CA_PATH = "/wg/v1/ca"
-ADDRESS_TRIES_LIMIT = 60  # Enrolment requests per minute and address (IPv6: per /64)
-TOKEN_TRIES_LIMIT = 10
+ADDRESS_TRIES_PER_MINUTE = 60  # Enrolment requests per minute and address (IPv6: per /64)
+TOKEN_TRIES_PER_MINUTE = 10
 """Enrolment requests per minute and token, from any address. The token's secret has 256 bits: this
 limit bounds work, not guessing."""
-ADDRESSES_LIMIT = 4096  # Largest number of addresses, and of tokens, that are counted
-REQUEST_LIMIT = protocol.ENROLMENT_LIMIT + protocol.REPLACED_LOG_LIMIT * 4 // 3
+COUNTED_KEYS_LIMIT = 4096  # Largest number of addresses, and of tokens, that are counted
+REQUEST_BYTES_LIMIT = protocol.ENROLMENT_BYTES_LIMIT + protocol.REPLACED_LOG_BYTES_LIMIT * 4 // 3
 """Largest enrolment request in bytes, including a replaced ledger in base64."""
 _SECONDS, _LOG_SECONDS = 20.0, 600.0  # Time limits of a request's body, without and with ledger
 _PEM_MEDIA_TYPE = "application/x-pem-file"
 
 
 def create_join_token(
-    home: ServerHome, store: ServerStore, site: str, seconds: float, *, replace: bool = False
+    home: ServerHome,
+    store: ServerStore,
+    site: str,
+    lifetime_seconds: float,
+    *,
+    may_replace: bool = False,
 ) -> JoinToken:
     """Create a one-time join token for a site; the store holds only its hash.
 
     Raises:
         DecodeError: The site's name is invalid.
-        ConfigError: The site is enrolled and ``replace`` is False, or there is no encoder yet.
+        ConfigError: The site is enrolled and ``may_replace`` is False, or there is no encoder yet.
     """
     protocol.check_site_name(site)
     encoder = home.encoder_id()  # a missing encoder fails here, not when the plant enrols
@@ -68,9 +73,9 @@ def create_join_token(
         ca_sha256=pki.certificate_sha256(pki.load_certificate(home.ca_cert)),
         encoder=encoder,
         secret=secrets.token_hex(32),
-        expires=int(time.time() + seconds),
+        expires=int(time.time() + lifetime_seconds),
     )
-    store.invite(site, token.secret, token.expires, replace=replace)
+    store.store_join_token(site, token.secret, token.expires, may_replace=may_replace)
     return token
 
 
@@ -82,7 +87,7 @@ class EnrolmentService:
         self._config = config
         self._store = store
 
-    def enrol_site(self, data: bytes) -> EnrolmentReply:
+    def enrol_site(self, request_data: bytes) -> EnrolmentReply:
         """Enrol a site from its request, and return the reply with certificate and encoder.
 
         Raises:
@@ -91,31 +96,36 @@ class EnrolmentService:
                 data.
         """
         request = canonical.decode(
-            EnrolmentRequest, data, subject="enrolment request", limit=REQUEST_LIMIT
+            EnrolmentRequest,
+            request_data,
+            input_name="enrolment request",
+            max_bytes=REQUEST_BYTES_LIMIT,
         )
         protocol.check_site_name(request.site)
-        node_key = pki.check_node_key(request.node_public_key).decode("ascii")
+        node_key = pki.canonical_node_key(request.node_public_key).decode("ascii")
         tls_key = pki.public_key_sha256(pki.read_certificate_request(request.csr_pem))
         for field in ("signing_key", "ledger_key"):
-            signing.public_from_hex(getattr(request, field), subject=f"enrolment request: {field}")
-        ledger, first_note = succession.read_first_entry(request)
+            signing.public_from_hex(
+                getattr(request, field), input_name=f"enrolment request: {field}"
+            )
+        ledger, first_note = succession.read_first_state_and_checkpoint(request)
         current_time = time.time()
         witness = LedgerWitness.open(self._home, self._store)
         beginning = LedgerBeginning(
-            ledger.prev.hex(),
+            ledger.last_leaf_hash.hex(),
             ledger.genesis.predecessor if ledger.genesis else None,
             succession.read_replaced_log(request, ledger),
-            partial(witness.cosign_first, request, first_note, current_time),
+            partial(witness.cosign_first_checkpoint, request, first_note, current_time),
         )
 
         def issue() -> tuple[str, float, str]:
             certificate = pki.issue_client_certificate(self._home, request.site, request.csr_pem)
             expires = certificate.not_valid_after_utc.timestamp()
-            return pki.certificate_sha256(certificate), expires, pki.to_pem(certificate)
+            return pki.certificate_sha256(certificate), expires, pki.certificate_to_pem(certificate)
 
         try:
-            with witness.store_fork_evidence(request.ledger_origin, current_time):
-                certificate_pem, cosignature = self._store.enrol(
+            with witness.evidence_stored_on_fork(request.ledger_origin, current_time):
+                certificate_pem, cosignature = self._store.enrol_site(
                     request, node_key, tls_key, current_time, issue, beginning
                 )
         except WitnessRefused as error:
@@ -132,7 +142,7 @@ class EnrolmentService:
         server_key = signing.public_bytes(signing.load(self._home.signing_key))
         return EnrolmentReply(
             certificate_pem=certificate_pem,
-            ca_pem=pki.to_pem(pki.load_certificate(self._home.ca_cert)),
+            ca_pem=pki.certificate_to_pem(pki.load_certificate(self._home.ca_cert)),
             fleet_url=self._config.fleet_url,
             server_name=self._config.name,
             server_key=server_key.hex(),
@@ -152,12 +162,12 @@ class EnrolmentService:
         expires = certificate.not_valid_after_utc.timestamp()
         self._store.add_certificate(site.name, pki.certificate_sha256(certificate), expires)
         log.info("renewed the certificate of %s", site.name)
-        return pki.to_pem(certificate)
+        return pki.certificate_to_pem(certificate)
 
-    def app(self) -> Starlette:
+    def enrolment_app(self) -> Starlette:
         """Return the ASGI application of the enrolment listener, with its rate limits."""
-        of_address = SlidingWindowLimit(ADDRESS_TRIES_LIMIT, ADDRESSES_LIMIT)
-        of_token = SlidingWindowLimit(TOKEN_TRIES_LIMIT, ADDRESSES_LIMIT)
+        of_address = SlidingWindowLimit(ADDRESS_TRIES_PER_MINUTE, COUNTED_KEYS_LIMIT)
+        of_token = SlidingWindowLimit(TOKEN_TRIES_PER_MINUTE, COUNTED_KEYS_LIMIT)
 
         async def ca(request: Request) -> Response:
             return Response(self._home.ca_cert.read_bytes(), media_type=_PEM_MEDIA_TYPE)
@@ -183,23 +193,26 @@ class EnrolmentService:
                 Route(CA_PATH, ca, methods=["GET"]),
                 Route(protocol.ENROL_PATH, enrol, methods=["POST"]),
             ],
-            middleware=[Middleware(StorageGuard), Middleware(_EnrolmentLimit, store=self._store)],
+            middleware=[
+                Middleware(StorageGuard),
+                Middleware(_EnrolmentBodyLimit, store=self._store),
+            ],
         )
 
 
-class _EnrolmentLimit(BodyLimit):
+class _EnrolmentBodyLimit(BodyLimit):
     """Middleware that limits request sizes; only token holders may send a replaced ledger."""
 
     def __init__(self, app: ASGIApp, store: ServerStore) -> None:
-        super().__init__(app, protocol.ENROLMENT_LIMIT, seconds=_SECONDS)
+        super().__init__(app, protocol.ENROLMENT_BYTES_LIMIT, seconds=_SECONDS)
         self._store = store
-        self._larger = BodyLimit(app, REQUEST_LIMIT, seconds=_LOG_SECONDS)
+        self._larger = BodyLimit(app, REQUEST_BYTES_LIMIT, seconds=_LOG_SECONDS)
 
     async def _check_request(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])
         secret = headers.get(b"authorization", b"").removeprefix(b"Bearer ").decode("latin-1")
-        large = len(headers.get(b"content-length", b"")) >= len(str(protocol.ENROLMENT_LIMIT))
-        if large and secret and await run_in_threadpool(self._store.has_invitation, secret):
+        large = len(headers.get(b"content-length", b"")) >= len(str(protocol.ENROLMENT_BYTES_LIMIT))
+        if large and secret and await run_in_threadpool(self._store.has_valid_join_token, secret):
             await self._larger(scope, receive, send)
         else:
             await super()._check_request(scope, receive, send)

@@ -27,7 +27,9 @@ from wg_server.store.sites import ServerStore
 
 log = logging.getLogger(__name__)
 
-PEER_STATE_KEY = "peer_certificate"  # Key in the connection's state: the client certificate in DER
+PEER_CERTIFICATE_STATE_KEY = (
+    "peer_certificate"  # Key in the connection's state: the client certificate in DER
+)
 
 SITE_STATE_KEY = "site"  # Key in the request's state: the enrolled site that made the request
 
@@ -37,7 +39,7 @@ TROUBLE_STATE_KEY = "trouble"
 REFUSAL_DELAY_SECONDS = 1.0  # Delay before an unidentified or too frequent request is refused
 
 
-_CONTENT_LENGTH = re.compile(rb"[0-9]{1,18}")
+_CONTENT_LENGTH_PATTERN = re.compile(rb"[0-9]{1,18}")
 """Valid content length; Python's ``int`` raises from 4,300 digits on."""
 
 
@@ -61,7 +63,7 @@ class StorageGuard(Guard):
     """Middleware that answers 503 with Retry-After while the disk or the database is unusable."""
 
     async def _check_request(
-        self, scope: Scope, receive: Receive, send: Send, *, again_seconds: int = 5
+        self, scope: Scope, receive: Receive, send: Send, *, retry_after_seconds: int = 5
     ) -> None:
         has_begun = False
 
@@ -76,7 +78,7 @@ class StorageGuard(Guard):
             log.error("%s: %s", scope["path"], error)
             if has_begun:
                 raise
-            headers = {"retry-after": str(again_seconds)}
+            headers = {"retry-after": str(retry_after_seconds)}
             response = PlainTextResponse("cannot read or write now\n", 503, headers)
             await response(scope, receive, send)
 
@@ -96,7 +98,7 @@ class BodyLimit(Guard):
         if length is None and not bare:
             await PlainTextResponse("length required\n", 411)(scope, receive, send)
         elif length is not None and (
-            not _CONTENT_LENGTH.fullmatch(length) or int(length) > self._limit
+            not _CONTENT_LENGTH_PATTERN.fullmatch(length) or int(length) > self._limit
         ):
             await PlainTextResponse("payload too large\n", 413)(scope, receive, send)
         else:
@@ -121,7 +123,7 @@ class BodyLimit(Guard):
         return receive_in_time
 
 
-class BodyBudget(Guard):
+class BodyMemoryLimit(Guard):
     """Middleware that limits the bytes of request bodies in memory, per site and in total.
 
     A body counts with its announced length until its request is answered, beginning before its
@@ -170,14 +172,14 @@ class IdentityGuard(Guard):
         self._lock = threading.Lock()
 
     async def _check_request(self, scope: Scope, receive: Receive, send: Send) -> None:
-        der = scope.get("state", {}).get(PEER_STATE_KEY)
+        der = scope.get("state", {}).get(PEER_CERTIFICATE_STATE_KEY)
         site = await run_in_threadpool(self._authenticate_site, der) if der else None
         if site is None:
             await asyncio.sleep(REFUSAL_DELAY_SECONDS)
             is_revoked = der and await run_in_threadpool(
-                self._store.is_revoked, canonical.sha256_hex(der)
+                self._store.belongs_to_revoked_site, canonical.sha256_hex(der)
             )
-            headers = {protocol.REASON_HEADER: protocol.REVOKED} if is_revoked else None
+            headers = {protocol.REASON_HEADER: protocol.REVOKED_REASON} if is_revoked else None
             response = PlainTextResponse("not an enrolled site\n", 403, headers)
             await response(scope, receive, send)
             return
@@ -185,11 +187,11 @@ class IdentityGuard(Guard):
         with logs.log_context(site=site.name):
             await self._app(scope, receive, send)
 
-    def _authenticate_site(self, der: bytes) -> StoredSite | None:
+    def _authenticate_site(self, certificate_der: bytes) -> StoredSite | None:
         current_time = time.time()
-        site = self._store.authenticate(canonical.sha256_hex(der), current_time)
+        site = self._store.authenticate_site(canonical.sha256_hex(certificate_der), current_time)
         if site is None and self._recovery is not None:
-            site = adopt_certificate(self._store, self._recovery, der, current_time)
+            site = adopt_certificate(self._store, self._recovery, certificate_der, current_time)
         if site is not None:
             self._record_request_time(site.name, current_time)
         return site
@@ -214,22 +216,26 @@ class RateLimit(Guard):
     """
 
     def __init__(
-        self, app: ASGIApp, rate: float = 50.0, *, clock: Callable[[], float] = time.monotonic
+        self,
+        app: ASGIApp,
+        requests_per_second: float = 50.0,
+        *,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(app)
-        self._rate = rate
+        self._rate = requests_per_second
         self._clock = clock
         self._buckets: dict[str, tuple[float, float]] = {}
 
     async def _check_request(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if not self._take_token(scope["state"][SITE_STATE_KEY].name):
+        if not self._is_within_rate(scope["state"][SITE_STATE_KEY].name):
             await asyncio.sleep(REFUSAL_DELAY_SECONDS)
             response = PlainTextResponse("too many requests\n", 429, {"retry-after": "1"})
             await response(scope, receive, send)
             return
         await self._app(scope, receive, send)
 
-    def _take_token(self, site: str) -> bool:
+    def _is_within_rate(self, site: str) -> bool:
         burst = 10 * self._rate
         current_time = self._clock()
         level, then = self._buckets.get(site, (burst, current_time))

@@ -25,14 +25,14 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from wg_core.errors import ConfigError, reraise_os_errors
 from wg_server.fleet.connection_limit import CONNECTIONS_LIMIT, ConnectionLimit, PeerConnection
-from wg_server.fleet.guards import PEER_STATE_KEY
+from wg_server.fleet.guards import PEER_CERTIFICATE_STATE_KEY
 from wg_server.site import pki
 from wg_server.site.home import ServerHome
 
 log = logging.getLogger(__name__)
 
-HEADER_SECONDS = 20.0  # Deadline of a TLS handshake, and of a request's complete head
-DISCARD_LIMIT = 1 << 20
+REQUEST_HEAD_SECONDS = 20.0  # Deadline of a TLS handshake, and of a request's complete head
+DISCARDED_BODY_BYTES_LIMIT = 1 << 20
 """Largest announced body, in bytes, that is read to its end although its request is answered
 already."""
 TLS_BUFFER_BYTES = 32 << 10  # Read buffer of a connection: two TLS records
@@ -42,15 +42,15 @@ asyncio.sslproto.SSLProtocol.max_size = TLS_BUFFER_BYTES  # default: 256 KiB per
 class _HttpProtocol(H11Protocol):
     """HTTP protocol that passes on the client certificate, and drops clients without requests."""
 
-    _deadline: asyncio.TimerHandle | None = None
-    _unread = False
+    _deadline_timer: asyncio.TimerHandle | None = None
+    _has_unread_body = False
 
-    def __init__(self, server: _TlsServer, visitor: PeerConnection) -> None:
+    def __init__(self, server: _TlsServer, peer_connection: PeerConnection) -> None:
         super().__init__(
             config=server.config, server_state=server.server_state, app_state=server.lifespan.state
         )
         self._connection_limit = server.connection_limit
-        self._visitor = visitor
+        self._visitor = peer_connection
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Record the peer of a new connection, and start the deadline of its first request."""
@@ -59,25 +59,27 @@ class _HttpProtocol(H11Protocol):
         der = tls.getpeercert(binary_form=True) if tls is not None else None
         if der is not None:  # issued by our authority, else the TLS handshake had failed
             self._connection_limit.assign_site(self._visitor, _common_name(tls.getpeercert()))
-        self.app_state = {**self.app_state, PEER_STATE_KEY: der}
-        self._deadline = self.loop.call_later(HEADER_SECONDS, self._abort_slow_client)
+        self.app_state = {**self.app_state, PEER_CERTIFICATE_STATE_KEY: der}
+        self._deadline_timer = self.loop.call_later(REQUEST_HEAD_SECONDS, self._abort_slow_client)
 
     def data_received(self, data: bytes) -> None:
         """Start the deadline at the first bytes of a request, and stop it at its complete head."""
-        if self._unread:
+        if self._has_unread_body:
             return
         before = self.cycle
-        if self._deadline is None and (before is None or before.response_complete):
-            self._deadline = self.loop.call_later(HEADER_SECONDS, self._abort_slow_client)
+        if self._deadline_timer is None and (before is None or before.response_complete):
+            self._deadline_timer = self.loop.call_later(
+                REQUEST_HEAD_SECONDS, self._abort_slow_client
+            )
         super().data_received(data)
-        if self._deadline is not None and self.cycle is not before:
-            self._deadline.cancel()
-            self._deadline = None
+        if self._deadline_timer is not None and self.cycle is not before:
+            self._deadline_timer.cancel()
+            self._deadline_timer = None
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop counting a connection that has ended."""
-        if self._deadline is not None:
-            self._deadline.cancel()
+        if self._deadline_timer is not None:
+            self._deadline_timer.cancel()
         self._connection_limit.remove_connection(self._visitor)
         super().connection_lost(exc)
 
@@ -87,9 +89,9 @@ class _HttpProtocol(H11Protocol):
         linger_seconds = 1.0
         if (
             self.conn.their_state is h11.SEND_BODY
-            and _announced_bytes(self.headers) > DISCARD_LIMIT
+            and _announced_body_bytes(self.headers) > DISCARDED_BODY_BYTES_LIMIT
         ):
-            self._unread = True
+            self._has_unread_body = True
             self.transport.pause_reading()
             self.loop.call_later(linger_seconds, self.transport.abort)
             return
@@ -123,18 +125,18 @@ class _TlsServer(uvicorn.Server):
             task.cancel()
         await super().shutdown(sockets)
 
-    def _start_task(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(work)
+    def _start_task(self, coroutine: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _accept_connections(self, listener: socket.socket) -> None:
+    async def _accept_connections(self, listening_socket: socket.socket) -> None:
         accept_again_seconds = 0.1
         loop = asyncio.get_running_loop()
         while True:
             try:
-                sock, address = await loop.sock_accept(listener)
+                sock, address = await loop.sock_accept(listening_socket)
             except OSError as error:  # closed before it was accepted, or no descriptor is left
                 log.warning("a connection cannot be accepted: %s", error.strerror)
                 await asyncio.sleep(accept_again_seconds)
@@ -146,23 +148,23 @@ class _TlsServer(uvicorn.Server):
             )
 
     def _close_cancelled_connection(
-        self, sock: socket.socket, connection: PeerConnection, set_up: asyncio.Task[None]
+        self, sock: socket.socket, connection: PeerConnection, set_up_task: asyncio.Task[None]
     ) -> None:
         """Close a connection whose TLS set-up the server's shutdown cancelled."""
-        if set_up.cancelled():
+        if set_up_task.cancelled():
             self.connection_limit.remove_connection(connection)
             sock.close()
 
     async def _set_up_connection(self, sock: socket.socket, connection: PeerConnection) -> None:
         tls: dict[str, Any] = {}
         if self.config.ssl is not None:
-            tls = {"ssl": self.config.ssl, "ssl_handshake_timeout": HEADER_SECONDS}
+            tls = {"ssl": self.config.ssl, "ssl_handshake_timeout": REQUEST_HEAD_SECONDS}
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
                 lambda: _HttpProtocol(self, connection), sock, **tls
             )
         except OSError as error:  # no TLS, a certificate of another authority, or a timeout
-            log.debug("a connection from %s ended before a request: %s", connection.peer, error)
+            log.debug("a connection from %s ended before a request: %s", connection.peer_key, error)
             self.connection_limit.remove_connection(connection)
             sock.close()
 
@@ -171,14 +173,14 @@ class Listener:
     """Uvicorn server on its own thread."""
 
     def __init__(
-        self, name: str, app: ASGIApp, host: str, port: int, tls: ssl.SSLContext | None
+        self, name: str, app: ASGIApp, host: str, port: int, tls_context: ssl.SSLContext | None
     ) -> None:
         keep_alive_seconds = 75
         self._name = name
         self._host, self._port = host, port
         options: dict[str, Any] = {}
-        if tls is not None:
-            options["ssl_context_factory"] = lambda config, default: tls
+        if tls_context is not None:
+            options["ssl_context_factory"] = lambda config, default: tls_context
         self._server = _TlsServer(
             uvicorn.Config(
                 app,
@@ -218,17 +220,17 @@ class Listener:
             time.sleep(0.01)
         log.info("%s listener on %s", self._name, address)
 
-    def use_certificates(self, tls: ssl.SSLContext) -> None:
+    def use_certificates(self, tls_context: ssl.SSLContext) -> None:
         """Use other certificates for new connections."""
-        self._server.config.ssl = tls
+        self._server.config.ssl = tls_context
 
-    def drain(self) -> None:
+    def stop_accepting(self) -> None:
         """Stop accepting new connections, without waiting; ``stop`` waits."""
         self._server.should_exit = True
 
     def stop(self) -> None:
         """Finish open requests, and close."""
-        self.drain()
+        self.stop_accepting()
         self._thread.join(10)
 
 
@@ -246,7 +248,7 @@ def _open_sockets(host: str, port: int, *, backlog: int = 1024) -> list[socket.s
     return sockets
 
 
-def _announced_bytes(headers: list[tuple[bytes, bytes]]) -> float:
+def _announced_body_bytes(headers: list[tuple[bytes, bytes]]) -> float:
     """Return the body length that the headers announce; infinity if they announce none."""
     length = dict(headers).get(b"content-length", b"")
     return int(length) if length.isdigit() and len(length) <= 18 else float("inf")
@@ -259,7 +261,7 @@ def _common_name(certificate: Any) -> str:
     return names[0] if names else ""
 
 
-def server_tls_context(home: ServerHome, *, client_certificates: bool) -> ssl.SSLContext:
+def server_tls_context(home: ServerHome, *, requires_client_certificates: bool) -> ssl.SSLContext:
     """Return the server's TLS 1.3 context; client certificates may be required.
 
     Raises:
@@ -270,7 +272,7 @@ def server_tls_context(home: ServerHome, *, client_certificates: bool) -> ssl.SS
     context.num_tickets = 0  # no resumption: each connection shows its certificate
     try:
         context.load_cert_chain(home.tls_cert, home.tls_key)
-        if client_certificates:
+        if requires_client_certificates:
             context.verify_mode = ssl.CERT_REQUIRED
             for root in pki.root_certificate_files(home):
                 context.load_verify_locations(cafile=root)

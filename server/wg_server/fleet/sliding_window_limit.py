@@ -9,9 +9,11 @@ from collections.abc import Callable
 class SlidingWindowLimit:
     """Limit on tries per key; at more than ``keys`` keys, the least recently used is dropped."""
 
-    def __init__(self, limit: int, keys: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._limit = limit
-        self._keys = keys
+    def __init__(
+        self, tries_limit: int, keys_limit: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._limit = tries_limit
+        self._keys = keys_limit
         self._clock = clock
         self._seen: OrderedDict[str, deque[float]] = OrderedDict()
 

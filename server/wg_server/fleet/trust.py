@@ -10,7 +10,7 @@ from pathlib import Path
 from wg_core.errors import DecodeError, VerificationError
 from wg_core.wire import canonical, handover, protocol, signing
 from wg_core.wire.handover import Handover, KeyUse
-from wg_core.wire.protocol import Pins, Trust
+from wg_core.wire.protocol import ServerKeyPins, ServerTrust
 from wg_server.fleet.witness import witness_key_name
 from wg_server.site import pki
 from wg_server.site.home import ServerHome
@@ -31,38 +31,42 @@ def read_handovers(home: ServerHome) -> tuple[Handover, ...]:
         ConfigError: The file cannot be read.
         DecodeError: The file is damaged.
     """
-    path = home.handovers
+    path = home.handovers_file
     if not path.is_file():
         return ()
-    return canonical.read(tuple[Handover, ...], path)
+    return canonical.read_record(tuple[Handover, ...], path)
 
 
-def current_pins(home: ServerHome) -> Pins:
+def current_pins(home: ServerHome) -> ServerKeyPins:
     """Return the server's current keys, which an up-to-date plant pins."""
     packages, witness = (
         signing.public_bytes(signing.load(path)).hex() for _, _, path in handed_over_keys(home)
     )
     authority = pki.certificate_sha256(pki.load_certificate(home.ca_cert))
-    return Pins(authority=authority, packages=packages, witness=witness)
+    return ServerKeyPins(authority=authority, packages=packages, witness=witness)
 
 
-def store_site_pins(home: ServerHome, store: ServerStore, site: str, data: bytes) -> Trust:
+def store_site_pins(
+    home: ServerHome, store: ServerStore, site: str, pins_data: bytes
+) -> ServerTrust:
     """Store the keys that a site reports as pinned, and return the current keys.
 
     Raises:
         DecodeError: The data is not a valid ``Pins`` record.
     """
-    pins = canonical.decode(Pins, data, subject="pins", limit=protocol.MESSAGE_LIMIT)
+    pins = canonical.decode(
+        ServerKeyPins, pins_data, input_name="pins", max_bytes=protocol.MESSAGE_BYTES_LIMIT
+    )
     store.store_pins(site, canonical.encode(pins).decode())
-    certificates = [pki.load_certificate(home.ca_cert), *pki.link_certificates(home)]
-    return Trust(
-        authority="".join(map(pki.to_pem, certificates)),
+    certificates = [pki.load_certificate(home.ca_cert), *pki.read_link_certificates(home)]
+    return ServerTrust(
+        authority="".join(map(pki.certificate_to_pem, certificates)),
         pins=current_pins(home),
         handovers=read_handovers(home),
     )
 
 
-def lagging_sites(home: ServerHome, store: ServerStore) -> dict[str, bool]:
+def can_follow_by_lagging_site(home: ServerHome, store: ServerStore) -> dict[str, bool]:
     """Find the enrolled sites that still pin an old key.
 
     Returns:
@@ -76,7 +80,9 @@ def lagging_sites(home: ServerHome, store: ServerStore) -> dict[str, bool]:
         if not site.pins:
             continue
         try:
-            pins = canonical.decode(Pins, site.pins.encode(), subject=f"pins of {site.name}")
+            pins = canonical.decode(
+                ServerKeyPins, site.pins.encode(), input_name=f"pins of {site.name}"
+            )
         except DecodeError:
             continue
         if pins == today:

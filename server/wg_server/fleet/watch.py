@@ -9,7 +9,7 @@ import time
 from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from wg_server.fleet.adapter import clock_skew, is_clock_refused
+from wg_server.fleet.adapter import clock_skew_seconds, is_clock_refused
 from wg_server.fleet.guards import SITE_STATE_KEY, TROUBLE_STATE_KEY, Guard
 from wg_server.store import troubles
 from wg_server.store.sites import ServerStore
@@ -38,7 +38,7 @@ class RefusalRecorder(Guard):
 
         await self._app(scope, receive, send_watched)
         current_time = time.time()
-        skew = clock_skew(scope, current_time)
+        skew = clock_skew_seconds(scope, current_time)
         if skew is None:
             return  # not a Flower request: only these have a signed time and a node key
         site = scope["state"][SITE_STATE_KEY].name

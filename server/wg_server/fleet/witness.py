@@ -71,10 +71,10 @@ class LedgerWitness:
         decide = partial(
             self._decide_cosignature, site.ledger_origin, site.ledger_key, request, current_time
         )
-        with self.store_fork_evidence(site.ledger_origin, current_time):
+        with self.evidence_stored_on_fork(site.ledger_origin, current_time):
             return self._store.update_checkpoint(site, current_time, decide)
 
-    def cosign_file(self, site: StoredSite, requests: Sequence[WitnessRequest]) -> bytes:
+    def cosign_file_checkpoint(self, site: StoredSite, requests: Sequence[WitnessRequest]) -> bytes:
         """Cosign the checkpoint in a statistics file, and return the cosignature lines.
 
         Args:
@@ -98,17 +98,17 @@ class LedgerWitness:
                     f"the file leads from sizes {old_sizes}, but size {size} of"
                     f" {site.ledger_origin} was cosigned last: a later file came before this one"
                     " (make it anew with wg-client statistics), or the ledger was rolled back",
-                    size=size,
+                    last_seen_size=size,
                 )
             request = fit[0].encode()
             return self._decide_cosignature(
                 site.ledger_origin, site.ledger_key, request, current_time, checkpoint
             )
 
-        with self.store_fork_evidence(site.ledger_origin, current_time):
+        with self.evidence_stored_on_fork(site.ledger_origin, current_time):
             return self._store.update_checkpoint(site, current_time, decide)
 
-    def cosign_again(self, site: StoredSite) -> bytes:
+    def renew_cosignature(self, site: StoredSite) -> bytes:
         """Cosign the last cosigned checkpoint again with the current time, and return it.
 
         Raises:
@@ -126,14 +126,14 @@ class LedgerWitness:
                 current_time=int(current_time),
             )
             return (
-                signed.state.checkpoint,
-                signed.state.newest_checkpoint.size,
-                signed.state.checkpoint,
+                signed.new_state.signed_checkpoint,
+                signed.new_state.newest_checkpoint.size,
+                signed.new_state.signed_checkpoint,
             )
 
         return self._store.update_checkpoint(site, current_time, decide)
 
-    def accept_rotation(self, site: StoredSite, data: bytes) -> bytes:
+    def accept_key_rotation(self, site: StoredSite, rotation_data: bytes) -> bytes:
         """Store a site's new ledger key, and cosign the checkpoint that came with it.
 
         Returns the cosignature lines. The key is accepted if the old key signed for it in the
@@ -141,7 +141,7 @@ class LedgerWitness:
 
         Args:
             site: The site; only its own ledger's key changes.
-            data: A canonical ``KeyRotation``.
+            rotation_data: A canonical ``KeyRotation``.
 
         Raises:
             DecodeError: A part of the data is invalid.
@@ -150,28 +150,31 @@ class LedgerWitness:
             WitnessRefused: The checkpoint is refused, see ``cosign_extension``.
         """
         notice = canonical.decode(
-            KeyRotation, data, subject="key rotation", limit=protocol.ROTATION_LIMIT
+            KeyRotation,
+            rotation_data,
+            input_name="key rotation",
+            max_bytes=protocol.ROTATION_BYTES_LIMIT,
         )
         entry = notice.entry.encode()
-        rotation_proof = proof.decode(notice.proof.encode(), subject="key rotation: proof")
-        body = rotation_proof.extra + rotation_proof.note.encode()
+        rotation_proof = proof.decode(notice.proof.encode(), input_name="key rotation: proof")
+        body = rotation_proof.extra_data + rotation_proof.note.encode()
         current_time = time.time()
 
         def decide(known_key: str, checkpoint: bytes | None) -> tuple[bytes, int, bytes]:
-            key = bundle_verification.verify_rotation(
+            key = bundle_verification.verify_key_rotation(
                 entry, rotation_proof, origin=site.ledger_origin, old_key=bytes.fromhex(known_key)
             )
             return self._decide_cosignature(
                 site.ledger_origin, key.hex(), body, current_time, checkpoint
             )
 
-        new_key = bundle_verification.read_rotation_key(entry)
-        with self.store_fork_evidence(site.ledger_origin, current_time):
+        new_key = bundle_verification.read_new_ledger_key(entry)
+        with self.evidence_stored_on_fork(site.ledger_origin, current_time):
             line = self._store.rotate_ledger_key(site, new_key, current_time, decide)
         log.info("site %s: its ledger is signed by another key now", site.name)
         return line
 
-    def cosign_first(
+    def cosign_first_checkpoint(
         self,
         request: EnrolmentRequest,
         first_note: Note,
@@ -196,7 +199,7 @@ class LedgerWitness:
         if checkpoint is not None and head is not None and head.size > 1:
             return checkpoint, head.size, b""
         witness_request = WitnessRequest(
-            old_size=head.size if head else 0, path=(), note=first_note
+            old_size=head.size if head else 0, consistency_proof=(), note=first_note
         )
         return self._decide_cosignature(
             request.ledger_origin,
@@ -207,28 +210,40 @@ class LedgerWitness:
         )
 
     @contextmanager
-    def store_fork_evidence(self, origin: str, current_time: float) -> Iterator[None]:
+    def evidence_stored_on_fork(self, origin: str, current_time: float) -> Iterator[None]:
         """Run the body; if it detects a fork, store the evidence, outside of its transaction."""
         try:
             yield
         except WitnessFork as fork:
             log.error("ledger %s: %s; evidence kept", origin, fork)
             self._store.store_fork_evidence(
-                origin, fork.evidence.earlier, fork.evidence.later, current_time
+                origin,
+                fork.evidence.earlier_checkpoint,
+                fork.evidence.later_checkpoint,
+                current_time,
             )
             raise
 
     def _decide_cosignature(
-        self, origin: str, key: str, request: bytes, current_time: float, checkpoint: bytes | None
+        self,
+        ledger_origin: str,
+        ledger_key: str,
+        request: bytes,
+        current_time: float,
+        checkpoint: bytes | None,
     ) -> tuple[bytes, int, bytes]:
         signed = rules.cosign_extension(
             None if checkpoint is None else WitnessState(checkpoint),
             request,
-            log=rules.KnownLog(origin, signing.public_from_hex(key)),
+            log=rules.KnownLog(ledger_origin, signing.public_from_hex(ledger_key)),
             witness=rules.NamedKey(self.name, self._key),
             current_time=int(current_time),
         )
-        return signed.state.checkpoint, signed.state.newest_checkpoint.size, signed.lines
+        return (
+            signed.new_state.signed_checkpoint,
+            signed.new_state.newest_checkpoint.size,
+            signed.cosignature_lines,
+        )
 
 
 def witness_key_name(config: ServerConfig) -> str:

@@ -16,46 +16,49 @@ from torch import Tensor
 from wg_core.errors import ConfigError, DecodeError
 from wg_core.wire import canonical
 
-Tensors = dict[str, Tensor]
+TorchTensors = dict[str, Tensor]
 
 
-def pack_tensors(tensors: Mapping[str, Tensor], key: str, document: Mapping[str, Any]) -> bytes:
-    """Return the bytes of a file with tensors, and a JSON document under ``key`` of its header."""
+def pack_tensors(
+    tensors: Mapping[str, Tensor], header_key: str, document: Mapping[str, Any]
+) -> bytes:
+    """Return a file with tensors, and with a JSON document under ``header_key`` of its header."""
     return safetensors.torch.save(
         {name: value.detach().cpu().contiguous() for name, value in tensors.items()},
-        metadata={key: canonical.encode(document).decode()},
+        metadata={header_key: canonical.encode(document).decode()},
     )
 
 
 def unpack_tensors(
-    data: bytes, key: str, *, form: str, version: int, limit: int
-) -> tuple[Tensors, dict[str, Any]]:
+    data: bytes, header_key: str, *, format_name: str, version: int, limit_bytes: int
+) -> tuple[TorchTensors, dict[str, Any]]:
     """Return the tensors and the document of a file that ``pack_tensors`` made.
 
-    The document must state the format ``form`` and this version.
+    The document must state the format ``format_name`` and this version.
 
     Raises:
         DecodeError: The bytes are too many or no such file, the format or version is another one,
             or a tensor has a number that is not finite.
     """
-    if len(data) > limit:
-        raise DecodeError(f"{key}: {len(data)} bytes, at most {limit} are accepted")
-    with convert_decode_errors(key):
+    if len(data) > limit_bytes:
+        raise DecodeError(f"{header_key}: {len(data)} bytes, at most {limit_bytes} are accepted")
+    with convert_decode_errors(header_key):
         tensors = safetensors.torch.load(data)
         size = int.from_bytes(data[:8], "little")
-        document = json.loads(json.loads(data[8 : 8 + size])["__metadata__"][key]) | {}
+        document = json.loads(json.loads(data[8 : 8 + size])["__metadata__"][header_key]) | {}
     header = document.get("format"), document.get("version")
-    if header != (form, version):
+    if header != (format_name, version):
         raise DecodeError(
-            f"{key}: {header[0]} version {header[1]}, this program reads {form} version {version}"
+            f"{header_key}: {header[0]} version {header[1]}, this program reads {format_name}"
+            f" version {version}"
         )
     if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
-        raise DecodeError(f"{key}: a tensor is not finite")
+        raise DecodeError(f"{header_key}: a tensor is not finite")
     return tensors, document
 
 
 @contextlib.contextmanager
-def convert_decode_errors(key: str) -> Iterator[None]:
+def convert_decode_errors(header_key: str) -> Iterator[None]:
     """Convert errors that inconsistent content of a file raises into ``DecodeError``."""
     try:
         yield
@@ -68,9 +71,9 @@ def convert_decode_errors(key: str) -> Iterator[None]:
         TypeError,
         ValueError,
     ) as error:
-        raise DecodeError(f"{key}: the file does not hold together: {error}") from error
+        raise DecodeError(f"{header_key}: the file does not hold together: {error}") from error
 
 
-def select_tensors(tensors: Mapping[str, Tensor], prefix: str) -> Tensors:
+def select_tensors(tensors: Mapping[str, Tensor], prefix: str) -> TorchTensors:
     """Return the tensors whose names have a prefix, with the prefix removed."""
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

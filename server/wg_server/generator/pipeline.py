@@ -58,12 +58,15 @@ from wg_server.zoo.store import ZooStore as Store
 from wg_server.zoo.workers import limit_threads
 
 Progress = Callable[[int, str], None]  # Called with the completed steps and a short text
-_HEAD_STEPS = 3  # Progress steps of heads and their card
+_HEAD_PROGRESS_STEPS = 3  # Progress steps of heads and their card
 
 
 def count_training_steps(home: ServerHome, plan: GeneratorPlan) -> int:
     """Return the number of progress steps in ``train_generator``: for heads, and for machines."""
-    return _HEAD_STEPS + len(encoders.unpack_encoder(home.read_encoder()).maps) * plan.machine_steps
+    return (
+        _HEAD_PROGRESS_STEPS
+        + len(encoders.unpack_encoder(home.read_encoder()).reading_maps) * plan.machine_steps
+    )
 
 
 def train_generator(
@@ -86,7 +89,7 @@ def train_generator(
         ConfigError: There is no zoo, or it is too small.
     """
     with limit_threads(1):
-        return _Pipeline(home, plan, progress, machine_counts).run()
+        return _TrainingPipeline(home, plan, progress, machine_counts).run()
 
 
 def load_tasks(zoo: Store, encoder: str) -> list[ZooTask]:
@@ -96,8 +99,8 @@ def load_tasks(zoo: Store, encoder: str) -> list[ZooTask]:
         ConfigError: There are too few families to fit priors on.
     """
     tasks = []
-    for entry in zoo.entries(encoder):
-        records = zoo.read_entry(entry)
+    for entry in zoo.read_entries(encoder):
+        records = zoo.read_encoded_task(entry)
         tasks.append(
             ZooTask(entry.key, entry.family, entry.labels, records.features, records.labels)
         )
@@ -111,21 +114,21 @@ def load_tasks(zoo: Store, encoder: str) -> list[ZooTask]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Pipeline:
+class _TrainingPipeline:
     """Training of one generator from the zoo in a server's home."""
 
     home: ServerHome
     plan: GeneratorPlan
     progress: Progress
-    draws: SimulatedMachineCounts
+    machine_counts: SimulatedMachineCounts
 
     def run(self) -> dict[str, Any]:
         """Train and write the generator; return its model card, with the version's id added."""
         encoder = self.home.read_encoder()
         self.progress(0, "reading the zoo")
-        tasks = load_tasks(Store(self.home.zoo), canonical.sha256_hex(encoder))
+        tasks = load_tasks(Store(self.home.zoo_folder), canonical.sha256_hex(encoder))
         card, packed_heads = self._fit_heads(tasks, encoder)
-        sheets, maps = None, encoders.unpack_encoder(encoder).maps
+        sheets, maps = None, encoders.unpack_encoder(encoder).reading_maps
         if maps and self.plan.machine_steps:
             sheets, about = self._train_networks(maps)
             if sheets is not None:
@@ -144,7 +147,7 @@ class _Pipeline:
         """
         generators, sensors, cards, sensor_cards = {}, {}, {}, {}
         for number, (kind, reading_map) in enumerate(maps.items()):
-            before = _HEAD_STEPS + number * self.plan.machine_steps
+            before = _HEAD_PROGRESS_STEPS + number * self.plan.machine_steps
             if kind in PROCESS_SIMULATORS:
                 network, sensor_cards[kind] = self._train_soft_sensor(kind, reading_map, before)
                 if all(check.passed for check in read_checks(sensor_cards[kind])):
@@ -165,33 +168,36 @@ class _Pipeline:
         }
 
     def _train_soft_sensor(
-        self, kind: str, reading_map: ReadingMap, before: int
+        self, kind: str, reading_map: ReadingMap, steps_before: int
     ) -> tuple[SensorNetwork, dict[str, Any]]:
         """Train and evaluate soft sensors for one kind of process unit; return network and card."""
-        seed, draws = self.plan.seed, self.draws
+        seed, draws = self.plan.seed, self.machine_counts
         objective = SensorObjective(kind, reading_map, draws.validation, seed)
         state = training.train_module(
             objective,
             TrainingSchedule(steps=self.plan.machine_steps),
-            lambda step, words: self.progress(before + step, f"{kind}: {words}"),
+            lambda step, words: self.progress(steps_before + step, f"{kind}: {words}"),
         )
         card = sensor_training.calibrate_and_evaluate(objective.model, draws.test, seed)
         return objective.model.network, {"training": asdict(state), **card}
 
     def _train_machine_networks(
-        self, kind: str, reading_map: ReadingMap, before: int
+        self, kind: str, reading_map: ReadingMap, steps_before: int
     ) -> tuple[MachineKindGenerator, dict[str, Any]]:
         """Train and evaluate the networks for one kind of machine; return generator and model card.
 
         Args:
             kind: Name of the kind of machine.
             reading_map: Reading map of the kind.
-            before: Number of progress steps completed before this training.
+            steps_before: Number of progress steps completed before this training.
         """
-        seed, draws = self.plan.seed, self.draws.for_training_steps(self.plan.machine_steps)
+        seed, draws = (
+            self.plan.seed,
+            self.machine_counts.for_training_steps(self.plan.machine_steps),
+        )
 
         def progress(step: int, words: str) -> None:
-            self.progress(before + step, f"{kind}: {words}")
+            self.progress(steps_before + step, f"{kind}: {words}")
 
         objective = MachineObjective(kind, reading_map, NetworkSizes(), draws, seed)
         state = training.train_module(
@@ -210,12 +216,12 @@ class _Pipeline:
         """Fit priors on some families, and evaluate them on the others; return card and package."""
         start, seed = time.monotonic(), self.plan.seed
         encoder = canonical.sha256_hex(encoder_package)
-        architecture = find_modality(encoders.read_modality(encoder_package)).head
+        architecture = find_modality(encoders.read_modality(encoder_package)).head_architecture
         self.progress(1, "fitting what is known of classes in advance")
         train, test = split_families(tasks, streams.stream_generator(Stream.FAMILY_SPLIT, seed))
         fitted_priors = fit_public_priors(
             [task for task in tasks if task.family in train],
-            encoders.projection_of_texts(encoder_package),
+            encoders.read_text_projection(encoder_package),
         )
         families, figures = self._read_operator_families(tasks, encoder)
         parts = HeadPackage(
@@ -223,7 +229,7 @@ class _Pipeline:
             architecture=architecture,
             priors=fitted_priors.priors,
             operator_families=families,
-            names=fitted_priors.names,
+            name_regression=fitted_priors.name_regression,
         )
         packed_parts = pack_heads(parts)
         self.progress(2, "writing the model card")
@@ -257,7 +263,7 @@ class _Pipeline:
         self, tasks: Sequence[ZooTask], encoder: str
     ) -> tuple[OperatorFamilies | None, dict[str, dict[str, str]]]:
         """Return the operator's families (None without any), and each one's model card figures."""
-        zoo, dimension = Store(self.home.zoo), tasks[0].features.shape[1]
+        zoo, dimension = Store(self.home.zoo_folder), tasks[0].features.shape[1]
         own_entries = {e.family: e for e in own_families.family_entries(zoo, encoder)}
         read = {
             family: own_families.read_family(zoo, entry) for family, entry in own_entries.items()
@@ -271,8 +277,8 @@ class _Pipeline:
                 fitted_likeness = likeness.fit_likeness_test(name, sites, rendered_features)
                 test = fitted_likeness.test
                 last_figures = {
-                    "refused": f"{fitted_likeness.refused:.4f}",
-                    "others_refused": f"{fitted_likeness.caught:.4f}",
+                    "refused": f"{fitted_likeness.own_refusal_rate:.4f}",
+                    "others_refused": f"{fitted_likeness.other_refusal_rate:.4f}",
                 }
             else:
                 test, last_figures = likeness.accept_all_test(dimension), asdict(entry.privacy)

@@ -37,5 +37,5 @@ def read_plan(path: Path | None) -> GeneratorPlan:
         ConfigError: The file is missing or not YAML, or a field, which the message names, is
             unknown or out of its range.
     """
-    text, source = zoo_plan.read_plan_text(path, "wg_server.generator", DEFAULT_PLAN)
+    text, source = zoo_plan.read_plan_bytes_and_name(path, "wg_server.generator", DEFAULT_PLAN)
     return settings.parse_yaml(text, GeneratorPlan, source)

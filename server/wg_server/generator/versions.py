@@ -30,7 +30,7 @@ from typing import Any
 
 import msgspec
 
-from wg_common.catalogue import SPECTRUM_LINES
+from wg_common.catalogue import SPECTRUM_LINES_NETWORK
 from wg_core import atomic, locks, typed
 from wg_core.errors import (
     ConfigError,
@@ -108,7 +108,10 @@ class GeneratorVersion:
     @property
     def architectures(self) -> tuple[str, ...]:
         """Architectures whose weights the generator makes."""
-        return (self.summary.architecture, *([SPECTRUM_LINES] if self.summary.sheets else []))
+        return (
+            self.summary.architecture,
+            *([SPECTRUM_LINES_NETWORK] if self.summary.sheets else []),
+        )
 
     def failed_checks(self) -> list[CardCheck]:
         """Return the failed checks of the model card, on heads and on networks.
@@ -116,13 +119,13 @@ class GeneratorVersion:
         Raises:
             DecodeError: The card has no readable checks.
         """
-        return self.failed_heads() + self.failed_networks()
+        return self.failed_head_checks() + self.failed_network_checks()
 
-    def failed_heads(self) -> list[CardCheck]:
+    def failed_head_checks(self) -> list[CardCheck]:
         """Return the failed checks of the version's heads; errors as in ``failed_checks``."""
         return [check for check in read_checks(self.card) if not check.passed]
 
-    def failed_networks(self) -> list[CardCheck]:
+    def failed_network_checks(self) -> list[CardCheck]:
         """Return the failed checks of the version's networks; errors as in ``failed_checks``."""
         if not self.summary.sheets:
             return []
@@ -131,23 +134,23 @@ class GeneratorVersion:
     @property
     def is_usable(self) -> bool:
         """True if the heads, or the networks for machines, pass all of their checks."""
-        return not self.failed_heads() or self._networks_pass
+        return not self.failed_head_checks() or self._networks_pass
 
     @property
     def uses_heads(self) -> bool:
         """True if packages get heads: these pass their checks, or neither heads nor networks do."""
-        return not self.failed_heads() or not self._networks_pass
+        return not self.failed_head_checks() or not self._networks_pass
 
     @property
     def uses_networks(self) -> bool:
         """True if packages get networks: these pass their checks, or neither they nor heads do."""
         return self.summary.sheets is not None and (
-            self._networks_pass or bool(self.failed_heads())
+            self._networks_pass or bool(self.failed_head_checks())
         )
 
     @property
     def _networks_pass(self) -> bool:
-        return self.summary.sheets is not None and not self.failed_networks()
+        return self.summary.sheets is not None and not self.failed_network_checks()
 
     def verify_packages(self) -> None:
         """Compare the hashes of the version's packages with those on its model card.
@@ -168,15 +171,19 @@ class GeneratorVersion:
 
 
 def write_version(
-    home: ServerHome, card: Mapping[str, Any], heads: bytes, sheets: bytes | None = None
+    home: ServerHome,
+    card: Mapping[str, Any],
+    heads_package: bytes,
+    sheets_package: bytes | None = None,
 ) -> GeneratorVersion:
     """Write a new version without installing it.
 
     Args:
         home: Home of the server.
-        card: Model card; its ``sheets`` is the card of networks from data sheets, if there are any.
-        heads: Package of the generator of heads.
-        sheets: Package of networks from data sheets, or None.
+        card: Model card; its ``sheets_package`` is the card of networks from data sheets, if there
+            are any.
+        heads_package: Package of the generator of heads.
+        sheets_package: Package of networks from data sheets, or None.
 
     Raises:
         StorageError: The disk cannot be written.
@@ -184,11 +191,11 @@ def write_version(
     document = {**card, "created": int(time.time())}
     data = json.dumps(document, indent=2, sort_keys=True).encode()
     identity = canonical.sha256_hex(data)
-    folder = home.generator_versions / identity
+    folder = home.generator_versions_folder / identity
     with lock_versions(home):
-        atomic.write_bytes(folder / _HEADS_FILE, heads)
-        if sheets is not None:
-            atomic.write_bytes(folder / _SHEETS_FILE, sheets)
+        atomic.write_bytes(folder / _HEADS_FILE, heads_package)
+        if sheets_package is not None:
+            atomic.write_bytes(folder / _SHEETS_FILE, sheets_package)
         atomic.write_bytes(folder / _CARD_FILE, data)
     return read_version(home, identity)
 
@@ -201,12 +208,12 @@ def read_version(home: ServerHome, version_id: str) -> GeneratorVersion:
         DecodeError: The card cannot be read.
         VerificationError: The card was changed: its SHA-256 is not the id.
     """
-    folder = home.generator_versions / version_id
+    folder = home.generator_versions_folder / version_id
     path = folder / _CARD_FILE
     if not version_id or not path.is_file():
         raise ConfigError(
-            f"generator {version_id[:SHORT_ID_LENGTH]}: not in {home.generator_versions}; see"
-            " 'wg-server generator'"
+            f"generator {version_id[:SHORT_ID_LENGTH]}: not in {home.generator_versions_folder};"
+            " see 'wg-server generator'"
         )
     card, named_files = _read_card(path, version_id, path.stat().st_mtime_ns)
     return GeneratorVersion(version_id, folder, card, named_files)
@@ -241,17 +248,17 @@ def find_version(home: ServerHome, prefix: str) -> GeneratorVersion:
     return read_version(home, names[0])
 
 
-def read_installed(home: ServerHome) -> InstalledVersions:
+def read_installed_versions(home: ServerHome) -> InstalledVersions:
     """Read the ids of the installed and the previous version; empty if nothing was installed.
 
     Raises:
         ConfigError: ``installed.json`` cannot be read.
         DecodeError: ``installed.json`` is damaged.
     """
-    path = home.installed_generator
+    path = home.installed_generator_file
     if not path.is_file():
         return InstalledVersions()
-    return canonical.read(InstalledVersions, path)
+    return canonical.read_record(InstalledVersions, path)
 
 
 def installed_version(home: ServerHome) -> GeneratorVersion:
@@ -262,7 +269,7 @@ def installed_version(home: ServerHome) -> GeneratorVersion:
         DecodeError: The card cannot be read.
         VerificationError: The card was changed.
     """
-    identity = read_installed(home).version
+    identity = read_installed_versions(home).version
     if identity:
         return read_version(home, identity)
     candidates = list_versions(home)
@@ -315,12 +322,12 @@ def install_version(home: ServerHome, version: GeneratorVersion) -> None:
     with lock_versions(home):
         version.verify_packages()
         try:
-            current = read_installed(home)
+            current = read_installed_versions(home)
         except DecodeError:
             current = InstalledVersions()
         if current.version != version.id:
             pointer_now = InstalledVersions(version=version.id, before=current.version)
-            atomic.write_bytes(home.installed_generator, canonical.encode(pointer_now))
+            atomic.write_bytes(home.installed_generator_file, canonical.encode(pointer_now))
 
 
 def prune_versions(home: ServerHome, needed_ids: Collection[str]) -> list[str]:
@@ -337,7 +344,7 @@ def prune_versions(home: ServerHome, needed_ids: Collection[str]) -> list[str]:
         StorageError: A version cannot be deleted.
     """
     with lock_versions(home):
-        current = read_installed(home)
+        current = read_installed_versions(home)
         keep = {current.version, current.before, *needed_ids}
         removed_names = [name for name in _complete_version_ids(home) if name not in keep]
         for folder in _version_folders(home):
@@ -351,22 +358,22 @@ def prune_versions(home: ServerHome, needed_ids: Collection[str]) -> list[str]:
 @contextmanager
 def lock_versions(home: ServerHome) -> Iterator[None]:
     """Hold the lock for writing, installing, deleting or copying versions."""
-    with reraise_os_errors(StorageError, f"{home.generator_versions}: cannot be written"):
-        home.generator_versions.mkdir(parents=True, exist_ok=True)
-    with locks.hold_lock(home.generator_versions / ".lock"):
+    with reraise_os_errors(StorageError, f"{home.generator_versions_folder}: cannot be written"):
+        home.generator_versions_folder.mkdir(parents=True, exist_ok=True)
+    with locks.hold_lock(home.generator_versions_folder / ".lock"):
         yield
 
 
 def _check_encoder(home: ServerHome, version: GeneratorVersion) -> None:
     if version.summary.encoder != home.encoder_id():
         raise ConfigError(
-            f"generator {version.id[:SHORT_ID_LENGTH]}: for another encoder than {home.encoder};"
-            f" run 'wg-server train --home {home.root}'"
+            f"generator {version.id[:SHORT_ID_LENGTH]}: for another encoder than"
+            f" {home.encoder_file}; run 'wg-server train --home {home.root}'"
         )
 
 
 def _version_folders(home: ServerHome) -> Sequence[Path]:
-    root = home.generator_versions
+    root = home.generator_versions_folder
     return sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
 
 
@@ -376,15 +383,15 @@ def _complete_version_ids(home: ServerHome) -> list[str]:
 
 @lru_cache(16)
 def _read_card(
-    path: Path, identity: str, change_time: int
+    path: Path, version_id: str, change_time_ns: int
 ) -> tuple[Mapping[str, Any], _GeneratorCard]:
     """Return a model card, whole and as checked fields; cached by the file's time of change."""
     data = atomic.read_bytes(path, limit=CARD_LIMIT)
-    if canonical.sha256_hex(data) != identity:
+    if canonical.sha256_hex(data) != version_id:
         raise VerificationError(f"{path}: its SHA-256 is not the name of its folder")
     try:
         card = json.loads(data)
-        return card, typed.convert(card, _GeneratorCard)
+        return card, typed.convert_to_record(card, _GeneratorCard)
     except (ValueError, RecursionError, msgspec.ValidationError) as error:
         raise DecodeError(f"{path}: not a model card: {error}") from error
 
@@ -397,6 +404,6 @@ def _file_sha256(path: Path) -> str:
 
 
 @lru_cache(16)
-def _file_sha256_cached(path: Path, change_time: int, size: int, inode: int) -> str:
+def _file_sha256_cached(path: Path, change_time_ns: int, size: int, inode: int) -> str:
     with reraise_os_errors(ConfigError, f"{path}: cannot be read"), path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -34,7 +34,7 @@ from wg_server.site.home import ServerHome
 
 log = logging.getLogger(__name__)
 
-_FILES_IN_ORDER = ("ca.key", "ca.pem", "links.pem")
+_FILES_IN_INSTALL_ORDER = ("ca.key", "ca.pem", "links.pem")
 """Files in the order in which they replace the old ones."""
 
 
@@ -56,30 +56,33 @@ def rotate_authority(home: ServerHome) -> RotatedAuthority:
     """
     config = home.read_config()
     with lock_keys(home):
-        folder = home.next_authority
-        staged.prepare_files(folder, partial(_make_authority_files, home))
+        folder = home.next_authority_folder
+        staged.prepare_staging_folder(folder, partial(_make_authority_files, home))
         old = pki.load_certificate(folder / "old.pem")
-        retired_file = home.retired_authorities / f"{pki.certificate_sha256(old)[:16]}.pem"
+        retired_file = home.retired_authorities_folder / f"{pki.certificate_sha256(old)[:16]}.pem"
         atomic.copy_file(folder / "old.pem", retired_file)
-        staged.install_files(folder, _FILES_IN_ORDER)
+        staged.install_staged_files(folder, _FILES_IN_INSTALL_ORDER)
         pki.renew_server_certificate(home, config)  # its name or hosts may have changed since
-        staged.discard_folder(folder)
+        staged.discard_staging_folder(folder)
     new = pki.load_certificate(home.ca_cert)
     expires = new.not_valid_after_utc.timestamp()
     return RotatedAuthority(pki.certificate_sha256(old), pki.certificate_sha256(new), expires)
 
 
-def _make_authority_files(home: ServerHome, stage: Path) -> None:
+def _make_authority_files(home: ServerHome, staging_folder: Path) -> None:
     """Write the new authority's key and certificates into a folder."""
-    old_key = key_files.load_ec(home.ca_key)
+    old_key = key_files.load_ec_key(home.ca_key)
     old = pki.load_certificate(home.ca_cert)
     name, key = old.subject, ec.generate_private_key(ec.SECP256R1())
-    link = pki.authority_certificate(name, key, name, old_key, expiry=old.not_valid_after_utc)
-    root = pki.authority_certificate(name, key, name, key)
-    key_files.save(stage / "ca.key", key)
-    _write_text(stage / "ca.pem", pki.to_pem(root))
-    _write_text(stage / "links.pem", "".join(map(pki.to_pem, [link, *pki.link_certificates(home)])))
-    _write_text(stage / "old.pem", pki.to_pem(old))
+    link = pki.sign_authority_certificate(name, key, name, old_key, expiry=old.not_valid_after_utc)
+    root = pki.sign_authority_certificate(name, key, name, key)
+    key_files.save_private_keys(staging_folder / "ca.key", key)
+    _write_text(staging_folder / "ca.pem", pki.certificate_to_pem(root))
+    _write_text(
+        staging_folder / "links.pem",
+        "".join(map(pki.certificate_to_pem, [link, *pki.read_link_certificates(home)])),
+    )
+    _write_text(staging_folder / "old.pem", pki.certificate_to_pem(old))
 
 
 def _write_text(path: Path, text: str) -> None:

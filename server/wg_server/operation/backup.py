@@ -30,13 +30,17 @@ from wg_server.store.operators import Actor, add_log_entry
 from wg_server.store.sites import ServerStore
 
 BACKUP_KIND = "server"
-_STORE_FILE = "store.sqlite"
+_STORE_FILE_NAME = "store.sqlite"
 _BACKED_UP_FOLDERS = ("pki", "keys", "packages", "generator/versions")
-_PUBLIC_FILES = ("encoder", "installed_generator")
+_PUBLIC_FILE_ATTRIBUTES = ("encoder_file", "installed_generator_file")
 
 
 def back_up_home(
-    home: ServerHome, out: Path, seal: EncryptionTarget, *, current_time: float | None = None
+    home: ServerHome,
+    backup_file: Path,
+    encryption_target: EncryptionTarget,
+    *,
+    current_time: float | None = None,
 ) -> BackupManifest:
     """Back up a server's home into one encrypted file. A server may serve the home meanwhile.
 
@@ -54,27 +58,27 @@ def back_up_home(
         archive.temporary_folder(home.root) as scratch,
     ):
         with ServerStore.open(home) as store:
-            copying.copy_store_to_file(store.engine, scratch / _STORE_FILE)
+            copying.copy_store_to_file(store.engine, scratch / _STORE_FILE_NAME)
         sources: list[BackupSource] = [
-            (_STORE_FILE, scratch / _STORE_FILE),
+            (_STORE_FILE_NAME, scratch / _STORE_FILE_NAME),
             _home_source(home, home.config_file),
         ]
         for folder in _BACKED_UP_FOLDERS:
             sources += [
                 _home_source(home, path) for path in archive.list_home_files(home.root / folder)
             ]
-        public: list[Path] = [getattr(home, name) for name in _PUBLIC_FILES]
+        public: list[Path] = [getattr(home, name) for name in _PUBLIC_FILE_ATTRIBUTES]
         sources += [_home_source(home, path) for path in public if path.is_file()]
         about = archive.BackupDescription(kind=BACKUP_KIND, name=config.name, created=created)
-        manifest = archive.write_backup(out, sources, seal, about)
+        manifest = archive.write_backup(backup_file, sources, encryption_target, about)
     LastBackup(created=created).save(home)
     return manifest
 
 
 def restore_home(
-    path: Path,
+    backup_file: Path,
     home: ServerHome,
-    key: DecryptionKey,
+    decryption_key: DecryptionKey,
     actor: Actor,
     *,
     database: str = "",
@@ -98,18 +102,20 @@ def restore_home(
     end = time.time() if current_time is None else current_time
     with archive.create_home_folder(home.root) as folder:
         restored_home = ServerHome(folder)
-        manifest = archive.extract_backup(path, folder, key, kind=BACKUP_KIND)
+        manifest = archive.extract_backup(
+            backup_file, folder, decryption_key, home_kind=BACKUP_KIND
+        )
         config = restored_home.read_config()
         if database:
             config = replace(config, database="" if database == "sqlite" else database)
             restored_home.write_config(config)
-        if not (folder / _STORE_FILE).is_file():
-            raise ConfigError(f"{path}: a backup without a store")
+        if not (folder / _STORE_FILE_NAME).is_file():
+            raise ConfigError(f"{backup_file}: a backup without a store")
         if config.database:
-            copying.restore_store_from_file(folder / _STORE_FILE, config.database)
-            (folder / _STORE_FILE).unlink()
+            copying.restore_store_from_file(folder / _STORE_FILE_NAME, config.database)
+            (folder / _STORE_FILE_NAME).unlink()
         else:
-            atomic.rename_file(folder / _STORE_FILE, restored_home.database)
+            atomic.rename_file(folder / _STORE_FILE_NAME, restored_home.database_file)
         with ServerStore.open(restored_home) as store:  # migrates the store, and proves it readable
             add_log_entry(store, actor, "restore", manifest.name, _format_utc(manifest.created))
         RestoreGap(since=manifest.created, until=int(end)).save(restored_home)

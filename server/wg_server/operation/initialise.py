@@ -35,8 +35,10 @@ def create_home(home: ServerHome, config: ServerConfig) -> None:
     ):
         if not path.exists():
             signing.save(path, generate())
-    atomic.write_bytes(home.admin_token, secrets.token_hex(32).encode(), mode=atomic.PRIVATE_MODE)
-    database.open_engine(config.database or f"sqlite:///{home.database}").dispose()
+    atomic.write_bytes(
+        home.admin_token, secrets.token_hex(32).encode(), mode=atomic.PRIVATE_FILE_MODE
+    )
+    database.open_engine(config.database or f"sqlite:///{home.database_file}").dispose()
     home.write_config(config)  # last: a home with a configuration is a whole one
 
 

@@ -22,11 +22,11 @@ from wg_server.operation import staged
 from wg_server.operation.backup import lock_keys
 from wg_server.operation.serve import hold_serving_locks
 from wg_server.site.home import ServerHome
-from wg_server.store.campaigns import OPEN_CAMPAIGNS
+from wg_server.store.campaigns import OPEN_CAMPAIGN_STATES
 from wg_server.store.queue import CampaignQueue
 from wg_server.store.sites import ServerStore
 
-_KEPT_HANDOVERS = 2 * handover.LINKS_LIMIT
+_KEPT_HANDOVERS_LIMIT = 2 * handover.HANDOVERS_LIMIT
 """Number of stored hand-overs; plants follow at most half of them per key."""
 
 
@@ -38,11 +38,11 @@ class RotatedKeys:
     witness_key: str
 
 
-def rotate_keys(home: ServerHome, *, stolen: bool = False) -> RotatedKeys:
+def rotate_keys(home: ServerHome, *, are_keys_stolen: bool = False) -> RotatedKeys:
     """Create new signing and witness keys; the old public keys go to ``keys/retired``.
 
     Args:
-        stolen: The old keys may be stolen, or one is lost: they sign no hand-over.
+        are_keys_stolen: The old keys may be stolen, or one is lost: they sign no hand-over.
 
     Raises:
         ConfigError: A server runs, or a campaign is open: its packages have the old signature.
@@ -52,31 +52,31 @@ def rotate_keys(home: ServerHome, *, stolen: bool = False) -> RotatedKeys:
         open_ones = [
             c.id
             for c in CampaignQueue(store.engine).newest_campaigns(with_tasks=False)
-            if c.state in OPEN_CAMPAIGNS
+            if c.state in OPEN_CAMPAIGN_STATES
         ]
         if open_ones:
             raise ConfigError(
                 f"campaign {open_ones[0]}: still open; let it end or cancel it before new keys"
             )
-        folder = home.next_keys
-        staged.prepare_files(folder, partial(_make_key_files, home, stolen))
-        staged.install_files(
-            folder, (home.handovers.name, home.signing_key.name, home.witness_key.name)
+        folder = home.next_keys_folder
+        staged.prepare_staging_folder(folder, partial(_make_key_files, home, are_keys_stolen))
+        staged.install_staged_files(
+            folder, (home.handovers_file.name, home.signing_key.name, home.witness_key.name)
         )
-        staged.discard_folder(folder)
+        staged.discard_staging_folder(folder)
     keys = (home.signing_key, home.witness_key)
     return RotatedKeys(*(signing.public_bytes(signing.load(path)).hex() for path in keys))
 
 
-def _make_key_files(home: ServerHome, stolen: bool, stage: Path) -> None:
+def _make_key_files(home: ServerHome, are_keys_stolen: bool, staging_folder: Path) -> None:
     """Write the new signing and witness keys, and hand-overs to them, into a folder."""
-    handovers = [] if stolen else list(trust.read_handovers(home))
+    handovers = [] if are_keys_stolen else list(trust.read_handovers(home))
     for use, name, path in trust.handed_over_keys(home):
         new = (
             signing.generate_hybrid_key() if use == handover.WITNESS_USE else signing.generate_key()
         )
-        signing.save(stage / path.name, new)
-        if stolen and not path.is_file():
+        signing.save(staging_folder / path.name, new)
+        if are_keys_stolen and not path.is_file():
             continue  # a lost key signs nothing
         old = signing.load(path)
         public = signing.public_bytes(old)
@@ -84,6 +84,9 @@ def _make_key_files(home: ServerHome, stolen: bool, stage: Path) -> None:
             path.parent / "retired" / f"{path.stem}-{canonical.sha256_hex(public)[:16]}.pub"
         )
         atomic.write_bytes(retired_file, f"{public.hex()}\n".encode())
-        if not stolen:
-            handovers.append(handover.sign(use, name, old, new))
-    atomic.write_bytes(stage / home.handovers.name, canonical.encode(handovers[-_KEPT_HANDOVERS:]))
+        if not are_keys_stolen:
+            handovers.append(handover.sign_handover(use, name, old, new))
+    atomic.write_bytes(
+        staging_folder / home.handovers_file.name,
+        canonical.encode(handovers[-_KEPT_HANDOVERS_LIMIT:]),
+    )

@@ -21,12 +21,12 @@ from starlette.middleware import Middleware
 
 from wg_core import atomic, locks
 from wg_core.errors import ConfigError, WgError
-from wg_server.campaigns.making import PROCESS_COUNT, PackagingProcess
+from wg_server.campaigns.making import PACKAGING_PROCESS_COUNT, PackagingProcess
 from wg_server.campaigns.packaging import PackageMaker
 from wg_server.campaigns.worker import CampaignWorker
 from wg_server.console.admin import admin_app
 from wg_server.console.app import console_routes
-from wg_server.console.metrics import Metrics
+from wg_server.console.metrics import ServerMetrics
 from wg_server.console.probes import server_probes
 from wg_server.console.views import PageSource
 from wg_server.fleet.adapter import FlowerLink
@@ -34,7 +34,13 @@ from wg_server.fleet.certificates import CertificateReloader
 from wg_server.fleet.connection_limit import CONNECTIONS_LIMIT
 from wg_server.fleet.endpoints import fleet_router
 from wg_server.fleet.enrolment import EnrolmentService
-from wg_server.fleet.guards import BodyBudget, BodyLimit, IdentityGuard, RateLimit, StorageGuard
+from wg_server.fleet.guards import (
+    BodyLimit,
+    BodyMemoryLimit,
+    IdentityGuard,
+    RateLimit,
+    StorageGuard,
+)
 from wg_server.fleet.listener import Listener, server_tls_context
 from wg_server.fleet.watch import RefusalRecorder
 from wg_server.fleet.witness import LedgerWitness
@@ -42,17 +48,17 @@ from wg_server.generator import versions
 from wg_server.site.home import ServerConfig, ServerHome
 from wg_server.site.recovery import RestoreGap
 from wg_server.store.database import ServingLock
-from wg_server.store.site import ONLINE_SECONDS, StoredSite
+from wg_server.store.site import ONLINE_LIMIT_SECONDS, StoredSite
 from wg_server.store.sites import ServerStore
 
 log = logging.getLogger(__name__)
 
-BODY_LIMIT = 16 << 20  # Largest request body that the fleet listener reads
-BODIES_LIMIT = 128 << 20
+BODY_BYTES_LIMIT = 16 << 20  # Largest request body that the fleet listener reads
+TOTAL_BODY_BYTES_LIMIT = 128 << 20
 """Largest total of request bodies that the fleet listener holds in memory, in bytes."""
 
 
-CERTIFICATE_CHECK_SECONDS = 1.0  # Interval of checks for new certificates on disk
+CERTIFICATE_CHECK_INTERVAL_SECONDS = 1.0  # Interval of checks for new certificates on disk
 
 READY_MESSAGE = "ready"  # Start of the log line after all ports are open
 
@@ -60,41 +66,45 @@ READY_MESSAGE = "ready"  # Start of the log line after all ports are open
 def serve_home(
     home: ServerHome,
     *,
-    stop: threading.Event,
+    stop_event: threading.Event,
     make_package: PackageMaker | None = None,
-    beside_port: int = 0,
+    additional_port: int = 0,
 ) -> None:
-    """Serve a home until ``stop`` is set.
+    """Serve a home until ``stop_event`` is set.
 
     Args:
-        stop: Event that ends serving.
+        stop_event: Event that ends serving.
         make_package: Function that makes a package for a site; None: ``packaging.make_package`` in
             separate processes.
-        beside_port: Fleet port of an additional process on PostgreSQL; its enrolment and probes use
-            the two following ports. It carries messages to the nodes connected to it; only the main
-            process runs campaigns and makes packages.
+        additional_port: Fleet port of an additional process on PostgreSQL; its enrolment and probes
+            use the two following ports. It carries messages to the nodes connected to it; only the
+            main process runs campaigns and makes packages.
 
     Raises:
         ConfigError: The home is not initialised, is served already, or a port is taken.
     """
     config = home.read_config()
-    ports = _listener_ports(config, beside_port)
+    ports = _listener_ports(config, additional_port)
     _raise_file_limit()
-    _warn_of_restore_gap(home)
+    _warn_of_missing_models(home)
     with ExitStack() as stack:
         stack.enter_context(
-            _hold_additional_lock(home, beside_port) if beside_port else lock_for_serving(home)
+            _hold_additional_lock(home, additional_port)
+            if additional_port
+            else lock_for_serving(home)
         )
         store = stack.enter_context(ServerStore.open(home))
-        serving_lock = None if beside_port else stack.enter_context(ServingLock(store.engine))
+        serving_lock = None if additional_port else stack.enter_context(ServingLock(store.engine))
         witness = LedgerWitness.open(home, store)
         state = FlowerLink()
         makers = (
-            [make_package] if make_package else [PackagingProcess() for _ in range(PROCESS_COUNT)]
+            [make_package]
+            if make_package
+            else [PackagingProcess() for _ in range(PACKAGING_PROCESS_COUNT)]
         )
         worker = CampaignWorker(home, config, store, state, witness, makers, serving_lock)
         probes = server_probes(home, store, lambda: worker.is_alive)
-        metrics = Metrics(home, store, probes, state.online_sites)
+        metrics = ServerMetrics(home, store, probes, state.online_sites)
         stack.enter_context(_attach_log_handler(metrics.log_handler()))
         online = partial(_online_sites, state) if config.database else state.online_sites
         source = PageSource(home, store, probes, online)
@@ -102,10 +112,10 @@ def serve_home(
         fleet_side = metrics.count_requests(
             fleet_app(home, store, state, witness, enrolment), "fleet"
         )
-        enrol_side = metrics.count_requests(enrolment.app(), "enrolment")
-        admin_side = _admin_app(source, metrics, pages=not beside_port)
-        plain = server_tls_context(home, client_certificates=False)
-        mutual = server_tls_context(home, client_certificates=True)
+        enrol_side = metrics.count_requests(enrolment.enrolment_app(), "enrolment")
+        admin_side = _admin_app(source, metrics, has_console=not additional_port)
+        plain = server_tls_context(home, requires_client_certificates=False)
+        mutual = server_tls_context(home, requires_client_certificates=True)
         fleet = Listener("fleet", fleet_side, config.host, ports[0], mutual)
         enrol = Listener("enrolment", enrol_side, config.host, ports[1], plain)
         admin = Listener("admin", admin_side, config.admin_host, ports[2], None)
@@ -113,7 +123,7 @@ def serve_home(
         listeners = (admin, enrol, fleet)
         with _run_listeners(listeners, worker):
             log.info("%s: %s on %s", READY_MESSAGE, config.name, config.fleet_url)
-            while not stop.wait(CERTIFICATE_CHECK_SECONDS):
+            while not stop_event.wait(CERTIFICATE_CHECK_INTERVAL_SECONDS):
                 certificates.reload_if_changed()
     log.info("stopped")
 
@@ -130,7 +140,7 @@ def _run_listeners(listeners: Sequence[Listener], worker: CampaignWorker) -> Ite
         yield
         log.info("stopping")
         for listener in listeners:
-            listener.drain()
+            listener.stop_accepting()
 
 
 def _listener_ports(config: ServerConfig, fleet_port: int) -> tuple[int, int, int]:
@@ -142,16 +152,16 @@ def _listener_ports(config: ServerConfig, fleet_port: int) -> tuple[int, int, in
     return fleet_port, fleet_port + 1, fleet_port + 2
 
 
-def _admin_app(source: PageSource, metrics: Metrics, *, pages: bool) -> Starlette:
+def _admin_app(source: PageSource, metrics: ServerMetrics, *, has_console: bool) -> Starlette:
     token = atomic.read_bytes(source.home.admin_token, limit=1 << 10).decode("ascii").strip()
-    console = console_routes(source) if pages else []
+    console = console_routes(source) if has_console else []
     return admin_app(token, metrics.registry, source.probes, console)
 
 
-def _online_sites(state: FlowerLink, sites: Iterable[StoredSite]) -> set[str]:
+def _online_sites(flower_link: FlowerLink, sites: Iterable[StoredSite]) -> set[str]:
     """Return the sites that are connected to this process, or recently were to any process."""
-    all_sites, since = list(sites), time.time() - ONLINE_SECONDS
-    return state.online_sites(all_sites) | {
+    all_sites, since = list(sites), time.time() - ONLINE_LIMIT_SECONDS
+    return flower_link.online_sites(all_sites) | {
         site.name for site in all_sites if site.last_seen > since
     }
 
@@ -167,9 +177,9 @@ def _attach_log_handler(handler: logging.Handler) -> Iterator[None]:
         logger.removeHandler(handler)
 
 
-def _warn_of_restore_gap(home: ServerHome) -> None:
+def _warn_of_missing_models(home: ServerHome) -> None:
     """Log a warning if the home has no encoder, or no usable generator."""
-    if not home.encoder.is_file():
+    if not home.encoder_file.is_file():
         log.warning(
             "no zoo yet: no plant can enrol; run 'wg-server zoo build --home %s'", home.root
         )
@@ -200,7 +210,7 @@ def _raise_file_limit() -> None:
 def fleet_app(
     home: ServerHome,
     store: ServerStore,
-    state: FlowerLink,
+    flower_link: FlowerLink,
     witness: LedgerWitness,
     enrolment: EnrolmentService,
 ) -> FastAPI:
@@ -211,25 +221,27 @@ def fleet_app(
         openapi_url=None,
         middleware=[
             Middleware(StorageGuard),
-            Middleware(BodyLimit, limit=BODY_LIMIT),
+            Middleware(BodyLimit, limit=BODY_BYTES_LIMIT),
             Middleware(IdentityGuard, store=store, recovery=RestoreGap.load(home)),
             Middleware(RefusalRecorder, store=store),
             Middleware(RateLimit),
-            Middleware(BodyBudget, site_bytes=BODY_LIMIT, total_bytes=BODIES_LIMIT),
-            state.middleware(),
+            Middleware(
+                BodyMemoryLimit, site_bytes=BODY_BYTES_LIMIT, total_bytes=TOTAL_BODY_BYTES_LIMIT
+            ),
+            flower_link.fleet_api_middleware(),
         ],
     )
-    state.attach_to_app(app)
+    flower_link.attach_to_app(app)
     app.include_router(fleet_router(home, store, witness, enrolment))
     return app
 
 
 @contextmanager
-def stop_on_signals(stop: threading.Event) -> Iterator[None]:
-    """Set ``stop`` on SIGTERM and SIGINT during the body; main thread only."""
+def stop_on_signals(stop_event: threading.Event) -> Iterator[None]:
+    """Set ``stop_event`` on SIGTERM and SIGINT during the body; main thread only."""
 
     def end(number: int, frame: object) -> None:
-        stop.set()
+        stop_event.set()
 
     before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
@@ -245,7 +257,7 @@ def lock_for_serving(home: ServerHome) -> AbstractContextManager[None]:
     Raises:
         ConfigError: Another process holds the lock.
     """
-    return locks.hold_lock(home.lock, busy="another process serves this home")
+    return locks.hold_lock(home.serving_lock_file, busy_message="another process serves this home")
 
 
 @contextmanager
@@ -257,7 +269,9 @@ def hold_serving_locks(home: ServerHome) -> Iterator[None]:
     """
     with lock_for_serving(home), ExitStack() as stack:
         for path in sorted(home.root.glob("serve-*.lock")):
-            stack.enter_context(locks.hold_lock(path, busy="another process serves this home"))
+            stack.enter_context(
+                locks.hold_lock(path, busy_message="another process serves this home")
+            )
         yield
 
 
@@ -270,7 +284,7 @@ def _hold_additional_lock(home: ServerHome, port: int) -> Iterator[None]:
     """
     path = home.root / f"serve-{port}.lock"
     try:
-        with locks.hold_lock(path, busy=f"another process serves this home on port {port}"):
+        with locks.hold_lock(path, busy_message=f"another process serves this home on port {port}"):
             yield
     finally:
         path.unlink(missing_ok=True)

@@ -13,40 +13,40 @@ from wg_core import atomic
 from wg_core.errors import StorageError, reraise_os_errors
 
 
-def prepare_files(folder: Path, fill_folder: Callable[[Path], None]) -> None:
+def prepare_staging_folder(staging_folder: Path, fill_folder: Callable[[Path], None]) -> None:
     """Create a folder with the files that ``fill_folder`` writes, unless the folder exists already.
 
     Raises:
         StorageError: The disk cannot be written.
     """
-    if folder.is_dir():
+    if staging_folder.is_dir():
         return
-    with reraise_os_errors(StorageError, f"{folder}: cannot be made"):
-        stage = Path(tempfile.mkdtemp(prefix=".next.", dir=folder.parent))
+    with reraise_os_errors(StorageError, f"{staging_folder}: cannot be made"):
+        stage = Path(tempfile.mkdtemp(prefix=".next.", dir=staging_folder.parent))
     try:
         fill_folder(stage)
-        atomic.rename_file(stage, folder)
+        atomic.rename_file(stage, staging_folder)
     except BaseException:
         shutil.rmtree(stage, ignore_errors=True)
         raise
 
 
-def install_files(folder: Path, names: Sequence[str]) -> None:
+def install_staged_files(staging_folder: Path, file_names: Sequence[str]) -> None:
     """Move files from a folder to its parent in the given order, skipping those already moved.
 
     Raises:
         StorageError: The disk cannot be written.
     """
-    for name in names:
-        if (folder / name).exists():
-            atomic.rename_file(folder / name, folder.parent / name)
+    for name in file_names:
+        if (staging_folder / name).exists():
+            atomic.rename_file(staging_folder / name, staging_folder.parent / name)
 
 
-def discard_folder(folder: Path) -> None:
+def discard_staging_folder(staging_folder: Path) -> None:
     """Remove the folder of new files after the change is complete.
 
     Raises:
         StorageError: The disk cannot be written.
     """
-    with reraise_os_errors(StorageError, f"{folder}: cannot be removed"):
-        shutil.rmtree(folder)
+    with reraise_os_errors(StorageError, f"{staging_folder}: cannot be removed"):
+        shutil.rmtree(staging_folder)

@@ -19,10 +19,10 @@ from wg_core.errors import ConfigError, DecodeError
 from wg_core.ledger import note as notes
 from wg_core.wire import canonical, protocol, signing
 
-ENCODER_FILE = "encoder.safetensors"  # Name of the encoder package in the zoo's folder
+ENCODER_FILE_NAME = "encoder.safetensors"  # Name of the encoder package in the zoo's folder
 
-CONFIG_LIMIT = 64 << 10
-ENCODER_LIMIT = 128 << 20
+CONFIG_BYTES_LIMIT = 64 << 10
+ENCODER_BYTES_LIMIT = 128 << 20
 _CONSOLE_URL_PATTERN = re.compile(r"https://[a-z0-9.\-]{1,253}(:[0-9]{1,5})?")
 _HOST_PATTERN = re.compile(r"[A-Za-z0-9:.\-]{1,253}")
 
@@ -147,36 +147,38 @@ class ServerHome:
     config_file = _HomePath("server.yaml")  # Configuration of the server
     ca_key = _HomePath("pki/ca.key")  # Private key of the certificate authority
     ca_cert = _HomePath("pki/ca.pem")  # Certificate of the certificate authority
-    ca_links = _HomePath("pki/links.pem")
+    ca_links_file = _HomePath("pki/links.pem")
     """Link certificates, in which each earlier authority signs its successor; absent before the
     first change of authority."""
-    retired_authorities = _HomePath("pki/retired")
+    retired_authorities_folder = _HomePath("pki/retired")
     """Certificates of earlier authorities, whose private keys are deleted."""
-    next_authority = _HomePath("pki/next")  # New authority during a change
+    next_authority_folder = _HomePath("pki/next")  # New authority during a change
     tls_key = _HomePath("pki/server.key")  # Private key of the listeners
     tls_cert = _HomePath("pki/server.pem")  # Certificate of the listeners
     signing_key = _HomePath("keys/signing.key")  # Ed25519 key that signs weights packages
-    handovers = _HomePath("keys/handovers.json")
+    handovers_file = _HomePath("keys/handovers.json")
     """Hand-overs, in which each earlier key of the server signs its successor; absent before the
     first change of keys."""
-    next_keys = _HomePath("keys/next")  # New keys during a rotation
+    next_keys_folder = _HomePath("keys/next")  # New keys during a rotation
     witness_key = _HomePath("keys/witness.key")  # Ed25519 and ML-DSA-44 keys of cosignatures
     admin_token = _HomePath("keys/admin.token")  # Bearer token of the admin listener
-    oidc = _HomePath("keys/oidc.json")  # OpenID Connect provider of the console, if configured
-    lock = _HomePath("serve.lock")  # Lock of the one process that serves this home
-    database = _HomePath("server.sqlite")
+    oidc_file = _HomePath("keys/oidc.json")  # OpenID Connect provider of the console, if configured
+    serving_lock_file = _HomePath("serve.lock")  # Lock of the one process that serves this home
+    database_file = _HomePath("server.sqlite")
     """SQLite database of sites, campaigns and releases, unless the configuration names a database
     URL."""
-    zoo = _HomePath("zoo")  # Folder of the zoo
-    encoder = _HomePath(f"zoo/{ENCODER_FILE}")  # The public encoder package, made by `zoo build`
-    generator_versions = _HomePath("generator/versions")
+    zoo_folder = _HomePath("zoo")  # Folder of the zoo
+    encoder_file = _HomePath(
+        f"zoo/{ENCODER_FILE_NAME}"
+    )  # The public encoder package, made by `zoo build`
+    generator_versions_folder = _HomePath("generator/versions")
     """Generators with their model cards, one folder each (``wg_server.generator.versions``)."""
-    installed_generator = _HomePath("generator/installed.json")  # Id of the generator in use
-    packages = _HomePath("packages")  # Weights packages, by delivery id
+    installed_generator_file = _HomePath("generator/installed.json")  # Id of the generator in use
+    packages_folder = _HomePath("packages")  # Weights packages, by delivery id
 
     def package_path(self, delivery_id: str) -> Path:
         """Return the path of a delivery's weights package."""
-        return self.packages / f"{delivery_id}.wgw"
+        return self.packages_folder / f"{delivery_id}.wgw"
 
     def read_config(self) -> ServerConfig:
         """Read the configuration from ``server.yaml``.
@@ -187,7 +189,7 @@ class ServerHome:
         path = self.config_file
         if not path.is_file():
             raise ConfigError(f"{self.root}: not a server's home (no server.yaml); run init first")
-        return parse_config(atomic.read_bytes(path, limit=CONFIG_LIMIT), subject=str(path))
+        return parse_config(atomic.read_bytes(path, limit=CONFIG_BYTES_LIMIT), subject=str(path))
 
     def write_config(self, config: ServerConfig) -> None:
         """Write the configuration to ``server.yaml``."""
@@ -208,17 +210,17 @@ class ServerHome:
         Raises:
             ConfigError: The home has no encoder package yet.
         """
-        if not self.encoder.is_file():
+        if not self.encoder_file.is_file():
             raise ConfigError(
-                f"{self.encoder}: no public encoder yet, and plants need it;"
+                f"{self.encoder_file}: no public encoder yet, and plants need it;"
                 f" run 'wg-server zoo build --home {self.root}'"
             )
-        return atomic.read_bytes(self.encoder, limit=ENCODER_LIMIT)
+        return atomic.read_bytes(self.encoder_file, limit=ENCODER_BYTES_LIMIT)
 
     @property
     def database_url(self) -> str:
         """SQLAlchemy URL of the server's database."""
-        return self.read_config().database or f"sqlite:///{self.database}"
+        return self.read_config().database or f"sqlite:///{self.database_file}"
 
 
 def parse_config(data: bytes, *, subject: str) -> ServerConfig:

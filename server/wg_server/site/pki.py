@@ -32,8 +32,8 @@ CLIENT_CERTIFICATE_LIFETIME = datetime.timedelta(days=30)
 """Lifetime of a client certificate. A node renews its certificate after a third of this time, so
 that a plant may be offline for the other two thirds. Revocation takes effect at once."""
 CLOCK_SLACK = datetime.timedelta(minutes=10)  # Certificates are valid from this long before issue
-CSR_LIMIT = 16 << 10
-_PEM_LIMIT = 64 << 10
+CSR_LENGTH_LIMIT = 16 << 10
+_PEM_BYTES_LIMIT = 64 << 10
 _PAIR_TRIES, _PAIR_SECONDS = 40, 0.05
 _ALLOWED_CURVES = (ec.SECP256R1, ec.SECP384R1)
 
@@ -49,11 +49,11 @@ def create_authority(home: ServerHome, config: ServerConfig) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     name = _common_name(f"{config.name} CA")
     _save_key(home.ca_key, key)
-    _save_certificate(home.ca_cert, authority_certificate(name, key, name, key))
+    _save_certificate(home.ca_cert, sign_authority_certificate(name, key, name, key))
     renew_server_certificate(home, config)
 
 
-def authority_certificate(
+def sign_authority_certificate(
     subject: x509.Name,
     key: ec.EllipticCurvePrivateKey,
     issuer: x509.Name,
@@ -79,7 +79,7 @@ def authority_certificate(
         .not_valid_before(current_time - CLOCK_SLACK)
         .not_valid_after(min(end, expiry) if expiry else end)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_key_usage(sign_certificates=True), critical=True)
+        .add_extension(_key_usage(is_authority=True), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(public), critical=False)
         .sign(issuer_key, hashes.SHA256())
@@ -88,12 +88,12 @@ def authority_certificate(
 
 def root_certificate_files(home: ServerHome) -> list[Path]:
     """Return the authority's certificate files: the current one first, then the retired ones."""
-    return [home.ca_cert, *sorted(home.retired_authorities.glob("*.pem"))]
+    return [home.ca_cert, *sorted(home.retired_authorities_folder.glob("*.pem"))]
 
 
-def link_certificates(home: ServerHome) -> list[x509.Certificate]:
+def read_link_certificates(home: ServerHome) -> list[x509.Certificate]:
     """Return the certificate that each earlier authority signed for the next one, newest first."""
-    return _load_certificates(home.ca_links) if home.ca_links.is_file() else []
+    return _load_certificates(home.ca_links_file) if home.ca_links_file.is_file() else []
 
 
 def renew_server_certificate(home: ServerHome, config: ServerConfig) -> None:
@@ -112,7 +112,7 @@ def renew_server_certificate(home: ServerHome, config: ServerConfig) -> None:
         .sign(_load_authority(home)[1], hashes.SHA256())
     )
     _save_key(home.tls_key, key)
-    _save_certificate(home.tls_cert, certificate, *link_certificates(home))
+    _save_certificate(home.tls_cert, certificate, *read_link_certificates(home))
 
 
 def issue_client_certificate(
@@ -147,8 +147,8 @@ def read_certificate_request(csr_pem: str) -> ec.EllipticCurvePublicKey:
         DecodeError: The request is damaged, not signed by its own key, or has an unsupported key
             type.
     """
-    if len(csr_pem) > CSR_LIMIT:
-        raise DecodeError(f"certificate request: {len(csr_pem)} bytes, at most {CSR_LIMIT}")
+    if len(csr_pem) > CSR_LENGTH_LIMIT:
+        raise DecodeError(f"certificate request: {len(csr_pem)} bytes, at most {CSR_LENGTH_LIMIT}")
     try:
         request = x509.load_pem_x509_csr(csr_pem.encode("ascii"))
         signed = request.is_signature_valid
@@ -177,7 +177,7 @@ def certificate_sha256(certificate: x509.Certificate) -> str:
     return certificate.fingerprint(hashes.SHA256()).hex()
 
 
-def to_pem(certificate: x509.Certificate) -> str:
+def certificate_to_pem(certificate: x509.Certificate) -> str:
     """Encode a certificate as PEM text."""
     return certificate.public_bytes(serialization.Encoding.PEM).decode("ascii")
 
@@ -189,12 +189,12 @@ def load_certificate(path: Path) -> x509.Certificate:
         ConfigError: The file is missing or damaged.
     """
     try:
-        return x509.load_pem_x509_certificate(atomic.read_bytes(path, limit=_PEM_LIMIT))
+        return x509.load_pem_x509_certificate(atomic.read_bytes(path, limit=_PEM_BYTES_LIMIT))
     except ValueError as error:
         raise ConfigError(f"{path}: not a PEM certificate") from error
 
 
-def check_node_key(pem: str) -> bytes:
+def canonical_node_key(pem: str) -> bytes:
     """Check a Flower node key (PEM), and return the PEM bytes by which Flower identifies the node.
 
     Raises:
@@ -226,7 +226,7 @@ def _leaf_certificate_builder(
         .not_valid_before(current_time - CLOCK_SLACK)
         .not_valid_after(min(current_time + lifetime, ca.not_valid_after_utc))
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_key_usage(sign_certificates=False), critical=True)
+        .add_extension(_key_usage(is_authority=False), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
         .add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(issuer), critical=False
@@ -234,15 +234,15 @@ def _leaf_certificate_builder(
     )
 
 
-def _key_usage(*, sign_certificates: bool) -> x509.KeyUsage:
+def _key_usage(*, is_authority: bool) -> x509.KeyUsage:
     return x509.KeyUsage(
-        digital_signature=not sign_certificates,
+        digital_signature=not is_authority,
         content_commitment=False,
         key_encipherment=False,
         data_encipherment=False,
         key_agreement=False,
-        key_cert_sign=sign_certificates,
-        crl_sign=sign_certificates,
+        key_cert_sign=is_authority,
+        crl_sign=is_authority,
         encipher_only=False,
         decipher_only=False,
     )
@@ -264,17 +264,17 @@ def _current_second() -> datetime.datetime:
 
 
 def _save_key(path: Path, key: ec.EllipticCurvePrivateKey) -> None:
-    key_files.save(path, key)
+    key_files.save_private_keys(path, key)
     path.parent.chmod(0o700)
 
 
 def _save_certificate(path: Path, *certificates: x509.Certificate) -> None:
-    atomic.write_bytes(path, "".join(map(to_pem, certificates)).encode("ascii"))
+    atomic.write_bytes(path, "".join(map(certificate_to_pem, certificates)).encode("ascii"))
 
 
 def _load_certificates(path: Path) -> list[x509.Certificate]:
     try:
-        return x509.load_pem_x509_certificates(atomic.read_bytes(path, limit=_PEM_LIMIT))
+        return x509.load_pem_x509_certificates(atomic.read_bytes(path, limit=_PEM_BYTES_LIMIT))
     except ValueError as error:
         raise ConfigError(f"{path}: no PEM certificates") from error
 
@@ -282,7 +282,7 @@ def _load_certificates(path: Path) -> list[x509.Certificate]:
 def _load_authority(home: ServerHome) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
     """Load the authority's certificate and private key as a matching pair."""
     for _ in range(_PAIR_TRIES):
-        certificate, key = load_certificate(home.ca_cert), key_files.load_ec(home.ca_key)
+        certificate, key = load_certificate(home.ca_cert), key_files.load_ec_key(home.ca_key)
         if certificate.public_key() == key.public_key():
             return certificate, key
         time.sleep(_PAIR_SECONDS)  # another process is putting new ones in place

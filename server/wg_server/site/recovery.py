@@ -12,11 +12,11 @@ from wg_server.site.home import ServerHome
 class _BackupRecord:
     """Small record about backups, in its own file below the home."""
 
-    _NAME: ClassVar[str]
+    _FILE_NAME: ClassVar[str]
 
     @classmethod
-    def _file(cls, home: ServerHome) -> Path:
-        return home.root / cls._NAME
+    def _file_path(cls, home: ServerHome) -> Path:
+        return home.root / cls._FILE_NAME
 
     @classmethod
     def load(cls, home: ServerHome) -> Self | None:
@@ -26,10 +26,10 @@ class _BackupRecord:
             ConfigError: The file cannot be read.
             DecodeError: The file is damaged.
         """
-        path = cls._file(home)
+        path = cls._file_path(home)
         if not path.is_file():
             return None
-        return canonical.read(cls, path)
+        return canonical.read_record(cls, path)
 
     def save(self, home: ServerHome) -> None:
         """Write the record to its file.
@@ -37,7 +37,9 @@ class _BackupRecord:
         Raises:
             StorageError: The disk cannot be written.
         """
-        atomic.write_bytes(self._file(home), canonical.encode(self), mode=atomic.PRIVATE_MODE)
+        atomic.write_bytes(
+            self._file_path(home), canonical.encode(self), mode=atomic.PRIVATE_FILE_MODE
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +47,7 @@ class LastBackup(_BackupRecord):
     """Start of the newest backup of a home, Unix time."""
 
     created: int
-    _NAME = "backup.json"
+    _FILE_NAME = "backup.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,4 +61,4 @@ class RestoreGap(_BackupRecord):
 
     since: int
     until: int
-    _NAME = "recovery.json"
+    _FILE_NAME = "recovery.json"

@@ -36,15 +36,19 @@ CampaignState = Literal[
 TaskState = Literal[
     "waiting", "released", "packaged", "delivered", "refused", "failed", "expired", "cancelled"
 ]
-OPEN_CAMPAIGNS = ("queued", "running", "paused", "cancelling")
-OPEN_TASKS = ("waiting", "released", "packaged")
-NO_SHARED_NAMES = "worth"
-NAMES_UNKNOWN = "no-names"
-NO_MACHINE = "no-machine"
-NO_STATISTIC = "no-statistic"
-NOT_ASKED_CODES = (NO_SHARED_NAMES, NAMES_UNKNOWN, NO_MACHINE, NO_STATISTIC)
+OPEN_CAMPAIGN_STATES = ("queued", "running", "paused", "cancelling")
+OPEN_TASK_STATES = ("waiting", "released", "packaged")
+NO_SHARED_CLASS_NAMES = "worth"
+NO_EARLIER_ANSWER = "no-names"
+NO_SUPPORTED_MACHINE = "no-machine"
+STATISTIC_UNUSED = "no-statistic"
+NOT_ASKED_CODES = (NO_SHARED_CLASS_NAMES, NO_EARLIER_ANSWER, NO_SUPPORTED_MACHINE, STATISTIC_UNUSED)
 """Codes of tasks whose site is not asked, see ``wg_server.campaigns.worth`` and ``machines``."""
-RELEASED_STATES = ("released", "packaged", "delivered")  # States of tasks with a usable release
+RELEASED_TASK_STATES = (
+    "released",
+    "packaged",
+    "delivered",
+)  # States of tasks with a usable release
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,28 +104,29 @@ class CampaignProgress:
     """Progress of a campaign, in counts.
 
     Attributes:
-        states: Number of tasks by state.
-        sites_asked: Number of sites that were or will be asked.
-        sites_served: Number of sites that received a package.
-        began: True if a package was already made for some site.
-        enough: Time at which the ``min_sites``-th release came in, Unix seconds; None if fewer are
-            in.
-        unasked: Number of waiting sites to which no query was sent yet.
-        unasked_since: Time at which the last of these sites' tasks was opened, Unix seconds.
+        task_counts_by_state: Number of tasks by state.
+        asked_count: Number of sites that were or will be asked.
+        served_count: Number of sites that received a package.
+        has_packaging_begun: True if a package was already made for some site.
+        min_sites_time: Time at which the ``min_sites``-th release came in, Unix seconds; None if
+            fewer are in.
+        unasked_count: Number of waiting sites to which no query was sent yet.
+        last_unasked_opening_time: Time at which the last of these sites' tasks was opened, Unix
+            seconds.
     """
 
-    states: Counter[str]
-    sites_asked: int
-    sites_served: int
-    began: bool
-    enough: float | None
-    unasked: int
-    unasked_since: float
+    task_counts_by_state: Counter[str]
+    asked_count: int
+    served_count: int
+    has_packaging_begun: bool
+    min_sites_time: float | None
+    unasked_count: int
+    last_unasked_opening_time: float
 
     @property
-    def released_sites(self) -> int:
+    def released_count(self) -> int:
         """Number of sites with a usable release."""
-        return sum(self.states[state] for state in RELEASED_STATES)
+        return sum(self.task_counts_by_state[state] for state in RELEASED_TASK_STATES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,21 +177,23 @@ class Campaign:
     counted: CampaignProgress | None = None
 
     @property
-    def is_free(self) -> bool:
+    def asks_only_statements(self) -> bool:
         """True if sites are asked only for their public statement."""
         return self.epsilon == protocol.FREE_EPSILON
 
     @property
-    def is_pooled(self) -> bool:
+    def uses_pooled_releases(self) -> bool:
         """True if a site's package depends on the releases of other sites."""
-        return not self.is_free and self.statistics == CLASS_STATISTICS
+        return not self.asks_only_statements and self.statistics == CLASS_STATISTICS
 
     @cached_property
     def progress(self) -> CampaignProgress:
         """Progress of the campaign in counts of sites."""
         if self.counted is not None:
             return self.counted
-        answer_times = sorted(task.answered for task in self.tasks if task.state in RELEASED_STATES)
+        answer_times = sorted(
+            task.answered for task in self.tasks if task.state in RELEASED_TASK_STATES
+        )
         unasked = [task.opened for task in self.tasks if task.state == "waiting" and not task.asked]
         return CampaignProgress(
             Counter(task.state for task in self.tasks),
@@ -201,8 +208,10 @@ class Campaign:
     @cached_property
     def release_arrivals(self) -> Sequence[tuple[float, str]]:
         """Times (Unix seconds) at which pooled releases arrived, each with its site, in order."""
-        parts = self.tasks if self.is_pooled else ()
-        return sorted((task.received, task.site) for task in parts if task.state in RELEASED_STATES)
+        parts = self.tasks if self.uses_pooled_releases else ()
+        return sorted(
+            (task.received, task.site) for task in parts if task.state in RELEASED_TASK_STATES
+        )
 
     def find_task(self, site: str) -> CampaignTask:
         """Return the task of one site in the campaign.
@@ -217,20 +226,20 @@ class Campaign:
 
 
 def load_campaign(
-    connection: Connection, campaign_id: str, *, lock: bool = False, site: str = ""
+    connection: Connection, campaign_id: str, *, for_update: bool = False, site: str = ""
 ) -> Campaign:
     """Load one campaign with its tasks, or if ``site`` is given with the task of that site only.
 
-    With ``lock``, the campaign's row stays locked until the transaction ends.
+    With ``for_update``, the campaign's row stays locked until the transaction ends.
 
     Raises:
         ConfigError: No campaign has this id.
     """
-    query = sa.select(schema.campaign).where(schema.campaign.c.id == campaign_id)
-    row = connection.execute(query.with_for_update() if lock else query).first()
+    query = sa.select(schema.campaign_table).where(schema.campaign_table.c.id == campaign_id)
+    row = connection.execute(query.with_for_update() if for_update else query).first()
     if row is None:
         raise ConfigError(f"campaign {campaign_id}: unknown; see 'wg-server campaign show'")
-    task, release = schema.task, schema.release
+    task, release = schema.task_table, schema.release_table
     columns = [column for column in task.c if column.name != "campaign"]
     received_time = sa.func.coalesce(release.c.received, 0.0).label("received")
     task_query = (
@@ -245,9 +254,9 @@ def load_campaign(
     return Campaign(**row._mapping, tasks=tasks)
 
 
-def campaign_of_row(connection: Connection, row: sa.Row[Any]) -> Campaign:
+def campaign_with_counts(connection: Connection, row: sa.Row[Any]) -> Campaign:
     """Build a campaign from its row, with tasks only counted; no ``enough`` after it finished."""
-    task = schema.task
+    task = schema.task_table
     is_served = (task.c.state == "delivered") | (task.c.served > 0)
     is_unasked = (task.c.state == "waiting") & (task.c.asked == 0)
     counts = [
@@ -266,7 +275,9 @@ def campaign_of_row(connection: Connection, row: sa.Row[Any]) -> Campaign:
     of_campaign = task.c.campaign == row.id
     query = sa.select(task.c.state, *figures).where(of_campaign).group_by(task.c.state)
     groups = connection.execute(query).all()
-    answer_times = sa.select(task.c.answered).where(of_campaign, task.c.state.in_(RELEASED_STATES))
+    answer_times = sa.select(task.c.answered).where(
+        of_campaign, task.c.state.in_(RELEASED_TASK_STATES)
+    )
     place = answer_times.order_by(task.c.answered).offset(row.min_sites - 1).limit(1)
     progress = CampaignProgress(
         Counter({group.state: int(group.number) for group in groups}),
@@ -280,8 +291,8 @@ def campaign_of_row(connection: Connection, row: sa.Row[Any]) -> Campaign:
     return Campaign(**row._mapping, tasks=(), counted=progress)
 
 
-def delivery_ids(engine: Engine, site: str) -> list[str]:
+def package_delivery_ids(engine: Engine, site: str) -> list[str]:
     """List the delivery ids of a site's packages, in order of their tasks' last change."""
-    task = schema.task
+    task = schema.task_table
     query = sa.select(task.c.delivery_id).where(task.c.site == site, task.c.package_sha256 != "")
     return [row.delivery_id for row in database.fetch_rows(engine, query.order_by(task.c.updated))]

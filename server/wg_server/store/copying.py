@@ -39,7 +39,7 @@ def copy_store_to_file(engine: Engine, target: Path) -> None:
                 _copy_rows(source, into)
         finally:
             copy.dispose()
-    _fold_and_check(target)
+    _fold_log_and_check_copy(target)
 
 
 def restore_store_from_file(source: Path, url: str) -> None:
@@ -94,7 +94,7 @@ def _continue_id_sequence(connection: Connection) -> None:
     )
 
 
-def _fold_and_check(path: Path) -> None:
+def _fold_log_and_check_copy(path: Path) -> None:
     """Fold the write-ahead log of a copy into its file, and check that the copy is readable."""
     try:
         with closing(sqlite3.connect(path, isolation_level=None)) as copy:

@@ -23,8 +23,10 @@ from wg_server.store import schema
 
 _READ_ONLY_OPTION = "wg_read_only"
 _SQLITE_WAIT_SECONDS = 30  # Longest wait of a connection for a lock
-_MIGRATION_LOCK = int.from_bytes(b"wgmi", "big")  # Advisory lock of a transaction that migrates
-_SERVING_LOCK = int.from_bytes(b"wgse", "big")  # Advisory lock of the process that serves the store
+_MIGRATION_LOCK_ID = int.from_bytes(b"wgmi", "big")  # Advisory lock of a transaction that migrates
+_SERVING_LOCK_ID = int.from_bytes(
+    b"wgse", "big"
+)  # Advisory lock of the process that serves the store
 
 
 def open_engine(url: str) -> Engine:
@@ -37,7 +39,7 @@ def open_engine(url: str) -> Engine:
     """
     engine = _create_engine(url)
     try:
-        _migrate(engine)
+        _migrate_schema(engine)
     except BaseException as error:
         engine.dispose()
         if not isinstance(error, StorageError):
@@ -55,9 +57,9 @@ def open_home_engine(home: ServerHome) -> Engine:
     Raises:
         ConfigError: The home is not initialised, or the database is missing or cannot be opened.
     """
-    if not home.read_config().database and not home.database.is_file():
+    if not home.read_config().database and not home.database_file.is_file():
         raise ConfigError(
-            f"{home.database}: gone; restore a backup ('wg-server restore'), or begin again"
+            f"{home.database_file}: gone; restore a backup ('wg-server restore'), or begin again"
             " with 'wg-server init' in another folder"
         )
     return open_engine(home.database_url)
@@ -85,7 +87,7 @@ def _create_engine(url: str) -> Engine:
         ) from error
     except sa.exc.ArgumentError as error:
         raise ConfigError(f"database {shown_url}: {error}") from error
-    sa.event.listen(engine, "handle_error", _explain_error)
+    sa.event.listen(engine, "handle_error", _convert_database_error)
     if engine.dialect.name == "sqlite":
         sa.event.listen(engine, "connect", _prepare_sqlite)
         sa.event.listen(engine, "begin", _begin_sqlite)
@@ -156,7 +158,7 @@ class ServingLock:
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         if self._connection is not None:  # the session ends only some time after closing
             with suppress(StorageError, sa.exc.DBAPIError):
-                self._connection.execute(sa.text(f"SELECT pg_advisory_unlock({_SERVING_LOCK})"))
+                self._connection.execute(sa.text(f"SELECT pg_advisory_unlock({_SERVING_LOCK_ID})"))
         self._close()
 
     def is_held(self) -> bool:
@@ -174,7 +176,7 @@ class ServingLock:
         except (StorageError, sa.exc.DBAPIError):
             return False
         is_granted = connection.execute(
-            sa.text(f"SELECT pg_try_advisory_lock({_SERVING_LOCK})")
+            sa.text(f"SELECT pg_try_advisory_lock({_SERVING_LOCK_ID})")
         ).scalar()
         if is_granted:
             self._connection = connection
@@ -189,7 +191,7 @@ class ServingLock:
             self._connection = None
 
 
-def _explain_error(context: sa.engine.ExceptionContext) -> BaseException | None:
+def _convert_database_error(context: sa.engine.ExceptionContext) -> BaseException | None:
     """Convert database failures, such as a full disk or a lost connection, to ``StorageError``."""
     error = context.sqlalchemy_exception
     ours = isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError)
@@ -234,11 +236,11 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN" if only_read else "BEGIN IMMEDIATE")
 
 
-def _migrate(engine: Engine) -> None:
+def _migrate_schema(engine: Engine) -> None:
     with read_connection(engine) as connection:
         version = _schema_version(connection)
         if version == schema.SCHEMA_VERSION:
-            _check_tables(connection)
+            _check_columns(connection)
             return
     from alembic import command  # slow to import, and rarely needed
     from alembic.config import Config
@@ -259,7 +261,7 @@ def _migrate(engine: Engine) -> None:
         )
     with engine.begin() as connection:
         if connection.dialect.name == "postgresql":
-            connection.execute(sa.text(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})"))
+            connection.execute(sa.text(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK_ID})"))
         if (stored_version := _schema_version(connection)) == schema.SCHEMA_VERSION:
             return  # another process has migrated it meanwhile
         config.attributes["connection"] = connection
@@ -268,10 +270,10 @@ def _migrate(engine: Engine) -> None:
             command.stamp(config, "head")
         else:
             command.upgrade(config, "head")
-        _check_tables(connection)
+        _check_columns(connection)
 
 
-def _check_tables(connection: Connection) -> None:
+def _check_columns(connection: Connection) -> None:
     """Raise ``ConfigError`` if a table lacks a column, whatever schema version the store states."""
     columns = sa.inspect(connection).get_multi_columns()
     for table in schema.metadata.tables.values():

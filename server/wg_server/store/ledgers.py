@@ -23,7 +23,7 @@ from wg_server.store.succession import EnrolledLog, LedgerBeginning, ReplacedLog
 
 T = TypeVar("T")
 
-EVIDENCE_LIMIT = 16  # Largest number of stored pairs of contradicting checkpoints per log
+FORK_EVIDENCE_LIMIT = 16  # Largest number of stored pairs of contradicting checkpoints per log
 REFUSED_FILES_LIMIT = 64  # Largest number of stored files per log that the witness refused
 
 
@@ -36,41 +36,45 @@ class LedgerTable:
         self,
         site: StoredSite,
         current_time: float,
-        decide: Callable[[bytes | None], tuple[bytes, int, T]],
+        decide_checkpoint: Callable[[bytes | None], tuple[bytes, int, T]],
     ) -> T:
-        """Replace the stored checkpoint of a site's ledger, and return the result of ``decide``.
+        """Replace the stored checkpoint of a site's ledger; return ``decide_checkpoint``'s result.
 
         Args:
             current_time: Unix time.
-            decide: Maps the stored checkpoint, or None, to the new one, its size and a result; if
-                it raises, the stored checkpoint stays.
+            decide_checkpoint: Maps the stored checkpoint, or None, to the new one, its size and a
+                result; if it raises, the stored checkpoint stays.
         """
         with self.engine.begin() as connection:
-            find_site(connection, site.name, lock=True)  # there may be no checkpoint to lock yet
-            return update_checkpoint_in(connection, site, current_time, decide)
+            find_site(
+                connection, site.name, for_update=True
+            )  # there may be no checkpoint to lock yet
+            return update_checkpoint_in_transaction(
+                connection, site, current_time, decide_checkpoint
+            )
 
     def rotate_ledger_key(
         self,
         site: StoredSite,
         new_key: str,
         current_time: float,
-        decide: Callable[[str, bytes | None], tuple[bytes, int, T]],
+        decide_checkpoint: Callable[[str, bytes | None], tuple[bytes, int, T]],
     ) -> T:
-        """Store a site's new ledger key and the checkpoint of ``decide``, and return its result.
+        """Store a site's new ledger key and checkpoint, and return ``decide_checkpoint``'s result.
 
         Args:
             new_key: New ledger key, hex.
             current_time: Unix time.
-            decide: As for ``update_checkpoint``, with the stored ledger key as additional first
-                argument.
+            decide_checkpoint: As for ``update_checkpoint``, with the stored ledger key as
+                additional first argument.
 
         Raises:
             RefusedError: Another site uses the key, or the site is no longer enrolled.
         """
-        table = schema.site
+        table = schema.site_table
         with self.engine.begin() as connection:
             database.lock_table(connection, table)
-            stored_site = find_site(connection, site.name, lock=True)
+            stored_site = find_site(connection, site.name, for_update=True)
             holder = connection.execute(
                 sa.select(table.c.name).where(
                     table.c.name != site.name, table.c.ledger_key == new_key
@@ -78,26 +82,29 @@ class LedgerTable:
             ).first()
             if stored_site is None or stored_site.state != "enrolled" or holder is not None:
                 raise RefusedError("rotation: not enrolled, or another site uses this key")
-            result = update_checkpoint_in(
-                connection, stored_site, current_time, partial(decide, stored_site.ledger_key)
+            result = update_checkpoint_in_transaction(
+                connection,
+                stored_site,
+                current_time,
+                partial(decide_checkpoint, stored_site.ledger_key),
             )
             connection.execute(
                 table.update().where(table.c.name == site.name).values(ledger_key=new_key)
             )
             connection.execute(
-                schema.log.update()
-                .where(schema.log.c.origin == stored_site.ledger_origin)
+                schema.log_table.update()
+                .where(schema.log_table.c.origin == stored_site.ledger_origin)
                 .values(key=new_key)
             )
             return result
 
-    def logs_of_sites(self, names: Iterable[str]) -> dict[str, list[EnrolledLog]]:
+    def logs_of_sites(self, site_names: Iterable[str]) -> dict[str, list[EnrolledLog]]:
         """Return the ledgers that each of some sites enrolled with, by site name, oldest first."""
-        logs, witness = schema.log, schema.witness
+        logs, witness = schema.log_table, schema.cosigned_checkpoint_table
         query = (
             sa.select(logs, witness.c.checkpoint)
             .outerjoin(witness, witness.c.origin == logs.c.origin)
-            .where(logs.c.site.in_(list(names)))
+            .where(logs.c.site.in_(list(site_names)))
             .order_by(logs.c.site, logs.c.first_seen, logs.c.origin)
         )
         by_site: dict[str, list[EnrolledLog]] = {}
@@ -105,15 +112,17 @@ class LedgerTable:
             by_site.setdefault(row.site, []).append(EnrolledLog(**row._mapping))
         return by_site
 
-    def replaced_logs(self, site: str) -> dict[str, bytes]:
+    def replaced_log_exports(self, site: str) -> dict[str, bytes]:
         """Return the exported bytes of each ledger that a site replaced, by the ledger's origin."""
-        table = schema.replaced_log
+        table = schema.replaced_log_table
         query = sa.select(table).where(table.c.site == site).order_by(table.c.origin)
         return {row.origin: bytes(row.data) for row in database.fetch_rows(self.engine, query)}
 
-    def last_cosigned(self, origin: str) -> bytes | None:
+    def last_cosigned_checkpoint(self, origin: str) -> bytes | None:
         """Return the last checkpoint cosigned for a ledger, or None."""
-        query = sa.select(schema.witness.c.checkpoint).where(schema.witness.c.origin == origin)
+        query = sa.select(schema.cosigned_checkpoint_table.c.checkpoint).where(
+            schema.cosigned_checkpoint_table.c.origin == origin
+        )
         row = database.fetch_first_row(self.engine, query)
         return None if row is None else bytes(row.checkpoint)
 
@@ -125,14 +134,14 @@ class LedgerTable:
         One pair proves a fork, and further pairs add nothing: only the first ``EVIDENCE_LIMIT``
         pairs of a log are stored.
         """
-        table = schema.evidence
+        table = schema.fork_evidence_table
         with self.engine.begin() as connection:
             database.lock_table(connection, table)
             rows = connection.execute(
                 sa.select(table.c.earlier, table.c.later).where(table.c.origin == origin)
             ).all()
             pairs = {(bytes(row.earlier), bytes(row.later)) for row in rows}
-            if len(rows) >= EVIDENCE_LIMIT or (earlier, later) in pairs:
+            if len(rows) >= FORK_EVIDENCE_LIMIT or (earlier, later) in pairs:
                 return
             connection.execute(
                 table.insert().values(
@@ -140,20 +149,21 @@ class LedgerTable:
                 )
             )
 
-    def fork_evidence(self) -> list[tuple[str, float, bytes, bytes]]:
+    def list_fork_evidence(self) -> list[tuple[str, float, bytes, bytes]]:
         """Return all evidence of forks: origin, time, earlier and later checkpoint."""
         rows = database.fetch_rows(
-            self.engine, sa.select(schema.evidence).order_by(schema.evidence.c.id)
+            self.engine,
+            sa.select(schema.fork_evidence_table).order_by(schema.fork_evidence_table.c.id),
         )
         return [(row.origin, row.received, row.earlier, row.later) for row in rows]
 
-    def store_refused_file(self, origin: str, data: bytes, time: float) -> None:
+    def store_refused_file(self, origin: str, data: bytes, current_time: float) -> None:
         """Store for auditors a verified file whose ledger does not extend the cosigned checkpoint.
 
         The file may show another history of that ledger, or may only be late. Only the first
         ``REFUSED_FILES_LIMIT`` files of a log are stored.
         """
-        table, digest = schema.refused_file, canonical.sha256_hex(data)
+        table, digest = schema.refused_file_table, canonical.sha256_hex(data)
         with self.engine.begin() as connection:
             database.lock_table(connection, table)
             rows = connection.execute(
@@ -162,12 +172,14 @@ class LedgerTable:
             if len(rows) >= REFUSED_FILES_LIMIT or digest in {row.sha256 for row in rows}:
                 return
             connection.execute(
-                table.insert().values(sha256=digest, origin=origin, received=time, data=data)
+                table.insert().values(
+                    sha256=digest, origin=origin, received=current_time, data=data
+                )
             )
 
     def refused_files(self, origin: str) -> Iterator[bytes]:
         """Yield the stored files of a log that the witness refused, oldest first."""
-        table = schema.refused_file
+        table = schema.refused_file_table
         query = sa.select(table.c.data).where(table.c.origin == origin)
         with database.read_connection(self.engine) as connection:
             rows = connection.execution_options(yield_per=1).execute(
@@ -176,16 +188,16 @@ class LedgerTable:
             for row in rows:
                 yield bytes(row.data)
 
-    def count_forks(self) -> int:
+    def count_fork_evidence(self) -> int:
         """Count the stored pairs of contradicting checkpoints."""
-        query = sa.select(sa.func.count().label("number")).select_from(schema.evidence)
+        query = sa.select(sa.func.count().label("number")).select_from(schema.fork_evidence_table)
         return sum(row.number for row in database.fetch_rows(self.engine, query))
 
 
 def store_new_log(
     connection: Connection,
     request: EnrolmentRequest,
-    first_note: LedgerBeginning,
+    ledger_beginning: LedgerBeginning,
     current_time: float,
 ) -> None:
     """Store the ledger that a site enrols with.
@@ -194,19 +206,19 @@ def store_new_log(
         RefusedError: The ledger is known with another site, key or first entry, or the ledger that
             it replaces is.
     """
-    if first_note.replaced is not None:
-        _store_replaced_log(connection, request.site, first_note.replaced)
-    table = schema.log
+    if ledger_beginning.replaced_log is not None:
+        _store_replaced_log(connection, request.site, ledger_beginning.replaced_log)
+    table = schema.log_table
     origin = request.ledger_origin
     row = connection.execute(sa.select(table).where(table.c.origin == origin)).first()
-    predecessor = first_note.predecessor
+    predecessor = ledger_beginning.predecessor
     if row is None:
         connection.execute(
             table.insert().values(
                 origin=origin,
                 site=request.site,
                 key=request.ledger_key,
-                genesis=first_note.genesis,
+                genesis=ledger_beginning.genesis_leaf_hash,
                 predecessor=predecessor.origin if predecessor else "",
                 predecessor_checkpoint=predecessor.checkpoint if predecessor else "",
                 first_seen=current_time,
@@ -220,15 +232,15 @@ def store_new_log(
             "enrolment: this ledger is known with another key: finish 'wg-client keys --renew"
             " ledger' first, or give the ledger up with 'wg-client keys --renew ledger --stolen'"
         )
-    if row.genesis != first_note.genesis:
+    if row.genesis != ledger_beginning.genesis_leaf_hash:
         raise RefusedError("enrolment: this ledger is known with another beginning")
 
 
-def update_checkpoint_in(
+def update_checkpoint_in_transaction(
     connection: Connection,
     site: StoredSite,
     current_time: float,
-    decide: Callable[[bytes | None], tuple[bytes, int, T]],
+    decide_checkpoint: Callable[[bytes | None], tuple[bytes, int, T]],
 ) -> T:
     """Do the work of ``LedgerTable.update_checkpoint`` within a transaction.
 
@@ -237,9 +249,9 @@ def update_checkpoint_in(
             the spend that it inherits cannot be checked.
     """
     _check_predecessor_shown(connection, site.ledger_origin)
-    table = schema.witness
+    table = schema.cosigned_checkpoint_table
     row = connection.execute(sa.select(table).where(table.c.origin == site.ledger_origin)).first()
-    checkpoint, size, result = decide(None if row is None else row.checkpoint)
+    checkpoint, size, result = decide_checkpoint(None if row is None else row.checkpoint)
     values = {"checkpoint": checkpoint, "size": size, "updated": current_time}
     if row is None:
         connection.execute(
@@ -254,7 +266,7 @@ def update_checkpoint_in(
 
 def _store_replaced_log(connection: Connection, site: str, replaced_log: ReplacedLog) -> None:
     """Store a replaced ledger; refuse one of another site, or one that contradicts a checkpoint."""
-    table, witness = schema.replaced_log, schema.witness
+    table, witness = schema.replaced_log_table, schema.cosigned_checkpoint_table
     cosigned_row = connection.execute(
         sa.select(witness).where(witness.c.origin == replaced_log.origin)
     ).first()
@@ -284,7 +296,11 @@ def _store_replaced_log(connection: Connection, site: str, replaced_log: Replace
 
 def _check_predecessor_shown(connection: Connection, origin: str) -> None:
     """Refuse a new ledger whose predecessor was cosigned here but was not shown by the site."""
-    log, witness, replaced_log = schema.log, schema.witness, schema.replaced_log
+    log, witness, replaced_log = (
+        schema.log_table,
+        schema.cosigned_checkpoint_table,
+        schema.replaced_log_table,
+    )
     query = (
         sa.select(log.c.predecessor)
         .join(witness, witness.c.origin == log.c.predecessor)

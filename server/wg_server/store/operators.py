@@ -24,7 +24,7 @@ from wg_core.wire import canonical
 from wg_server.store import database, schema
 from wg_server.store.sites import ServerStore, hash_secret
 
-DETAIL_LIMIT = 500  # Largest number of characters of an entry's detail
+DETAIL_LENGTH_LIMIT = 500  # Largest number of characters of an entry's detail
 
 
 AccessPath = Literal["console", "command", "server"]
@@ -93,7 +93,7 @@ def grant_access(store: ServerStore, name: str, current_time: float) -> str:
     """
     check_name(name)
     token = secrets.token_urlsafe(32)
-    table = schema.operator
+    table = schema.operator_table
     with store.engine.begin() as connection:
         connection.execute(table.delete().where(table.c.name == name))
         connection.execute(
@@ -110,7 +110,7 @@ def remove_access(store: ServerStore, name: str, current_time: float) -> None:
     Raises:
         ConfigError: No operator has this name.
     """
-    table = schema.operator
+    table = schema.operator_table
     condition = sa.and_(table.c.name == name, table.c.removed.is_(None))
     with store.engine.begin() as connection:
         if (
@@ -122,14 +122,14 @@ def remove_access(store: ServerStore, name: str, current_time: float) -> None:
             raise ConfigError(f"operator {name}: unknown; see 'wg-server operators'")
 
 
-def operator_of_token(store: ServerStore, token: str) -> str | None:
+def operator_name_of_token(store: ServerStore, token: str) -> str | None:
     """Return the name of the operator to whom a valid token belongs, or None."""
-    return operator_of_hash(store, hash_secret(token))
+    return operator_name_of_hash(store, hash_secret(token))
 
 
-def operator_of_hash(store: ServerStore, token_sha256: str) -> str | None:
+def operator_name_of_hash(store: ServerStore, token_sha256: str) -> str | None:
     """Return the name of the operator whose valid token has the given hash, or None."""
-    table = schema.operator
+    table = schema.operator_table
     query = sa.select(table.c.name).where(
         table.c.token_sha256 == token_sha256, table.c.removed.is_(None)
     )
@@ -139,7 +139,7 @@ def operator_of_hash(store: ServerStore, token_sha256: str) -> str | None:
 
 def list_operators(store: ServerStore) -> list[Operator]:
     """Return all operators, sorted by name."""
-    table = schema.operator
+    table = schema.operator_table
     query = sa.select(table.c.name, table.c.created, table.c.removed).order_by(table.c.name)
     return [Operator(**row._mapping) for row in database.fetch_rows(store.engine, query)]
 
@@ -161,10 +161,10 @@ def add_log_entry(
     store: ServerStore, actor: Actor, action: str, subject: str, detail: str = ""
 ) -> None:
     """Add an entry to the operators' log."""
-    table = schema.operator_log
+    table = schema.operator_log_table
     with store.engine.begin() as connection:
         database.lock_table(connection, table)
-        number, before = _last_entry(connection)
+        number, before = _last_number_and_digest(connection)
         values = {
             "id": number + 1,
             "at": time.time(),
@@ -172,7 +172,7 @@ def add_log_entry(
             "through": actor.through,
             "action": action,
             "subject": subject,
-            "detail": detail[:DETAIL_LIMIT].replace("\0", ""),
+            "detail": detail[:DETAIL_LENGTH_LIMIT].replace("\0", ""),
         }
         digest = _entry_digest(values, before)
         connection.execute(table.insert().values(**values, digest=digest))
@@ -185,18 +185,18 @@ def read_log(store: ServerStore, *, limit: int, number_limit: int | None = None)
         limit: Largest number of entries.
         number_limit: Only entries with a lower number are returned.
     """
-    table = schema.operator_log
+    table = schema.operator_log_table
     query = sa.select(table).order_by(table.c.id.desc()).limit(limit)
     if number_limit is not None:
         query = query.where(table.c.id < number_limit)
     return [LogEntry(**row._mapping) for row in database.fetch_rows(store.engine, query)]
 
 
-def first_broken_entry(store: ServerStore, *, page: int = 500) -> int | None:
+def first_broken_entry_number(store: ServerStore, *, rows_per_page: int = 500) -> int | None:
     """Return the number of the first log entry that was changed or follows a gap, or None."""
     before, number = "", 0
-    table = schema.operator_log
-    query = sa.select(table).order_by(table.c.id).limit(page)
+    table = schema.operator_log_table
+    query = sa.select(table).order_by(table.c.id).limit(rows_per_page)
     while rows := database.fetch_rows(store.engine, query.where(table.c.id > number)):
         for row in rows:
             number += 1
@@ -208,9 +208,9 @@ def first_broken_entry(store: ServerStore, *, page: int = 500) -> int | None:
     return None
 
 
-def _last_entry(connection: Connection) -> tuple[int, str]:
+def _last_number_and_digest(connection: Connection) -> tuple[int, str]:
     """Return number and digest of the newest entry in the operators' log."""
-    table = schema.operator_log
+    table = schema.operator_log_table
     query = sa.select(table.c.id, table.c.digest).order_by(table.c.id.desc()).limit(1)
     row = connection.execute(query).first()
     return (0, "") if row is None else (int(row.id), str(row.digest))

@@ -41,7 +41,7 @@ class StoredPool:
     @property
     def class_names(self) -> tuple[str, ...]:
         """Class names of the pool, sorted."""
-        return canonical.decode(tuple[str, ...], self.labels.encode(), subject="pool")
+        return canonical.decode(tuple[str, ...], self.labels.encode(), input_name="pool")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,71 +73,76 @@ class PooledRelease:
     @property
     def agreed_class_names(self) -> tuple[str, ...]:
         """Names of the classes on which the release agrees with its peers."""
-        return canonical.decode(tuple[str, ...], self.behind.encode(), subject="pooled release")
+        return canonical.decode(tuple[str, ...], self.behind.encode(), input_name="pooled release")
 
 
 class PoolTable:
     """Tables of the pools of one generator, and of their releases."""
 
-    def __init__(self, engine: Engine, generator: str) -> None:
+    def __init__(self, engine: Engine, generator_sha256: str) -> None:
         self._engine = engine
-        self.generator = generator
+        self.generator = generator_sha256
 
     def list_pools(self) -> list[StoredPool]:
         """Return the pools of all kinds (class sets), without their sums."""
-        table = schema.pool
+        table = schema.pool_table
         columns = [column for column in table.c if column.name != "data"]
         query = sa.select(*columns).where(table.c.generator == self.generator)
         rows = database.fetch_rows(self._engine, query.order_by(table.c.kind))
         return [StoredPool(**row._mapping, data=b"") for row in rows]
 
-    def find_pool(self, kind: str) -> StoredPool | None:
+    def find_pool(self, class_set_id: str) -> StoredPool | None:
         """Return the pool of one kind (class set), or None."""
-        table = schema.pool
-        query = sa.select(table).where(table.c.generator == self.generator, table.c.kind == kind)
+        table = schema.pool_table
+        query = sa.select(table).where(
+            table.c.generator == self.generator, table.c.kind == class_set_id
+        )
         row = database.fetch_first_row(self._engine, query)
         return None if row is None else StoredPool(**row._mapping)
 
-    def pooled_releases(self) -> dict[str, PooledRelease]:
+    def pooled_releases_by_id(self) -> dict[str, PooledRelease]:
         """Return all releases that were not removed, outliers included, by id."""
-        return {row.release_id: row for row in self._read_releases(schema.pooled.c.removed == 0)}
+        return {
+            row.release_id: row
+            for row in self._read_releases(schema.pooled_release_table.c.removed == 0)
+        }
 
-    def class_names(self) -> dict[str, frozenset[str]]:
+    def class_names_by_release_id(self) -> dict[str, frozenset[str]]:
         """Return the class names of each release that was not removed, by release id."""
         kinds = {pool.kind: frozenset(pool.class_names) for pool in self.list_pools()}
-        return {row.release_id: kinds[row.kind] for row in self.pooled_releases().values()}
+        return {row.release_id: kinds[row.kind] for row in self.pooled_releases_by_id().values()}
 
-    def release_of(self, site: str) -> PooledRelease | None:
+    def release_of_site(self, site: str) -> PooledRelease | None:
         """Return the release of a site that is in a pool or was left out as an outlier, or None."""
-        table = schema.pooled
+        table = schema.pooled_release_table
         rows = self._read_releases(table.c.site == site, table.c.removed == 0)
         return rows[0] if rows else None
 
-    def releases_at_change(self, kind: str, changes: int) -> list[PooledRelease]:
+    def releases_at_change(self, class_set_id: str, change_number: int) -> list[PooledRelease]:
         """Return the releases that were in a kind's pool after a change, sorted by id."""
-        table = schema.pooled
+        table = schema.pooled_release_table
         return self._read_releases(
-            table.c.kind == kind,
+            table.c.kind == class_set_id,
             table.c.used,
-            table.c.added <= changes,
-            sa.or_(table.c.removed == 0, table.c.removed > changes),
+            table.c.added <= change_number,
+            sa.or_(table.c.removed == 0, table.c.removed > change_number),
         )
 
     def write_pool(
-        self, pool: StoredPool, releases: Sequence[PooledRelease], removed_ids: Sequence[str]
+        self, pool: StoredPool, added_releases: Sequence[PooledRelease], removed_ids: Sequence[str]
     ) -> bool:
         """Replace the sum of a pool, and record the added and removed releases.
 
         Args:
             pool: New sum; its ``changes`` is one more than in the sum that was read (0 if there was
                 none).
-            releases: Releases added by this change.
+            added_releases: Releases added by this change.
             removed_ids: Ids of releases removed by this change.
 
         Returns:
             False if another process wrote first; then nothing is written.
         """
-        pools, pooled_table = schema.pool, schema.pooled
+        pools, pooled_table = schema.pool_table, schema.pooled_release_table
         key = (pools.c.generator == self.generator) & (pools.c.kind == pool.kind)
         with self._engine.begin() as connection:
             database.lock_table(connection, pools)
@@ -156,45 +161,47 @@ class PoolTable:
                     )
                     .values(removed=pool.changes)
                 )
-            for release in releases:
+            for release in added_releases:
                 values = {"generator": self.generator, **asdict(release)}
                 connection.execute(pooled_table.insert().values(values))
         return True
 
-    def release_ids_in_pools(self, sums: Sequence[tuple[str, int]]) -> list[bytes]:
+    def release_ids_in_pools(self, pool_versions: Sequence[tuple[str, int]]) -> list[bytes]:
         """Return sorted ids of all releases in some pools, given as (kind, change number) pairs."""
-        rows = [row for kind, changes in sums for row in self.releases_at_change(kind, changes)]
+        rows = [
+            row for kind, changes in pool_versions for row in self.releases_at_change(kind, changes)
+        ]
         return sorted(row.release_id.encode() for row in rows)
 
-    def store_merkle_tree(self, root: str, sums: Sequence[tuple[str, int]]) -> None:
+    def store_merkle_tree(self, root_hex: str, pool_versions: Sequence[tuple[str, int]]) -> None:
         """Store which pools a Merkle root (hex) covers, so that membership can be proven later.
 
         Args:
-            sums: Pools as pairs of a kind and a change number.
+            pool_versions: Pools as pairs of a kind and a change number.
         """
-        table = schema.pool_tree
-        key = (table.c.generator == self.generator) & (table.c.root == root)
+        table = schema.pool_tree_table
+        key = (table.c.generator == self.generator) & (table.c.root == root_hex)
         with self._engine.begin() as connection:
             database.lock_table(connection, table)
             if connection.execute(sa.select(table.c.root).where(key)).first() is None:
-                text = canonical.encode(tuple(sums)).decode()
-                row = {"generator": self.generator, "root": root, "sums": text}
+                text = canonical.encode(tuple(pool_versions)).decode()
+                row = {"generator": self.generator, "root": root_hex, "sums": text}
                 connection.execute(table.insert().values(row))
 
-    def pools_under_root(self, root: str) -> tuple[tuple[str, int], ...]:
+    def pool_versions_under_root(self, root_hex: str) -> tuple[tuple[str, int], ...]:
         """Return the pools under a Merkle root, as (kind, change number); empty if unknown."""
-        table = schema.pool_tree
+        table = schema.pool_tree_table
         query = sa.select(table.c.sums).where(
-            table.c.generator == self.generator, table.c.root == root
+            table.c.generator == self.generator, table.c.root == root_hex
         )
         row = database.fetch_first_row(self._engine, query)
         if row is None:
             return ()
         form = tuple[tuple[str, int], ...]
-        return canonical.decode(form, row.sums.encode(), subject="tree of releases")
+        return canonical.decode(form, row.sums.encode(), input_name="tree of releases")
 
     def _select_releases(self, *conditions: sa.ColumnElement[bool]) -> sa.Select[PooledRelease]:
-        table = schema.pooled
+        table = schema.pooled_release_table
         columns = [column for column in table.c if column.name != "generator"]
         return sa.select(*columns).where(table.c.generator == self.generator, *conditions)
 

@@ -23,21 +23,21 @@ class ReleaseSummary:
     reasons: str
 
 
-def list_releases(engine: Engine, *standings: ReleaseStatus) -> list[ReleaseSummary]:
+def list_release_summaries(engine: Engine, *statuses: ReleaseStatus) -> list[ReleaseSummary]:
     """Return releases of plants with one of these statuses, or all releases, newest first."""
-    table = schema.release
+    table = schema.release_table
     columns = [table.c[field.name] for field in fields(ReleaseSummary)]
     query = sa.select(*columns).order_by(table.c.received.desc(), table.c.release_id)
-    if standings:
-        query = query.where(table.c.standing.in_(standings))
+    if statuses:
+        query = query.where(table.c.standing.in_(statuses))
     return [ReleaseSummary(**row._mapping) for row in database.fetch_rows(engine, query)]
 
 
-def count_releases(engine: Engine, names: Sequence[str]) -> dict[str, int]:
+def count_releases_by_site(engine: Engine, site_names: Sequence[str]) -> dict[str, int]:
     """Return the number of stored releases of each site that has any, whatever their status."""
-    table = schema.release
+    table = schema.release_table
     query = sa.select(table.c.site, sa.func.count().label("number")).group_by(table.c.site)
-    query = query.where(table.c.site.in_(names))
+    query = query.where(table.c.site.in_(site_names))
     return {row.site: int(row.number) for row in database.fetch_rows(engine, query)}
 
 
@@ -47,7 +47,7 @@ def set_release_status(engine: Engine, release_id: str, status: ReleaseStatus) -
     Raises:
         ConfigError: No release has this id.
     """
-    table = schema.release
+    table = schema.release_table
     update = table.update().where(table.c.release_id == release_id).values(standing=status)
     with engine.begin() as connection:
         rows = connection.execute(update).rowcount

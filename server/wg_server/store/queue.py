@@ -20,17 +20,19 @@ from sqlalchemy.engine import Connection, Engine
 from wg_core.errors import ConfigError
 from wg_core.privacy.schema import CLASS_STATISTICS, StatisticsKind
 from wg_server.store import campaigns, database, schema
-from wg_server.store.campaigns import OPEN_CAMPAIGNS, OPEN_TASKS, Campaign, TaskState
+from wg_server.store.campaigns import OPEN_CAMPAIGN_STATES, OPEN_TASK_STATES, Campaign, TaskState
 from wg_server.store.releases import USABLE_STATUSES, StoredRelease, insert_release
 
 log = logging.getLogger(__name__)
 
-MIN_SITES = 2  # Default number of releases that a campaign waits for, if it has as many sites
-GRACE_SECONDS = 600.0
+DEFAULT_MIN_SITES = (
+    2  # Default number of releases that a campaign waits for, if it has as many sites
+)
+DEFAULT_GRACE_SECONDS = 600.0
 """Default time that a campaign waits for the remaining sites after these releases."""
 
-_ACTIVE_STATES = ("running", "cancelling")
-RETRIABLE_STATES = ("refused", "failed", "expired", "cancelled")
+_ACTIVE_CAMPAIGN_STATES = ("running", "cancelling")
+RETRIABLE_TASK_STATES = ("refused", "failed", "expired", "cancelled")
 """Task states that an operator may retry."""
 
 
@@ -38,8 +40,8 @@ RETRIABLE_STATES = ("refused", "failed", "expired", "cancelled")
 class CampaignTotals:
     """Counts of campaigns and tasks by state, and payload bytes of all tasks."""
 
-    campaigns: dict[str, int]
-    tasks: dict[str, int]
+    campaign_counts_by_state: dict[str, int]
+    task_counts_by_state: dict[str, int]
     bytes_received: int
     bytes_sent: int
 
@@ -52,7 +54,8 @@ class NewCampaign:
         sites: Sites to ask, without repetition.
         min_sites: Number of releases to wait for; None: 2, or 1 for a single site.
         id: Id of the campaign; empty: a new id is drawn.
-        left_out: Further sites, which are not asked, each with one of ``NOT_ASKED_CODES``.
+        skip_codes_by_site: Further sites, which are not asked, each with one of
+            ``NOT_ASKED_CODES``.
     """
 
     sites: Sequence[str]
@@ -63,19 +66,20 @@ class NewCampaign:
     collect_seconds: float
     deliver_seconds: float
     min_sites: int | None = None
-    grace_seconds: float = GRACE_SECONDS
+    grace_seconds: float = DEFAULT_GRACE_SECONDS
     id: str = ""
     generator: str = ""
     statistics: StatisticsKind = CLASS_STATISTICS
-    left_out: Mapping[str, str] = field(default_factory=dict)
+    skip_codes_by_site: Mapping[str, str] = field(default_factory=dict)
 
 
 _CAMPAIGN_COLUMNS = tuple(
-    {column.name for column in fields(NewCampaign)} - {"sites", "min_sites", "id", "left_out"}
+    {column.name for column in fields(NewCampaign)}
+    - {"sites", "min_sites", "id", "skip_codes_by_site"}
 )
 
 
-class Traffic(NamedTuple):
+class TaskTraffic(NamedTuple):
     """Number of messages sent to a site, and payload bytes received from it and sent to it."""
 
     messages: int = 0
@@ -83,7 +87,7 @@ class Traffic(NamedTuple):
     bytes_sent: int = 0
 
 
-NO_TRAFFIC = Traffic()
+NO_TRAFFIC = TaskTraffic()
 
 
 class TaskChanges(TypedDict, total=False):
@@ -113,7 +117,7 @@ class TaskChanges(TypedDict, total=False):
     made: float
     figure: float
     release: StoredRelease
-    traffic: Traffic
+    traffic: TaskTraffic
 
 
 class CampaignQueue:
@@ -135,14 +139,14 @@ class CampaignQueue:
             raise ConfigError("campaign: expected at least one site, and each once")
         min_sites = campaign.min_sites
         if min_sites is None:
-            min_sites = min(MIN_SITES, len(sites))
+            min_sites = min(DEFAULT_MIN_SITES, len(sites))
         if not 1 <= min_sites <= len(sites):
             raise ConfigError(f"campaign: {min_sites} of {len(sites)} sites to wait for")
         campaign_id = campaign.id or new_campaign_id()
         with self._engine.begin() as connection:
             _check_enrolled(connection, sites)
             connection.execute(
-                schema.campaign.insert().values(
+                schema.campaign_table.insert().values(
                     id=campaign_id,
                     created=current_time,
                     min_sites=min_sites,
@@ -150,12 +154,14 @@ class CampaignQueue:
                 )
             )
             parts = [(site, "waiting", "") for site in sites]
-            parts += [(site, "cancelled", code) for site, code in campaign.left_out.items()]
+            parts += [
+                (site, "cancelled", code) for site, code in campaign.skip_codes_by_site.items()
+            ]
             rows = [
                 _waiting_task_row(campaign_id, site, current_time) | {"state": state, "code": code}
                 for site, state, code in parts
             ]
-            connection.execute(schema.task.insert(), rows)
+            connection.execute(schema.task_table.insert(), rows)
             return campaigns.load_campaign(connection, campaign_id)
 
     def find_campaign(self, campaign_id: str, *, site: str = "") -> Campaign:
@@ -175,17 +181,17 @@ class CampaignQueue:
         Args:
             with_tasks: True to load the tasks; False to only count them.
         """
-        table = schema.campaign
+        table = schema.campaign_table
         query = sa.select(table).order_by(table.c.created.desc()).limit(limit)
         with database.read_connection(self._engine) as connection:
             rows = connection.execute(query).all()
             if not with_tasks:
-                return [campaigns.campaign_of_row(connection, row) for row in rows]
+                return [campaigns.campaign_with_counts(connection, row) for row in rows]
             return [campaigns.load_campaign(connection, row.id) for row in rows]
 
     def count_totals(self) -> CampaignTotals:
         """Return counts and payload bytes over all campaigns."""
-        task, campaign = schema.task, schema.campaign
+        task, campaign = schema.task_table, schema.campaign_table
         with database.read_connection(self._engine) as connection:
             campaigns, tasks = (
                 {
@@ -208,44 +214,46 @@ class CampaignQueue:
             ).one()
         return CampaignTotals(campaigns, tasks, *map(int, sums))
 
-    def generators_in_use(self) -> set[str]:
+    def generator_ids_in_use(self) -> set[str]:
         """Return the ids of the generators that unfinished campaigns use."""
-        table = schema.campaign
-        query = sa.select(table.c.generator).where(table.c.state.in_(OPEN_CAMPAIGNS)).distinct()
+        table = schema.campaign_table
+        query = (
+            sa.select(table.c.generator).where(table.c.state.in_(OPEN_CAMPAIGN_STATES)).distinct()
+        )
         return {str(row.generator) for row in database.fetch_rows(self._engine, query)} - {""}
 
     def newest_failure_time(self) -> float | None:
         """Return the time at which a campaign last failed, Unix seconds, or None."""
-        table = schema.campaign
+        table = schema.campaign_table
         query = sa.select(sa.func.max(table.c.finished).label("newest"))
         row = database.fetch_first_row(self._engine, query.where(table.c.state == "failed"))
         return None if row is None or row.newest is None else float(row.newest)
 
-    def oldest_queue_time(self) -> float | None:
+    def oldest_queued_campaign_time(self) -> float | None:
         """Return the time at which the oldest campaign that is still queued was queued, or None."""
-        table = schema.campaign
+        table = schema.campaign_table
         query = sa.select(sa.func.min(table.c.created).label("oldest"))
         row = database.fetch_first_row(self._engine, query.where(table.c.state == "queued"))
         return None if row is None or row.oldest is None else float(row.oldest)
 
-    def start_queued(self, current_time: float | None = None) -> list[str]:
+    def start_queued_campaigns(self, current_time: float | None = None) -> list[str]:
         """Start all queued campaigns, and return the ids of running ones, oldest first.
 
         A campaign that another process has locked, for instance to cancel it, is skipped this time.
         """
-        table = schema.campaign
+        table = schema.campaign_table
         with database.read_connection(self._engine) as connection:
             queued_id = connection.execute(sa.select(table.c.id).where(table.c.state == "queued"))
             campaign_ids = [row.id for row in queued_id]
         if campaign_ids:
-            self._start_campaigns(time.time() if current_time is None else current_time)
-        query = sa.select(table.c.id).where(table.c.state.in_(_ACTIVE_STATES))
+            self._mark_queued_as_running(time.time() if current_time is None else current_time)
+        query = sa.select(table.c.id).where(table.c.state.in_(_ACTIVE_CAMPAIGN_STATES))
         order = table.c.created, table.c.id
         return [row.id for row in database.fetch_rows(self._engine, query.order_by(*order))]
 
-    def _start_campaigns(self, current_time: float) -> None:
+    def _mark_queued_as_running(self, current_time: float) -> None:
         """Start all queued campaigns, and with them the deadlines of their sites."""
-        campaign, task = schema.campaign, schema.task
+        campaign, task = schema.campaign_table, schema.task_table
         with self._engine.begin() as connection:
             query = sa.select(campaign.c.id).where(campaign.c.state == "queued")
             rows = connection.execute(query.with_for_update(skip_locked=True))
@@ -261,7 +269,7 @@ class CampaignQueue:
         for campaign_id in ids:
             log.info("campaign %s: begun", campaign_id)
 
-    def cancel(self, campaign_id: str) -> Campaign:
+    def cancel_campaign(self, campaign_id: str) -> Campaign:
         """Cancel a campaign; a campaign that has not started ends at once.
 
         Raises:
@@ -275,7 +283,7 @@ class CampaignQueue:
                 _finish_campaign(connection, campaign_id, "cancelled")
             return campaigns.load_campaign(connection, campaign_id)
 
-    def pause(self, campaign_id: str, current_time: float | None = None) -> Campaign:
+    def pause_campaign(self, campaign_id: str, current_time: float | None = None) -> Campaign:
         """Pause a campaign: no site is asked until it is resumed, and its deadlines stop.
 
         Raises:
@@ -290,21 +298,23 @@ class CampaignQueue:
                 _update_campaign_row(connection, campaign_id, state="paused", paused_at=at)
             return campaigns.load_campaign(connection, campaign_id)
 
-    def resume(self, campaign_id: str, current_time: float | None = None) -> Campaign:
+    def resume_campaign(self, campaign_id: str, current_time: float | None = None) -> Campaign:
         """Resume a paused campaign, and postpone its deadlines by the pause.
 
         Raises:
             ConfigError: No campaign has this id, or it is not paused.
         """
-        table = schema.task
+        table = schema.task_table
         with self._engine.begin() as connection:
-            campaign = campaigns.load_campaign(connection, campaign_id, lock=True)
+            campaign = campaigns.load_campaign(connection, campaign_id, for_update=True)
             if campaign.state != "paused":
                 raise ConfigError(f"campaign {campaign_id}: {campaign.state}, expected paused")
             pause = max(
                 (time.time() if current_time is None else current_time) - campaign.paused_at, 0.0
             )
-            condition = sa.and_(table.c.campaign == campaign_id, table.c.state.in_(OPEN_TASKS))
+            condition = sa.and_(
+                table.c.campaign == campaign_id, table.c.state.in_(OPEN_TASK_STATES)
+            )
             for clock in (table.c.opened, table.c.asked):
                 connection.execute(
                     table.update().where(condition, clock > 0).values({clock: clock + pause})
@@ -313,12 +323,17 @@ class CampaignQueue:
             _update_campaign_row(connection, campaign_id, state=state, paused_at=0.0)
             return campaigns.load_campaign(connection, campaign_id)
 
-    def retry(
-        self, campaign_id: str, site: str, *, generator: str = "", current_time: float | None = None
+    def retry_task(
+        self,
+        campaign_id: str,
+        site: str,
+        *,
+        generator_version_id: str = "",
+        current_time: float | None = None,
     ) -> Campaign:
         """Reopen a site's task that ended without a package, even after the campaign ended.
 
-        If ``generator`` is given, later packages of the campaign are made with it.
+        If ``generator_version_id`` is given, later packages of the campaign are made with it.
 
         An expired query is repeated under its old id, so that a decision made at the plant since
         then still holds. A refused or failed one gets a new id: if the site still has its earlier
@@ -329,17 +344,17 @@ class CampaignQueue:
                 its task did not end in one of ``RETRIABLE_STATES``, the site is not enrolled, or
                 its release is in quarantine.
         """
-        table = schema.task
+        table = schema.task_table
         current_time = time.time() if current_time is None else current_time
         with self._engine.begin() as connection:
-            campaign = campaigns.load_campaign(connection, campaign_id, lock=True)
+            campaign = campaigns.load_campaign(connection, campaign_id, for_update=True)
             if campaign.state in ("cancelling", "cancelled"):
                 raise ConfigError(f"campaign {campaign_id}: {campaign.state}; start another one")
             task = campaign.find_task(site)
-            if task.state not in RETRIABLE_STATES:
+            if task.state not in RETRIABLE_TASK_STATES:
                 raise ConfigError(
                     f"campaign {campaign_id}: {site}: {task.state},"
-                    f" expected one of {', '.join(RETRIABLE_STATES)}"
+                    f" expected one of {', '.join(RETRIABLE_TASK_STATES)}"
                 )
             _check_retry_possible(connection, site, task.release_id)
             again = _waiting_task_row(campaign_id, site, current_time)
@@ -354,9 +369,9 @@ class CampaignQueue:
                 .values(again)
             )
             values: dict[str, object] = {}
-            if generator:
-                values["generator"] = generator
-            if campaign.state not in OPEN_CAMPAIGNS:
+            if generator_version_id:
+                values["generator"] = generator_version_id
+            if campaign.state not in OPEN_CAMPAIGN_STATES:
                 values |= {"state": "running", "reason": "", "finished": None}
                 values["started"] = campaign.started or current_time
             if values:
@@ -368,7 +383,7 @@ class CampaignQueue:
 
         The new delivery ids are set when the packages are made.
         """
-        table = schema.task
+        table = schema.task_table
         with self._engine.begin() as connection:
             is_delivered = table.c.site.in_(sites) & (table.c.state == "delivered")
             connection.execute(
@@ -378,7 +393,7 @@ class CampaignQueue:
                 .values(opened=current_time, asked=0.0, made=current_time, updated=current_time)
             )
 
-    def finish(self, campaign_id: str, *, reason: str = "", code: str = "") -> Campaign:
+    def finish_campaign(self, campaign_id: str, *, reason: str = "", code: str = "") -> Campaign:
         """End an unfinished campaign and its open tasks; they become expired, cancelled or failed.
 
         Args:
@@ -387,13 +402,13 @@ class CampaignQueue:
             code: Code for each task that was open; empty: the tasks keep their codes.
         """
         with self._engine.begin() as connection:
-            campaign = campaigns.load_campaign(connection, campaign_id, lock=True)
-            if campaign.state not in OPEN_CAMPAIGNS:
+            campaign = campaigns.load_campaign(connection, campaign_id, for_update=True)
+            if campaign.state not in OPEN_CAMPAIGN_STATES:
                 return campaign
             progress = campaign.progress
-            asked_count = progress.sites_asked
+            asked_count = progress.asked_count
             failure_codes = [task.code for task in campaign.tasks if task.state == "failed"]
-            if not progress.sites_served and failure_codes and not reason:
+            if not progress.served_count and failure_codes and not reason:
                 codes = ", ".join(sorted(set(failure_codes)))
                 reason = (
                     f"no site was served, and {len(failure_codes)} of {asked_count} failed: {codes}"
@@ -403,7 +418,7 @@ class CampaignQueue:
             elif reason:
                 state = "failed"
             else:
-                state = "done" if progress.sites_served == asked_count else "partial"
+                state = "done" if progress.served_count == asked_count else "partial"
             _finish_campaign(connection, campaign_id, state, reason, code)
             return campaigns.load_campaign(connection, campaign_id)
 
@@ -423,7 +438,7 @@ class CampaignQueue:
             required_state: Required current state of the task; empty: any open state.
             changes: Changes of the task.
         """
-        table = schema.task
+        table = schema.task_table
         release, traffic = changes.get("release"), changes.get("traffic", NO_TRAFFIC)
         values: dict[str, object] = {
             name: value for name, value in changes.items() if name not in ("release", "traffic")
@@ -433,9 +448,9 @@ class CampaignQueue:
             values = {"opened": time.time(), "asked": 0.0, "tries": 0, **values}
         elif state == "delivered":
             values["served"] = table.c.served + 1
-        elif state is not None and state not in OPEN_TASKS:
+        elif state is not None and state not in OPEN_TASK_STATES:
             values["state"] = _final_task_state(state)
-        states = (required_state,) if required_state else OPEN_TASKS
+        states = (required_state,) if required_state else OPEN_TASK_STATES
         values.setdefault("tries", table.c.tries + traffic.messages)
         with self._engine.begin() as connection:
             if release is not None:
@@ -461,7 +476,7 @@ def new_campaign_id() -> str:
 
 
 def _check_enrolled(connection: Connection, sites: Sequence[str]) -> None:
-    table = schema.site
+    table = schema.site_table
     query = sa.select(table.c.name).where(table.c.name.in_(sites), table.c.state == "enrolled")
     missing = sorted(set(sites) - {row.name for row in connection.execute(query)})
     if missing:
@@ -478,11 +493,11 @@ def _finish_campaign(
     connection: Connection, campaign_id: str, state: str, reason: str = "", code: str = ""
 ) -> None:
     current_time = time.time()
-    table = schema.task
+    table = schema.task_table
     ending = {"cancelled": "cancelled", "failed": "failed"}.get(state, "expired")
     connection.execute(
         table.update()
-        .where(table.c.campaign == campaign_id, table.c.state.in_(OPEN_TASKS))
+        .where(table.c.campaign == campaign_id, table.c.state.in_(OPEN_TASK_STATES))
         .values(
             state=_final_task_state(ending),
             updated=current_time,
@@ -494,30 +509,32 @@ def _finish_campaign(
 
 def _update_campaign_row(connection: Connection, campaign_id: str, **values: object) -> None:
     connection.execute(
-        schema.campaign.update().where(schema.campaign.c.id == campaign_id).values(**values)
+        schema.campaign_table.update()
+        .where(schema.campaign_table.c.id == campaign_id)
+        .values(**values)
     )
 
 
 def _final_task_state(state: str) -> sa.ColumnElement[str]:
     """Return the final state of a task; a site that has a package ends as ``delivered``."""
-    return sa.case((schema.task.c.served > 0, "delivered"), else_=state)
+    return sa.case((schema.task_table.c.served > 0, "delivered"), else_=state)
 
 
 def _load_unfinished_campaign(connection: Connection, campaign_id: str) -> Campaign:
-    campaign = campaigns.load_campaign(connection, campaign_id, lock=True)
-    if campaign.state not in OPEN_CAMPAIGNS:
+    campaign = campaigns.load_campaign(connection, campaign_id, for_update=True)
+    if campaign.state not in OPEN_CAMPAIGN_STATES:
         raise ConfigError(f"campaign {campaign_id}: {campaign.state} already")
     return campaign
 
 
 def _check_retry_possible(connection: Connection, site: str, release_id: str) -> None:
-    table = schema.site
+    table = schema.site_table
     row = connection.execute(sa.select(table.c.state).where(table.c.name == site)).one()
     if row.state != "enrolled":
         raise ConfigError(f"site {site}: {row.state}, expected enrolled")
     if not release_id:
         return
-    release = schema.release
+    release = schema.release_table
     query = sa.select(release.c.standing).where(release.c.release_id == release_id)
     standing = connection.execute(query).scalar_one()
     if standing not in USABLE_STATUSES:

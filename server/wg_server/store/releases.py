@@ -64,9 +64,9 @@ class ReleaseTable:
         with self.engine.begin() as connection:
             return replace(release, standing=insert_release(connection, release))
 
-    def releases(self, site: str) -> Iterator[StoredRelease]:
+    def releases_of_site(self, site: str) -> Iterator[StoredRelease]:
         """Yield all releases of a site, oldest first."""
-        table = schema.release
+        table = schema.release_table
         query = sa.select(table).where(table.c.site == site)
         with database.read_connection(self.engine) as connection:
             rows = connection.execution_options(yield_per=1).execute(
@@ -77,7 +77,7 @@ class ReleaseTable:
 
     def newest_release(self, site: str) -> StoredRelease | None:
         """Return a site's last received release of statistics, whatever its status, or None."""
-        table = schema.release
+        table = schema.release_table
         query = sa.select(table).where(
             table.c.site == site, table.c.epsilon != protocol.FREE_EPSILON
         )
@@ -86,15 +86,17 @@ class ReleaseTable:
         )
         return None if row is None else StoredRelease(**row._mapping)
 
-    def newest_answer_ids(self) -> dict[str, str]:
+    def newest_answer_ids_by_site(self) -> dict[str, str]:
         """Return the id of each site's newest release or public statement, whatever its status."""
-        table = schema.release
+        table = schema.release_table
         query = sa.select(table.c.site, table.c.release_id).order_by(table.c.received)
         return {row.site: row.release_id for row in database.fetch_rows(self.engine, query)}
 
     def find_release(self, release_id: str) -> StoredRelease | None:
         """Return a stored release by its id, or None."""
-        query = sa.select(schema.release).where(schema.release.c.release_id == release_id)
+        query = sa.select(schema.release_table).where(
+            schema.release_table.c.release_id == release_id
+        )
         row = database.fetch_first_row(self.engine, query)
         return None if row is None else StoredRelease(**row._mapping)
 
@@ -109,21 +111,21 @@ class ReleaseTable:
             raise ConfigError(f"release {release_id}: unknown")
         return stored_release
 
-    def newest_usable_ids(self, *, encoder: str, excluded_site: str) -> list[str]:
+    def newest_usable_release_ids(self, *, encoder_sha256: str, excluded_site: str) -> list[str]:
         """Return the id of each other site's newest usable class statistics, sorted by site name.
 
         Args:
-            encoder: SHA-256 of the encoder that the releases are made with.
+            encoder_sha256: SHA-256 of the encoder that the releases are made with.
             excluded_site: Site to leave out; revoked sites are left out too.
         """
-        ids = _select_newest_releases(encoder, excluded_site).subquery()
+        ids = _select_ranked_releases(encoder_sha256, excluded_site).subquery()
         query = sa.select(ids.c.release_id).where(ids.c.rank == 1).order_by(ids.c.site)
         return [row.release_id for row in database.fetch_rows(self.engine, query)]
 
 
-def _select_newest_releases(encoder: str, apart_from: str) -> sa.Select[Any]:
+def _select_ranked_releases(encoder_sha256: str, excluded_site: str) -> sa.Select[Any]:
     """Select id, site and rank (1 for the newest) of every usable release of other sites."""
-    releases, sites = schema.release, schema.site
+    releases, sites = schema.release_table, schema.site_table
     rank = sa.func.row_number().over(
         partition_by=releases.c.site,
         order_by=(releases.c.received.desc(), releases.c.release_id.desc()),
@@ -132,8 +134,8 @@ def _select_newest_releases(encoder: str, apart_from: str) -> sa.Select[Any]:
         sa.select(releases.c.release_id, releases.c.site, rank.label("rank"))
         .join(sites, sites.c.name == releases.c.site)
         .where(
-            releases.c.encoder == encoder,
-            releases.c.site != apart_from,
+            releases.c.encoder == encoder_sha256,
+            releases.c.site != excluded_site,
             releases.c.standing.in_(USABLE_STATUSES),
             releases.c.epsilon != protocol.FREE_EPSILON,  # a public statement has no statistics
             releases.c.statistics == CLASS_STATISTICS,  # machine statistics have no classes to pool
@@ -144,7 +146,7 @@ def _select_newest_releases(encoder: str, apart_from: str) -> sa.Select[Any]:
 
 def insert_release(connection: Connection, release: StoredRelease) -> ReleaseStatus:
     """Insert a release within a transaction, and return its status; see ``add_release``."""
-    table = schema.release
+    table = schema.release_table
     row = connection.execute(
         sa.select(table.c.site, table.c.standing).where(table.c.release_id == release.release_id)
     ).first()

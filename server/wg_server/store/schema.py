@@ -21,14 +21,14 @@ from sqlalchemy import (
     Text,
 )
 
-from wg_core.grammar import NAME_LIMIT
+from wg_core.grammar import NAME_CHARACTERS_LIMIT
 from wg_core.wire import protocol
 
 SCHEMA_VERSION = "0004"  # Newest migration; an earlier store is migrated when it is opened
 
 metadata = MetaData()
 
-site = Table(
+site_table = Table(
     "site",
     metadata,
     Column("name", String(63), primary_key=True),
@@ -42,7 +42,7 @@ site = Table(
     Column("pins", Text, nullable=False, default=""),
 )
 
-join_token = Table(
+join_token_table = Table(
     "join_token",
     metadata,
     Column("secret_sha256", String(64), primary_key=True),
@@ -52,7 +52,7 @@ join_token = Table(
     Column("keys_sha256", String(64), nullable=False, default=""),  # Keys enrolled with it
 )
 
-certificate = Table(
+certificate_table = Table(
     "certificate",
     metadata,
     Column("fingerprint", String(64), primary_key=True),
@@ -62,20 +62,20 @@ certificate = Table(
     Index("certificate_by_site", "site"),
 )
 
-witness = Table(
+cosigned_checkpoint_table = Table(
     "witness",
     metadata,
-    Column("origin", String(protocol.ORIGIN_LIMIT), primary_key=True),
+    Column("origin", String(protocol.ORIGIN_CHARACTERS_LIMIT), primary_key=True),
     Column("site", String(63), ForeignKey("site.name"), nullable=False),
     Column("checkpoint", LargeBinary, nullable=False),
     Column("size", BigInteger, nullable=False),
     Column("updated", Float, nullable=False),
 )
 
-log = Table(
+log_table = Table(
     "log",
     metadata,
-    Column("origin", String(protocol.ORIGIN_LIMIT), primary_key=True),
+    Column("origin", String(protocol.ORIGIN_CHARACTERS_LIMIT), primary_key=True),
     Column("site", String(63), ForeignKey("site.name"), nullable=False),
     Column("key", Text, nullable=False),
     Column("genesis", String(64), nullable=False),
@@ -85,17 +85,17 @@ log = Table(
     Index("log_by_site", "site", "first_seen"),
 )
 
-replaced_log = Table(
+replaced_log_table = Table(
     "replaced_log",
     metadata,
-    Column("origin", String(protocol.ORIGIN_LIMIT), primary_key=True),
+    Column("origin", String(protocol.ORIGIN_CHARACTERS_LIMIT), primary_key=True),
     Column("site", String(63), ForeignKey("site.name"), nullable=False),
     Column("size", BigInteger, nullable=False),
     Column("data", LargeBinary, nullable=False),
     Index("replaced_log_by_site", "site"),
 )
 
-trouble = Table(
+connection_trouble_table = Table(
     "trouble",
     metadata,
     Column("site", String(63), ForeignKey("site.name"), primary_key=True),
@@ -104,34 +104,34 @@ trouble = Table(
     Column("seen", Float, nullable=False),
 )
 
-evidence = Table(
+fork_evidence_table = Table(
     "evidence",
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=True),
-    Column("origin", String(protocol.ORIGIN_LIMIT), nullable=False),
+    Column("origin", String(protocol.ORIGIN_CHARACTERS_LIMIT), nullable=False),
     Column("received", Float, nullable=False),
     Column("earlier", LargeBinary, nullable=False),
     Column("later", LargeBinary, nullable=False),
 )
 
-refused_file = Table(
+refused_file_table = Table(
     "refused_file",
     metadata,
     Column("sha256", String(64), primary_key=True),
-    Column("origin", String(protocol.ORIGIN_LIMIT), nullable=False),
+    Column("origin", String(protocol.ORIGIN_CHARACTERS_LIMIT), nullable=False),
     Column("received", Float, nullable=False),
     Column("data", LargeBinary, nullable=False),
     Index("refused_file_by_origin", "origin"),
 )
 
-release = Table(
+release_table = Table(
     "release",
     metadata,
-    Column("release_id", String(protocol.RELEASE_ID_LIMIT), primary_key=True),
+    Column("release_id", String(protocol.RELEASE_ID_DIGITS_LIMIT), primary_key=True),
     Column("site", String(63), ForeignKey("site.name"), nullable=False),
     Column("encoder", String(64), nullable=False),
-    Column("epsilon", String(protocol.NUMBER_LIMIT), nullable=False),
-    Column("delta", String(protocol.NUMBER_LIMIT), nullable=False),
+    Column("epsilon", String(protocol.NUMBER_CHARACTERS_LIMIT), nullable=False),
+    Column("delta", String(protocol.NUMBER_CHARACTERS_LIMIT), nullable=False),
     Column("received", Float, nullable=False),
     Column("signing_key", String(64), nullable=False),
     Column("standing", String(16), nullable=False),
@@ -141,7 +141,7 @@ release = Table(
     Index("release_by_site", "site", "received"),
 )
 
-pool = Table(
+pool_table = Table(
     "pool",
     metadata,
     Column("generator", String(64), primary_key=True),
@@ -153,7 +153,7 @@ pool = Table(
     Column("data", LargeBinary, nullable=False),
 )
 
-pool_tree = Table(
+pool_tree_table = Table(
     "pool_tree",
     metadata,
     Column("generator", String(64), primary_key=True),
@@ -161,11 +161,11 @@ pool_tree = Table(
     Column("sums", Text, nullable=False),
 )
 
-pooled = Table(
+pooled_release_table = Table(
     "pooled",
     metadata,
     Column("generator", String(64), primary_key=True),
-    Column("release_id", String(protocol.RELEASE_ID_LIMIT), primary_key=True),
+    Column("release_id", String(protocol.RELEASE_ID_DIGITS_LIMIT), primary_key=True),
     Column("added", BigInteger, primary_key=True),
     Column("kind", String(64), nullable=False),
     Column("site", String(63), nullable=False),
@@ -178,14 +178,14 @@ pooled = Table(
     Index("pooled_by_site", "generator", "site"),
 )
 
-campaign = Table(
+campaign_table = Table(
     "campaign",
     metadata,
     Column("id", String(32), primary_key=True),
     Column("created", Float, nullable=False),
     Column("purpose", Text, nullable=False),
-    Column("epsilon", String(protocol.NUMBER_LIMIT), nullable=False),
-    Column("delta", String(protocol.NUMBER_LIMIT), nullable=False),
+    Column("epsilon", String(protocol.NUMBER_CHARACTERS_LIMIT), nullable=False),
+    Column("delta", String(protocol.NUMBER_CHARACTERS_LIMIT), nullable=False),
     Column("encoder", String(64), nullable=False),
     Column("collect_seconds", Float, nullable=False),
     Column("deliver_seconds", Float, nullable=False),
@@ -200,7 +200,7 @@ campaign = Table(
     Column("statistics", String(16), nullable=False),  # classes, machine
 )
 
-task = Table(
+task_table = Table(
     "task",
     metadata,
     Column("campaign", String(32), ForeignKey("campaign.id"), primary_key=True),
@@ -208,8 +208,8 @@ task = Table(
     Column("query_id", String(32), nullable=False, unique=True),
     Column("delivery_id", String(32), nullable=False, unique=True),
     Column("state", String(16), nullable=False, default="waiting"),
-    Column("code", String(protocol.CODE_LIMIT), nullable=False, default=""),
-    Column("release_id", String(protocol.RELEASE_ID_LIMIT), nullable=False, default=""),
+    Column("code", String(protocol.REFUSAL_CODE_CHARACTERS_LIMIT), nullable=False, default=""),
+    Column("release_id", String(protocol.RELEASE_ID_DIGITS_LIMIT), nullable=False, default=""),
     Column("package_sha256", String(64), nullable=False, default=""),
     Column("opened", Float, nullable=False, default=0.0),
     Column("asked", Float, nullable=False, default=0.0),
@@ -224,21 +224,21 @@ task = Table(
     Column("updated", Float, nullable=False),
 )
 
-operator = Table(
+operator_table = Table(
     "operator",
     metadata,
-    Column("name", String(NAME_LIMIT), primary_key=True),
+    Column("name", String(NAME_CHARACTERS_LIMIT), primary_key=True),
     Column("token_sha256", String(64), nullable=False, unique=True),
     Column("created", Float, nullable=False),
     Column("removed", Float),
 )
 
-operator_log = Table(
+operator_log_table = Table(
     "operator_log",
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("at", Float, nullable=False),
-    Column("operator", String(NAME_LIMIT), nullable=False),
+    Column("operator", String(NAME_CHARACTERS_LIMIT), nullable=False),
     Column("through", String(16), nullable=False),  # console, command, server
     Column("action", String(32), nullable=False),
     Column("subject", Text, nullable=False),

@@ -12,7 +12,7 @@ from wg_server.store import schema
 SiteState = Literal["invited", "enrolled", "revoked"]
 
 
-ONLINE_SECONDS = 120.0
+ONLINE_LIMIT_SECONDS = 120.0
 """Longest time since the last request of a site that counts as online; a node makes a request every
 90 seconds."""
 
@@ -51,14 +51,14 @@ def require_site(connection: Connection, name: str) -> StoredSite:
     Raises:
         ConfigError: No site has this name.
     """
-    site = find_site(connection, name, lock=False)
+    site = find_site(connection, name, for_update=False)
     if site is None:
         raise ConfigError(f"site {name}: unknown; see 'wg-server sites'")
     return site
 
 
-def find_site(connection: Connection, name: str, *, lock: bool) -> StoredSite | None:
-    """Return the site with a name, or None; with ``lock``, lock its row for the transaction."""
-    query = sa.select(schema.site).where(schema.site.c.name == name)
-    row = connection.execute(query.with_for_update() if lock else query).first()
+def find_site(connection: Connection, name: str, *, for_update: bool) -> StoredSite | None:
+    """Return the site with a name, or None; ``for_update`` locks its row for the transaction."""
+    query = sa.select(schema.site_table).where(schema.site_table.c.name == name)
+    row = connection.execute(query.with_for_update() if for_update else query).first()
     return None if row is None else StoredSite(**row._mapping)

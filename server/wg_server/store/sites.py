@@ -17,7 +17,7 @@ from wg_core.wire import canonical
 from wg_core.wire.protocol import EnrolmentRequest
 from wg_server.site.home import ServerHome
 from wg_server.store import database, schema
-from wg_server.store.ledgers import LedgerTable, store_new_log, update_checkpoint_in
+from wg_server.store.ledgers import LedgerTable, store_new_log, update_checkpoint_in_transaction
 from wg_server.store.releases import ReleaseTable
 from wg_server.store.site import SiteState, StoredSite, find_site, require_site
 from wg_server.store.succession import LedgerBeginning
@@ -55,42 +55,44 @@ class ServerStore(LedgerTable, ReleaseTable):
         """Close all connections to the database."""
         self.engine.dispose()
 
-    def invite(self, site: str, secret: str, expires: float, *, replace: bool = False) -> None:
+    def store_join_token(
+        self, site: str, secret: str, expires: float, *, may_replace: bool = False
+    ) -> None:
         """Store a join token for a site: a hash of its secret, and its expiry (Unix time).
 
         Raises:
-            ConfigError: The site is enrolled already, and ``replace`` is False.
+            ConfigError: The site is enrolled already, and ``may_replace`` is False.
         """
         with self.engine.begin() as connection:
-            stored_site = find_site(connection, site, lock=True)
+            stored_site = find_site(connection, site, for_update=True)
             if stored_site is None:
-                connection.execute(schema.site.insert().values(name=site, state="invited"))
-            elif stored_site.state == "enrolled" and not replace:
+                connection.execute(schema.site_table.insert().values(name=site, state="invited"))
+            elif stored_site.state == "enrolled" and not may_replace:
                 raise ConfigError(
                     f"site {site}: enrolled already; --replace lets it enrol again with new keys"
                 )
             connection.execute(
-                schema.join_token.insert().values(
+                schema.join_token_table.insert().values(
                     secret_sha256=hash_secret(secret), site=site, expires=expires
                 )
             )
 
-    def has_invitation(self, secret: str) -> bool:
+    def has_valid_join_token(self, secret: str) -> bool:
         """Return whether a valid join token has the given secret."""
-        table = schema.join_token
+        table = schema.join_token_table
         query = sa.select(table.c.site).where(
             table.c.secret_sha256 == hash_secret(secret), table.c.expires > time.time()
         )
         return database.fetch_first_row(self.engine, query) is not None
 
-    def enrol(
+    def enrol_site(
         self,
         request: EnrolmentRequest,
         node_key: str,
-        tls_key: str,
+        tls_key_sha256: str,
         current_time: float,
         issue_certificate: Callable[[], tuple[str, float, T]],
-        first_entries: LedgerBeginning,
+        ledger_beginning: LedgerBeginning,
     ) -> tuple[T, bytes]:
         """Use a join token, and store the site's keys, ledger and certificate, or change nothing.
 
@@ -101,11 +103,12 @@ class ServerStore(LedgerTable, ReleaseTable):
             request: Request of the site; its secret must belong to a token for this site's name
                 that is unused, or was used with the same keys.
             node_key: Checked node key, PEM.
-            tls_key: SHA-256 of the public key of the certificate, hex.
+            tls_key_sha256: SHA-256 of the public key of the certificate, hex.
             current_time: Unix time.
             issue_certificate: Issues the certificate; returns its fingerprint, its expiry, and a
                 result.
-            first_entries: Beginning of the site's ledger; errors of its ``cosign`` are passed on.
+            ledger_beginning: Beginning of the site's ledger; errors of its ``cosign`` are passed
+                on.
 
         Returns:
             The results of ``issue_certificate`` and of ``cosign``.
@@ -115,21 +118,21 @@ class ServerStore(LedgerTable, ReleaseTable):
                 site; or the ledger belongs to another site, or is known with another key or another
                 first entry.
         """
-        sites = schema.site
+        sites = schema.site_table
         keys = {
             "node_key": node_key,
             "signing_key": request.signing_key,
             "ledger_key": request.ledger_key,
             "ledger_origin": request.ledger_origin,
         }
-        digest = _hash_lines([tls_key, first_entries.genesis, *keys.values()])
+        digest = _hash_lines([tls_key_sha256, ledger_beginning.genesis_leaf_hash, *keys.values()])
         with self.engine.begin() as connection:
             database.lock_table(connection, sites)  # "nobody else has this key" is about all rows
             again = _spend_token(connection, request, digest, current_time)
             if again:
                 _check_same_keys(require_site(connection, request.site), keys)
             _check_keys_not_taken(connection, request.site, keys)
-            store_new_log(connection, request, first_entries, current_time)
+            store_new_log(connection, request, ledger_beginning, current_time)
             fingerprint, expires, result = issue_certificate()
             if not again:
                 _revoke_certificates(connection, request.site, current_time)
@@ -140,8 +143,8 @@ class ServerStore(LedgerTable, ReleaseTable):
                 )
             _add_certificate(connection, request.site, fingerprint, expires)
             site = require_site(connection, request.site)
-            return result, update_checkpoint_in(
-                connection, site, current_time, first_entries.cosign
+            return result, update_checkpoint_in_transaction(
+                connection, site, current_time, ledger_beginning.decide_checkpoint
             )
 
     def add_certificate(self, site: str, fingerprint: str, expires: float) -> None:
@@ -151,9 +154,9 @@ class ServerStore(LedgerTable, ReleaseTable):
 
     def adopt_certificate(self, site: str, fingerprint: str, expires: float) -> bool:
         """Store an unknown certificate of an enrolled site, and return whether it was stored."""
-        table = schema.certificate
+        table = schema.certificate_table
         with self.engine.begin() as connection:
-            stored_site = find_site(connection, site, lock=True)
+            stored_site = find_site(connection, site, for_update=True)
             query = sa.select(table.c.site).where(table.c.fingerprint == fingerprint)
             if (
                 stored_site is None
@@ -166,29 +169,33 @@ class ServerStore(LedgerTable, ReleaseTable):
             )
             return True
 
-    def revoke(self, site: str, current_time: float) -> None:
+    def revoke_site(self, site: str, current_time: float) -> None:
         """Revoke a site: its certificates and unused tokens become invalid at once.
 
         Raises:
             ConfigError: No site has this name.
         """
         with self.engine.begin() as connection:
-            database.lock_table(connection, schema.site)  # first, as all do: else a deadlock
-            if find_site(connection, site, lock=True) is None:
+            database.lock_table(connection, schema.site_table)  # first, as all do: else a deadlock
+            if find_site(connection, site, for_update=True) is None:
                 raise ConfigError(f"site {site}: unknown; see 'wg-server sites'")
             _revoke_certificates(connection, site, current_time)
             connection.execute(
-                schema.site.update().where(schema.site.c.name == site).values(state="revoked")
+                schema.site_table.update()
+                .where(schema.site_table.c.name == site)
+                .values(state="revoked")
             )
             connection.execute(
-                schema.join_token.update()
-                .where(schema.join_token.c.site == site, schema.join_token.c.used.is_(None))
+                schema.join_token_table.update()
+                .where(
+                    schema.join_token_table.c.site == site, schema.join_token_table.c.used.is_(None)
+                )
                 .values(used=current_time)
             )
 
-    def authenticate(self, fingerprint: str, current_time: float) -> StoredSite | None:
+    def authenticate_site(self, fingerprint: str, current_time: float) -> StoredSite | None:
         """Return the enrolled site that a valid client certificate belongs to, or None."""
-        sites, certificates = schema.site, schema.certificate
+        sites, certificates = schema.site_table, schema.certificate_table
         query = (
             sa.select(sites)
             .join(certificates, certificates.c.site == sites.c.name)
@@ -202,9 +209,9 @@ class ServerStore(LedgerTable, ReleaseTable):
         row = database.fetch_first_row(self.engine, query)
         return None if row is None else StoredSite(**row._mapping)
 
-    def is_revoked(self, fingerprint: str) -> bool:
+    def belongs_to_revoked_site(self, fingerprint: str) -> bool:
         """Return whether a client certificate belongs to a revoked site."""
-        sites, certificates = schema.site, schema.certificate
+        sites, certificates = schema.site_table, schema.certificate_table
         query = (
             sa.select(sites.c.name)
             .join(certificates, certificates.c.site == sites.c.name)
@@ -214,7 +221,7 @@ class ServerStore(LedgerTable, ReleaseTable):
 
     def record_request_times(self, request_times: Mapping[str, float]) -> None:
         """Store the time of each site's last request: Unix time, by name."""
-        table = schema.site
+        table = schema.site_table
         change = table.update().where(table.c.name == sa.bindparam("site"))
         # Sorted: a fixed order of locks avoids deadlocks.
         rows = [{"site": name, "at": request_times[name]} for name in sorted(request_times)]
@@ -223,7 +230,7 @@ class ServerStore(LedgerTable, ReleaseTable):
 
     def store_pins(self, site: str, pins: str) -> None:
         """Store the server keys that a site pinned, if they changed."""
-        table = schema.site
+        table = schema.site_table
         condition = sa.and_(table.c.name == site, table.c.pins != pins)
         if database.fetch_first_row(self.engine, sa.select(table.c.name).where(condition)) is None:
             return
@@ -240,11 +247,11 @@ class ServerStore(LedgerTable, ReleaseTable):
             return require_site(connection, name)
 
     def site_pages(
-        self, state: SiteState | None = None, *, rows: int = 1000
+        self, state: SiteState | None = None, *, rows_per_page: int = 1000
     ) -> Iterator[list[StoredSite]]:
-        """Yield pages of at most ``rows`` sites, sorted by name; all sites, or those in a state."""
-        table, last = schema.site, ""
-        query = sa.select(table).order_by(table.c.name).limit(rows)
+        """Yield pages of at most ``rows_per_page`` sites by name: all, or those in a state."""
+        table, last = schema.site_table, ""
+        query = sa.select(table).order_by(table.c.name).limit(rows_per_page)
         if state is not None:
             query = query.where(table.c.state == state)
         while page := self._read_sites(query.where(table.c.name > last)):
@@ -255,19 +262,23 @@ class ServerStore(LedgerTable, ReleaseTable):
         """Iterate over all sites, or those in a state, by name; they are read in pages."""
         return chain.from_iterable(self.site_pages(state))
 
-    def search_sites(self, text: str, *, offset: int, rows: int) -> tuple[list[StoredSite], int]:
+    def search_and_count_sites(
+        self, text: str, *, offset: int, rows_per_page: int
+    ) -> tuple[list[StoredSite], int]:
         """Return a page of the sites whose names contain a text, and the number of all matches."""
-        name = schema.site.c.name
-        query = sa.select(schema.site).where(name.contains(text.lower(), autoescape=True))
+        name = schema.site_table.c.name
+        query = sa.select(schema.site_table).where(name.contains(text.lower(), autoescape=True))
         count = sa.select(sa.func.count().label("number")).select_from(query.subquery())
         row = database.fetch_first_row(self.engine, count)
-        page = self._read_sites(query.order_by(name).offset(offset).limit(rows))
+        page = self._read_sites(query.order_by(name).offset(offset).limit(rows_per_page))
         return page, 0 if row is None else int(row.number)
 
     def sites_in_campaigns(self, campaign_ids: Sequence[str]) -> dict[str, StoredSite]:
         """Return the enrolled sites that have a task in one of these campaigns, by name."""
-        table = schema.site
-        names = sa.select(schema.task.c.site).where(schema.task.c.campaign.in_(campaign_ids))
+        table = schema.site_table
+        names = sa.select(schema.task_table.c.site).where(
+            schema.task_table.c.campaign.in_(campaign_ids)
+        )
         query = sa.select(table).where(table.c.state == "enrolled", table.c.name.in_(names))
         return {site.name: site for site in self._read_sites(query)}
 
@@ -280,7 +291,10 @@ class ServerStore(LedgerTable, ReleaseTable):
         This process can still read a file that was moved away or replaced, but such a file is lost
         when the process ends.
         """
-        return database.sqlite_file_identity(self.engine) == self._file and self.count_forks() >= 0
+        return (
+            database.sqlite_file_identity(self.engine) == self._file
+            and self.count_fork_evidence() >= 0
+        )
 
 
 def _spend_token(
@@ -291,7 +305,7 @@ def _spend_token(
     Raises:
         RefusedError: The token is unknown, expired, or used with other keys.
     """
-    table = schema.join_token
+    table = schema.join_token_table
     this = sa.and_(
         table.c.secret_sha256 == hash_secret(request.secret), table.c.site == request.site
     )
@@ -319,7 +333,7 @@ _NEW_TOKEN_ADVICE = "ask the operator for a new one ('wg-server enroll --replace
 
 def _check_keys_not_taken(connection: Connection, site: str, keys: Mapping[str, str]) -> None:
     """Raise ``RefusedError`` if another site has one of these keys."""
-    sites = schema.site
+    sites = schema.site_table
     same_key = sa.or_(*(sites.c[name] == key for name, key in keys.items()))
     query = sa.select(sites.c.name).where(sites.c.name != site, same_key)
     if connection.execute(query).first() is not None:
@@ -345,7 +359,7 @@ def hash_secret(secret: str) -> str:
 
 
 def _revoke_certificates(connection: Connection, site: str, current_time: float) -> None:
-    table = schema.certificate
+    table = schema.certificate_table
     connection.execute(
         table.update()
         .where(table.c.site == site, table.c.revoked.is_(None))
@@ -354,7 +368,7 @@ def _revoke_certificates(connection: Connection, site: str, current_time: float)
 
 
 def _add_certificate(connection: Connection, site: str, fingerprint: str, expires: float) -> None:
-    table = schema.certificate
+    table = schema.certificate_table
     condition = sa.and_(table.c.site == site, table.c.fingerprint != fingerprint)
     connection.execute(table.insert().values(fingerprint=fingerprint, site=site, expires=expires))
     newest = (

@@ -87,20 +87,20 @@ class LedgerBeginning:
     """Beginning of a ledger, as its site states it at enrolment.
 
     Attributes:
-        genesis: Leaf hash of the first entry, hex.
+        genesis_leaf_hash: Leaf hash of the first entry, hex.
         predecessor: Reference to the log that it replaces, or None.
-        replaced: Replaced log, or None if the site did not show it.
-        cosign: Maps the server's stored checkpoint of this log to the new checkpoint, its size and
-            the cosignature line; raises if the log cannot have begun like this.
+        replaced_log: Replaced log, or None if the site did not show it.
+        decide_checkpoint: Maps the server's stored checkpoint of this log to the new checkpoint,
+            its size and the cosignature line; raises if the log cannot have begun like this.
     """
 
-    genesis: str
+    genesis_leaf_hash: str
     predecessor: Predecessor | None
-    replaced: ReplacedLog | None
-    cosign: Callable[[bytes | None], tuple[bytes, int, bytes]]
+    replaced_log: ReplacedLog | None
+    decide_checkpoint: Callable[[bytes | None], tuple[bytes, int, bytes]]
 
 
-def read_first_entry(request: EnrolmentRequest) -> tuple[LedgerState, Note]:
+def read_first_state_and_checkpoint(request: EnrolmentRequest) -> tuple[LedgerState, Note]:
     """Check the first entry and checkpoint of the ledger that a site enrols with.
 
     Returns:
@@ -110,16 +110,16 @@ def read_first_entry(request: EnrolmentRequest) -> tuple[LedgerState, Note]:
         DecodeError: Entry or checkpoint is invalid, or belongs to another site, log or key.
     """
     subject = "enrolment request"
-    if not 0 < len(request.ledger_origin) <= protocol.ORIGIN_LIMIT:
+    if not 0 < len(request.ledger_origin) <= protocol.ORIGIN_CHARACTERS_LIMIT:
         raise DecodeError(
-            f"{subject}: ledger_origin: expected 1 to {protocol.ORIGIN_LIMIT} characters"
+            f"{subject}: ledger_origin: expected 1 to {protocol.ORIGIN_CHARACTERS_LIMIT} characters"
         )
     data = request.genesis.encode()
     state = LedgerState()
     try:
         state.apply_entry(data)
         head, note = checkpoints.decode(
-            request.checkpoint.encode(), subject=f"{subject}: checkpoint"
+            request.checkpoint.encode(), input_name=f"{subject}: checkpoint"
         )
         key = signing.public_from_hex(request.ledger_key)
         checkpoints.verify(note, request.ledger_origin, key)
@@ -164,10 +164,10 @@ def read_replaced_log(request: EnrolmentRequest, ledger: LedgerState) -> Replace
             raise DecodeError(f"{subject}: {error}") from error
         except VerificationError as error:
             raise RefusedError(f"enrolment: the ledger that is replaced: {error}") from error
-    return ReplacedLog(history.state.origin, history.state.leaves, data)
+    return ReplacedLog(history.state.origin, history.state.leaf_hashes, data)
 
 
-def classify_log(origin: str, logs: Sequence[EnrolledLog]) -> Succession:
+def classify_succession(origin: str, logs: Sequence[EnrolledLog]) -> Succession:
     """Classify the ledger that a site uses, given all ledgers of the site.
 
     Args:
@@ -191,12 +191,12 @@ def classify_log(origin: str, logs: Sequence[EnrolledLog]) -> Succession:
     return FIRST_LOG if len(named_origins) == 1 else PREDECESSOR_NAMED
 
 
-def classify_site_logs(
+def classify_successions_by_site(
     sites: Sequence[StoredSite], logs: Mapping[str, Sequence[EnrolledLog]]
 ) -> dict[str, Succession]:
     """Classify the ledger that each enrolled site uses, by the site's name."""
     return {
-        site.name: classify_log(site.ledger_origin, logs[site.name])
+        site.name: classify_succession(site.ledger_origin, logs[site.name])
         for site in sites
         if site.name in logs
     }

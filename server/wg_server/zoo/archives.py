@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_common.modalities import cells
-from wg_common.modalities.arrays import read_labelled
+from wg_common.modalities.arrays import read_labelled_arrays
 from wg_common.modalities.base import Record, read_file
 from wg_common.modalities.images import Images
 from wg_core.errors import DataError
@@ -31,18 +31,18 @@ class LabelledArchive:
     Attributes:
         records: Records of one modality; those with real numbers are float32.
         labels: Class of each record, 0 to K - 1, ``[n]``.
-        names: Names of the K classes.
+        class_names: Names of the K classes.
         modality: Name of the records' modality.
     """
 
     records: list[Record]
     labels: NDArray[np.int64]
-    names: tuple[str, ...]
+    class_names: tuple[str, ...]
     modality: str = Images.name
 
 
-def decode_picture(data: bytes, name: str) -> Pictures:
-    """Decode a picture as a plant does, and scale it down; ``name`` is for messages.
+def decode_picture(data: bytes, file_name: str) -> Pictures:
+    """Decode a picture as a plant does, and scale it down; ``file_name`` is for messages.
 
     Returns:
         uint8 ``[h, w]`` or ``[h, w, 3]``, with no side above ``MAX_SIDE_PIXELS``.
@@ -50,11 +50,11 @@ def decode_picture(data: bytes, name: str) -> Pictures:
     Raises:
         DataError: The data is not a picture, or the picture is too large or too small.
     """
-    image = IMAGE_MODALITY.decode(data, name)
+    image = IMAGE_MODALITY.decode(data, file_name)
     try:
         IMAGE_MODALITY.check_zoo_record(image)
     except DataError as error:
-        raise DataError(f"{name}: {error}") from error
+        raise DataError(f"{file_name}: {error}") from error
     if max(image.shape[:2]) <= MAX_SIDE_PIXELS:
         return image
     from PIL import Image
@@ -65,7 +65,7 @@ def decode_picture(data: bytes, name: str) -> Pictures:
 
 
 @functools.lru_cache(maxsize=2)
-def read_folder(path: str) -> LabelledArchive:
+def read_image_folder(path: str) -> LabelledArchive:
     """Read the pictures in a folder that has one sub-folder per class.
 
     Raises:
@@ -87,7 +87,7 @@ def read_folder(path: str) -> LabelledArchive:
     pictures: list[Record] = []
     size = 0
     for file in (file for name in names for file in files[name]):
-        data = read_file(_resolve_inside(root, file), IMAGE_MODALITY.file_limit)
+        data = read_file(_check_inside(root, file), IMAGE_MODALITY.file_limit)
         pictures.append(decode_picture(data, str(file)))
         size += pictures[-1].nbytes
         if size > TOTAL_BYTES_LIMIT:
@@ -100,7 +100,7 @@ def read_folder(path: str) -> LabelledArchive:
     return LabelledArchive(pictures, labels, names)
 
 
-def _resolve_inside(root: Path, file: Path) -> Path:
+def _check_inside(root: Path, file: Path) -> Path:
     try:
         inside = file.resolve().is_relative_to(root.resolve())
     except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle
@@ -120,7 +120,7 @@ def read_npz(path: str) -> LabelledArchive:
     Raises:
         DataError: An array is missing, or has another type or shape.
     """
-    file = read_labelled(Path(path))
+    file = read_labelled_arrays(Path(path))
     x, y, classes = file.records, file.labels, file.classes
     if y is None or classes is None or len(classes) < 2:
         raise DataError(f"{path}: expected arrays y, and classes of at least two names")

@@ -35,7 +35,7 @@ from wg_core.wire import canonical
 from wg_server.site.home import ServerHome
 from wg_server.zoo import own_families, sources, trunks
 from wg_server.zoo.plan import PrivateFamily, ZooPlan, list_tasks, private_families
-from wg_server.zoo.store import EncodedTask, ZooEntry, ZooStore, pack_object
+from wg_server.zoo.store import EncodedTask, ZooEntry, ZooStore, pack_encoded_task
 from wg_server.zoo.task_spec import TaskSpec
 from wg_server.zoo.workers import WorkerPool, open_workers
 
@@ -43,8 +43,10 @@ log = logging.getLogger(__name__)
 
 _FIT_RECORDS_PER_TASK = 48  # Least number of records of a task in the encoder's fit
 _FIT_TASKS_PER_JOB = 4  # Number of tasks per job when records for the encoder's fit are rendered
-Progress = Callable[[int, str], None]  # Called with a number of finished entries and a short text
-ReadingMapTrainer = Callable[[ZooPlan, Progress], ReadingMaps]
+ProgressCallback = Callable[
+    [int, str], None
+]  # Called with a number of finished entries and a short text
+ReadingMapTrainer = Callable[[ZooPlan, ProgressCallback], ReadingMaps]
 """Function that trains the reading maps of a plan, and reports its progress."""
 
 
@@ -55,12 +57,12 @@ class BuildResult:
     Attributes:
         new_entries: Number of entries built now.
         earlier_entries: Number of entries that existed before.
-        encoder: Id of the encoder, hex.
+        encoder_id: Id of the encoder, hex.
     """
 
     new_entries: int
     earlier_entries: int
-    encoder: str
+    encoder_id: str
 
 
 def build_zoo(
@@ -68,8 +70,8 @@ def build_zoo(
     plan: ZooPlan,
     *,
     workers: int,
-    progress: Progress,
-    train_maps: ReadingMapTrainer | None = None,
+    progress: ProgressCallback,
+    train_reading_maps: ReadingMapTrainer | None = None,
 ) -> BuildResult:
     """Build all entries of a plan that the zoo lacks: tasks, and the operator's families.
 
@@ -77,7 +79,8 @@ def build_zoo(
         home: The server's home; its zoo folder is created if needed.
         workers: Number of processes.
         progress: Called with the number of finished entries, of ``count_entries``, and a text.
-        train_maps: Function that trains the reading maps of a new encoder; None: no reading maps.
+        train_reading_maps: Function that trains the reading maps of a new encoder; None: no reading
+            maps.
 
     Raises:
         DataError: A source cannot be read.
@@ -87,11 +90,11 @@ def build_zoo(
     specs, private = list_tasks(plan), private_families(plan)
     if private and find_spec("opendp") is None:
         raise ConfigError("private families need opendp: pip install 'weightgate[client]'")
-    zoo = ZooStore(home.zoo)
-    _check_records_unused(home, zoo, private)
+    zoo = ZooStore(home.zoo_folder)
+    _check_private_records_unused(home, zoo, private)
     with open_workers(workers) as pool:
         progress(0, "fitting the encoder")
-        data = _load_or_fit_encoder(home, plan, pool, train_maps, progress)
+        data = _load_or_fit_encoder(home, plan, pool, train_reading_maps, progress)
         encoder = canonical.sha256_hex(data)
         todo = [task for task in specs if not zoo.has_entry(task.entry_key(encoder))]
         present = len(specs) - len(todo)
@@ -109,8 +112,10 @@ def build_zoo(
             for family in private
             if not own_families.has_private_family(zoo, family, encoder)
         ]
-        done_count = count_entries(plan) - len(families) - len(private_todo)
-        make = partial(_build_family_job, zoo.root, plan.own_sites, plan.family_network)
+        done_count = count_plan_entries(plan) - len(families) - len(private_todo)
+        make = partial(
+            _build_family_job, zoo.root, plan.own_sites, plan.family_network_architecture
+        )
         for number, (_, family) in enumerate(pool.run_jobs(make, data, families), 1):
             progress(done_count + number, family)
         done_count += len(families)
@@ -120,26 +125,26 @@ def build_zoo(
     return BuildResult(len(todo), present, encoder)
 
 
-def count_entries(plan: ZooPlan) -> int:
+def count_plan_entries(plan: ZooPlan) -> int:
     """Return the number of all entries of a plan: tasks, and the operator's families."""
     specs = list_tasks(plan)
     return len(specs) + len(_families_with_heads(plan, specs)) + len(private_families(plan))
 
 
-def _check_records_unused(
-    home: ServerHome, zoo: ZooStore, private: Sequence[PrivateFamily]
+def _check_private_records_unused(
+    home: ServerHome, zoo: ZooStore, private_families: Sequence[PrivateFamily]
 ) -> None:
     """Check that no records of private families were used before, without differential privacy.
 
     Raises:
         ConfigError: The zoo has tasks with these records, or the encoder was fitted on them.
     """
-    paths = {Path(entry.task.path).resolve() for entry in zoo.entries() if entry.task.path}
+    paths = {Path(entry.task.path).resolve() for entry in zoo.read_entries() if entry.task.path}
     names: set[str] = set()
-    if private and home.encoder.is_file():
+    if private_families and home.encoder_file.is_file():
         metadata = package.unpack_encoder(home.read_encoder()).metadata
         names = set(json.loads(metadata["sources"]))
-    for family in private:
+    for family in private_families:
         if Path(family.task.path).resolve() in paths or family.task.name in names:
             raise ConfigError(
                 f"source {family.task.name}: private, but {home.root} was built with its records"
@@ -151,13 +156,13 @@ def build_task(encoder: encoders.Encoder, spec: TaskSpec) -> tuple[bytes, ZooEnt
     """Render or read one task and encode it; return the packed features, and the zoo entry."""
     task = sources.load_task(spec)
     features = encoder.encode(task.records, one_by_one=False)
-    data = pack_object(EncodedTask(features, task.labels))
+    data = pack_encoded_task(EncodedTask(features, task.labels))
     entry = ZooEntry(
         key=spec.entry_key(encoder.id),
         encoder=encoder.id,
         task=spec,
         family=task.family,
-        labels=task.names,
+        labels=task.class_names,
         records=len(task.labels),
         licence=task.licence,
         sha256=canonical.sha256_hex(data),
@@ -169,56 +174,63 @@ def _load_or_fit_encoder(
     home: ServerHome,
     plan: ZooPlan,
     pool: WorkerPool,
-    train_maps: ReadingMapTrainer | None,
-    progress: Progress,
+    train_reading_maps: ReadingMapTrainer | None,
+    progress: ProgressCallback,
 ) -> bytes:
     """Return the home's encoder package, fitted if there is none; it must be for the modality."""
-    if home.encoder.is_file():
-        data = atomic.read_bytes(home.encoder, limit=package.PACKAGE_LIMIT)
+    if home.encoder_file.is_file():
+        data = atomic.read_bytes(home.encoder_file, limit=package.PACKAGE_LIMIT)
         modality = encoders.load_encoder(data).modality
         if modality != plan.modality:
             raise ConfigError(
-                f"{home.encoder}: this home's encoder is for {modality}, the plan's architecture"
-                f" {plan.architecture} for {plan.modality}; a home serves one of them: make another"
-                " home with 'wg-server init'"
+                f"{home.encoder_file}: this home's encoder is for {modality}, the plan's"
+                f" architecture {plan.architecture} for {plan.modality}; a home serves one of them:"
+                " make another home with 'wg-server init'"
             )
         return data
-    data = _add_reading_maps(plan, fit_plan_encoder(plan, pool), train_maps, progress)
-    atomic.write_bytes(home.encoder, data)
+    data = _add_reading_maps(plan, fit_plan_encoder(plan, pool), train_reading_maps, progress)
+    atomic.write_bytes(home.encoder_file, data)
     return data
 
 
 def _add_reading_maps(
-    plan: ZooPlan, data: bytes, train_maps: ReadingMapTrainer | None, progress: Progress
+    plan: ZooPlan,
+    encoder_package: bytes,
+    train_reading_maps: ReadingMapTrainer | None,
+    progress: ProgressCallback,
 ) -> bytes:
     """Return an encoder package with the reading maps that a plan asks for, if it asks for any."""
-    if train_maps is None or not plan.machine_steps:
-        return data
+    if train_reading_maps is None or not plan.machine_steps:
+        return encoder_package
 
     def report(_: int, words: str) -> None:
         progress(0, f"reading map: {words}")
 
-    return package.replace_reading_maps(data, train_maps(plan, report))
+    return package.replace_reading_maps(encoder_package, train_reading_maps(plan, report))
 
 
 def fit_plan_encoder(plan: ZooPlan, pool: WorkerPool) -> bytes:
     """Fit a plan's encoder, and return its package; errors are those of ``read_plan_trunks``."""
     specs, kinds = list_tasks(plan), trunks.read_plan_trunks(plan)
-    raw, groups, labels = public_records(plan, specs, pool, kinds[0])
+    raw, groups, labels = encoder_fit_data(plan, specs, pool, kinds[0])
     return fit_encoder(
         raw,
         groups,
         labels,
         modality=plan.modality,
         dimension=plan.encoder.dimension,
-        settings=kinds[0].settings(pixels=plan.encoder.pixels),
-        sources=sorted({spec.name for spec in specs}),
+        trunk_settings=kinds[0].settings(pixels=plan.encoder.pixels),
+        source_names=sorted({spec.name for spec in specs}),
         trunks=kinds,
     )
 
 
 def replace_encoder(
-    home: ServerHome, plan: ZooPlan, *, workers: int, train_maps: ReadingMapTrainer | None = None
+    home: ServerHome,
+    plan: ZooPlan,
+    *,
+    workers: int,
+    train_reading_maps: ReadingMapTrainer | None = None,
 ) -> str:
     """Fit the encoder of a plan, replace the home's encoder by it, and return the new id, hex.
 
@@ -226,26 +238,26 @@ def replace_encoder(
     were built with. Releases made with the old encoder are not pooled with new ones.
 
     Args:
-        train_maps: Function that trains the reading maps; None: no reading maps.
+        train_reading_maps: Function that trains the reading maps; None: no reading maps.
 
     Raises:
         DataError, ConfigError, DecodeError, VerificationError: See ``trunks.read_plan_trunks``.
     """
     with open_workers(workers) as pool:
         data = fit_plan_encoder(plan, pool)
-    data = _add_reading_maps(plan, data, train_maps, lambda *_: None)
-    atomic.write_bytes(home.encoder, data)
+    data = _add_reading_maps(plan, data, train_reading_maps, lambda *_: None)
+    atomic.write_bytes(home.encoder_file, data)
     return canonical.sha256_hex(data)
 
 
-def public_records(
-    plan: ZooPlan, specs: Sequence[TaskSpec], pool: WorkerPool, kind: TrunkKind
+def encoder_fit_data(
+    plan: ZooPlan, specs: Sequence[TaskSpec], pool: WorkerPool, trunk_kind: TrunkKind
 ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
     """Compute raw features of the public records that an encoder is fitted on.
 
     Args:
         specs: All tasks of the plan; records come from evenly spaced ones.
-        kind: Kind of the encoder's first trunk.
+        trunk_kind: Kind of the encoder's first trunk.
 
     Returns:
         Raw features ``[n, W]``, the number of each record's task ``[n]``, and its class ``[n]``.
@@ -259,24 +271,24 @@ def public_records(
         chosen_specs[start : start + _FIT_TASKS_PER_JOB]
         for start in range(0, count, _FIT_TASKS_PER_JOB)
     ]
-    settings = kind.settings(pixels=plan.encoder.pixels)
-    jobs = [(part, share, plan.modality, kind.choice(), settings) for part in parts]
-    raw_by_task = dict(pool.run_jobs(_unprojected_features, kind.data, jobs))
+    settings = trunk_kind.settings(pixels=plan.encoder.pixels)
+    jobs = [(part, share, plan.modality, trunk_kind.choice(), settings) for part in parts]
+    raw_by_task = dict(pool.run_jobs(_raw_features_and_labels, trunk_kind.file_bytes, jobs))
     pairs = [pair for number in range(len(jobs)) for pair in raw_by_task[number]]
     raw = np.concatenate([features for features, _ in pairs])
     groups = np.repeat(np.arange(count), [len(labels) for _, labels in pairs])
     return raw, groups, np.concatenate([labels for _, labels in pairs])
 
 
-def _unprojected_features(
-    data: bytes, job: tuple[Sequence[TaskSpec], int, str, TrunkChoice, Mapping[str, str]]
+def _raw_features_and_labels(
+    trunk_file: bytes, job: tuple[Sequence[TaskSpec], int, str, TrunkChoice, Mapping[str, str]]
 ) -> list[tuple[NDArray[np.float32], NDArray[np.int64]]]:
     """Return raw features and labels of randomly selected records of each task.
 
     A job has tasks, number of records of each, modality, and choice and settings of the trunk.
     """
     specs, share, modality, choice, settings = job
-    (kind,) = package.choose_trunks(modality, (choice,), {choice.file: data})
+    (kind,) = package.choose_trunks(modality, (choice,), {choice.file: trunk_file})
     records: list[Record] = []
     labels = []
     for spec in specs:
@@ -285,47 +297,49 @@ def _unprojected_features(
         rows = rng.permutation(len(task.records))[:share]
         records += [task.records[row] for row in rows]
         labels.append(task.labels[rows])
-    raw = encoders.raw_features(records, modality=modality, settings=settings, trunk=kind)
+    raw = encoders.compute_raw_features(
+        records, modality=modality, trunk_settings=settings, trunk=kind
+    )
     parts = np.split(raw, np.cumsum([len(part) for part in labels])[:-1])
     return list(zip(parts, labels, strict=True))
 
 
 def _families_to_build(
-    zoo: ZooStore, plan: ZooPlan, specs: Sequence[TaskSpec], encoder: str
+    zoo: ZooStore, plan: ZooPlan, specs: Sequence[TaskSpec], encoder_id: str
 ) -> list[TaskSpec]:
     """Return the first task of each of the operator's families that the zoo lacks."""
-    settings = plan.own_sites, plan.family_network
+    settings = plan.own_sites, plan.family_network_architecture
     return [
         spec
         for spec in _families_with_heads(plan, specs)
-        if not own_families.has_family(zoo, spec, encoder, *settings)
+        if not own_families.has_family(zoo, spec, encoder_id, *settings)
     ]
 
 
 def _families_with_heads(plan: ZooPlan, specs: Sequence[TaskSpec]) -> list[TaskSpec]:
     """Return the first task of each of the operator's families; empty if none gets a head."""
-    return own_families.family_tasks(specs) if plan.own_sites else []
+    return own_families.first_family_tasks(specs) if plan.own_sites else []
 
 
-def _build_task_job(data: bytes, spec: TaskSpec) -> tuple[bytes, ZooEntry]:
-    return build_task(_load_encoder_cached(data), spec)
+def _build_task_job(encoder_package: bytes, spec: TaskSpec) -> tuple[bytes, ZooEntry]:
+    return build_task(_load_encoder_cached(encoder_package), spec)
 
 
-def _build_private_family_job(root: Path, data: bytes, family: PrivateFamily) -> str:
+def _build_private_family_job(root: Path, encoder_package: bytes, family: PrivateFamily) -> str:
     return own_families.build_private_family(
-        ZooStore(root), _load_encoder_cached(data), family
+        ZooStore(root), _load_encoder_cached(encoder_package), family
     ).family
 
 
 def _build_family_job(
-    root: Path, sites: int, architecture: str, data: bytes, spec: TaskSpec
+    root: Path, site_count: int, architecture: str, encoder_package: bytes, spec: TaskSpec
 ) -> str:
     return own_families.build_family(
-        ZooStore(root), _load_encoder_cached(data), spec, sites, architecture
+        ZooStore(root), _load_encoder_cached(encoder_package), spec, site_count, architecture
     ).family
 
 
 @lru_cache(1)
-def _load_encoder_cached(data: bytes) -> encoders.Encoder:
+def _load_encoder_cached(encoder_package: bytes) -> encoders.Encoder:
     """Load an encoder once in each process, because loading takes longer than a task."""
-    return encoders.load_encoder(data)
+    return encoders.load_encoder(encoder_package)

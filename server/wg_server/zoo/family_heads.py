@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax
 
 from wg_common import streams
-from wg_common.inference.block_scale import block_scale
+from wg_common.inference.block_scale import block_scale_factors
 from wg_common.inference.discriminants import principal_components
 from wg_common.inference.family_head import FamilyHead, FeatureLayout, Floats, site_moments
 from wg_common.nets.encoder.module import Encoder
 from wg_common.streams import Stream
 from wg_server.zoo import heads, membership, sources
-from wg_server.zoo.membership import MembershipAttack
+from wg_server.zoo.membership import MembershipAttackResult
 from wg_server.zoo.task_spec import TaskSpec
 
 _RECORDS_PER_SITE = 30  # Approximate number of records at a simulated site, balanced over classes
@@ -28,7 +28,9 @@ _RIDGE_PENALTY = 0.04
 _DIRECTION_SAMPLE_SIZE = 2000  # Approximate number of records for the principal directions
 _HELD_OUT_INTERVAL = 5
 """Every fifth site, and every fifth record of a class, is held out for evaluation."""
-_TINY = 1e-9  # Least variance of feature means between sites, relative to that within sites
+_BETWEEN_VARIANCE_FLOOR = (
+    1e-9  # Least variance of feature means between sites, relative to that within sites
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,11 +38,11 @@ class SimulatedSites:
     """Local features of one family's records at simulated sites.
 
     Attributes:
-        local: Local features of the n records at each site, float32 ``[n, D]``.
+        local_features: Local features of the n records at each site, float32 ``[n, D]``.
         labels: Their classes at each site, ``[n]``.
     """
 
-    local: Sequence[NDArray[np.float32]]
+    local_features: Sequence[NDArray[np.float32]]
     labels: Sequence[NDArray[np.int64]]
 
 
@@ -49,12 +51,12 @@ class SiteRecords:
     """Which n of a family's records are at each of C simulated sites.
 
     Attributes:
-        records: Numbers of the records in their family, ``[C, n]``.
-        held_out: True for records that are held out of the evaluated head, ``[C, n]``.
+        record_numbers: Numbers of the records in their family, ``[C, n]``.
+        is_held_out: True for records that are held out of the evaluated head, ``[C, n]``.
     """
 
-    records: NDArray[np.int64]
-    held_out: NDArray[np.bool_]
+    record_numbers: NDArray[np.int64]
+    is_held_out: NDArray[np.bool_]
 
 
 def fit_family_head(sites: SimulatedSites, classes: int, layout: FeatureLayout) -> FamilyHead:
@@ -65,12 +67,12 @@ def fit_family_head(sites: SimulatedSites, classes: int, layout: FeatureLayout) 
         classes: Number of classes K.
         layout: Layout of local features.
     """
-    site_moments = _site_moments(sites.local, layout)
+    site_moments = _moments_by_site(sites.local_features, layout)
     flat = np.concatenate(
         [
             (local[:, layout.first_head_feature :] - mean.astype(np.float32))
-            * block_scale(np.exp(spread), layout.head_block_sizes).astype(np.float32)
-            for local, (mean, spread) in zip(sites.local, site_moments, strict=True)
+            * block_scale_factors(np.exp(spread), layout.head_block_sizes).astype(np.float32)
+            for local, (mean, spread) in zip(sites.local_features, site_moments, strict=True)
         ]
     )
     rows = np.linspace(0, len(flat) - 1, min(len(flat), _DIRECTION_SAMPLE_SIZE)).astype(np.int64)
@@ -79,17 +81,19 @@ def fit_family_head(sites: SimulatedSites, classes: int, layout: FeatureLayout) 
     z, labels = flat @ vectors.astype(np.float32), np.concatenate(sites.labels)
     weight, bias = heads.fit_head(z, labels, classes, penalty=_RIDGE_PENALTY * len(z))
     return FamilyHead(
-        *typical_site_moments(sites.local, layout), weight=weight @ vectors.T, bias=bias
+        *reference_and_record_count(sites.local_features, layout),
+        weight=weight @ vectors.T,
+        bias=bias,
     )
 
 
-HeadFit = Callable[[Sequence[int], SimulatedSites], FamilyHead]
+HeadFitter = Callable[[Sequence[int], SimulatedSites], FamilyHead]
 """Function that fits a head, given the numbers and the features of some sites."""
 
 
-def accuracy_at_sites(
-    sites: SimulatedSites, site_records: SiteRecords, layout: FeatureLayout, fit_head: HeadFit
-) -> tuple[float, MembershipAttack]:
+def evaluate_head_at_sites(
+    sites: SimulatedSites, site_records: SiteRecords, layout: FeatureLayout, fit_head: HeadFitter
+) -> tuple[float, MembershipAttackResult]:
     """Fit a head at four fifths of the sites, and measure its accuracy and a membership attack.
 
     Args:
@@ -103,7 +107,13 @@ def accuracy_at_sites(
         each record's mean loss at the training sites, where held-out records are the non-members.
     """
     every = list(
-        zip(sites.local, sites.labels, site_records.records, site_records.held_out, strict=True)
+        zip(
+            sites.local_features,
+            sites.labels,
+            site_records.record_numbers,
+            site_records.is_held_out,
+            strict=True,
+        )
     )
     places = [place for place in range(len(every)) if (place + 1) % _HELD_OUT_INTERVAL]
     training = [every[place] for place in places]
@@ -118,64 +128,68 @@ def accuracy_at_sites(
 
 def _attack_head(
     head: FamilyHead,
-    training: Sequence[
+    training_sites: Sequence[
         tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]
     ],
     layout: FeatureLayout,
-) -> MembershipAttack:
+) -> MembershipAttackResult:
     """Attack a head, given features, labels, record numbers and held-out mask of each site."""
     losses = []
-    for local, labels, _, _ in training:
+    for local, labels, _, _ in training_sites:
         weight, bias = head.adapt_to_site(local, layout)
         scores = log_softmax(local @ weight.T + bias, axis=1)
         losses.append(-scores[np.arange(len(labels)), labels])
-    columns = [np.concatenate(column) for column in list(zip(*training, strict=True))[1:]]
+    columns = [np.concatenate(column) for column in list(zip(*training_sites, strict=True))[1:]]
     labels, records, held_out = columns
     _, mean = membership.mean_loss_by_record(records, np.concatenate(losses).astype(np.float64))
     order = np.unique(records, return_index=True)[1]  # One view of each record, sorted by number
     return membership.attack_by_loss(mean, ~held_out[order], labels[order])
 
 
-def typical_site_moments(
-    local: Sequence[NDArray[np.float32]], layout: FeatureLayout
+def reference_and_record_count(
+    local_features: Sequence[NDArray[np.float32]], layout: FeatureLayout
 ) -> tuple[Floats, Floats]:
     """Return the mean of all sites' moments, and the number of records that count as much.
 
     They are ``reference`` ``[2, B]`` and ``records`` ``[1]`` of a ``FamilyHead``.
 
     Args:
-        local: Local features of each site, ``[n, D]``.
+        local_features: Local features of each site, ``[n, D]``.
         layout: Layout of local features.
     """
-    site_moments = _site_moments(local, layout)
+    site_moments = _moments_by_site(local_features, layout)
     within = float(np.exp(2 * site_moments[:, 1]).mean())
-    count = float(np.mean([len(features) for features in local]))
+    count = float(np.mean([len(features) for features in local_features]))
     between = (
         float(site_moments[:, 0].var(axis=0, ddof=min(1, len(site_moments) - 1)).mean())
         - within / count
     )
-    return site_moments.mean(axis=0), np.array([within / max(between, _TINY * within)])
+    return site_moments.mean(axis=0), np.array(
+        [within / max(between, _BETWEEN_VARIANCE_FLOOR * within)]
+    )
 
 
-def _site_moments(local: Sequence[NDArray[np.float32]], layout: FeatureLayout) -> Floats:
+def _moments_by_site(
+    local_features: Sequence[NDArray[np.float32]], layout: FeatureLayout
+) -> Floats:
     """Return mean and log spread of features at each site, ``[C, 2, B]``."""
-    return np.stack([site_moments(features, layout) for features in local])
+    return np.stack([site_moments(features, layout) for features in local_features])
 
 
 def simulate_sites(
-    encoder: Encoder, task: sources.LabelledTask, spec: TaskSpec, sites: int
+    encoder: Encoder, task: sources.LabelledTask, spec: TaskSpec, site_count: int
 ) -> tuple[SimulatedSites, SiteRecords]:
     """Encode about 30 of a task's records at each simulated site, balanced over classes."""
     local, site_rows = [], []
-    of_class = [np.flatnonzero(task.labels == label) for label in range(len(task.names))]
+    of_class = [np.flatnonzero(task.labels == label) for label in range(len(task.class_names))]
     per_class = max(2, _RECORDS_PER_SITE // len(of_class))
-    for site in range(sites):
+    for site in range(site_count):
         rng = streams.stream_generator(Stream.FAMILY_HEAD, spec.seed, spec.family, indices=(site,))
         rows = np.concatenate(
             [np.resize(rng.permutation(members), per_class) for members in of_class]
         )
         records = sources.simulate_site(task.records_at(rows), task.modality, site, rng)
-        local.append(encoder.encode_batched(records))
+        local.append(encoder.encode_local_batched(records))
         site_rows.append(rows)
     out = held_out_mask(task.labels, len(of_class))
     numbers = np.stack(site_rows)

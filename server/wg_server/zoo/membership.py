@@ -18,22 +18,22 @@ _MIN_RECORDS_PER_CLASS = 2
 
 
 @dataclass(frozen=True, slots=True)
-class MembershipAttack:
+class MembershipAttackResult:
     """Area under a membership attack's ROC curve, and its standard error; NaN for few records."""
 
-    area: float
-    error: float
+    roc_area: float
+    standard_error: float
 
-    def format_figures(self) -> tuple[str, str]:
+    def format_area_and_error(self) -> tuple[str, str]:
         """Return area and error of the ROC curve as decimal strings; empty if they are NaN."""
-        if not np.isfinite(self.area):
+        if not np.isfinite(self.roc_area):
             return "", ""
-        return f"{self.area:.4f}", f"{self.error:.4f}"
+        return f"{self.roc_area:.4f}", f"{self.standard_error:.4f}"
 
 
 def attack_by_loss(
     losses: NDArray[np.float64], is_member: NDArray[np.bool_], labels: NDArray[np.int64]
-) -> MembershipAttack:
+) -> MembershipAttackResult:
     """Measure how well losses ``[n]`` tell members of the training set from non-members.
 
     The standard error follows DeLong et al. (Biometrics 1988), class by class.
@@ -50,21 +50,23 @@ def attack_by_loss(
         variances.append(below.var(ddof=1) / len(below) + above.var(ddof=1) / len(above))
         weights.append(len(members) * len(strangers))
     if not weights:
-        return MembershipAttack(float("nan"), float("nan"))
+        return MembershipAttackResult(float("nan"), float("nan"))
     share = np.array(weights) / sum(weights)
-    return MembershipAttack(float(share @ areas), float(np.sqrt(share**2 @ variances)))
+    return MembershipAttackResult(float(share @ areas), float(np.sqrt(share**2 @ variances)))
 
 
 def mean_loss_by_record(
-    records: NDArray[np.int64], losses: NDArray[np.float64]
+    record_numbers: NDArray[np.int64], losses: NDArray[np.float64]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Average losses by record; return the sorted record numbers, and the mean loss of each."""
-    numbers, place = np.unique(records, return_inverse=True)
+    numbers, place = np.unique(record_numbers, return_inverse=True)
     return numbers, np.bincount(place, losses) / np.bincount(place)
 
 
-def _shares_above(values: NDArray[np.float64], limits: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return, for each value, the share of ``limits`` above it; an equal one counts half."""
-    ranks = rankdata(np.concatenate([values, limits]))[: len(values)]
+def _shares_above(
+    values: NDArray[np.float64], thresholds: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return, for each value, the share of ``thresholds`` above it; an equal one counts half."""
+    ranks = rankdata(np.concatenate([values, thresholds]))[: len(values)]
     below = ranks - rankdata(values)
-    return np.asarray(1 - below / len(limits), dtype=np.float64)
+    return np.asarray(1 - below / len(thresholds), dtype=np.float64)

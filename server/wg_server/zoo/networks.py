@@ -29,32 +29,32 @@ from wg_common.nets.site_norms import NormModulation, TrunkSiteNorms
 from wg_common.streams import Stream
 from wg_core.errors import ConfigError
 from wg_server.zoo import family_heads, heads, membership, sources
-from wg_server.zoo.membership import MembershipAttack
+from wg_server.zoo.membership import MembershipAttackResult
 from wg_server.zoo.task_spec import TaskSpec
 
 HELD_OUT_RECORD_LIMIT = 64  # Records of a family held out of its network's training
-TRAINING_STEPS = 1000  # Number of fine-tuning steps
+TRAINING_STEP_COUNT = 1000  # Number of fine-tuning steps
 _BATCH_SIZE = 48  # Number of records in a batch, of all its sites together
 _WARM_UP_STEPS = 30
 _PEAK_LEARNING_RATE = 1e-3
 """Peak learning rate after the warm-up; a cosine reduces it to zero."""
-_BATCH_SITES = 2
+_SITES_PER_BATCH = 2
 """Number of simulated sites in a batch."""
-_PROBE_SITES = 50
+_PROBE_SITE_COUNT = 50
 """Number of simulated sites on which the probe is fitted, and whose mean is the typical site."""
-_EVALUATION_SITES = 20
+_EVALUATION_SITE_COUNT = 20
 """Number of simulated sites on which a network is evaluated."""
 _VARIANCE_FLOOR = 1e-6
 """Constant added to a variance before its root is taken."""
 _PROBE_PENALTY = 30.0
 """Penalty of the linear probe that fine-tuning starts from: an overconfident probe causes large
 first steps."""
-Array = NDArray[np.float32]
+Float32Array = NDArray[np.float32]
 
 
-def train_network(
+def train_and_evaluate_network(
     spec: TaskSpec, architecture: str
-) -> tuple[FamilyNetwork, float, MembershipAttack]:
+) -> tuple[FamilyNetwork, float, MembershipAttackResult]:
     """Train the network of one family, and measure its accuracy and a membership attack.
 
     Both are measured at new simulated sites: accuracy on held-out records, and the attack on these
@@ -67,7 +67,7 @@ def train_network(
     Raises:
         ConfigError: The architecture has no published weights.
     """
-    make = network.network_kind(architecture).published
+    make = network.network_kind(architecture).published_tensors
     if make is None:
         raise ConfigError(f"{architecture}: has no published weights")
     task = sources.load_task(spec)
@@ -77,14 +77,17 @@ def train_network(
     held_out, train = np.sort(order[:count]), order[count:]
     sites = simulated_site_batches(architecture, task, train, rng)
     trunk, head = fine_tune_at_sites(
-        architecture, make(), sites, len(task.names), steps=TRAINING_STEPS, rng=rng
+        architecture, make(), sites, len(task.class_names), step_count=TRAINING_STEP_COUNT, rng=rng
     )
     model = FamilyNetwork(architecture, trunk, head)
-    return model, *evaluate_at_sites(model, task, held_out, np.sort(train[:count]), rng)
+    return model, *evaluate_network_at_sites(model, task, held_out, np.sort(train[:count]), rng)
 
 
 def simulated_site_batches(
-    architecture: str, task: sources.LabelledTask, rows: NDArray[np.intp], rng: np.random.Generator
+    architecture: str,
+    task: sources.LabelledTask,
+    usable_rows: NDArray[np.intp],
+    rng: np.random.Generator,
 ) -> Iterator[tuple[NDArray[np.generic], NDArray[np.int64]]]:
     """Yield batches of a task's records without end, each batch at a new simulated site.
 
@@ -94,15 +97,15 @@ def simulated_site_batches(
     Args:
         architecture: Architecture of the network that is trained.
         task: Task of the family.
-        rows: Rows of the records to use; classes are balanced at a site as far as possible.
+        usable_rows: Rows of the records to use; classes are balanced at a site as far as possible.
         rng: Random generator of sites and records.
 
     Yields:
         A batch ``[m, ...]`` for the network, and its labels ``[m]``.
     """
-    labels, kind = task.labels[rows], find_modality(task.modality)
-    of_class = [rows[labels == label] for label in np.unique(labels)]
-    count = _BATCH_SIZE // _BATCH_SITES
+    labels, kind = task.labels[usable_rows], find_modality(task.modality)
+    of_class = [usable_rows[labels == label] for label in np.unique(labels)]
+    count = _BATCH_SIZE // _SITES_PER_BATCH
     per_class = -(-count // len(of_class))
     while True:
         drawn_rows = np.concatenate(
@@ -115,13 +118,13 @@ def simulated_site_batches(
 
 def fine_tune_at_sites(
     architecture: str,
-    initial_tensors: dict[str, Array],
-    sites: Iterator[tuple[NDArray[np.generic], NDArray[np.int64]]],
+    initial_tensors: dict[str, Float32Array],
+    site_batches: Iterator[tuple[NDArray[np.generic], NDArray[np.int64]]],
     classes: int,
     *,
-    steps: int,
+    step_count: int,
     rng: np.random.Generator,
-) -> tuple[dict[str, Array], NetworkHead]:
+) -> tuple[dict[str, Float32Array], NetworkHead]:
     """Train a network by LP-FT, with norms and features standardised by the records of each site.
 
     Since sites are standardised, the trunk need not learn to ignore their differences, and learns
@@ -131,9 +134,9 @@ def fine_tune_at_sites(
     Args:
         architecture: Architecture of the trunk.
         initial_tensors: Tensors ``trunk.*`` from which training starts.
-        sites: Batches ``[m, ...]`` and labels ``[m]`` from ``simulated_site_batches``.
+        site_batches: Batches ``[m, ...]`` and labels ``[m]`` from ``simulated_site_batches``.
         classes: Number of classes K.
-        steps: Number of fine-tuning steps.
+        step_count: Number of fine-tuning steps.
         rng: Random generator of the modulation's weights.
 
     Returns:
@@ -143,29 +146,35 @@ def fine_tune_at_sites(
     trunk = trunks.to_channels_last(network.load_trunk(architecture, initial_tensors))
     norms = site_norms.install_site_norms(trunk)
     layout = FeatureLayout(network.feature_count(architecture), ())
-    probed_sites = list(itertools.islice(sites, _PROBE_SITES))
-    features, norm_moments = _site_inputs(trunk, norms, probed_sites)
-    modulation = _modulate(norms, norm_moments, network.network_kind(architecture).site_norms, rng)
-    probe_features = _standardise(torch.from_numpy(features)).numpy().reshape(-1, layout.scaled)
+    probed_sites = list(itertools.islice(site_batches, _PROBE_SITE_COUNT))
+    features, norm_moments = _features_and_moments(trunk, norms, probed_sites)
+    modulation = _install_modulation(
+        norms, norm_moments, network.network_kind(architecture).modulation_rank, rng
+    )
+    probe_features = (
+        _standardise_by_site(torch.from_numpy(features)).numpy().reshape(-1, layout.scaled_count)
+    )
     labels = np.concatenate([of for _, of in probed_sites])
     probe = heads.fit_head(probe_features, labels, classes, penalty=_PROBE_PENALTY)
     weight, bias = (torch.from_numpy(part.astype(np.float32)).requires_grad_() for part in probe)
     parameters = [*trunk.parameters(), weight, bias, *modulation.parameters()]
     optimiser = torch.optim.AdamW(parameters, lr=_PEAK_LEARNING_RATE, weight_decay=1e-4)
-    for step in range(steps):
-        _set_learning_rate(optimiser, step, steps)
-        loss = _loss_at_sites(trunk, norms, (weight, bias), itertools.islice(sites, _BATCH_SITES))
+    for step in range(step_count):
+        _set_learning_rate(optimiser, step, step_count)
+        loss = _loss_at_sites(
+            trunk, norms, (weight, bias), itertools.islice(site_batches, _SITES_PER_BATCH)
+        )
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
-    features, norm_moments = _site_inputs(trunk, norms, probed_sites)
+    features, norm_moments = _features_and_moments(trunk, norms, probed_sites)
     inner_and_outer = {
         name: value.detach().numpy().astype(np.float64)
         for name, value in modulation.named_parameters()
     }
     head = NetworkHead(
-        *family_heads.typical_site_moments(list(features), layout),
-        weight=weight.detach().numpy().astype(np.float64) * math.sqrt(layout.scaled),
+        *family_heads.reference_and_record_count(list(features), layout),
+        weight=weight.detach().numpy().astype(np.float64) * math.sqrt(layout.scaled_count),
         bias=bias.detach().numpy().astype(np.float64),
         norms=norm_moments.mean(axis=0),
         **inner_and_outer,
@@ -178,18 +187,18 @@ def _loss_at_sites(
     trunk: torch.nn.Module,
     norms: TrunkSiteNorms,
     head: tuple[torch.Tensor, torch.Tensor],
-    sites: Iterable[tuple[NDArray[np.generic], NDArray[np.int64]]],
+    site_batches: Iterable[tuple[NDArray[np.generic], NDArray[np.int64]]],
 ) -> torch.Tensor:
     """Return the mean cross-entropy at two sites of a network with ``head`` (weight, bias)."""
-    batches, of = zip(*sites, strict=True)
+    batches, of = zip(*site_batches, strict=True)
     all_losses = torch.from_numpy(np.concatenate(batches))
-    with norms.site_batches(_BATCH_SITES):
-        out = torch.stack(trunk(network.trunk_input(all_losses)).chunk(_BATCH_SITES))
-    logits = _standardise(out) @ head[0].T + head[1]
+    with norms.site_batches(_SITES_PER_BATCH):
+        out = torch.stack(trunk(network.trunk_input(all_losses)).chunk(_SITES_PER_BATCH))
+    logits = _standardise_by_site(out) @ head[0].T + head[1]
     return F.cross_entropy(logits.flatten(0, 1), torch.from_numpy(np.concatenate(of)))
 
 
-def _modulate(
+def _install_modulation(
     norms: TrunkSiteNorms, norm_moments: NDArray[np.float64], rank: int, rng: np.random.Generator
 ) -> NormModulation:
     """Add an untrained modulation to norms, given the norms' moments at C sites, ``[C, 2, N]``."""
@@ -202,28 +211,28 @@ def _modulate(
     return modulation
 
 
-def _site_inputs(
+def _features_and_moments(
     trunk: torch.nn.Module,
     norms: TrunkSiteNorms,
-    sites: Sequence[tuple[NDArray[np.generic], NDArray[np.int64]]],
+    site_batches: Sequence[tuple[NDArray[np.generic], NDArray[np.int64]]],
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     """Run a trunk at C sites; return features ``[C, m, F]`` and norms' moments ``[C, 2, N]``."""
     features, norm_moments = [], []
-    for batch, _ in sites:
+    for batch, _ in site_batches:
         with torch.no_grad():
             features.append(trunk(network.trunk_input(torch.from_numpy(batch))).numpy())
         norm_moments.append(norms.site_moments())
     return np.stack(features), np.stack(norm_moments)
 
 
-def _set_learning_rate(optimiser: torch.optim.Optimizer, step: int, steps: int) -> None:
+def _set_learning_rate(optimiser: torch.optim.Optimizer, step: int, step_count: int) -> None:
     """Set a step's learning rate: linear warm-up times half a cosine (Loshchilov, ICLR 2017)."""
-    falling = (1 + math.cos(math.pi * step / steps)) / 2
+    falling = (1 + math.cos(math.pi * step / step_count)) / 2
     for group in optimiser.param_groups:
         group["lr"] = _PEAK_LEARNING_RATE * min(1.0, (step + 1) / _WARM_UP_STEPS) * falling
 
 
-def _standardise(features: torch.Tensor) -> torch.Tensor:
+def _standardise_by_site(features: torch.Tensor) -> torch.Tensor:
     """Standardise features ``[C, m, F]`` by site as ``FamilyHead`` does, to total variance F."""
     mean = features.mean(dim=1, keepdim=True)
     spread = (features.var(dim=1, keepdim=True, unbiased=False) + _VARIANCE_FLOOR).sqrt()
@@ -232,36 +241,39 @@ def _standardise(features: torch.Tensor) -> torch.Tensor:
     return (features - mean) * inverse / loud
 
 
-def evaluate_at_sites(
+def evaluate_network_at_sites(
     model: FamilyNetwork,
     task: sources.LabelledTask,
-    held_out: NDArray[np.intp],
-    members: NDArray[np.intp],
+    held_out_rows: NDArray[np.intp],
+    member_rows: NDArray[np.intp],
     rng: np.random.Generator,
-) -> tuple[float, MembershipAttack]:
+) -> tuple[float, MembershipAttackResult]:
     """Measure a network's accuracy at new simulated sites, and the result of a membership attack.
 
     Args:
         model: The network.
         task: Records of the family.
-        held_out: Rows of records that training did not use; if there are none, results are NaN.
-        members: Rows of training records, which the attack compares with the held-out ones.
+        held_out_rows: Rows of records that training did not use; if there are none, results are
+            NaN.
+        member_rows: Rows of training records, which the attack compares with the held-out ones.
         rng: Random generator of the sites.
     """
-    architecture, rows = model.architecture, np.concatenate([held_out, members])
+    architecture, rows = model.architecture, np.concatenate([held_out_rows, member_rows])
     layout, labels = FeatureLayout(network.feature_count(architecture), ()), task.labels[rows]
     losses, right = np.zeros(len(rows)), []
-    for site in range(_EVALUATION_SITES if len(held_out) else 0):
+    for site in range(_EVALUATION_SITE_COUNT if len(held_out_rows) else 0):
         batch = network.prepare_batch(
             architecture, sources.simulate_site(task.records_at(rows), task.modality, site, rng)
         )
         inputs = network.trunk_input(torch.from_numpy(batch))
-        trunk = dict(site_norms.adapt_trunk_to_site(architecture, model.trunk, model.head, inputs))
-        features = network.trunk_features(network.load_trunk(architecture, trunk), batch)
+        trunk = dict(
+            site_norms.adapt_trunk_to_site(architecture, model.trunk_tensors, model.head, inputs)
+        )
+        features = network.compute_trunk_features(network.load_trunk(architecture, trunk), batch)
         weight, bias = model.head.adapt_to_site(features, layout)
         scores = log_softmax(features @ weight.T + bias, axis=1)
-        losses -= scores[np.arange(len(rows)), labels] / _EVALUATION_SITES
-        right.append((scores.argmax(axis=1) == labels)[: len(held_out)].mean())
-    is_member = np.arange(len(rows)) >= len(held_out)
+        losses -= scores[np.arange(len(rows)), labels] / _EVALUATION_SITE_COUNT
+        right.append((scores.argmax(axis=1) == labels)[: len(held_out_rows)].mean())
+    is_member = np.arange(len(rows)) >= len(held_out_rows)
     accuracy = float(np.mean(right)) if right else float("nan")
     return accuracy, membership.attack_by_loss(losses, is_member, labels)

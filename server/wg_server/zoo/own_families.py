@@ -35,7 +35,9 @@ from wg_server.zoo.plan import PrivateFamily
 from wg_server.zoo.store import ZooStore, read_versioned_record
 from wg_server.zoo.task_spec import TaskSpec
 
-VERSION = 5  # Version of the training; heads and networks of another version are made again
+TRAINING_VERSION = (
+    5  # Version of the training; heads and networks of another version are made again
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +64,7 @@ class FamilyEntry:
         sha256: SHA-256 of the stored tensors, hex.
     """
 
-    version: int = VERSION
+    version: int = TRAINING_VERSION
     task: str
     encoder: str
     family: str
@@ -84,62 +86,66 @@ class FamilyEntry:
         return FeatureLayout(self.scaled, self.blocks)
 
 
-def family_tasks(specs: Sequence[TaskSpec]) -> list[TaskSpec]:
+def first_family_tasks(specs: Sequence[TaskSpec]) -> list[TaskSpec]:
     """Return the task of site 0 of each of the operator's families."""
-    return [spec for spec in specs if spec.is_own and spec.site == 0]
+    return [spec for spec in specs if spec.has_operator_records and spec.site == 0]
 
 
 def has_family(
-    zoo: ZooStore, spec: TaskSpec, encoder: str, sites: int, architecture: str = ""
+    zoo: ZooStore, spec: TaskSpec, encoder_id: str, site_count: int, architecture: str = ""
 ) -> bool:
     """Return True if the zoo has a task's family with these sites, and this network if any."""
-    path = _entry_path(zoo.root, spec.entry_key(encoder))
-    entry = read_versioned_record(path, FamilyEntry, VERSION) if path.is_file() else None
-    return entry is not None and entry.sites == sites and architecture in ("", entry.architecture)
+    path = _entry_path(zoo.root, spec.entry_key(encoder_id))
+    entry = read_versioned_record(path, FamilyEntry, TRAINING_VERSION) if path.is_file() else None
+    return (
+        entry is not None and entry.sites == site_count and architecture in ("", entry.architecture)
+    )
 
 
 def build_family(
-    zoo: ZooStore, encoder: Encoder, spec: TaskSpec, sites: int, architecture: str = ""
+    zoo: ZooStore, encoder: Encoder, spec: TaskSpec, site_count: int, architecture: str = ""
 ) -> FamilyEntry:
     """Fit the head of one of the operator's families, train its network, and store both.
 
     Args:
         spec: First task of the family.
-        sites: Number of simulated sites.
+        site_count: Number of simulated sites.
         architecture: Architecture of the network; empty: no network.
     """
     task = sources.load_task(replace(spec, sites=1))
-    layout = FeatureLayout(encoder.scaled_dimension, encoder.local_blocks)
-    shown_sites, shown_records = family_heads.simulate_sites(encoder, task, spec, sites)
-    classes = len(task.names)
+    layout = FeatureLayout(encoder.scaled_dimension, encoder.local_block_sizes)
+    shown_sites, shown_records = family_heads.simulate_sites(encoder, task, spec, site_count)
+    classes = len(task.class_names)
 
     def fit(_: Sequence[int], at: SimulatedSites) -> FamilyHead:
         return family_heads.fit_family_head(at, classes, layout)
 
-    accuracy, attack = family_heads.accuracy_at_sites(shown_sites, shown_records, layout, fit)
-    released_features = np.stack(shown_sites.local)[:, :, : encoder.dimension]
+    accuracy, attack = family_heads.evaluate_head_at_sites(shown_sites, shown_records, layout, fit)
+    released_features = np.stack(shown_sites.local_features)[:, :, : encoder.dimension]
     tensors: dict[str, NDArray[Any]] = {
         **family_heads.fit_family_head(shown_sites, classes, layout).tensors(),
-        _SITES_TENSOR: released_features.astype(np.float16),
+        _SITES_TENSOR_NAME: released_features.astype(np.float16),
     }
     network_accuracy, network_found = "", ("", "")
     if architecture:
-        network, at_sites, network_membership = networks.train_network(spec, architecture)
-        network_found = network_membership.format_figures()
+        network, at_sites, network_membership = networks.train_and_evaluate_network(
+            spec, architecture
+        )
+        network_found = network_membership.format_area_and_error()
         tensors |= family_network.pack_network(network)
         network_accuracy = f"{at_sites:.4f}"
     entry = FamilyEntry(
         task=spec.entry_key(encoder.id),
         encoder=encoder.id,
         family=task.family,
-        labels=task.names,
-        scaled=layout.scaled,
-        blocks=layout.blocks,
-        sites=sites,
+        labels=task.class_names,
+        scaled=layout.scaled_count,
+        blocks=layout.block_sizes,
+        sites=site_count,
         head_at_sites=f"{accuracy:.4f}",
         architecture=architecture,
         network_at_sites=network_accuracy,
-        head_found=attack.format_figures(),
+        head_found=attack.format_area_and_error(),
         network_found=network_found,
         sha256=zoo.write_object(safetensors.numpy.save(tensors)),
     )
@@ -147,28 +153,28 @@ def build_family(
     return entry
 
 
-def has_private_family(zoo: ZooStore, family: PrivateFamily, encoder: str) -> bool:
+def has_private_family(zoo: ZooStore, family: PrivateFamily, encoder_id: str) -> bool:
     """Return True if the zoo has a private family with the guarantee that the plan states."""
-    path = _entry_path(zoo.root, family.task.entry_key(encoder))
-    entry = read_versioned_record(path, FamilyEntry, VERSION) if path.is_file() else None
+    path = _entry_path(zoo.root, family.task.entry_key(encoder_id))
+    entry = read_versioned_record(path, FamilyEntry, TRAINING_VERSION) if path.is_file() else None
     return entry is not None and entry.privacy == family.privacy
 
 
 def build_private_family(zoo: ZooStore, encoder: Encoder, family: PrivateFamily) -> FamilyEntry:
     """Train and store the head of a private family; nothing else made of its records is stored."""
-    task, head, accuracy, attack = private_heads.train_private_family(
+    task, head, accuracy, attack = private_heads.train_private_family_head(
         encoder, family.task, family.privacy
     )
     entry = FamilyEntry(
         task=family.task.entry_key(encoder.id),
         encoder=encoder.id,
         family=task.family,
-        labels=task.names,
+        labels=task.class_names,
         scaled=encoder.scaled_dimension,
-        blocks=encoder.local_blocks,
-        sites=private_heads.SIMULATED_SITES,
+        blocks=encoder.local_block_sizes,
+        sites=private_heads.SIMULATED_SITE_COUNT,
         head_at_sites=f"{accuracy:.4f}",
-        head_found=attack.format_figures(),
+        head_found=attack.format_area_and_error(),
         privacy=family.privacy,
         sha256=zoo.write_object(safetensors.numpy.save(head.tensors())),
     )
@@ -176,15 +182,15 @@ def build_private_family(zoo: ZooStore, encoder: Encoder, family: PrivateFamily)
     return entry
 
 
-def family_entries(zoo: ZooStore, encoder: str) -> Iterator[FamilyEntry]:
+def family_entries(zoo: ZooStore, encoder_id: str) -> Iterator[FamilyEntry]:
     """Yield the entries of all families of one encoder in the current version, by file name.
 
     Raises:
         DecodeError: An entry is damaged; the message names the file.
     """
     for path in sorted((zoo.root / _FAMILIES_FOLDER).glob("*.json")):
-        entry = read_versioned_record(path, FamilyEntry, VERSION)
-        if entry is not None and entry.encoder == encoder:
+        entry = read_versioned_record(path, FamilyEntry, TRAINING_VERSION)
+        if entry is not None and entry.encoder == encoder_id:
             yield entry
 
 
@@ -200,9 +206,9 @@ def read_family(
         DecodeError: The object does not belong to a family.
     """
     tensors, packed_network = hostile_tensors.split_prefix(
-        zoo.read_tensors(entry.sha256), family_network.TENSOR_PREFIX
+        zoo.read_object(entry.sha256), family_network.TENSOR_PREFIX
     )
-    sites: NDArray[np.generic] = tensors.pop(_SITES_TENSOR, np.zeros((0, 0, 0), np.float32))
+    sites: NDArray[np.generic] = tensors.pop(_SITES_TENSOR_NAME, np.zeros((0, 0, 0), np.float32))
     count, classes = entry.sites if entry.privacy == NO_PRIVACY else 0, len(entry.labels)
     if sites.ndim != 3 or len(sites) != count or not np.isfinite(sites).all():
         raise DecodeError(f"family head: sites {sites.shape}, expected {count}")
@@ -214,8 +220,8 @@ def read_family(
 
 
 _FAMILIES_FOLDER = "families"
-_SITES_TENSOR = "sites"
+_SITES_TENSOR_NAME = "sites"
 
 
-def _entry_path(root: Path, key: str) -> Path:
-    return root / _FAMILIES_FOLDER / f"{key}.json"
+def _entry_path(root: Path, task_key: str) -> Path:
+    return root / _FAMILIES_FOLDER / f"{task_key}.json"

@@ -7,20 +7,20 @@ from pathlib import Path
 
 from wg_common import catalogue
 from wg_common.machines.registry import READABLE_KINDS
-from wg_common.modalities.images import ENCODER_PIXELS, Images
+from wg_common.modalities.images import ENCODER_SIDE_PIXELS, Images
 from wg_common.modalities.registry import find_modality as modality_of
 from wg_common.modalities.windows import Windows
 from wg_common.nets.encoder.trunk_choice import TrunkChoice, check_choices
 from wg_common.weights_package import PrivacyGuarantee
 from wg_core import atomic, settings
 from wg_core.errors import ConfigError
-from wg_core.privacy.schema import DIMENSION
+from wg_core.privacy.schema import RELEASED_DIMENSION
 from wg_server.zoo.task_spec import FILE_SOURCE_KINDS, SourceKind, TaskSpec
 
 PLAN_LIMIT = 256 << 10
-DEFAULT_PLAN = "default"
+DEFAULT_PLAN_NAME = "default"
 
-_MODALITY_OF_KIND: dict[SourceKind, str] = {
+_MODALITY_BY_SOURCE_KIND: dict[SourceKind, str] = {
     "procedural": "images",
     "procedural-windows": "windows",
     "procedural-texts": "texts",
@@ -43,8 +43,8 @@ class EncoderPlan:
             all. Empty: the default trunk of the modality.
     """
 
-    pixels: int = ENCODER_PIXELS
-    dimension: int = DIMENSION
+    pixels: int = ENCODER_SIDE_PIXELS
+    dimension: int = RELEASED_DIMENSION
     records: int = 0
     trunks: tuple[TrunkChoice, ...] = ()
 
@@ -144,7 +144,7 @@ class ZooPlan:
     """
 
     seed: int
-    architecture: str = Images.head
+    architecture: str = Images.head_architecture
     encoder: EncoderPlan = field(default_factory=EncoderPlan)
     sources: tuple[SourcePlan, ...]
     own_sites: int = 200
@@ -161,21 +161,22 @@ class ZooPlan:
         if not self.sources:
             raise ConfigError("sources: expected at least one")
         for source in self.sources:
-            modality = modality_of(_MODALITY_OF_KIND.get(source.kind, self.modality))
+            modality = modality_of(_MODALITY_BY_SOURCE_KIND.get(source.kind, self.modality))
             if modality.name != self.modality:
                 raise ConfigError(
                     f"source {source.kind}: has {modality.title}, and {self.architecture} is for"
-                    f" {modality_of(self.modality).title}; set architecture: {modality.head}"
+                    f" {modality_of(self.modality).title}; set architecture:"
+                    f" {modality.head_architecture}"
                 )
-        self._check_private()
+        self._check_private_sources()
         if self.machine_steps and self.modality != Windows.name:
             raise ConfigError(f"machine_steps: machines have windows, and not {self.modality}")
         if unknown := sorted(set(self.machines) - set(READABLE_KINDS)):
             raise ConfigError(f"machines: {unknown[0]!r} is none of {', '.join(READABLE_KINDS)}")
-        if self.networks and not self.family_network:
+        if self.networks and not self.family_network_architecture:
             raise ConfigError(f"networks: there are none for {modality_of(self.modality).title}")
 
-    def _check_private(self) -> None:
+    def _check_private_sources(self) -> None:
         """Raise ``ConfigError`` if private sources get no head, share files, or stand alone."""
         paths = Counter(source.path for source in self.sources)
         if all(source.private for source in self.sources):
@@ -196,7 +197,7 @@ class ZooPlan:
         return catalogue.find_architecture(self.architecture).modality
 
     @property
-    def family_network(self) -> str:
+    def family_network_architecture(self) -> str:
         """Architecture of the networks of the operator's families; empty: no networks."""
         return modality_of(self.modality).family_network if self.networks else ""
 
@@ -237,14 +238,14 @@ def private_families(plan: ZooPlan) -> list[PrivateFamily]:
     ]
 
 
-def _source_task(plan: ZooPlan, number: int, family: int, site: int) -> TaskSpec:
+def _source_task(plan: ZooPlan, source_index: int, family_index: int, site_index: int) -> TaskSpec:
     """Return the specification of a task, given the numbers of source, family and site."""
-    source = plan.sources[number]
+    source = plan.sources[source_index]
     return TaskSpec(
-        seed=plan.seed + 7919 * number,
+        seed=plan.seed + 7919 * source_index,
         kind=source.kind,
-        family=family,
-        site=site,
+        family=family_index,
+        site=site_index,
         sites=source.sites,
         per_class=source.per_class,
         strength=repr(source.strength),
@@ -266,18 +267,21 @@ def read_plan(path: Path | None) -> ZooPlan:
         ConfigError: The file is missing or not YAML, or a field is unknown or wrong; the message
             names it.
     """
-    text, name = read_plan_text(path, "wg_server.zoo", DEFAULT_PLAN)
+    text, name = read_plan_bytes_and_name(path, "wg_server.zoo", DEFAULT_PLAN_NAME)
     return settings.parse_yaml(text, ZooPlan, name)
 
 
-def read_plan_text(path: Path | None, package: str, default: str) -> tuple[bytes, str]:
+def read_plan_bytes_and_name(
+    path: Path | None, package: str, default_name: str
+) -> tuple[bytes, str]:
     """Return content and name of a plan file, or of a plan in the folder ``plans`` of a package.
 
-    ``path`` is a file, or the name of a packaged plan, or None for the packaged plan ``default``.
+    ``path`` is a file, or the name of a packaged plan, or None for the packaged plan
+    ``default_name``.
     """
     if path is not None and (path.suffix or path.is_file()):
         return atomic.read_bytes(path, limit=PLAN_LIMIT), str(path)
-    name = default if path is None else str(path)
+    name = default_name if path is None else str(path)
     packaged_file = resources.files(package) / "plans" / f"{name}.yaml"
     if not packaged_file.is_file():
         names = sorted(

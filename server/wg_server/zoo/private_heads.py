@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_common import streams
-from wg_common.inference.block_scale import block_scale
+from wg_common.inference.block_scale import block_scale_factors
 from wg_common.inference.discriminants import principal_components
 from wg_common.inference.family_head import FamilyHead, FeatureLayout, Floats, site_moments
 from wg_common.modalities.base import Record
@@ -31,43 +31,54 @@ from wg_core.privacy import gradients, mechanism
 from wg_core.privacy.gradients import ChargedGradientSums, GradientSchema, LabelledFeatures
 from wg_server.zoo import family_heads, sources
 from wg_server.zoo.family_heads import SimulatedSites, SiteRecords
-from wg_server.zoo.membership import MembershipAttack
+from wg_server.zoo.membership import MembershipAttackResult
 from wg_server.zoo.task_spec import TaskSpec
 
-SIMULATED_SITES = 10  # Number of simulated sites at which each record is encoded
-_FAMILIES, _PER_CLASS = 10, 4  # Numbers of rendered families, and of records per class
-_PRINCIPAL, _DIRECTIONS = 256, 64  # Numbers of principal directions, and of a head's inputs
-_NOISY_SUM_COUNT = 20  # Number of noisy sums that estimate the records' mean
-_ALL_RECORDS = 1 << 40  # Records per class, in effect all: selecting some would break the guarantee
+SIMULATED_SITE_COUNT = 10  # Number of simulated sites at which each record is encoded
+_RENDERED_FAMILY_COUNT, _RENDERED_RECORDS_PER_CLASS = (
+    10,
+    4,
+)  # Numbers of rendered families, and of records per class
+_PRINCIPAL_DIRECTION_COUNT, _HEAD_INPUT_COUNT = (
+    256,
+    64,
+)  # Numbers of principal directions, and of a head's inputs
+_MEAN_ESTIMATION_STEPS = 20  # Number of noisy sums that estimate the records' mean
+_UNLIMITED_RECORD_COUNT = (
+    1 << 40
+)  # Records per class, in effect all: selecting some would break the guarantee
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _HeadInputs:
+class _HeadInputMap:
     """Map from local features to a private head's inputs, computed from public records only.
 
     Attributes:
-        moments: Mean, and logarithm of the spread, of each feature at each site, ``[C, 2, B]``.
-        typical: Values of ``FamilyHead.reference`` and ``FamilyHead.records``.
+        moments_by_site: Mean, and logarithm of the spread, of each feature at each site, ``[C, 2,
+            B]``.
+        typical_moments: Values of ``FamilyHead.reference`` and ``FamilyHead.records``.
         basis: Map from standardised features to inputs with norms of about 1, ``[B, d]``.
         layout: Layout of local features.
     """
 
-    moments: Floats
-    typical: tuple[Floats, Floats]
+    moments_by_site: Floats
+    typical_moments: tuple[Floats, Floats]
     basis: Floats
     layout: FeatureLayout
 
-    def head_inputs(self, site: int, local: NDArray[np.float32]) -> Floats:
+    def map_to_inputs(self, site_number: int, local_features: NDArray[np.float32]) -> Floats:
         """Map the local features ``[n, D]`` at a site to inputs ``[n, d]``, each row by itself."""
-        mean, spread = self.moments[site]
-        basis = block_scale(np.exp(spread), self.layout.head_block_sizes)[:, None] * self.basis
-        rows = local[:, self.layout.first_head_feature :].astype(np.float64) - mean
+        mean, spread = self.moments_by_site[site_number]
+        basis = (
+            block_scale_factors(np.exp(spread), self.layout.head_block_sizes)[:, None] * self.basis
+        )
+        rows = local_features[:, self.layout.first_head_feature :].astype(np.float64) - mean
         return np.stack([row @ basis for row in rows])
 
 
-def train_private_family(
+def train_private_family_head(
     encoder: Encoder, spec: TaskSpec, privacy: PrivacyGuarantee
-) -> tuple[sources.LabelledTask, FamilyHead, float, MembershipAttack]:
+) -> tuple[sources.LabelledTask, FamilyHead, float, MembershipAttackResult]:
     """Train the head of a private family, and measure accuracy and a membership attack.
 
     Args:
@@ -78,18 +89,18 @@ def train_private_family(
         The records, the head, and accuracy and attack (``family_heads.accuracy_at_sites``) of
         another head, trained at some of the sites without held-out records.
     """
-    task = sources.load_task(replace(spec, sites=1, per_class=_ALL_RECORDS))
-    layout = FeatureLayout(encoder.scaled_dimension, encoder.local_blocks)
-    space = _fit_head_inputs(encoder, spec, task.modality, layout)
+    task = sources.load_task(replace(spec, sites=1, per_class=_UNLIMITED_RECORD_COUNT))
+    layout = FeatureLayout(encoder.scaled_dimension, encoder.local_block_sizes)
+    space = _fit_head_input_map(encoder, spec, task.modality, layout)
     local = list(_local_features_by_site(encoder.encode_local, task.records, task.modality, spec))
-    sites = SimulatedSites(local, [task.labels] * SIMULATED_SITES)
-    numbers = np.tile(np.arange(len(task.labels)), (SIMULATED_SITES, 1))
-    out = family_heads.held_out_mask(task.labels, len(task.names))
+    sites = SimulatedSites(local, [task.labels] * SIMULATED_SITE_COUNT)
+    numbers = np.tile(np.arange(len(task.labels)), (SIMULATED_SITE_COUNT, 1))
+    out = family_heads.held_out_mask(task.labels, len(task.class_names))
     schema = GradientSchema(
         encoder=encoder.id,
-        dimension=_DIRECTIONS,
-        labels=task.names,
-        steps=gradients.DEFAULT_STEPS + _NOISY_SUM_COUNT,
+        dimension=_HEAD_INPUT_COUNT,
+        labels=task.class_names,
+        steps=gradients.DEFAULT_STEPS + _MEAN_ESTIMATION_STEPS,
         unit_rule="weight",
     )
     sigma = mechanism.noise_scale(schema, float(privacy.epsilon), float(privacy.delta))
@@ -97,58 +108,68 @@ def train_private_family(
     def fit(places: Sequence[int], at: SimulatedSites) -> FamilyHead:
         return _fit_private_head(space, schema, sigma, places, at)
 
-    figures = family_heads.accuracy_at_sites(sites, SiteRecords(numbers, out[numbers]), layout, fit)
+    figures = family_heads.evaluate_head_at_sites(
+        sites, SiteRecords(numbers, out[numbers]), layout, fit
+    )
 
-    return task, fit(range(SIMULATED_SITES), sites), *figures
+    return task, fit(range(SIMULATED_SITE_COUNT), sites), *figures
 
 
 def _fit_private_head(
-    space: _HeadInputs,
+    input_map: _HeadInputMap,
     schema: GradientSchema,
     sigma: float,
-    places: Sequence[int],
+    site_numbers: Sequence[int],
     sites: SimulatedSites,
 ) -> FamilyHead:
-    """Train a private head on records at the sites with the numbers ``places``."""
+    """Train a private head on records at the sites with the numbers ``site_numbers``."""
     z = np.concatenate(
-        [space.head_inputs(place, local) for place, local in zip(places, sites.local, strict=True)]
+        [
+            input_map.map_to_inputs(place, local)
+            for place, local in zip(site_numbers, sites.local_features, strict=True)
+        ]
     )
     labels, count = np.concatenate(sites.labels), len(sites.labels[0])
     units = [f"{row:020d}" for row in range(count)] * len(sites.labels)
     records = LabelledFeatures(
-        features=z.astype(np.float32), labels=labels, classes=len(schema.labels), units=units
+        features=z.astype(np.float32),
+        labels=labels,
+        class_count=len(schema.labels),
+        privacy_units=units,
     )
     steps = ChargedGradientSums(records.rows_by_unit(), sigma, schema.steps)
     halves = np.pad(z, ((0, 0), (0, 1)), constant_values=1.0) / 2
     width = halves.shape[1]
-    noisy = [steps.noisy_sum(lambda rows: halves[rows], width) for _ in range(_NOISY_SUM_COUNT)]
+    noisy = [
+        steps.noisy_sum(lambda rows: halves[rows], width) for _ in range(_MEAN_ESTIMATION_STEPS)
+    ]
     total = np.sum(noisy, axis=0)
     centre = total[:-1] / max(total[-1], 1.0)
     centred_records = replace(records, features=(z - centre).astype(np.float32))
     weight, bias = private_head.train_private_head(centred_records, steps)
-    reference, shrinkage = space.typical
-    factors = block_scale(np.exp(reference[1]), space.layout.head_block_sizes)
-    shift = centre @ np.linalg.pinv(space.basis) / factors
+    reference, shrinkage = input_map.typical_moments
+    factors = block_scale_factors(np.exp(reference[1]), input_map.layout.head_block_sizes)
+    shift = centre @ np.linalg.pinv(input_map.basis) / factors
     return FamilyHead(
         reference=np.stack([reference[0] + shift, reference[1]]),
         records=shrinkage,
-        weight=weight @ space.basis.T,
+        weight=weight @ input_map.basis.T,
         bias=bias.astype(np.float64),
     )
 
 
-def _fit_head_inputs(
+def _fit_head_input_map(
     encoder: Encoder, spec: TaskSpec, modality: str, layout: FeatureLayout
-) -> _HeadInputs:
+) -> _HeadInputMap:
     """Compute the map to a private head's inputs from rendered records at the simulated sites."""
     tasks = [sources.load_task(task) for task in _rendered_tasks(spec, modality)]
     records = [record for task in tasks for record in task.records]
-    local = list(_local_features_by_site(encoder.encode_batched, records, modality, spec))
+    local = list(_local_features_by_site(encoder.encode_local_batched, records, modality, spec))
     moments = np.stack([site_moments(features, layout) for features in local])
     flat = np.concatenate(
         [
             (features[:, layout.first_head_feature :] - mean)
-            * block_scale(np.exp(spread), layout.head_block_sizes)
+            * block_scale_factors(np.exp(spread), layout.head_block_sizes)
             for features, (mean, spread) in zip(local, moments, strict=True)
         ]
     )
@@ -159,15 +180,21 @@ def _fit_head_inputs(
         axis=1,
         return_inverse=True,
     )[1].ravel()
-    groups = np.concatenate([families + len(tasks) * site for site in range(SIMULATED_SITES)])
+    groups = np.concatenate([families + len(tasks) * site for site in range(SIMULATED_SITE_COUNT)])
     inner = subtract_group_means(flat, groups)
-    _, vectors = principal_components(inner, min(_PRINCIPAL, *inner.shape))
+    _, vectors = principal_components(inner, min(_PRINCIPAL_DIRECTION_COUNT, *inner.shape))
     axes = discriminant_directions(
-        inner @ vectors, np.tile(names, SIMULATED_SITES), _DIRECTIONS, ridge=1.0, share=0.05
+        inner @ vectors,
+        np.tile(names, SIMULATED_SITE_COUNT),
+        _HEAD_INPUT_COUNT,
+        ridge_factor=1.0,
+        within_share=0.05,
     )
     basis = vectors @ axes
     basis /= np.median(np.linalg.norm(flat @ basis, axis=1))
-    return _HeadInputs(moments, family_heads.typical_site_moments(local, layout), basis, layout)
+    return _HeadInputMap(
+        moments, family_heads.reference_and_record_count(local, layout), basis, layout
+    )
 
 
 def _local_features_by_site(
@@ -177,7 +204,7 @@ def _local_features_by_site(
     spec: TaskSpec,
 ) -> Iterator[NDArray[np.float32]]:
     """Yield, for each simulated site, the local features ``[n, D]`` of all records there."""
-    for site in range(SIMULATED_SITES):
+    for site in range(SIMULATED_SITE_COUNT):
         views = []
         for record in records:  # One by one: camera noise must not depend on a record's place
             rng = streams.stream_generator(
@@ -194,7 +221,13 @@ def _rendered_tasks(spec: TaskSpec, modality: str) -> Iterator[TaskSpec]:
         for k in sources.PROCEDURAL_LIBRARIES
         if modality == sources.PROCEDURAL_LIBRARIES[k].MODALITY
     )
-    for family in range(_FAMILIES):
+    for family in range(_RENDERED_FAMILY_COUNT):
         yield replace(
-            spec, kind=kind, family=family, sites=1, per_class=_PER_CLASS, strength="0.7", only=""
+            spec,
+            kind=kind,
+            family=family,
+            sites=1,
+            per_class=_RENDERED_RECORDS_PER_CLASS,
+            strength="0.7",
+            only="",
         )

@@ -25,7 +25,7 @@ from wg_server.zoo.procedural_text import families as text_families
 from wg_server.zoo.procedural_windows import families as window_families
 from wg_server.zoo.task_spec import SourceKind, TaskSpec
 
-_STRENGTH_RANGE = 0.3, 1.0  # Range of the augmentation strength of simulated sites
+_AUGMENTATION_STRENGTH_RANGE = 0.3, 1.0  # Range of the augmentation strength of simulated sites
 _UNCHANGED_SITE_INTERVAL = 10  # Every tenth simulated site has unchanged records
 _MIN_RECORDS_PER_CLASS = 5  # Smallest number of records of a class at a site
 
@@ -37,7 +37,7 @@ class LabelledTask:
     Attributes:
         records: Records of one modality.
         labels: Class of each record, ``[n]``.
-        names: Class names.
+        class_names: Class names.
         family: Name of the family.
         licence: Licence of the records.
         modality: Name of the records' modality.
@@ -45,7 +45,7 @@ class LabelledTask:
 
     records: list[Record]
     labels: NDArray[np.int64]
-    names: tuple[str, ...]
+    class_names: tuple[str, ...]
     family: str
     licence: str
     modality: str
@@ -79,13 +79,13 @@ class ProceduralLibrary(Protocol[F, S]):
         """Name of the records' modality."""
 
     @property
-    def KINDS(self) -> Collection[str]:
+    def FAMILY_KINDS(self) -> Collection[str]:
         """Names of the kinds of families that can be drawn."""
 
     def draw_family(self, seed: tuple[int, ...], kind: str | None = None) -> F:
-        """Draw the family of a seed; ``kind`` is one of ``KINDS``, or None for a random one."""
+        """Draw the family of a seed; ``kind`` is one of ``FAMILY_KINDS``, or None: a random one."""
 
-    def draw_site(self, family: F, number: int, *, strength: float) -> S:
+    def draw_site(self, family: F, site_number: int, *, strength: float) -> S:
         """Draw the site with a number, which deviates from its family by ``strength``, 0 to 1."""
 
     def render_records(
@@ -116,30 +116,30 @@ def load_task(spec: TaskSpec) -> LabelledTask:
     """
     if spec.kind in PROCEDURAL_LIBRARIES:
         return _render_task(spec, PROCEDURAL_LIBRARIES[spec.kind])
-    return _cut_task(spec, _READERS[spec.kind](spec.path))
+    return _select_site_records(spec, _FILE_READERS[spec.kind](spec.path))
 
 
 def simulate_site(
-    records: list[Record], modality: str, site: int, rng: np.random.Generator
+    records: list[Record], modality: str, site_number: int, rng: np.random.Generator
 ) -> list[Record]:
     """Return records as a simulated site with its own camera or sensors would have them.
 
     Args:
         records: Records of one modality, which are not changed.
         modality: Name of the modality.
-        site: Number of the site; sites 0, 10, 20 and so on have unchanged records.
+        site_number: Number of the site; sites 0, 10, 20 and so on have unchanged records.
         rng: Random generator of the augmentation.
     """
-    if site % _UNCHANGED_SITE_INTERVAL == 0:
+    if site_number % _UNCHANGED_SITE_INTERVAL == 0:
         return records
-    strength = float(rng.uniform(*_STRENGTH_RANGE))
+    strength = float(rng.uniform(*_AUGMENTATION_STRENGTH_RANGE))
     return modality_of(modality).augment_site(records, strength, rng)
 
 
 def _render_task(spec: TaskSpec, library: ProceduralLibrary[F, S]) -> LabelledTask:
     """Render the records of a task from a procedural library."""
-    if spec.only and spec.only not in library.KINDS:
-        raise ConfigError(f"only: {spec.only!r}, expected one of {', '.join(library.KINDS)}")
+    if spec.only and spec.only not in library.FAMILY_KINDS:
+        raise ConfigError(f"only: {spec.only!r}, expected one of {', '.join(library.FAMILY_KINDS)}")
     family = library.draw_family((spec.seed, spec.family), spec.only or None)
     strength = 0.3 * float(spec.strength) if spec.site == 0 else float(spec.strength)
     site = library.draw_site(family, spec.site, strength=strength)
@@ -149,17 +149,17 @@ def _render_task(spec: TaskSpec, library: ProceduralLibrary[F, S]) -> LabelledTa
     return LabelledTask(
         records=list(records),
         labels=labels,
-        names=family.labels,
+        class_names=family.labels,
         family=family.name,
         licence="none (rendered)",
         modality=library.MODALITY,
     )
 
 
-def _cut_task(spec: TaskSpec, archive: archives.LabelledArchive) -> LabelledTask:
+def _select_site_records(spec: TaskSpec, archive: archives.LabelledArchive) -> LabelledTask:
     """Select a task's records in an archive; ``DataError`` if a class has too few for all sites."""
     rng = streams.stream_generator(Stream.CLASS_SUBSET, spec.seed, spec.family)
-    total = len(archive.names)
+    total = len(archive.class_names)
     size = total if spec.family == 0 else int(rng.integers(min(3, total), total + 1))
     classes = np.sort(rng.permutation(total)[:size])
     records: list[Record] = []
@@ -169,8 +169,8 @@ def _cut_task(spec: TaskSpec, archive: archives.LabelledArchive) -> LabelledTask
         site_rows = rows[spec.site][: spec.per_class]
         if len(site_rows) < _MIN_RECORDS_PER_CLASS:
             raise DataError(
-                f"source {spec.name}: class {archive.names[old]!r} has {len(site_rows)} records for"
-                f" site {spec.site} of {spec.sites}, expected at least"
+                f"source {spec.name}: class {archive.class_names[old]!r} has {len(site_rows)}"
+                f" records for site {spec.site} of {spec.sites}, expected at least"
                 f" {_MIN_RECORDS_PER_CLASS}; plan fewer sites"
             )
         records += [archive.records[row] for row in site_rows]
@@ -182,14 +182,18 @@ def _cut_task(spec: TaskSpec, archive: archives.LabelledArchive) -> LabelledTask
     return LabelledTask(
         records=records,
         labels=np.array(labels, dtype=np.int64),
-        names=tuple(archive.names[c] for c in classes),
+        class_names=tuple(archive.class_names[c] for c in classes),
         family=f"{spec.name}-{spec.family}",
         licence=spec.licence,
         modality=archive.modality,
     )
 
 
-_READERS = {"npz": archives.read_npz, "folder": archives.read_folder, "table": archives.read_table}
+_FILE_READERS = {
+    "npz": archives.read_npz,
+    "folder": archives.read_image_folder,
+    "table": archives.read_table,
+}
 PROCEDURAL_LIBRARIES: Mapping[SourceKind, ProceduralLibrary[Any, Any]] = {
     "procedural": families,
     "procedural-windows": window_families,

@@ -81,30 +81,30 @@ class ZooStore:
         """Return True if the zoo has the entry with this key, and thus its object."""
         return self._entry_path(key).is_file()
 
-    def write_entry(self, data: bytes, entry: ZooEntry) -> None:
+    def write_entry(self, object_bytes: bytes, entry: ZooEntry) -> None:
         """Store an object from ``pack_object``, and then its entry."""
-        atomic.write_bytes(self._object_path(entry.sha256), data)
+        atomic.write_bytes(self._object_path(entry.sha256), object_bytes)
         atomic.write_bytes(self._entry_path(entry.key), canonical.encode(entry))
 
-    def entries(self, encoder: str | None = None) -> Iterator[ZooEntry]:
+    def read_entries(self, encoder_id: str | None = None) -> Iterator[ZooEntry]:
         """Read all entries of the zoo, or those of one encoder, sorted by key.
 
         Raises:
             DecodeError: An entry is damaged; the message names the file.
         """
         for path in sorted((self.root / "entries").glob("*.json")):
-            entry = canonical.read(ZooEntry, path, limit=ENTRY_LIMIT)
-            if encoder is None or entry.encoder == encoder:
+            entry = canonical.read_record(ZooEntry, path, max_bytes=ENTRY_LIMIT)
+            if encoder_id is None or entry.encoder == encoder_id:
                 yield entry
 
-    def read_entry(self, entry: ZooEntry) -> EncodedTask:
+    def read_encoded_task(self, entry: ZooEntry) -> EncodedTask:
         """Read the features and labels of an entry from its object.
 
         Raises:
             VerificationError: The object does not match its hash.
             DecodeError: The object does not have features and labels.
         """
-        tensors = self.read_tensors(entry.sha256)
+        tensors = self.read_object(entry.sha256)
         try:
             return EncodedTask(
                 tensors["features"].astype(np.float32), tensors["labels"].astype(np.int64)
@@ -114,7 +114,7 @@ class ZooStore:
                 f"{self._object_path(entry.sha256)}: not of an entry: {error}"
             ) from error
 
-    def read_tensors(self, sha256: str) -> dict[str, NDArray[Any]]:
+    def read_object(self, sha256: str) -> dict[str, NDArray[Any]]:
         """Read the arrays, by name, of the object with this hash.
 
         Raises:
@@ -131,10 +131,10 @@ class ZooStore:
         except (safetensors.SafetensorError, ValueError) as error:
             raise DecodeError(f"{path}: not a safetensors file: {error}") from error
 
-    def write_object(self, data: bytes) -> str:
+    def write_object(self, object_bytes: bytes) -> str:
         """Store an object in the zoo, and return its SHA-256, hex."""
-        sha256 = canonical.sha256_hex(data)
-        atomic.write_bytes(self._object_path(sha256), data)
+        sha256 = canonical.sha256_hex(object_bytes)
+        atomic.write_bytes(self._object_path(sha256), object_bytes)
         return sha256
 
     def _entry_path(self, key: str) -> Path:
@@ -144,22 +144,22 @@ class ZooStore:
         return self.root / "objects" / f"{sha256}.safetensors"
 
 
-def pack_object(encoding: EncodedTask) -> bytes:
+def pack_encoded_task(encoded_task: EncodedTask) -> bytes:
     """Return the bytes of an object with features in float16, and labels."""
     tensors: dict[str, NDArray[Any]] = {
-        "features": encoding.features.astype(np.float16),
-        "labels": encoding.labels.astype(np.int32),
+        "features": encoded_task.features.astype(np.float16),
+        "labels": encoded_task.labels.astype(np.int32),
     }
     return safetensors.numpy.save(tensors)
 
 
-def read_versioned_record(path: Path, kind: type[T], version: int) -> T | None:
-    """Read a JSON file as an object of type ``kind``; None if the file states another version.
+def read_versioned_record(path: Path, record_type: type[T], version: int) -> T | None:
+    """Read a JSON file as a ``record_type``; None if the file states another version.
 
     Raises:
         DecodeError: The file is damaged; the message names it.
     """
     data = atomic.read_bytes(path, limit=ENTRY_LIMIT)
-    if canonical.stated_version(data, subject=str(path)) != version:
+    if canonical.stated_version(data, input_name=str(path)) != version:
         return None
-    return canonical.decode(kind, data, subject=str(path))
+    return canonical.decode(record_type, data, input_name=str(path))

@@ -44,11 +44,11 @@ class TaskSpec:
     name: str
     licence: str
 
-    def entry_key(self, encoder: str) -> str:
+    def entry_key(self, encoder_id: str) -> str:
         """Return the key of the task's zoo entry for the encoder with an id, hex."""
-        return canonical.sha256_hex(canonical.encode(self) + encoder.encode())[:32]
+        return canonical.sha256_hex(canonical.encode(self) + encoder_id.encode())[:32]
 
     @property
-    def is_own(self) -> bool:
+    def has_operator_records(self) -> bool:
         """True if the records come from the operator's files, and not from a procedural source."""
         return self.kind in FILE_SOURCE_KINDS

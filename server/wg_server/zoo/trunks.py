@@ -22,11 +22,11 @@ def read_plan_trunks(plan: ZooPlan) -> tuple[TrunkKind, ...]:
     files = {path: read_file(Path(path), FILE_LIMIT) for path in paths if path}
     kinds = package.choose_trunks(plan.modality, choices, files)
     return tuple(
-        trial.try_trunk_file(kind)[0] if isinstance(kind, OnnxFile) else kind for kind in kinds
+        trial.try_and_time_file(kind)[0] if isinstance(kind, OnnxFile) else kind for kind in kinds
     )
 
 
-def trunk_advice(plan: ZooPlan) -> list[str]:
+def trunk_advice_lines(plan: ZooPlan) -> list[str]:
     """Return advice on each trunk that a plan without ``trunks`` could name beside the default."""
     candidates = () if plan.encoder.trunks else installed_trunks(plan.modality)[1:]
     return [f"encoder.trunks could name {trunk.label}: {trunk.advice}" for trunk in candidates]

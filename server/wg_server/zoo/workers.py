@@ -21,29 +21,31 @@ R = TypeVar("R")
 
 
 @contextmanager
-def limit_threads(count: int) -> Iterator[None]:
-    """Limit torch, BLAS and OpenMP to ``count`` threads within a ``with`` block."""
+def limit_threads(thread_count: int) -> Iterator[None]:
+    """Limit torch, BLAS and OpenMP to ``thread_count`` threads within a ``with`` block."""
     before = torch.get_num_threads()
-    torch.set_num_threads(count)
+    torch.set_num_threads(thread_count)
     try:
-        with threadpool_limits(count):
+        with threadpool_limits(thread_count):
             yield
     finally:
         torch.set_num_threads(before)
 
 
-def process_pool(
-    workers: int, start: Callable[..., None] | None = None, arguments: tuple[Any, ...] = ()
+def start_process_pool(
+    worker_count: int,
+    initializer: Callable[..., None] | None = None,
+    initializer_arguments: tuple[Any, ...] = (),
 ) -> ProcessPoolExecutor:
-    """Return an executor whose workers first call ``start(*arguments)``, and end with this process.
+    """Return an executor whose workers call ``initializer(*arguments)``, and end with this process.
 
-    Each of the ``workers`` processes has one thread.
+    Each of the ``worker_count`` processes has one thread.
     """
     return ProcessPoolExecutor(
-        workers,
+        worker_count,
         mp_context=multiprocessing.get_context("spawn"),
         initializer=_start_worker,
-        initargs=(start, arguments),
+        initargs=(initializer, initializer_arguments),
     )
 
 
@@ -55,13 +57,13 @@ class WorkerPool:
         self._processes = processes
 
     def run_jobs(
-        self, work: Callable[[bytes, J], R], context: bytes, jobs: Sequence[J]
+        self, job_function: Callable[[bytes, J], R], shared_data: bytes, jobs: Sequence[J]
     ) -> Iterator[tuple[int, R]]:
-        """Run ``work(context, job)`` for every job, and yield the results.
+        """Run ``job_function(context, job)`` for every job, and yield the results.
 
         Args:
-            work: A module-level function, so that another process can import it.
-            context: Data that every job needs, such as the encoder package.
+            job_function: A module-level function, so that another process can import it.
+            shared_data: Data that every job needs, such as the encoder package.
             jobs: The jobs.
 
         Yields:
@@ -73,33 +75,37 @@ class WorkerPool:
         if self._processes is None:
             for number, job in enumerate(jobs):
                 with limit_threads(1):
-                    result = work(context, job)
+                    result = job_function(shared_data, job)
                 yield number, result
             return
-        numbers = {self._processes.submit(work, context, job): n for n, job in enumerate(jobs)}
+        numbers = {
+            self._processes.submit(job_function, shared_data, job): n for n, job in enumerate(jobs)
+        }
         for future in as_completed(numbers):
             yield numbers.pop(future), future.result()
 
 
 @contextmanager
-def open_workers(count: int) -> Iterator[WorkerPool]:
-    """Provide a pool of ``count`` workers within a ``with`` block; 1: jobs run in this process."""
-    if count == 1:
+def open_workers(worker_count: int) -> Iterator[WorkerPool]:
+    """Provide ``worker_count`` workers within a ``with`` block; 1: jobs run in this process."""
+    if worker_count == 1:
         yield WorkerPool(None)
         return
-    processes = process_pool(count)
+    processes = start_process_pool(worker_count)
     try:
         yield WorkerPool(processes)
     finally:
         processes.shutdown(wait=True, cancel_futures=True)
 
 
-def _start_worker(start: Callable[..., None] | None, arguments: tuple[Any, ...]) -> None:
+def _start_worker(
+    initializer: Callable[..., None] | None, initializer_arguments: tuple[Any, ...]
+) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     threadpool_limits(1)
-    if start is not None:
-        start(*arguments)
+    if initializer is not None:
+        initializer(*initializer_arguments)
 
 
 def _end_with_parent() -> None:

@@ -172,7 +172,7 @@ def joined(**more: object) -> str:
         "encoder": "22" * 32,
         "expires": 1,
     }
-    return protocol.encode_token(protocol.JoinToken(**{**fields, **more}))  # type: ignore[arg-type]
+    return protocol.encode_join_token(protocol.JoinToken(**{**fields, **more}))  # type: ignore[arg-type]
 
 
 def _data(

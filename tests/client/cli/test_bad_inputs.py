@@ -83,7 +83,7 @@ TOKENS = [
     _token("not JSON", "wgj1.aGVsbG8", "join token"),
     _token("cut", joined()[:-9], "join token"),
     _token("expired", joined(), "join token", "expired"),
-    _token("too long", "w" * (protocol.TOKEN_LIMIT + 1), "join token", "bytes"),
+    _token("too long", "w" * (protocol.TOKEN_CHARACTERS_LIMIT + 1), "join token", "bytes"),
     _token("nobody listens", joined(expires=1 << 40), "127.0.0.1", code=7),
 ]
 

@@ -13,7 +13,7 @@ from tests.client.conftest import LABELS, MakePlant, pictures
 
 from wg_client.fitting.linear_head import LinearHead
 from wg_client.models import store
-from wg_client.selection.delivery import apply_and_adopt
+from wg_client.selection.delivery import apply_and_adopt_package
 from wg_core.errors import VerificationError
 
 Shown = Callable[..., tuple[str, str]]
@@ -28,7 +28,9 @@ def test_predict_says_what_a_call_is_worth(
     make_plant: MakePlant, good_head: LinearHead, here: Json, shown: Shown, tmp_path: Path
 ) -> None:
     plant = make_plant({0: 12, 1: 12, 2: 12})
-    manifest = apply_and_adopt(plant.home, plant.package({"s": (good_head, "diffusion")})).manifest
+    manifest = apply_and_adopt_package(
+        plant.home, plant.package({"s": (good_head, "diffusion")})
+    ).manifest
     rng = np.random.default_rng(5)
     own = np.concatenate([pictures(rng, label, 4) for label in range(3)])
     odd = np.where(rng.random((4, 32, 32)) < 0.5, 0, 255).astype(np.uint8)
@@ -49,4 +51,4 @@ def test_predict_says_what_a_call_is_worth(
     assert state.stat().st_size < 2_000_000
     state.write_bytes(state.read_bytes()[:-1] + b"x")
     with pytest.raises(VerificationError, match="does not match its hash"):
-        store.load_part(plant.home, manifest, store.NOVELTY_NAME)
+        store.load_companion_tensors(plant.home, manifest, store.NOVELTY_NAME)

@@ -91,20 +91,20 @@ def test_a_node_states_the_digest_of_the_code_that_it_began_with(
 ) -> None:
     plant = make_plant({0: 4, 1: 4})
     began: list[str] = []
-    before = installed_code.installed_digest().sha256
-    installed_code.installed_digest.cache_clear()
+    before = installed_code.installed_code_digest().sha256
+    installed_code.installed_code_digest.cache_clear()
 
     def serve(*words: object, **named: object) -> None:
         upgrade = installed_code.digest_files({"wg_core/new.py": b""})
         monkeypatch.setattr(installed_code, "digest_files", lambda files: upgrade)
-        began.append(installed_code.installed_digest().sha256)
+        began.append(installed_code.installed_code_digest().sha256)
 
     monkeypatch.setattr(process, "run_node", serve)
     monkeypatch.setattr(logs, "set_log_format", lambda *words, **named: None)
     monkeypatch.setattr(signal, "signal", lambda *words: None)
     with pytest.raises(SystemExit):
         cli.run_program(process.node, ["--home", str(plant.home.root)])
-    installed_code.installed_digest.cache_clear()
+    installed_code.installed_code_digest.cache_clear()
     assert began == [before]
 
 

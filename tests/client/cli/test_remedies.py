@@ -23,7 +23,7 @@ from tests.client.conftest import LABELS, TestPlant, pictures, plant_maker, reme
 from wg_audit.cli import group as auditor
 from wg_client.cli.main import group as client
 from wg_client.fitting.linear_head import LinearHead
-from wg_client.selection.delivery import apply_and_adopt
+from wg_client.selection.delivery import apply_and_adopt_package
 from wg_common import cli
 from wg_core import errors
 from wg_server.cli.main import main_group as server
@@ -283,7 +283,7 @@ def plants(
     """A plant of images with a model, and one of windows."""
     root = tmp_path_factory.mktemp("remedies")
     images = plant_maker(root, encoder_package)({0: 4, 1: 4})
-    apply_and_adopt(images.home, images.package({"s": (good_head, "diffusion")}))
+    apply_and_adopt_package(images.home, images.package({"s": (good_head, "diffusion")}))
     windows = plant_maker(root, window_encoder)({0: 4, 1: 4}, name="plant-b", frozen=False)
     reading = replace(windows.config.data.reading, channels=("a", "b"))
     windows.configure(data=replace(windows.config.data, reading=reading))

@@ -9,14 +9,14 @@ from tests.client.cli.conftest import Json
 from tests.client.conftest import LABELS, MakePlant, write_npz
 
 from wg_client.fitting.linear_head import LinearHead
-from wg_client.selection.delivery import apply_and_adopt
+from wg_client.selection.delivery import apply_and_adopt_package
 from wg_core import errors
 
 
 @pytest.fixture
 def home(make_plant: MakePlant, good_head: LinearHead) -> Path:
     plant = make_plant({0: 4, 1: 4})
-    apply_and_adopt(plant.home, plant.package({"s": (good_head, "diffusion")}))
+    apply_and_adopt_package(plant.home, plant.package({"s": (good_head, "diffusion")}))
     return plant.home.root
 
 

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from tests.client.conftest import TestPlant
 
 from wg_client.cli.main import group
-from wg_client.operation.backup import KIND, back_up_home
+from wg_client.operation.backup import BACKUP_KIND, back_up_home
 from wg_common.backup import archive
 from wg_common.backup.archive import BackupManifest, DecryptionKey, EncryptionTarget
 from wg_core import atomic
@@ -24,15 +24,15 @@ def test_answers_go_on_while_a_backup_of_an_earlier_moment_is_written(
     settings, write = plant.home.config.read_bytes(), archive.write_backup
 
     def write_while_answering(*arguments: Any) -> BackupManifest:
-        with locks.lock_release(plant.home, busy="an answer would wait"):
-            atomic.write_bytes(plant.home.config, b"later", mode=atomic.PRIVATE_MODE)
+        with locks.lock_ledger(plant.home, busy_message="an answer would wait"):
+            atomic.write_bytes(plant.home.config, b"later", mode=atomic.PRIVATE_FILE_MODE)
         return write(*arguments)
 
     monkeypatch.setattr(archive, "write_backup", write_while_answering)
     back_up_home(plant.home, tmp_path / "b", EncryptionTarget(passphrase="word"))
     (tmp_path / "new").mkdir()
     key = DecryptionKey(passphrase="word")
-    archive.extract_backup(tmp_path / "b", tmp_path / "new", key, kind=KIND)
+    archive.extract_backup(tmp_path / "b", tmp_path / "new", key, home_kind=BACKUP_KIND)
     assert (tmp_path / "new" / plant.home.config.name).read_bytes() == settings
     assert not list(plant.home.root.glob(".backup*"))
 

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from PIL import Image
 from tests.client.conftest import LABELS, MakePlant, TestPlant, pictures, waves, write_npz
 
-from wg_client.cli.freeze import frozen_lines
+from wg_client.cli.freeze import freeze_result_lines
 from wg_client.cli.main import group
 from wg_client.data import acceptance_set
 from wg_client.data import plant as plants
@@ -22,7 +22,7 @@ from wg_client.data.inspection import Inspection, inspect_records
 from wg_client.data.near_duplicates import find_near_duplicates
 from wg_client.data.survey import survey_dataset
 from wg_client.fitting.linear_head import LinearHead
-from wg_client.selection.delivery import apply_and_adopt
+from wg_client.selection.delivery import apply_and_adopt_package
 from wg_core.errors import ConfigError, DataError, UsageError, VerificationError
 from wg_core.site.config import DataConfig
 
@@ -88,7 +88,7 @@ def test_copies_of_pictures_are_named_and_stay_in_the_set(
     said = [(found.name, found.same_as) for found in _acceptance(plant).listing.duplicates]
     assert said == [(f"{LABELS[0]}/copy{row}.jpg", f"data.npz[{row}]") for row in range(4)]
     first = "bars/copy0.jpg = data.npz[0], bars/copy1.jpg = data.npz[1], bars/copy2.jpg = data"
-    (line,) = [line for line in frozen_lines(frozen) if "nearly the same" in line]
+    (line,) = [line for line in freeze_result_lines(frozen) if "nearly the same" in line]
     assert f": 4 (first {first}" in line and "replace them" in line
     words = ["check", "--home", str(plant.home.root)]
     said_by_check = " ".join(CliRunner().invoke(group, words).stdout.split())
@@ -180,7 +180,7 @@ def test_what_a_model_was_trained_on_judges_none_later(
     make_plant: MakePlant, good_head: LinearHead, tmp_path: Path
 ) -> None:
     plant = make_plant({0: 4, 1: 4})
-    apply_and_adopt(plant.home, plant.package({"s": (good_head, "diffusion")}))
+    apply_and_adopt_package(plant.home, plant.package({"s": (good_head, "diffusion")}))
     spare = plant.config.data.path
     other = write_npz(tmp_path / "other.npz", {0: 5, 1: 5}, seed=21, labels=LABELS)
     data = DataConfig(
@@ -198,7 +198,7 @@ def test_what_a_model_was_trained_on_judges_none_later(
 def test_a_share_takes_nothing_that_trained_a_model(make_plant: MakePlant, tmp_path: Path) -> None:
     plant = make_plant({0: 12, 1: 12})
     trained = plants.open_plant_data(plant.home).snapshot.records()
-    acceptance_set.mark_as_trained(plant.home, trained)
+    acceptance_set.mark_as_trained_on(plant.home, trained)
     plant.configure(data=replace(plant.config.data, acceptance=0.4))
     with pytest.raises(DataError, match="trained on, and cannot judge a model; name a folder"):
         plant.freeze()

@@ -106,7 +106,7 @@ def test_a_label_in_use_must_be_declared(tmp_path: Path) -> None:
 def test_an_archive_that_unpacks_to_too_much_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("wg_common.modalities.arrays.NPZ_LIMIT", 1 << 20)
+    monkeypatch.setattr("wg_common.modalities.arrays.NPZ_BYTES_LIMIT", 1 << 20)
     path = tmp_path / "bomb.npz"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("x.npy", bytes(4 << 20))

@@ -45,18 +45,18 @@ def _read(log: Path, lines: list[str], **changes: object) -> LaboratoryWindows:
 def test_a_value_belongs_to_the_window_that_ends_at_its_time(log: Path) -> None:
     hours = _read(log, ["time;density", "36000;2,5", "39600;", "72000;3"])
     rows = np.flatnonzero(np.isfinite(hours.values))
-    assert hours.values[rows].tolist() == [2.5, 3.0] and hours.unmatched == 0
+    assert hours.values[rows].tolist() == [2.5, 3.0] and hours.unmatched_count == 0
     expected = [np.sin(hour / 7) for hour in range(5, 11)]
     assert np.allclose(hours.windows[rows[0], 0], expected, atol=1e-4)
     assert hours.channels == ("flow", "heat")
     assert hours.times[rows[0]] == "36000"
-    assert set(hours.recordings) <= set(range(10))
+    assert set(hours.recording_ids) <= set(range(10))
 
 
 @pytest.mark.parametrize("hour", [3, 52, 102, 500])
 def test_a_value_without_a_whole_window_is_counted(log: Path, hour: int) -> None:
     hours = _read(log, ["time;density", "36000;2", f"{3600 * hour};9"])
-    assert hours.unmatched == 1 and 9 not in hours.values
+    assert hours.unmatched_count == 1 and 9 not in hours.values
     assert np.isfinite(hours.windows).all()
 
 
@@ -91,7 +91,7 @@ def test_times_that_do_not_rise_are_refused(log: Path) -> None:
 def test_a_soft_sensor_learns_from_a_log_and_a_laboratory_s_file(log: Path) -> None:
     values = [f"{3600 * hour};{3 * np.sin(hour / 7):.4f}" for hour in range(6, 240, 4)]
     hours = _read(log, ["time;density", *values])
-    sensor = Regressor().fit(hours.windows, hours.values, hours.recordings)
+    sensor = Regressor().fit(hours.windows, hours.values, hours.recording_ids)
     assert sensor.judgement_.r2 > 0.9
     ends = sensor.predict_interval(hours.windows)
     rows = np.isfinite(hours.values)

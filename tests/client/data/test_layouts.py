@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from wg_client.cli.reading_options import ReadingOptions, build_reading_config
-from wg_client.data.dataset import DEFAULT_READING, DatasetSurvey, SurveyOptions
+from wg_client.data.dataset import DEFAULT_READING_CONFIG, DatasetSurvey, SurveyOptions
 from wg_client.data.inspection import inspect_records
 from wg_client.data.survey import survey_dataset
 from wg_common.modalities import spreadsheets
@@ -127,7 +127,7 @@ def test_a_hostile_workbook_is_refused(
     elif fault == "no archive":
         path.write_bytes(b"PK\x03\x04")
     elif fault == "bomb":
-        monkeypatch.setattr(spreadsheets, "UNPACKED_LIMIT", 1000)
+        monkeypatch.setattr(spreadsheets, "UNPACKED_BYTES_LIMIT", 1000)
     elif fault == "tags":
         monkeypatch.setattr(spreadsheets, "ELEMENTS_LIMIT", 50)
     elif fault == "columns":
@@ -236,4 +236,4 @@ def test_pictures_of_a_telephone(tmp_path: Path, name: str) -> None:
     (stray,) = survey_dataset(tmp_path).unsupported_files
     assert "save it as JPEG or PNG" in stray.reason
     with pytest.raises(DataError, match="save it as JPEG or PNG"):
-        survey_dataset(tmp_path / name, SurveyOptions(reading=DEFAULT_READING))
+        survey_dataset(tmp_path / name, SurveyOptions(reading=DEFAULT_READING_CONFIG))

@@ -7,7 +7,7 @@ from pathlib import Path
 import openpyxl
 import pytest
 
-from wg_client.cli.freeze import UNUSABLE_LINE, list_some_items
+from wg_client.cli.freeze import UNUSABLE_RECORD_TEMPLATE, abridged_item_lines
 from wg_client.data.dataset import SurveyOptions
 from wg_client.data.survey import survey_dataset
 from wg_client.models.predict import load_records
@@ -67,7 +67,7 @@ def test_many_rows_with_one_undeclared_label_are_one_line(tmp_path: Path) -> Non
     options = SurveyOptions(labels=["ok"], reading=ReadingConfig(columns=("text", "grade")))
     problems = survey_dataset(_table(tmp_path / "new.csv", 60), options).problems
     assert len(problems) == 60
-    (line,) = list_some_items(UNUSABLE_LINE, problems)
+    (line,) = abridged_item_lines(UNUSABLE_RECORD_TEMPLATE, problems)
     assert "new.csv row 2 (+59): label 'new' is not declared" in line and "init --labels" in line
 
 

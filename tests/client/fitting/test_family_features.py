@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from wg_client.fitting.family_features import FamilyNetworkHead, append_family_logits
 from wg_client.fitting.linear_head import Floats, LinearHead
-from wg_client.fitting.trunk_features import TrunkFeatures, encoder_features
+from wg_client.fitting.trunk_features import TrunkFeatures, scale_encoder_features
 from wg_common.inference.family_head import FamilyHead, FeatureLayout
 
 RELEASED = 2
@@ -16,8 +16,8 @@ RELEASED = 2
 
 def placed(trunk: TrunkFeatures, local: NDArray[np.floating]) -> Floats:
     """What a head stands on, of any records."""
-    assert trunk.scaling is not None
-    return trunk.scaling.apply(local)
+    assert trunk.feature_map is not None
+    return trunk.feature_map.apply(local)
 
 
 @pytest.mark.parametrize("layout", [FeatureLayout(4, (6, 5)), FeatureLayout(15, ())])
@@ -30,7 +30,7 @@ def test_heads_there_say_the_same_of_local_features(layout: FeatureLayout) -> No
         bias=rng.normal(size=3),
     )
     local, more = (rng.normal(5, 3, (n, 15)).astype(np.float32) for n in (30, 7))
-    own = encoder_features(local, RELEASED, layout.scaled, layout.blocks)
+    own = scale_encoder_features(local, RELEASED, layout.scaled_count, layout.block_sizes)
     trunk, head = append_family_logits(family, local, layout, own, RELEASED)
     np.testing.assert_allclose(placed(trunk, local), trunk.features, atol=1e-6)
     weight, bias = family.adapt_to_site(local, layout)
@@ -59,7 +59,7 @@ def test_logits_of_a_network_beside_the_encoder_count_as_much_as_those_of_the_he
         rng.normal(5, 3, (30, width)).astype(np.float32) for width in (15, 8)
     )
     new_features, columns = rng.normal(5, 3, (7, 23)), np.hstack([local, network_features])
-    own = encoder_features(local, RELEASED, layout.scaled, layout.blocks)
+    own = scale_encoder_features(local, RELEASED, layout.scaled_count, layout.block_sizes)
     trunk, head = append_family_logits(
         family, local, layout, own, RELEASED, FamilyNetworkHead(unlike, network_features)
     )

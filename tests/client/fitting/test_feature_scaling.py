@@ -3,7 +3,7 @@ import pytest
 
 from wg_client.fitting.feature_scaling import fit_feature_scaling
 from wg_client.fitting.linear_head import LinearHead
-from wg_client.fitting.trunk_features import encoder_features
+from wg_client.fitting.trunk_features import scale_encoder_features
 
 RELEASED, SCALED, WIDTH = 8, 40, 100
 BLOCKS = (20, 40)
@@ -44,7 +44,7 @@ def test_units_of_features_without_a_public_scale_do_not_matter() -> None:
     features = _features(30)
     moved = features.copy()
     moved[:, SCALED:] = 1000 * moved[:, SCALED:] - 3
-    trunks = [encoder_features(x, RELEASED, SCALED, BLOCKS) for x in (features, moved)]
+    trunks = [scale_encoder_features(x, RELEASED, SCALED, BLOCKS) for x in (features, moved)]
     grams = [t.features @ t.features.T for t in trunks]
     np.testing.assert_allclose(grams[0], grams[1], rtol=1e-6)
 
@@ -63,7 +63,7 @@ def test_blocks_vary_alike_and_more_than_released_features() -> None:
 
 
 def test_directions_of_few_records_are_theirs_and_no_rounding() -> None:
-    trunk = encoder_features(_features(6), RELEASED, SCALED, BLOCKS)
+    trunk = scale_encoder_features(_features(6), RELEASED, SCALED, BLOCKS)
     assert trunk.block_sizes == (5, 5)
     for block in np.split(trunk.features[:, RELEASED:], 2, axis=1):
         assert np.linalg.matrix_rank(block) == 5
@@ -71,14 +71,14 @@ def test_directions_of_few_records_are_theirs_and_no_rounding() -> None:
 
 def test_many_records_are_not_all_needed() -> None:
     features = _features(5000)
-    few = encoder_features(features, RELEASED, SCALED, BLOCKS).features
+    few = scale_encoder_features(features, RELEASED, SCALED, BLOCKS).features
     assert few.shape == (5000, RELEASED + sum(BLOCKS))
     assert np.isfinite(few).all()
 
 
 def test_features_without_blocks_are_left_alone() -> None:
     features = _features(30)[:, :SCALED].astype(np.float32)
-    trunk = encoder_features(features, RELEASED, SCALED, ())
+    trunk = scale_encoder_features(features, RELEASED, SCALED, ())
     np.testing.assert_array_equal(trunk.features, features)
     head = _head(SCALED)
     assert trunk.to_local_head(head) is head

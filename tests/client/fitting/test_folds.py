@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from tests.client.discriminants import fit_lda
 
 from wg_client.fitting.folds import (
-    EVALUATION_SIZE,
-    LEAST_UNITS,
+    LEAST_UNITS_PER_CLASS,
+    MOST_EVALUATED_RECORDS,
     Configurations,
     ConfigurationsPredictor,
     NestedSelection,
@@ -24,9 +24,9 @@ from wg_client.fitting.folds import (
 def test_each_class_is_spread_evenly(labels: list[int], seed: int) -> None:
     y = np.array(labels)
     folds = stratified_folds(y, np.random.default_rng(seed))
-    for row in folds.assignment:
+    for row in folds.fold_of_record:
         for label in np.unique(y):
-            sizes = np.bincount(row[y == label], minlength=folds.count)
+            sizes = np.bincount(row[y == label], minlength=folds.fold_count)
             assert sizes.max() - sizes.min() <= 1
     assert folds.is_usable == (len(y) > 2)
 
@@ -39,12 +39,12 @@ def test_a_unit_is_never_split(pairs: list[tuple[int, int]]) -> None:
     folds = stratified_folds(y, np.random.default_rng(0), units)
     assert not set(units[folds.evaluated_rows]) & set(units[folds.training_only_rows])
     assert sorted([*folds.evaluated_rows, *folds.training_only_rows]) == list(range(len(y)))
-    for row in folds.assignment:
+    for row in folds.fold_of_record:
         for unit in np.unique(units[folds.evaluated_rows]):
             assert len(np.unique(row[units[folds.evaluated_rows] == unit])) == 1
     judged = y[folds.evaluated_rows]
     for label in np.unique(judged):
-        assert len(np.unique(units[folds.evaluated_rows][judged == label])) >= LEAST_UNITS
+        assert len(np.unique(units[folds.evaluated_rows][judged == label])) >= LEAST_UNITS_PER_CLASS
 
 
 def test_a_class_of_two_units_is_learnt_from_in_every_fold_and_never_judged() -> None:
@@ -69,22 +69,22 @@ def test_units_of_several_classes_leave_no_fold_without_its_share_of_each() -> N
     labels = np.where(np.arange(20) % 2 == 0, 0, 1 + units % 2)  # a 0 in each, and a 1 or a 2
     for seed in range(20):
         folds = stratified_folds(labels, np.random.default_rng(seed), units)
-        for row in folds.assignment:
-            for fold in range(folds.count):
+        for row in folds.fold_of_record:
+            for fold in range(folds.fold_count):
                 assert np.bincount(labels[row == fold]).tolist() == [2, 1, 1]
 
 
 def test_of_thousands_of_records_the_units_that_are_judged_stay_whole() -> None:
     rng = np.random.default_rng(3)
     units, labels = (
-        rng.integers(0, 900, 3 * EVALUATION_SIZE),
-        rng.integers(0, 3, 3 * EVALUATION_SIZE),
+        rng.integers(0, 900, 3 * MOST_EVALUATED_RECORDS),
+        rng.integers(0, 3, 3 * MOST_EVALUATED_RECORDS),
     )
     folds = stratified_folds(labels, rng, units)
-    assert len(folds.evaluated_rows) <= 1.1 * EVALUATION_SIZE
+    assert len(folds.evaluated_rows) <= 1.1 * MOST_EVALUATED_RECORDS
     shares = [
         np.bincount(labels[folds.evaluated_rows][row == f])
-        for row in folds.assignment
+        for row in folds.fold_of_record
         for f in (0, 1, 2)
     ]
     assert np.ptp(np.array(shares), axis=0).max() <= 3
@@ -139,8 +139,8 @@ def test_no_label_of_a_fold_has_a_part_in_what_is_said_of_it(seed: int) -> None:
     y = np.repeat(np.arange(3), 6)
     x = np.eye(3)[y] + rng.normal(size=(len(y), 3))
     folds = stratified_folds(y, rng)
-    fold = int(rng.integers(folds.count))
-    own = folds.assignment[0] == fold
+    fold = int(rng.integers(folds.fold_count))
+    own = folds.fold_of_record[0] == fold
     changed = y.copy()
     changed[own] = (y[own] + 1) % 3
 
@@ -163,8 +163,8 @@ def test_of_thousands_some_are_judged_of_every_class_and_units_whole() -> None:
     units = np.arange(len(y)) // 4
     folds = stratified_folds(y, rng, units)
     assert (
-        folds.assignment.shape == (1, len(folds.evaluated_rows))
-        and len(folds.evaluated_rows) <= EVALUATION_SIZE + 4
+        folds.fold_of_record.shape == (1, len(folds.evaluated_rows))
+        and len(folds.evaluated_rows) <= MOST_EVALUATED_RECORDS + 4
     )
     assert set(y[folds.evaluated_rows]) == {0, 1}
     whole = np.bincount(units[folds.evaluated_rows])

@@ -12,7 +12,7 @@ from wg_client.fitting.linear_head import (
     Floats,
     Ints,
     LinearHead,
-    best_temperature,
+    best_inverse_temperature,
     extend_to_classes,
     fit_standardisation,
     head_from_tensors,
@@ -46,7 +46,7 @@ def test_scaling_and_unscaling_do_not_change_the_function() -> None:
     z = scale.apply(x)
     np.testing.assert_allclose([z.mean(), (z**2).mean()], [0, 1], atol=1e-9)
     head = fit_lda(z, y, 3, 0.5)
-    np.testing.assert_allclose(scale.unscaled_head(head).logits(x), head.logits(z), atol=1e-8)
+    np.testing.assert_allclose(scale.to_unscaled_head(head).logits(x), head.logits(z), atol=1e-8)
     assert fit_standardisation(np.ones((4, 3))).scale == 1.0
 
 
@@ -66,8 +66,8 @@ def test_log_loss_is_bounded_by_even_odds() -> None:
 def test_temperature_undoes_a_wrong_scale() -> None:
     x, y = _blobs(9, spread_=3.0)
     logits = fit_logistic_regressions(x, y, 3, [1.0], [np.zeros((len(x), 3))])[0].logits(x)
-    assert best_temperature(50 * logits, y) == pytest.approx(
-        best_temperature(logits, y) / 50, rel=0.5
+    assert best_inverse_temperature(50 * logits, y) == pytest.approx(
+        best_inverse_temperature(logits, y) / 50, rel=0.5
     )
 
 
@@ -76,9 +76,9 @@ def test_temperatures_are_tried_in_parts_where_there_are_many_records(
 ) -> None:
     x, y = _blobs(7)
     logits = fit_lda(x, y, 3, 0.5).logits(x)
-    whole = best_temperature(logits, y)
-    monkeypatch.setattr(linear_head, "_AT_ONCE", 3 * logits.size)
-    assert best_temperature(logits, y) == whole
+    whole = best_inverse_temperature(logits, y)
+    monkeypatch.setattr(linear_head, "_NUMBERS_AT_ONCE", 3 * logits.size)
+    assert best_inverse_temperature(logits, y) == whole
 
 
 def test_a_head_survives_its_tensors_and_its_scale_changes_no_class() -> None:

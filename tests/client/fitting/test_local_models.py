@@ -54,7 +54,7 @@ def test_the_average_over_blocks_is_better_than_a_block() -> None:
 def test_labels_of_a_fold_have_no_part_in_what_is_said_of_it(trunks: tuple[int, ...]) -> None:
     x, labels = _records(each=6)
     folds = stratified_folds(labels, np.random.default_rng(1))
-    held = folds.assignment[0] == 1
+    held = folds.fold_of_record[0] == 1
     changed = np.where(held, (labels + 1) % K, labels)
     before, after = (fit_local_only(x, y, K, folds, BLOCKS, trunks) for y in (labels, changed))
     assert before.logits is not None and after.logits is not None

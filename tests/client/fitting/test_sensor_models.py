@@ -35,7 +35,7 @@ def test_values_of_new_recordings_are_told_and_intervals_hold(count: int) -> Non
     new, truths, _ = _windows(400, RNG)
     predictions = model.predict(sensor_models.lagged_signals(new), np.zeros(400))
     assert RegressionQuality.evaluate(predictions, truths).r2 > 0.97
-    assert np.mean(np.abs(predictions - truths) <= model.half_width) > 0.8
+    assert np.mean(np.abs(predictions - truths) <= model.interval_half_width) > 0.8
 
 
 def test_a_window_shorter_than_its_parts_is_read() -> None:
@@ -79,8 +79,10 @@ def _shares(delivered_error: float, bias: float = 0.0, count: int = 40) -> list[
     days = np.arange(count) // 2
     average = average_with_delivered(features, values, days, delivered)
     assert average.predict(features, delivered).shape == (count,)
-    assert average.half_width == conformal_half_width(np.abs(average.out_of_fold - values), days)
-    return [float(share) for share in average.shares]
+    assert average.interval_half_width == conformal_half_width(
+        np.abs(average.out_of_fold_predictions - values), days
+    )
+    return [float(share) for share in average.prediction_weights]
 
 
 def test_what_has_least_error_has_the_largest_share() -> None:

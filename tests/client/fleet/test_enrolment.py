@@ -56,7 +56,7 @@ class Server:
         self.ca = certificate(self.key.public_key(), self.key)
         identity.create_identity(home, "plant-a")
         raw = signing.public_bytes(signing.generate_key()).hex()
-        own = key_files.load_ec(home.tls_key).public_key()
+        own = key_files.load_ec_key(home.tls_key).public_key()
         self.reply = EnrolmentReply(
             certificate_pem=pem(certificate(own, self.key)),
             ca_pem=pem(self.ca),
@@ -75,7 +75,7 @@ class Server:
 
     @property
     def token(self) -> str:
-        return protocol.encode_token(
+        return protocol.encode_join_token(
             JoinToken(
                 site="plant-a",
                 enrol_url="https://127.0.0.1:1",
@@ -97,8 +97,8 @@ class Server:
         base_url: str,
         context: ssl.SSLContext,
         *,
-        limit: int = transport.REPLY_BYTES_LIMIT,
-        seconds: float = transport.CALL_LIMIT_SECONDS,
+        max_body_bytes: int = transport.REPLY_BYTES_LIMIT,
+        call_seconds: float = transport.CALL_LIMIT_SECONDS,
     ) -> httpx.Client:
         trusted = context.verify_mode == ssl.CERT_REQUIRED and context.check_hostname
         assert context.minimum_version == ssl.TLSVersion.TLSv1_3
@@ -126,7 +126,7 @@ def test_what_is_sent_is_the_public_half_and_the_secret(home: ClientHome, server
     done = enrolment.enrol(home, f"  {server.token}\n")
     _, request = server.asked
     assert b"PRIVATE" not in request.content
-    assert done.site == "plant-a" and done.encoder == b"encoder"
+    assert done.site == "plant-a" and done.encoder_package == b"encoder"
     assert home.encoder.read_bytes() == b"encoder"
     assert home.certificate.read_text() == server.reply.certificate_pem
     assert home.ca_certificate.read_text() == server.reply.ca_pem

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from wg_client.fitting.linear_head import LinearHead
-from wg_client.fitting.trunk_features import TrunkFeatures, encoder_features
+from wg_client.fitting.trunk_features import TrunkFeatures, scale_encoder_features
 from wg_client.methods.base import DeliveredCandidate, PlantRecords, PreparedPackage
 from wg_client.methods.delivered import candidate_selector, match_rows_to_classes
 from wg_client.methods.names import GENERATED, GENERATED_FINETUNED
@@ -93,7 +93,7 @@ def recipient(x: np.ndarray, labels: np.ndarray) -> PlantRecords:
     """A plant whose encoder sees noise."""
     noise = np.random.default_rng(11).normal(size=(len(x), 2))
     return PlantRecords(
-        all_labels=labels, class_count=K, encoder_features=encoder_features(noise, 2, 2, ())
+        all_labels=labels, class_count=K, encoder_features=scale_encoder_features(noise, 2, 2, ())
     )
 
 
@@ -105,11 +105,11 @@ def test_without_labels_the_server_s_first_stands_first() -> None:
     x, _ = records(10)
     unlabelled = recipient(x, np.full(len(x), -1))
     chosen = choose_networks(networks(x, right=4), unlabelled, unlabelled.encoder_features)
-    assert chosen.indices == (0,) and chosen.candidate.name == "sheet-0"
-    package = PreparedPackage(candidates=[chosen.candidate])
+    assert chosen.indices == (0,) and chosen.averaged_candidate.name == "sheet-0"
+    package = PreparedPackage(candidates=[chosen.averaged_candidate])
     model = AS_DELIVERED.fit(unlabelled, package)
-    assert model is not None and model.origin == "sheet-0"
-    assert model.trunk is chosen.candidate.trunk
+    assert model is not None and model.origin_candidate == "sheet-0"
+    assert model.trunk is chosen.averaged_candidate.trunk
     assert FINETUNED.fit(unlabelled, package) is None
 
 
@@ -124,7 +124,7 @@ def test_a_standardised_network_takes_part_where_its_answers_say_more_of_records
     assert choose_networks_without_labels([treated(suited, "standardised")] * 2) == (0,)
     unlabelled = recipient(x, np.full(len(x), -1))
     both = choose_networks(raw_first, unlabelled, unlabelled.encoder_features)
-    logits = both.candidate.head.logits(both.candidate.trunk.features)
+    logits = both.averaged_candidate.head.logits(both.averaged_candidate.trunk.features)
     each = [candidate.head.logits(candidate.trunk.features) for candidate in raw_first]
     np.testing.assert_allclose(logits, np.mean(each, axis=0))
     assert both.indices == (0, 1)
@@ -135,14 +135,19 @@ def test_labels_choose_among_networks_out_of_fold() -> None:
     rows = np.arange(15) * 2
     few = recipient(x[rows], y[rows])
     chosen = choose_networks(networks(x[rows], right=5), few, few.encoder_features)
-    package = PreparedPackage(candidates=[chosen.candidate])
+    package = PreparedPackage(candidates=[chosen.averaged_candidate])
     model = AS_DELIVERED.fit(few, package)
-    assert chosen.indices == (5,) and model is not None and model.origin == "sheet-5"
-    assert model.fitted.head.weight.shape == (K, 2 + D) and model.fitted.out_of_fold is not None
-    assert not model.fitted.head.weight[:, :2].any()
-    assert model.fitted.correct_share.mean() > 0.7
+    assert chosen.indices == (5,) and model is not None and model.origin_candidate == "sheet-5"
+    assert (
+        model.fitted_model.head.weight.shape == (K, 2 + D)
+        and model.fitted_model.out_of_fold is not None
+    )
+    assert not model.fitted_model.head.weight[:, :2].any()
+    assert model.fitted_model.correct_share.mean() > 0.7
     averaged, local = FINETUNED.fit(few, package), few.local_only_model
-    assert averaged is not None and local is not None and averaged.fitted.out_of_fold is not None
-    mean = (local.head.pad_features(2 + D).weight + model.fitted.head.weight) / 2
-    share = averaged.fitted.head.weight / mean
+    assert (
+        averaged is not None and local is not None and averaged.fitted_model.out_of_fold is not None
+    )
+    mean = (local.head.pad_features(2 + D).weight + model.fitted_model.head.weight) / 2
+    share = averaged.fitted_model.head.weight / mean
     np.testing.assert_allclose(share, share[0, 0])

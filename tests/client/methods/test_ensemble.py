@@ -8,12 +8,12 @@ from tests.client.posteriors import posterior
 from tests.client.selected import selected
 
 from wg_client.fitting.averages import LOSS_WEIGHT, average_models
-from wg_client.fitting.finetune import constant_base_head, fit_finetuned
+from wg_client.fitting.finetune import constant_base_fitter, fit_finetuned
 from wg_client.fitting.fitted import FittedModel
 from wg_client.fitting.folds import Folds, stratified_folds
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead, log_loss
 from wg_client.fitting.local_models import fit_local_only
-from wg_client.methods.ensemble import mean_aligned_base
+from wg_client.methods.ensemble import mean_aligned_base_head
 from wg_client.methods.names import LOCAL_ONLY, POOLED_FINETUNED
 from wg_common.inference.posterior import Posterior
 
@@ -29,7 +29,7 @@ def _records(seed: int, each: int) -> tuple[Floats, Ints]:
 def _both(x: Floats, y: Ints, folds: Folds, shares: Floats | None = None) -> list[FittedModel]:
     one = fit_local_only(x, y, K, folds)
     two = fit_finetuned(
-        constant_base_head(LinearHead(np.eye(K, D), np.zeros(K))), x, y, folds, unseen_mass=0
+        constant_base_fitter(LinearHead(np.eye(K, D), np.zeros(K))), x, y, folds, unseen_mass=0
     )
     found = average_models((one, two), folds, shares)
     assert found is not None
@@ -52,7 +52,7 @@ def test_its_losses_are_out_of_fold() -> None:
     """Labels of one fold change; what the average says of the records of that fold does not."""
     x, y = _records(2, 6)
     folds = stratified_folds(y, np.random.default_rng(1))
-    held = folds.assignment[0] == 1
+    held = folds.fold_of_record[0] == 1
     one, two = (_both(x, each, folds)[2].logits for each in (y, np.where(held, (y + 1) % K, y)))
     assert one is not None and two is not None
     np.testing.assert_allclose(one[0, held], two[0, held], atol=1e-9)
@@ -67,7 +67,7 @@ def test_on_average_it_is_better_than_either() -> None:
         rough = np.eye(K, D) + 0.35 * np.random.default_rng(100 + seed).normal(size=(K, D))
         one = fit_local_only(x, y, K, folds)
         two = fit_finetuned(
-            constant_base_head(LinearHead(rough, np.zeros(K))), x, y, folds, unseen_mass=0
+            constant_base_fitter(LinearHead(rough, np.zeros(K))), x, y, folds, unseen_mass=0
         )
         mean = average_models((one, two), folds)
         assert mean is not None
@@ -80,7 +80,7 @@ def test_without_folds_there_is_none() -> None:
     x, y = _records(3, 1)
     folds = Folds(np.zeros((1, len(y)), dtype=np.int64), 4, np.arange(len(y)))
     one = fit_local_only(x, y, K, folds)
-    two = fit_finetuned(mean_aligned_base(_flat(), x[:0]), x, y, folds, unseen_mass=0)
+    two = fit_finetuned(mean_aligned_base_head(_flat(), x[:0]), x, y, folds, unseen_mass=0)
     assert average_models((one, two), folds) is None
 
 
@@ -95,7 +95,10 @@ def test_only_where_every_class_has_records(each: list[int]) -> None:
     y = np.repeat(np.arange(K), each)
     x = np.eye(K, D)[y] * 1.5 + rng.normal(size=(len(y), D))
     models = selected(x, y, [], K, posterior=_flat()).models
-    local, found = models[LOCAL_ONLY].fitted.logits, models[POOLED_FINETUNED].fitted.logits
+    local, found = (
+        models[LOCAL_ONLY].fitted_model.logits,
+        models[POOLED_FINETUNED].fitted_model.logits,
+    )
     assert local is not None and found is not None
     never = local[..., -1].max() < -100
     assert never == (min(each) == 0)

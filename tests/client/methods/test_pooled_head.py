@@ -14,11 +14,11 @@ from tests.client.selected import Named, selected
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead
 from wg_client.methods.base import PlantRecords, PreparedPackage
 from wg_client.methods.names import GENERATED, HANDED_ON, LOCAL_ONLY, POOLED, POOLED_FINETUNED
-from wg_client.models.store import load_tensors
+from wg_client.models.store import load_model_tensors
 from wg_client.selection import apply as applying
-from wg_client.selection.delivery import apply_and_adopt
+from wg_client.selection.delivery import apply_and_adopt_package
 from wg_client.selection.model_selection import SelectionOutcome, select_model
-from wg_common.catalogue import SAME_FAMILY
+from wg_common.catalogue import SAME_FAMILY_SOURCE
 from wg_common.inference.posterior import Posterior
 from wg_core.errors import DecodeError
 
@@ -51,10 +51,10 @@ def test_where_nothing_is_known_of_the_classes_nothing_is_judged() -> None:
     x, y = _draw(means, [3] * K, 2)
     by_names = posterior_of_means(means, 20.0)
     nothing = dataclasses.replace(by_names, weighted=0 * by_names.weighted)
-    outcome = selected(x, y, [], K, posterior=nothing, others_released=False)
+    outcome = selected(x, y, [], K, posterior=nothing, other_sites_released=False)
     assert outcome.kept_name == LOCAL_ONLY and not outcome.comparisons
     assert "No other site has released" in outcome.reason
-    outcome = selected(x, y, [], K, posterior=by_names, others_released=False)
+    outcome = selected(x, y, [], K, posterior=by_names, other_sites_released=False)
     assert outcome.kept_name == POOLED_FINETUNED
 
 
@@ -122,7 +122,7 @@ def test_without_labels_the_posterior_head_is_taken() -> None:
 
 @pytest.mark.parametrize(
     ("source", "method", "kept"),
-    [(SAME_FAMILY, HANDED_ON, HANDED_ON), ("diffusion", GENERATED, POOLED)],
+    [(SAME_FAMILY_SOURCE, HANDED_ON, HANDED_ON), ("diffusion", GENERATED, POOLED)],
 )
 def test_without_labels_a_head_of_the_plant_s_kind_goes_first(
     source: str, method: str, kept: str
@@ -155,8 +155,8 @@ def test_a_package_with_class_means_is_applied_and_a_damaged_one_refused(
         "network": (good_head, "diffusion"),
         "posterior": (flat.tensors(), "posterior"),
     }
-    manifest = apply_and_adopt(plant.home, plant.package(weights)).manifest
-    heads = {e.name: load_tensors(plant.home, manifest, e.name) for e in manifest.models}
+    manifest = apply_and_adopt_package(plant.home, plant.package(weights)).manifest
+    heads = {e.name: load_model_tensors(plant.home, manifest, e.name) for e in manifest.models}
     # What was delivered uses released features only; what learnt here uses all.
     assert not heads[GENERATED]["head.weight"][:, d:].any()
     assert (
@@ -166,7 +166,7 @@ def test_a_package_with_class_means_is_applied_and_a_damaged_one_refused(
     broken = dataclasses.replace(flat, precision=-flat.precision)
     weights["posterior"] = (broken.tensors(), "posterior")
     with pytest.raises(DecodeError, match=r"posterior.*precision"):
-        apply_and_adopt(plant.home, plant.package(weights))
+        apply_and_adopt_package(plant.home, plant.package(weights))
 
 
 @pytest.mark.parametrize("memory", [0, 1])
@@ -182,5 +182,5 @@ def test_the_check_knows_who_has_released(
     monkeypatch.setattr(applying, "select_model", spy)
     plant = make_plant({0: 6, 1: 6, 2: 6})
     package = plant.package({"network": (good_head, "diffusion")}, pool_releases=memory)
-    apply_and_adopt(plant.home, package)
-    assert seen[0].others_released == bool(memory)
+    apply_and_adopt_package(plant.home, package)
+    assert seen[0].other_sites_released == bool(memory)

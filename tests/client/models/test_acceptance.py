@@ -17,8 +17,13 @@ from wg_client.data import plant as plants
 from wg_client.fitting.linear_head import LinearHead
 from wg_client.methods.names import LOCAL_ONLY
 from wg_client.models import adoption
-from wg_client.models.acceptance import AcceptanceScores, ErrorCount, evaluate_package, good_labels
-from wg_client.selection.delivery import apply_and_adopt
+from wg_client.models.acceptance import (
+    AcceptanceScores,
+    ErrorCount,
+    evaluate_on_acceptance_set,
+    good_labels,
+)
+from wg_client.selection.delivery import apply_and_adopt_package
 from wg_core.errors import UsageError
 
 
@@ -46,12 +51,12 @@ def test_a_threshold_trades_false_accepts_for_false_rejects() -> None:
     defect = np.clip(rng.normal(0.7 - 0.4 * good, 0.2), 0, 1)
     scores = AcceptanceScores(
         defect_probabilities=defect,
-        good_mask=good,
-        correct_mask=good,
-        new_mask=np.zeros(200, bool),
+        good_record_mask=good,
+        correct_label_mask=good,
+        new_record_mask=np.zeros(200, bool),
         pass_mask=np.ones(200, bool),
     )
-    curve = scores.threshold_curve(points=11)
+    curve = scores.threshold_curve(point_count=11)
     accepts = [row.false_accepts.wrong for row in curve if row.false_accepts]
     rejects = [row.false_rejects.wrong for row in curve if row.false_rejects]
     assert accepts == sorted(accepts) and rejects == sorted(rejects, reverse=True)
@@ -70,13 +75,13 @@ def judged(tmp_path: Path, encoder_package: bytes, good_head: LinearHead) -> Tes
     make = plant_maker(tmp_path, encoder_package)
     plant = make({0: 4, 1: 4}, acceptance=str(spare), good=("bars",))
     candidates = {"s": (good_head, "diffusion"), "own": (good_head, "diffusion")}
-    apply_and_adopt(plant.home, plant.package(candidates))
+    apply_and_adopt_package(plant.home, plant.package(candidates))
     return plant
 
 
 def test_every_model_of_a_package_is_judged(judged: TestPlant) -> None:
     manifest, _ = adoption.model_in_use(judged.home)
-    rows = evaluate_package(
+    rows = evaluate_on_acceptance_set(
         judged.home, plants.open_plant_data(judged.home), manifest
     ).counts_by_model
     assert list(rows) == [entry.name for entry in manifest.models] and LOCAL_ONLY in rows
@@ -91,14 +96,17 @@ def test_a_threshold_is_moved_by_a_person_and_stays_with_its_model(judged: TestP
     home = judged.home
     manifest, kept = adoption.model_in_use(home)
     with pytest.raises(UsageError):
-        adoption.set_threshold(home, 0.3, by="")
-    adoption.set_threshold(home, 0.3, by="qa")
+        adoption.set_threshold(home, 0.3, author="")
+    adoption.set_threshold(home, 0.3, author="qa")
     other = next(entry.name for entry in manifest.models if entry.name != kept)
     assert (
-        adoption.put_in_use(home, manifest, other, by="qa").threshold == adoption.INITIAL_THRESHOLD
+        adoption.put_model_in_use(home, manifest, other, author="qa").threshold
+        == adoption.INITIAL_DEFECT_THRESHOLD
     )
-    assert adoption.put_in_use(home, manifest, manifest.kept, by="qa").threshold == 0.3
-    assert [change.what for change in adoption.read_history(home).changes][-3] == "threshold"
+    assert adoption.put_model_in_use(home, manifest, manifest.kept, author="qa").threshold == 0.3
+    assert [change.what for change in adoption.read_adoption_history(home).changes][
+        -3
+    ] == "threshold"
 
 
 def test_commands_show_and_move_it_and_predict_follows(judged: TestPlant, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ def _later(manifest: ModelsManifest, number: int, accuracy: float | None) -> Mod
 def _arrives(plant: TestPlant, manifest: ModelsManifest) -> ModelsManifest:
     """A package was applied; returns the manifest in use afterwards."""
     store.write_models(plant.home, manifest, {})
-    adoption.record_arrival(plant.home, manifest)
+    adoption.decide_adoption(plant.home, manifest)
     return adoption.model_in_use(plant.home)[0]
 
 
@@ -80,8 +80,8 @@ def _doubted(manifest: ModelsManifest) -> ModelsManifest:
 def test_a_first_model_with_classes_of_few_sites_waits_for_a_person(plant: TestPlant) -> None:
     first = _doubted(_first(plant))
     (plant.home.models / adoption.FILE_NAME).unlink()
-    adoption.record_arrival(plant.home, replace(first, package_id="4" * 32))
-    history = adoption.read_history(plant.home)
+    adoption.decide_adoption(plant.home, replace(first, package_id="4" * 32))
+    history = adoption.read_adoption_history(plant.home)
     assert (
         history.latest_change.in_use is not None
         and history.latest_change.in_use.model == "local-only"
@@ -94,8 +94,8 @@ def test_a_first_model_with_classes_of_few_sites_waits_for_a_person(plant: TestP
     waiting = adoption.shadow_model(plant.home)
     assert waiting is not None
     with pytest.raises(ConfigError, match="--few-sites"):
-        adoption.put_in_use(plant.home, *waiting, "QA")
-    change = adoption.put_in_use(plant.home, *waiting, "QA", accept_few_sites=True)
+        adoption.put_model_in_use(plant.home, *waiting, "QA")
+    change = adoption.put_model_in_use(plant.home, *waiting, "QA", accept_few_sites=True)
     assert change.in_use == history.latest_change.shadow and change.shadow is None
 
 
@@ -103,7 +103,7 @@ def test_a_plant_without_a_model_of_its_own_hears_what_waits(plant: TestPlant) -
     first = _doubted(_first(plant))
     kept = (first.find_entry(KEPT_ALIAS),)
     (plant.home.models / adoption.FILE_NAME).unlink()
-    adoption.record_arrival(plant.home, replace(first, models=kept))
+    adoption.decide_adoption(plant.home, replace(first, models=kept))
     with pytest.raises(ConfigError, match="models use --shadow --few-sites"):
         adoption.model_in_use(plant.home)
 
@@ -114,14 +114,14 @@ def test_a_better_model_waits_in_shadow_until_a_person_uses_it(plant: TestPlant)
     assert _arrives(plant, larger) == first
     found = adoption.shadow_model(plant.home)
     assert found is not None and found[0] == larger
-    assert adoption.read_history(plant.home).stage == "shadow"
-    adoption.put_in_use(plant.home, larger, KEPT_ALIAS, "QA lead")
+    assert adoption.read_adoption_history(plant.home).stage == "shadow"
+    adoption.put_model_in_use(plant.home, larger, KEPT_ALIAS, "QA lead")
     assert _first(plant) == larger and adoption.shadow_model(plant.home) is None
-    adoption.put_in_use(plant.home, first, KEPT_ALIAS, "QA lead")
+    adoption.put_model_in_use(plant.home, first, KEPT_ALIAS, "QA lead")
     assert _first(plant) == first
-    adoption.record_arrival(plant.home, larger)  # applied again: what a person decided stays
+    adoption.decide_adoption(plant.home, larger)  # applied again: what a person decided stays
     assert _first(plant) == first and adoption.shadow_model(plant.home) is None
-    changes = adoption.read_history(plant.home).changes
+    changes = adoption.read_adoption_history(plant.home).changes
     assert [change.what for change in changes] == ["use", "shadow", "use", "use"]
     assert {change.by for change in changes} == {"weightgate", "QA lead"}
 
@@ -132,18 +132,18 @@ def test_a_model_of_other_records_waits_without_a_claim_to_be_better(plant: Test
     assert _arrives(plant, other) == first
     found = adoption.shadow_model(plant.home)
     assert found is not None and found[0] == other
-    why = adoption.read_history(plant.home).latest_change.why
+    why = adoption.read_adoption_history(plant.home).latest_change.why
     assert "cannot be compared" in why and "better" not in why
 
 
 def test_a_repeated_campaign_with_equal_scores_changes_neither_model(plant: TestPlant) -> None:
     first = _first(plant)
-    state = adoption.read_history(plant.home).latest_change
+    state = adoption.read_adoption_history(plant.home).latest_change
     for number in range(3):
         assert _arrives(plant, replace(first, package_id=f"{number:032x}")) == first
-    latest = adoption.read_history(plant.home).latest_change
+    latest = adoption.read_adoption_history(plant.home).latest_change
     assert (latest.in_use, latest.shadow) == (state.in_use, state.shadow)
-    assert len(adoption.read_history(plant.home).changes) == 4  # and each is in the log
+    assert len(adoption.read_adoption_history(plant.home).changes) == 4  # and each is in the log
 
 
 def test_a_model_of_an_encoder_that_is_gone_makes_place_at_once(plant: TestPlant) -> None:
@@ -154,29 +154,29 @@ def test_a_model_of_an_encoder_that_is_gone_makes_place_at_once(plant: TestPlant
 
 def test_a_person_chooses_any_model(plant: TestPlant) -> None:
     first, kept = adoption.model_in_use(plant.home)
-    adoption.set_shadow(plant.home, first, "local-only", "QA")
-    adoption.put_in_use(plant.home, first, "local-only", "QA")  # it is in shadow no more
+    adoption.set_shadow_model(plant.home, first, "local-only", "QA")
+    adoption.put_model_in_use(plant.home, first, "local-only", "QA")  # it is in shadow no more
     assert adoption.model_in_use(plant.home) == (first, "local-only")
     assert adoption.shadow_model(plant.home) is None
     with pytest.raises(ConfigError, match="in use already"):
-        adoption.put_in_use(plant.home, first, "local-only", "QA")
+        adoption.put_model_in_use(plant.home, first, "local-only", "QA")
     with pytest.raises(ConfigError, match="its own shadow"):
-        adoption.set_shadow(plant.home, first, "local-only", "QA")
+        adoption.set_shadow_model(plant.home, first, "local-only", "QA")
     with pytest.raises(UsageError, match="--by"):
-        adoption.put_in_use(plant.home, first, kept, "  ")
+        adoption.put_model_in_use(plant.home, first, kept, "  ")
 
 
 def test_a_crash_leaves_the_old_history_and_the_package_can_come_again(
     plant: TestPlant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before, first = adoption.read_history(plant.home), _first(plant)
+    before, first = adoption.read_adoption_history(plant.home), _first(plant)
     second = replace(first, package_id="7" * 32)
     with monkeypatch.context() as patch, pytest.raises(StorageError):
         patch.setattr(atomic, "write_bytes", _full_at(adoption.FILE_NAME, atomic.write_bytes))
-        adoption.record_arrival(plant.home, second)
-    assert adoption.read_history(plant.home) == before
-    adoption.record_arrival(plant.home, second)
-    subject = adoption.read_history(plant.home).latest_change.subject
+        adoption.decide_adoption(plant.home, second)
+    assert adoption.read_adoption_history(plant.home) == before
+    adoption.decide_adoption(plant.home, second)
+    subject = adoption.read_adoption_history(plant.home).latest_change.subject
     assert subject is not None and subject.package_id == second.package_id
 
 
@@ -195,10 +195,10 @@ def test_a_history_that_is_damaged_or_of_another_version_is_refused(plant: TestP
     path = plant.home.models / adoption.FILE_NAME
     path.write_bytes(path.read_bytes().replace(b'"version":2', b'"version":3'))
     with pytest.raises(DecodeError, match="version 3"):
-        adoption.read_history(plant.home)
+        adoption.read_adoption_history(plant.home)
     path.write_bytes(b"{")
     with pytest.raises(DecodeError, match="adoption"):
-        adoption.read_history(plant.home)
+        adoption.read_adoption_history(plant.home)
 
 
 def test_models_that_the_first_version_kept_are_still_read(plant: TestPlant) -> None:

@@ -17,7 +17,7 @@ def _features(rng: np.random.Generator, count: int) -> np.ndarray:
 def test_without_drift_small_p_values_are_as_rare_as_they_say(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(drift, "PERMUTATIONS", 199)
+    monkeypatch.setattr(drift, "PERMUTATION_COUNT", 199)
     rng = np.random.default_rng(1)
     found = [
         drift.test_for_shift(_features(rng, 40), _features(rng, 15), 0.05, rng).p
@@ -31,7 +31,9 @@ def test_a_mean_and_a_spread_that_move_are_found() -> None:
     frozen, new = _features(rng, 100), _features(rng, 40)
     new[:, 3] += 4.0
     found = drift.test_for_shift(frozen, new, 0.01, rng)
-    assert found.p == 1 / (drift.PERMUTATIONS + 1) and found.means == 1 and found.compared == 140
+    assert (
+        found.p == 1 / (drift.PERMUTATION_COUNT + 1) and found.means == 1 and found.compared == 140
+    )
     new = _features(rng, 40)
     new[:, 5] *= 4.0
     found = drift.test_for_shift(frozen, new, 0.01, rng)

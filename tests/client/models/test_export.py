@@ -20,10 +20,10 @@ from torch.nn.functional import interpolate
 from wg_client.methods.names import HANDED_ON, LOCAL_ONLY
 from wg_client.models import adoption, predict, store
 from wg_client.models.export import export_model
-from wg_client.selection.delivery import apply_and_adopt
-from wg_common.catalogue import SAME_FAMILY
+from wg_client.selection.delivery import apply_and_adopt_package
+from wg_common.catalogue import SAME_FAMILY_SOURCE
 from wg_common.nets import family_network
-from wg_common.nets.assembly import build_model
+from wg_common.nets.assembly import build_head_model
 from wg_common.nets.encoder.module import load_encoder
 from wg_core.errors import VerificationError
 
@@ -41,7 +41,9 @@ def test_onnx_agrees_with_the_plant_s_own_predictions(
     """With a network beside the encoder; local-only does without it."""
     plant = make_plant({0: 4, 1: 4, 2: 4})
     both = family_head(encoder_package, 3) | family_network.pack_network(beside(3))
-    manifest = apply_and_adopt(plant.home, plant.package({"kin": (both, SAME_FAMILY)})).manifest
+    manifest = apply_and_adopt_package(
+        plant.home, plant.package({"kin": (both, SAME_FAMILY_SOURCE)})
+    ).manifest
     out = tmp_path / "model.onnx"
     export_model(plant.home, manifest, name, "onnx", out)
     program = onnx.load(out)
@@ -51,7 +53,7 @@ def test_onnx_agrees_with_the_plant_s_own_predictions(
         images = _images(count)
         np.savez(tmp_path / "new.npz", x=images.transpose(0, 2, 3, 1).astype(np.uint8))
         data = predict.load_records(tmp_path / "new.npz", LABELS)
-        features = predict.encode_records(plant.home, manifest, data)
+        features = predict.compute_model_inputs(plant.home, manifest, data)
         expected = predict.model_logits(plant.home, manifest, name, features)
         (logits,) = session.run(["logits"], {"images": images.astype(np.float32)})
         np.testing.assert_allclose(logits, expected, atol=1e-3, rtol=1e-3)
@@ -71,7 +73,7 @@ def test_a_program_that_resizes_as_the_metadata_say_gets_the_plants_logits(
     gray = np.random.default_rng(5).integers(0, 2, (2, 3 * side, 2 * side), np.uint8) * 255
     np.savez(tmp_path / "new.npz", x=gray)
     data = predict.load_records(tmp_path / "new.npz", LABELS)
-    features = predict.encode_records(plant.home, manifest, data)
+    features = predict.compute_model_inputs(plant.home, manifest, data)
     batch = torch.from_numpy(gray[:, None]).float().repeat(1, 3, 1, 1)
     batch = interpolate(batch, size=(side, side), mode="bicubic", antialias=True).clamp(0, 255)
     (logits,) = onnxruntime.InferenceSession(str(out)).run(["logits"], {"images": batch.numpy()})
@@ -82,8 +84,8 @@ def test_a_program_that_resizes_as_the_metadata_say_gets_the_plants_logits(
 def test_safetensors_hold_the_whole_network(plant: TestPlant, tmp_path: Path) -> None:
     manifest, name = adoption.model_in_use(plant.home)
     encoder = load_encoder(plant.home.encoder.read_bytes())
-    tensors = store.load_tensors(plant.home, manifest, name)
-    model = build_model("lite0-head", encoder, tensors, LABELS)
+    tensors = store.load_model_tensors(plant.home, manifest, name)
+    model = build_head_model("lite0-head", encoder, tensors, LABELS)
     images = torch.from_numpy(_images(2))
     with torch.inference_mode():
         expected = model(images)
@@ -103,4 +105,4 @@ def test_another_encoder_is_refused(plant: TestPlant, tmp_path: Path) -> None:
         export_model(plant.home, manifest, name, "onnx", tmp_path / "x.onnx")
     data = predict.load_records(Path(plant.config.data.path), LABELS)
     with pytest.raises(VerificationError, match="encoder"):
-        predict.encode_records(plant.home, manifest, data)
+        predict.compute_model_inputs(plant.home, manifest, data)

@@ -172,10 +172,10 @@ def test_records_of_classes_that_a_plant_has_none_of_count_as_sure_and_wrong() -
 
 
 def test_no_call_of_a_class_without_a_record_here_is_sure() -> None:
-    judge = VerdictRule(sure_threshold=0.5, unseen_labels=("dent",))
+    judge = VerdictRule(least_sure_probability=0.5, unseen_labels=("dent",))
     calls = {
         label: judge._call_word(
-            Prediction(name="", label=label, probability=0.99, probabilities=()), new=False
+            Prediction(name="", label=label, probability=0.99, probabilities=()), is_new=False
         )
         for label in ("dent", "scratch")
     }

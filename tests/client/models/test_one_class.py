@@ -18,16 +18,16 @@ def test_labels_of_one_class_find_unlike_records_and_promise_nothing(make_plant:
     plant = make_plant({0: 24}, good=("bars",))
     applied = fit_and_adopt_local_only(plant.home)
     assert applied.manifest.models[0].accuracy is None
-    said = " ".join(map(english_text, applied.advice))
+    said = " ".join(map(english_text, applied.advice_sentences))
     assert "only to find records that are unlike yours" in said and "label some as a class" in said
     page = plant.home.report.read_text(encoding="utf-8")
     assert "of 100 new records" not in page and "that are unlike these" in page
     run = PredictionRun(plant.home, *adoption.model_in_use(plant.home))
     run.predict_path(plant.home.root / "data.npz")
-    rows = [row for path in run.document()["results"] for row in path["predictions"]]
+    rows = [row for path in run.json_document()["results"] for row in path["predictions"]]
     assert {row["call"] for row in rows} <= {"", "new"}
     assert {row["verdict"] for row in rows} <= {"", "look"} and len(rows) == 24
-    (note,) = run.notes()
+    (note,) = run.verdict_notes()
     assert "detects only records that are unlike these" in english_text(note)
 
 

@@ -27,17 +27,17 @@ from tests.client.conftest import LABELS, TestPlant, pictures, plant_maker
 from wg_client.cli.prediction import PredictionRun
 from wg_client.fitting.linear_head import LinearHead
 from wg_client.fitting.sure_calls import (
-    bounded_error_share,
     cap_probabilities,
-    supported_probability,
+    largest_supported_probability,
+    provable_wrong_share,
 )
 from wg_client.models import adoption
 from wg_client.models import service as local_service
 from wg_client.models.export import VERDICTS, export_model
 from wg_client.models.predict import Prediction
 from wg_client.models.predictor import Predictor
-from wg_client.models.service import REQUESTS_LIMIT, SERVER_OPTIONS, prediction_app
-from wg_client.selection.delivery import apply_and_adopt
+from wg_client.models.service import CONCURRENT_REQUESTS_LIMIT, SERVER_OPTIONS, prediction_app
+from wg_client.selection.delivery import apply_and_adopt_package
 from wg_common.modalities.images import Images
 from wg_core.errors import DataError, StorageError
 
@@ -52,8 +52,8 @@ def judge(
     """A plant that knows what is good, and has a model."""
     make = plant_maker(tmp_path_factory.mktemp("judge"), encoder_package)
     plant = make({0: 8, 1: 8, 2: 8}, good=("bars",))
-    apply_and_adopt(plant.home, plant.package({"s": (good_head, "diffusion")}))
-    adoption.set_threshold(plant.home, missed_share=0.2, by="qa")
+    apply_and_adopt_package(plant.home, plant.package({"s": (good_head, "diffusion")}))
+    adoption.set_threshold(plant.home, missed_share=0.2, author="qa")
     return plant
 
 
@@ -81,13 +81,13 @@ def test_what_is_new_never_passes(judge: TestPlant, folder: Path) -> None:
     assert {row.verdict for name, row in rows.items() if name.startswith("odd")} == {"look"}
     assert {row.verdict for row in rows.values()} == {"pass", "reject", "look"}
     for row in rows.values():
-        assert row.probability <= supported_probability(24)
+        assert row.probability <= largest_supported_probability(24)
 
 
 def test_onnx_gives_the_same_verdicts(judge: TestPlant, folder: Path, tmp_path: Path) -> None:
     predictor, rows = predicted(judge, folder)
     out = tmp_path / "model.onnx"
-    metadata = export_model(judge.home, predictor.manifest, predictor.name, "onnx", out)
+    metadata = export_model(judge.home, predictor.manifest, predictor.model_name, "onnx", out)
     assert json.loads(metadata["verdicts"]) == list(VERDICTS) and metadata["threshold"] == "0.5"
     records = [np.array(Image.open(folder / name)) for name in rows]
     batch = predictor.encoder.module.trunk.prepare(records).float().numpy()
@@ -218,7 +218,7 @@ def test_an_unfinished_request_ends_at_its_deadline(
         assert httpx.post(url, content=picture.read_bytes(), timeout=60).status_code == 200
 
 
-@pytest.mark.parametrize(("count", "size"), [(3, 400 << 10), (REQUESTS_LIMIT + 1, 0)])
+@pytest.mark.parametrize(("count", "size"), [(3, 400 << 10), (CONCURRENT_REQUESTS_LIMIT + 1, 0)])
 def test_requests_that_wait_are_few_and_small(
     judge: TestPlant, monkeypatch: pytest.MonkeyPatch, count: int, size: int
 ) -> None:
@@ -232,16 +232,16 @@ def test_requests_that_wait_are_few_and_small(
 
 def test_a_watch_writes_each_file_once(judge: TestPlant, folder: Path, tmp_path: Path) -> None:
     predictor, rows = predicted(judge, folder)
-    predictions = PredictionRun(judge.home, predictor.manifest, predictor.name)
+    predictions = PredictionRun(judge.home, predictor.manifest, predictor.model_name)
     arriving, out = tmp_path / "in", tmp_path / "verdicts.csv"
     arriving.mkdir()
     (arriving / "a.png").write_bytes((folder / "odd0.png").read_bytes())
     (arriving / "b.png").write_bytes(b"")
-    lines = predictions.watch_folder(arriving, out, pause=0)
+    lines = predictions.watch_folder(arriving, out, pause_seconds=0)
     next(lines), next(lines)
     (arriving / "c.png").write_bytes((folder / "bars0.png").read_bytes())
     next(lines)
-    again = predictions.watch_folder(arriving, out, pause=0)
+    again = predictions.watch_folder(arriving, out, pause_seconds=0)
     (arriving / "d.png").write_bytes((folder / "bars0.png").read_bytes())
     next(again)
     with out.open(encoding="utf-8-sig", newline="") as stream:
@@ -255,7 +255,7 @@ def test_a_watch_reads_regular_files_of_the_folder_alone(
     judge: TestPlant, folder: Path, tmp_path: Path
 ) -> None:
     predictor, _ = predicted(judge, folder)
-    predictions = PredictionRun(judge.home, predictor.manifest, predictor.name)
+    predictions = PredictionRun(judge.home, predictor.manifest, predictor.model_name)
     arriving, out = tmp_path / "in", tmp_path / "verdicts.csv"
     arriving.mkdir()
     (arriving / "a.png").symlink_to(folder / "odd0.png")
@@ -265,7 +265,7 @@ def test_a_watch_reads_regular_files_of_the_folder_alone(
     (arriving / "e.png").mkdir()
     os.mkfifo(arriving / "f.png")
     (arriving / "z;=1.png").write_bytes(b"no picture")
-    line = next(predictions.watch_folder(arriving, out, pause=0))
+    line = next(predictions.watch_folder(arriving, out, pause_seconds=0))
     assert line.startswith("z;'=1.png\t") and ";=" not in line
     assert len(out.read_text("utf-8-sig").splitlines()) == 2
 
@@ -283,12 +283,12 @@ NAMES = [
 
 def test_a_watch_knows_every_name_again(judge: TestPlant, folder: Path, tmp_path: Path) -> None:
     predictor, _ = predicted(judge, folder)
-    predictions = PredictionRun(judge.home, predictor.manifest, predictor.name)
+    predictions = PredictionRun(judge.home, predictor.manifest, predictor.model_name)
     arriving, out = tmp_path / "in", tmp_path / "verdicts.csv"
     arriving.mkdir()
     for count, name in enumerate(NAMES, 1):  # a restart for each
         (arriving / name).write_bytes((folder / "odd0.png").read_bytes())
-        next(predictions.watch_folder(arriving, out, pause=0))
+        next(predictions.watch_folder(arriving, out, pause_seconds=0))
         with out.open(encoding="utf-8-sig", newline="") as stream:
             table = [row["file"] for row in csv.DictReader(stream)]
         assert len(table) == len(set(table)) == count
@@ -298,12 +298,12 @@ def test_one_file_that_cannot_be_read_keeps_no_other(
     judge: TestPlant, folder: Path, tmp_path: Path
 ) -> None:
     predictor, _ = predicted(judge, folder)
-    predictions = PredictionRun(judge.home, predictor.manifest, predictor.name)
+    predictions = PredictionRun(judge.home, predictor.manifest, predictor.model_name)
     phone = tmp_path / "x.heic"
     phone.write_bytes(b"\0")
-    predictions.list_unreadable(phone, DataError("x"))
+    predictions.add_unreadable_path(phone, DataError("x"))
     predictions.predict_path(folder / "bars0.png")
-    assert predictions.count == 1 and len(predictions.problems) == 1
+    assert predictions.prediction_count == 1 and len(predictions.problems) == 1
 
 
 def test_no_probability_is_above_what_labels_can_know() -> None:
@@ -317,5 +317,5 @@ def test_no_probability_is_above_what_labels_can_know() -> None:
 
 
 def test_few_labels_can_show_a_larger_share_alone() -> None:
-    shares = [bounded_error_share(labels) for labels in (0, 2, 10, 20, 38, 400)]
+    shares = [provable_wrong_share(labels) for labels in (0, 2, 10, 20, 38, 400)]
     assert shares == sorted(shares, reverse=True) and shares[-2:] == [0.1, 0.1] and shares[3] > 0.1

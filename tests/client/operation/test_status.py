@@ -66,7 +66,7 @@ def test_what_a_connected_node_meets_is_said(plant: TestPlant) -> None:
 
 @pytest.mark.parametrize(
     ("lock", "word"),
-    [(locks.lock_freeze, "frozen"), (locks.lock_release, "release"), (locks.lock_models, "model")],
+    [(locks.lock_freeze, "frozen"), (locks.lock_ledger, "release"), (locks.lock_models, "model")],
 )
 def test_work_of_another_command_is_named_without_waiting(
     plant: TestPlant, lock: Callable[..., AbstractContextManager[None]], word: str, here: Json
@@ -118,13 +118,13 @@ def test_a_probe_ends_as_a_supervisor_wants_it(plant: TestPlant, here: Json) -> 
 
 def test_a_word_that_is_old_counts_no_more(plant: TestPlant) -> None:
     ContactFile(plant.home).write_status("connected")
-    assert status.connection_state(plant.home)[0]
-    assert not status.connection_state(plant.home, time.time() + contact.STALE_SECONDS + 2)[0]
+    assert status.connection_and_contact(plant.home)[0]
+    assert not status.connection_and_contact(plant.home, time.time() + contact.STALE_SECONDS + 2)[0]
     with locks.lock_node(plant.home):
         assert status.collect_status(plant.home).connected
     assert not status.collect_status(plant.home).connected  # it says so, and does not run
-    plant.home.contact.write_bytes(b"half a wo")
-    assert status.connection_state(plant.home) == (False, None)
+    plant.home.contact_status.write_bytes(b"half a wo")
+    assert status.connection_and_contact(plant.home) == (False, None)
 
 
 def test_a_node_that_does_the_same_writes_now_and_then(
@@ -133,7 +133,7 @@ def test_a_node_that_does_the_same_writes_now_and_then(
     written: list[ContactStatus] = []
 
     def write(path: Path, data: bytes, *, mode: int) -> None:
-        written.append(canonical.decode(ContactStatus, data, subject="contact"))
+        written.append(canonical.decode(ContactStatus, data, input_name="contact"))
 
     monkeypatch.setattr(atomic, "write_bytes", write)
     current_time = 1000.0

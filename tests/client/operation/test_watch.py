@@ -18,7 +18,7 @@ __all__ = ["here"]
 def test_a_plant_is_watched_without_a_model(
     make_plant: MakePlant, tmp_path: Path, here: Json, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(drift, "PERMUTATIONS", 499)
+    monkeypatch.setattr(drift, "PERMUTATION_COUNT", 499)
     root = make_plant({0: 8, 1: 8, 2: 8}).home.root
     alike = write_npz(tmp_path / "alike.npz", {0: 6, 1: 6, 2: 6}, seed=78, labels=LABELS)
     found = here("watch", "--home", root, alike)

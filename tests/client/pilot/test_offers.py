@@ -35,7 +35,7 @@ __all__ = ["here", "shown"]
 def good_family(encoder_package: bytes) -> dict[str, np.ndarray]:
     """A head that tells the three patterns apart, by class means of many pictures."""
     encoder, rng = load_encoder(encoder_package), np.random.default_rng(4)
-    local = np.concatenate([encoder.encode_batched(pictures(rng, n, 40)) for n in range(3)])
+    local = np.concatenate([encoder.encode_local_batched(pictures(rng, n, 40)) for n in range(3)])
     local = local[:, encoder.scaled_dimension :]
     mean, spread = local.mean(axis=0), local.std(axis=0) + 1e-6
     centres = ((local - mean) / spread).reshape(3, 40, -1).mean(axis=1)
@@ -111,7 +111,7 @@ def test_a_head_without_the_rows_of_its_classes_is_refused(
 ) -> None:
     weight, bias = (np.zeros(shape, np.float32) for shape in shapes)
     with pytest.raises(DecodeError, match="lacks the head"):
-        trials._select_classes({"weight": weight, "bias": bias}, np.array([2, 0]), ARCHITECTURE)
+        trials._select_class_rows({"weight": weight, "bias": bias}, np.array([2, 0]), ARCHITECTURE)
 
 
 def test_a_changed_offer_is_refused(
@@ -138,7 +138,7 @@ def test_an_offers_encoder_runs_only_if_its_hash_is_confirmed(
     words = ("simulate", "--data", data, "--offer", write(family_head(encoder_package, 3)))
     loaded = Mock(side_effect=AssertionError)
     with monkeypatch.context() as patched:
-        patched.setattr(encoder_trial, "try_encoder", loaded)
+        patched.setattr(encoder_trial, "try_and_load_encoder", loaded)
         assert "compare the hash" in str(here(*words, code=ExitCode.USAGE))
         here(*words, "--encoder", "5f0c", code=ExitCode.USAGE)
         here(*words, "--encoder", "0" * 64, code=ExitCode.VERIFICATION)
@@ -182,13 +182,13 @@ def test_a_trial_has_the_candidates_that_a_server_would_send(labels: tuple[str, 
     sent = list(family_candidates(FAMILIES, labels))
     families = list(FAMILIES.families.values())
     kinds = [OfferedFamily(name="x", labels=family.labels) for family in families]
-    source, rows_of_kinds = trials._match_kinds(kinds, labels)
+    source, rows_of_kinds = trials._match_offered_families(kinds, labels)
     assert {source} == {candidate_source for candidate_source, *_ in sent}
     assert len(sent) == len(rows_of_kinds)
     for (_, expected, _), (n, rows) in zip(sent, rows_of_kinds.items(), strict=True):
         whole = families[n].candidate_tensors(np.arange(len(families[n].labels)))
         tensors = {name: value.astype(np.float32) for name, value in whole.items()}
-        got = trials._select_classes(tensors, rows, ARCHITECTURE)
+        got = trials._select_class_rows(tensors, rows, ARCHITECTURE)
         assert got.keys() == expected.keys()
         for name, value in expected.items():
             np.testing.assert_allclose(got[name], value, rtol=1e-3, err_msg=name)

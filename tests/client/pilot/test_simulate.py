@@ -73,7 +73,7 @@ def test_files_that_cannot_be_used_are_named_before_there_is_a_home(
 def test_without_an_operators_encoder_the_installed_trunk_judges() -> None:
     windows = [np.random.default_rng(1).normal(size=(2, 64)).astype(np.float32)]
     found = unfitted_encoder("windows")
-    local = found.encode_batched(windows)
+    local = found.encode_local_batched(windows)
     assert local.shape == (1, found.local_dimension) and local[:, found.scaled_dimension :].any()
 
 

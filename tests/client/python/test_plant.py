@@ -15,12 +15,12 @@ from tests.client.families import beside, family_head
 
 import weightgate
 from wg_client.fitting.linear_head import LinearHead
-from wg_client.fitting.sure_calls import supported_probability
+from wg_client.fitting.sure_calls import largest_supported_probability
 from wg_client.methods.names import HANDED_ON, LOCAL_ONLY
 from wg_client.models import adoption
 from wg_client.release import preview
-from wg_client.selection.delivery import apply_and_adopt
-from wg_common.catalogue import SAME_FAMILY
+from wg_client.selection.delivery import apply_and_adopt_package
+from wg_common.catalogue import SAME_FAMILY_SOURCE
 from wg_common.nets import family_network
 from wg_core.errors import ConfigError, DataError, UsageError
 
@@ -35,7 +35,7 @@ def plant(
     """A plant with a model in use."""
     found = plant_maker(tmp_path_factory.mktemp("python"), encoder_package)({0: 4, 1: 4})
     package = found.package({"s": (good_head, "diffusion")}, pool_releases=1)
-    apply_and_adopt(found.home, package)
+    apply_and_adopt_package(found.home, package)
     return found
 
 
@@ -55,7 +55,9 @@ def test_files_and_arrays_are_predicted_alike(plant: TestPlant, tmp_path: Path) 
     of_arrays, of_file = opened.predict(records), opened.predict(tmp_path / "new.npz")
     assert [one.probabilities for one in of_arrays] == [one.probabilities for one in of_file]
     assert of_arrays[0].name == "X[0]"
-    assert of_arrays[0].probability == supported_probability(8)  # eight labels support no more
+    assert of_arrays[0].probability == largest_supported_probability(
+        8
+    )  # eight labels support no more
     with pytest.raises(DataError, match="expected paths, or a list of"):
         opened.predict([np.zeros(3, dtype=complex)])
     with pytest.raises(ConfigError, match="packages begin with it"):
@@ -85,7 +87,7 @@ def test_a_model_beside_a_network_of_its_family_is_loaded_and_trained_on(
 ) -> None:
     plant = make_plant({0: 4, 1: 4, 2: 4})
     both = family_head(encoder_package, 3) | family_network.pack_network(beside(3))
-    apply_and_adopt(plant.home, plant.package({"kin": (both, SAME_FAMILY)}))
+    apply_and_adopt_package(plant.home, plant.package({"kin": (both, SAME_FAMILY_SOURCE)}))
     rng = np.random.default_rng(4)
     records = [record for label in range(3) for record in pictures(rng, label, 4)]
     names = np.repeat(LABELS, 4)

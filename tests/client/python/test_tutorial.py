@@ -13,7 +13,7 @@ from tests.tutorial import blocks
 
 from weightgate.classifier import Classifier
 from wg_client.fitting.linear_head import LinearHead
-from wg_client.selection.delivery import apply_and_adopt
+from wg_client.selection.delivery import apply_and_adopt_package
 
 pytestmark = pytest.mark.slow
 
@@ -26,7 +26,7 @@ def test_the_blocks_of_the_page_run(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     plant = make_plant({0: 4, 1: 4}, name="plant")
-    apply_and_adopt(plant.home, plant.package({"s": (good_head, "diffusion")}))
+    apply_and_adopt_package(plant.home, plant.package({"s": (good_head, "diffusion")}))
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(5)
     records = np.concatenate([pictures(rng, label, 4) for label in range(3)])

@@ -70,8 +70,10 @@ def an_open_charge_pays_for_more(original: Any, ledger: Ledger, request: ChargeR
     """A request that was charged and cut off is completed at another guarantee."""
     earlier = ledger.find_charge(request.dataset, request_id=request.request_id)
     if earlier is not None and earlier.is_open:
-        entry = entries.decode(ledger.entry(earlier.seq))
-        if isinstance(entry, Charge) and entry.commitment == ledger.commitment(request.dataset):
+        entry = entries.decode(ledger.entry_bytes(earlier.seq))
+        if isinstance(entry, Charge) and entry.commitment == ledger.dataset_commitment(
+            request.dataset
+        ):
             return earlier
     return original(ledger, request)
 

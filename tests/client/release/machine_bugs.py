@@ -22,7 +22,7 @@ def machine_parts(change: Callable[[Integers, Integers], Integers]) -> Plant:
     @instead_of(query, "release_statistics")
     def plant(original: Any, schema: StatisticsSchema, exact: Integers, *words: Any) -> Any:
         noisy = original(schema, exact, *words)
-        return change(exact, noisy) if schema.statistics == MACHINE_STATISTICS else noisy
+        return change(exact, noisy) if schema.release_kind == MACHINE_STATISTICS else noisy
 
     return plant
 
@@ -30,8 +30,8 @@ def machine_parts(change: Callable[[Integers, Integers], Integers]) -> Plant:
 @instead_of(LedgerState, "_apply_charge")
 def machine_is_free(original: Any, state: LedgerState, entry: Charge) -> None:
     original(state, entry)
-    if entry.mechanism.statistics == MACHINE_STATISTICS:
-        state.lineage(entry.lineage).mu_squared -= int(entry.event.mu_squared)
+    if entry.mechanism.release_kind == MACHINE_STATISTICS:
+        state.lineage_by_id(entry.lineage).mu_squared_units -= int(entry.event.mu_squared)
 
 
 @instead_of(freezing, "_exact_statistics")

@@ -37,12 +37,12 @@ def unit_weighed_by_labelled_records(
     units, centre = (*others, None, None)[:2]
     if units is None:
         return original(schema, features, labels, *others)
-    phi, y = exact._check_records(schema, features, labels, units)
+    phi, y = exact._checked_features_and_labels(schema, features, labels, units)
     q = exact.quantise(phi, schema.radius, schema.bits)
-    result = np.zeros(schema.length, dtype=np.int64)
+    result = np.zeros(schema.vector_length, dtype=np.int64)
     for rows in exact.rows_by_unit(units):
         labelled = max(1, int((y[rows] >= 0).sum()))
-        total = exact._record_sums(schema, q[rows], y[rows], centre)
+        total = exact._sum_record_vectors(schema, q[rows], y[rows], centre)
         result += exact.divide_toward_zero(total, labelled)
     return result
 
@@ -59,15 +59,15 @@ def budget_for_each_kind(patch: pytest.MonkeyPatch) -> None:
 
     @instead_of(Ledger, "charge")
     def charged(charge: Any, self: Ledger, request: ChargeRequest) -> Any:
-        kind[:] = [request.mechanism.statistics]
+        kind[:] = [request.mechanism.release_kind]
         return charge(self, request)
 
     @instead_of(Ledger, "_epsilon_before_and_after")
     def of_kind(cost: Any, self: Ledger, lineage: Any, event: PrivacyEvent) -> Any:
         alike = type(lineage)(lineage.id, lineage.cap_epsilon, lineage.cap_delta)
         for state in self._state.charges.values():
-            entry = entries.decode(self.entry(state.seq))
-            if isinstance(entry, entries.Charge) and [state.statistics] == kind:
+            entry = entries.decode(self.entry_bytes(state.seq))
+            if isinstance(entry, entries.Charge) and [state.release_kind] == kind:
                 alike.add(entry.event)
         return cost(self, alike, event)
 
@@ -106,7 +106,7 @@ def release_id_of_the_data(
     original: Any, config: Any, snapshot: Any, request: ChargeRequest, **words: Any
 ) -> Any:
     """The release id is a hash of request and exact statistics: a guess can be confirmed."""
-    private = snapshot.statistics(request.mechanism.statistics).tobytes()
+    private = snapshot.statistics(request.mechanism.release_kind).tobytes()
     digest = hashlib.sha256(request.request_id.encode() + private).hexdigest()
     return original(config, snapshot, request, **{"release_id": digest[:32], **words})
 

@@ -204,7 +204,7 @@ def fresh_noise_for_a_repeated_question(patch: pytest.MonkeyPatch) -> None:
             answered.add((home.root, charged.seq))
             return data
         covered = bundle.decode_statistics(data)
-        manifest, integers = statistics_file.read_unverified(covered.release)
+        manifest, integers = statistics_file.read_unverified_release(covered.release)
         integers = integers + np.arange(len(integers))  # whatever it is, it is not what it was
         raw = statistics_file.integers_to_bytes(integers)
         manifest = dataclasses.replace(manifest, integers_sha256=canonical.sha256_hex(raw))
@@ -279,7 +279,9 @@ def on_grid(clip: Callable[[NDArray[Any], float], NDArray[Any]]) -> Plant:
 def clipped_after_the_sum(patch: pytest.MonkeyPatch) -> None:
     @instead_of(exact, "_record_sums")
     def total(original: Any, schema: Any, q: Integers, *words: Any) -> Any:
-        most = max(1.0, float(np.linalg.norm(q.sum(axis=0))) / (schema.grid_units * max(len(q), 1)))
+        most = max(
+            1.0, float(np.linalg.norm(q.sum(axis=0))) / (schema.radius_grid_units * max(len(q), 1))
+        )
         return original(schema, np.trunc(q / most).astype(np.int64), *words)
 
     on_grid(lambda x, radius: x)(patch)
@@ -314,7 +316,7 @@ def a_unit_for_each_class(
 def last_of_a_part_counts_twice(
     original: Any, schema: Any, features: Any, labels: Any, units: Any, centre: Any = None
 ) -> Any:
-    total, step = original(schema, features, labels, units, centre), snapshots._CHUNK_RECORDS
+    total, step = original(schema, features, labels, units, centre), snapshots._RECORDS_PER_CHUNK
     for row in range(step, len(labels), step):
         one = slice(row, row + 1)
         some = None if units is None else units[one]

@@ -120,8 +120,8 @@ def budget_of_each_version(original: Any, state: LedgerState, entry: Dataset) ->
     before = state.datasets.get(entry.name)
     original(state, entry)
     if before is not None and before.commitment != entry.commitment:
-        lineage = state.lineage(entry.lineage)
-        lineage.mu_squared = lineage.charges = 0
+        lineage = state.lineage_by_id(entry.lineage)
+        lineage.mu_squared_units = lineage.charge_count = 0
 
 
 def cap_not_held(patch: pytest.MonkeyPatch) -> None:

@@ -56,7 +56,7 @@ class Planted:
     probe: Probe
 
 
-SMALL = AuditSize(canaries=16, snapshots=2, dimensions=range(1, 4), larger=1)
+SMALL = AuditSize(canaries=16, snapshots=2, dimensions=range(1, 4), larger_dimension_count=1)
 SEEDS = range(20)
 
 WIDTH, SUMS, RELEASES, ENTRIES, DEPENDENCE, NORMAL, REMAINDERS = noise.TESTS_BY_PROPERTY
@@ -71,13 +71,13 @@ BUGS: dict[tuple[Probe, str], dict[str, Plant]] = {
         "an open charge pays for a greater guarantee": second.an_open_charge_pays_for_more,
         "a release leaves without a cosignature": second.sent_without_a_cosignature,
     },
-    (conduct.try_guarantees, bench.LEDGER_CHECK): {
+    (conduct.probe_guarantees, bench.LEDGER_CHECK): {
         "one delta for all questions": second.one_delta_for_all,
     },
-    (conduct.try_guarantees, bench.ORDER_CHECK): {
+    (conduct.probe_guarantees, bench.ORDER_CHECK): {
         "fresh noise for a repeated question": first.fresh_noise_for_a_repeated_question,
     },
-    (conduct.try_guarantees, bench.SAMPLER_CHECK): {
+    (conduct.probe_guarantees, bench.SAMPLER_CHECK): {
         "noise at small epsilons is too narrow": second.narrow_noise_at_small_epsilons,
     },
     (probes.probe_copies, RELEASES): {
@@ -92,10 +92,10 @@ BUGS: dict[tuple[Probe, str], dict[str, Plant]] = {
         "stated classes are ordered by frequency": review.stated_labels(review.by_frequency),
         "classes without a record are not stated": review.stated_labels(review.with_a_record),
         "the number of records is in a release's time": holdout.records_in_the_time(
-            entries.RELEASE, 100
+            entries.RELEASE_KIND, 100
         ),
         "the number of records is in a version's time": holdout.records_in_the_time(
-            entries.DATASET, 1
+            entries.DATASET_KIND, 1
         ),
     },
     (probes.probe_declarations, bench.EXACTNESS_CHECK): {
@@ -242,7 +242,9 @@ SIZES = {
     "noise is cut at four sigma": AuditSize(snapshots=5),
     "every fiftieth draw has no noise": AuditSize(canaries=16, snapshots=8),
     "noise comes from a pool of drawn values": AuditSize(canaries=64, snapshots=1),
-    "noise is halved at thirty-two features": AuditSize(dimensions=range(32, 33), larger=0),
+    "noise is halved at thirty-two features": AuditSize(
+        dimensions=range(32, 33), larger_dimension_count=0
+    ),
 }
 """Sizes of benches on which a bug can be seen, where a small one does not do."""
 QUICK = (
@@ -281,7 +283,7 @@ class _Brief(AuditBench):
 
     def count_answer(self) -> None:
         super().count_answer()
-        if self.wrong[self.check]:
+        if self.errors_by_check[self.check]:
             raise _Found
 
 
@@ -301,13 +303,13 @@ def is_found(bug: str, encoder: bytes, seed: int) -> None:
         if planted.probe is not probes.probe_copies:
             simulated(patch, seed)
         if bug != OF_MANY_RECORDS:
-            patch.setattr(probes, "LARGE_DATASET", 300)
+            patch.setattr(probes, "LARGE_DATASET_SIZE", 300)
         planted.plant(patch)
         with contextlib.suppress(_Found):
             planted.probe(run)
     checks = installed.behaviour_checks(run)
     if planted.check in noise.TESTS_BY_PROPERTY:
-        checks = noise.noise_checks(run.noise)
+        checks = noise.noise_checks(run.noise_by_shape)
     assert planted.check in failed(checks), checks
 
 
@@ -384,7 +386,7 @@ def test_the_command_runs_the_installed_sampler_and_shows_how_far_it_is(
 ) -> None:
     monkeypatch.setattr(store.Ledger, "accountant", staticmethod(closed_form))
     monkeypatch.setattr(bench, "AuditSize", lambda: SMALL)
-    monkeypatch.setattr(probes, "LARGE_DATASET", 300)
+    monkeypatch.setattr(probes, "LARGE_DATASET_SIZE", 300)
     plants = canary_audit.plants(encoder_package, load_encoder=remembering)
     monkeypatch.setattr(cli, "entry_points", lambda group: [_EntryPoint(plants)])
     done = CliRunner().invoke(cli.group, ["empirical", "--json"], standalone_mode=False)
@@ -435,8 +437,8 @@ def test_a_new_ledger_that_inherits_no_spend_is_found(
     plants = canary_audit.plants(encoder_package, load_encoder=remembering)
     run = AuditBench(plants, np.random.default_rng(0), SMALL, lambda number: None)
     conduct.exhaust_budget(run)
-    assert {*run.wrong} == {bench.BUDGET_CHECK}
-    assert {*run.wrong[bench.BUDGET_CHECK]} == {
+    assert {*run.errors_by_check} == {bench.BUDGET_CHECK}
+    assert {*run.errors_by_check[bench.BUDGET_CHECK]} == {
         f"a release is {verb} since another ledger takes over" for verb in ("made", "charged")
     }
 
@@ -463,14 +465,14 @@ def test_the_client_is_what_the_command_finds() -> None:
     from importlib.metadata import EntryPoint
 
     text = (Path(__file__).parents[3] / "pyproject.toml").read_text("utf-8")
-    assert f'[project.entry-points."{cli.PLANTS_GROUP}"]' in text
-    value = text.split(f'"{cli.PLANTS_GROUP}"]\nclient = "')[1].split('"')[0]
-    assert EntryPoint("client", value, cli.PLANTS_GROUP).load() is canary_audit.plants
+    assert f'[project.entry-points."{cli.PLANTS_ENTRY_POINT_GROUP}"]' in text
+    value = text.split(f'"{cli.PLANTS_ENTRY_POINT_GROUP}"]\nclient = "')[1].split('"')[0]
+    assert EntryPoint("client", value, cli.PLANTS_ENTRY_POINT_GROUP).load() is canary_audit.plants
 
 
 def test_a_made_up_encoder_has_public_dimensions() -> None:
-    from wg_core.privacy.schema import DIMENSION
+    from wg_core.privacy.schema import RELEASED_DIMENSION
 
-    encoder = load_encoder(canary_audit.noise_fitted_encoder())
-    assert encoder.dimension == DIMENSION
+    encoder = load_encoder(canary_audit.fit_encoder_on_noise())
+    assert encoder.dimension == RELEASED_DIMENSION
     assert math.isclose(encoder.clip_radius, 1.0)

@@ -21,7 +21,7 @@ from tests.client.conftest import LABELS, MakePlant, TestPlant, pictures
 
 from wg_client.data import plant as plants
 from wg_common.nets.encoder import package as encoder_package
-from wg_common.nets.encoder.module import raw_features
+from wg_common.nets.encoder.module import compute_raw_features
 from wg_core.release.budget import read_spend
 from wg_core.release.query import ReleaseHooks, answer_query
 from wg_core.wire import bundle, signing
@@ -71,7 +71,7 @@ def _write(plant: TestPlant, records: Records) -> None:
 @pytest.fixture(autouse=True)
 def any_range(monkeypatch: pytest.MonkeyPatch) -> None:
     """Such an encoder is not even loaded; here the wall behind that one is tested."""
-    monkeypatch.setattr(encoder_package, "FEATURE_RANGE", np.inf)
+    monkeypatch.setattr(encoder_package, "FEATURE_MAGNITUDE_BOUND", np.inf)
 
 
 @pytest.fixture(params=["images", "windows"])
@@ -82,9 +82,9 @@ def pair(
     found: list[TestPlant] = []
     raw: Raw
     if request.param == "images":
-        (others, target), raw, package = _images(), raw_features, encoder_package
+        (others, target), raw, package = _images(), compute_raw_features, encoder_package
     else:
-        (others, target), raw = _windows(), partial(raw_features, modality="windows")
+        (others, target), raw = _windows(), partial(compute_raw_features, modality="windows")
         package = request.getfixturevalue("window_encoder")
     encoder = _hostile(package, raw([*others, target]))
     for name, records in (("plant-a", others), ("plant-b", [*others, target])):

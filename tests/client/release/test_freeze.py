@@ -59,7 +59,7 @@ def _folder(plant: TestPlant) -> Path:
 
 def _kinds(plant: TestPlant) -> list[str]:
     with Ledger.open(plant.home.ledger) as ledger:
-        return [entries.decode(ledger.entry(seq)).head.kind for seq in range(ledger.size)]
+        return [entries.decode(ledger.entry_bytes(seq)).head.kind for seq in range(ledger.size)]
 
 
 def _ask(plant: TestPlant, epsilon: str = "1") -> bytes:
@@ -198,7 +198,7 @@ def test_a_second_freeze_at_the_same_time_says_so_and_changes_nothing(
                 plant.freeze()
             said.append(str(caught.value))
 
-    after = plant.freeze(stage=second).snapshot
+    after = plant.freeze(on_progress=second).snapshot
     assert said and after.manifest.number == before.manifest.number + 1
     assert snapshots.load_current(plant.home) == after
     after.verify_files()
@@ -260,7 +260,7 @@ def test_statistics_are_those_of_the_units(parts: TestPlant) -> None:
 
 def test_sums_by_chunks_are_the_sums(plant: TestPlant, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = plant.freeze().snapshot.statistics()
-    monkeypatch.setattr(snapshots, "_CHUNK_RECORDS", 3)
+    monkeypatch.setattr(snapshots, "_RECORDS_PER_CHUNK", 3)
     np.testing.assert_array_equal(plant.freeze().snapshot.statistics(), whole)
 
 
@@ -296,7 +296,7 @@ def test_an_interrupted_freeze_leaves_the_earlier_snapshot(
         "encode": (freezing, "_encode_records"),
         "write": (freezing, "_write_parts"),
         "move": (atomic, "rename_file"),
-        "point": (snapshots, "put_in_use"),
+        "point": (snapshots, "make_current"),
     }[where]
     with monkeypatch.context() as patch:
         patch.setattr(*place, fail)
@@ -317,7 +317,7 @@ def test_a_deletion_that_was_cut_off_is_finished_by_the_next_freeze(
         patch.setattr(shutil, "rmtree", lambda *_, **__: None)
         plant.freeze()
     assert (plant.home.snapshots / "1" / snapshots.FEATURES_FILE).exists()
-    assert [found.manifest.number for found in snapshots.all_snapshots(plant.home)] == [2]
+    assert [found.manifest.number for found in snapshots.load_all_snapshots(plant.home)] == [2]
     plant.freeze()
     assert sorted(path.name for path in plant.home.snapshots.iterdir()) == ["3", "current"]
 
@@ -337,7 +337,7 @@ def test_a_crash_between_pointer_and_ledger_is_made_good_by_the_next_release(
     assert snapshots.load_current(plant.home).manifest.number == 2
     _ask(plant)
     with Ledger.open(plant.home.ledger) as ledger:
-        known = ledger.commitment(plant.config.data.name)
+        known = ledger.dataset_commitment(plant.config.data.name)
     assert known == snapshots.load_current(plant.home).manifest.commitment
 
 
@@ -378,9 +378,9 @@ def test_each_freeze_is_an_entry_in_the_one_lineage(plant: TestPlant) -> None:
     first = plant.freeze().snapshot.manifest
     second = plant.freeze().snapshot.manifest
     assert first.commitment != second.commitment and first.salt != second.salt
-    assert _kinds(plant)[2:] == [entries.DATASET, entries.DATASET]
+    assert _kinds(plant)[2:] == [entries.DATASET_KIND, entries.DATASET_KIND]
     with Ledger.open(plant.home.ledger) as ledger:
-        found = [entries.decode(ledger.entry(seq)) for seq in (2, 3)]
+        found = [entries.decode(ledger.entry_bytes(seq)) for seq in (2, 3)]
     assert {getattr(entry, "lineage", None) for entry in found} == {found[0].lineage}  # type: ignore[union-attr]
 
 
@@ -407,7 +407,7 @@ def test_a_cap_that_was_raised_in_the_file_freezes_nothing(plant: TestPlant) -> 
         with pytest.raises(ConfigError, match="a cap does not change"):
             plant.freeze()
     assert snapshots.load_current(plant.home).manifest.number == 1
-    assert _kinds(plant).count(entries.DATASET) == 1
+    assert _kinds(plant).count(entries.DATASET_KIND) == 1
 
 
 def test_a_spent_budget_stays_spent_under_every_name(make_plant: MakePlant) -> None:
@@ -428,7 +428,7 @@ def test_units_are_remembered_after_their_snapshot_is_gone(plant: TestPlant) -> 
     (_folder(plant) / "bars" / "0.png").unlink()
     plant.freeze()
     plant.freeze()  # the first snapshot is long deleted
-    assert contents <= budget_history.charged_digests(plant.home)
+    assert contents <= budget_history.read_charged_digests(plant.home)
 
 
 def test_a_freeze_after_snapshots_were_lost_continues_the_lineage(plant: TestPlant) -> None:

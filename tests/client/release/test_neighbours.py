@@ -161,7 +161,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
         clock=lambda: int(START) - 1000,
     ) as ledger:
         ledger.enrol_witness(WITNESS, signing.public_bytes(witness))
-    home.load_secret()
+    home.load_site_secret()
     config = ClientConfig(
         site="plant-a",
         pin=PinnedServer(
@@ -221,16 +221,16 @@ class Server:
 
     envelope: Envelope
     seen: Callable[[Envelope], None]
-    kind: str = protocol.QUERY_STATISTICS
+    message_type: str = protocol.QUERY_MESSAGE_TYPE
 
-    def pull(self) -> Server:
+    def pull_message(self) -> Server:
         return self
 
-    def read(self, message: Server, allowed: frozenset[str]) -> Envelope:
-        assert message.kind in allowed
+    def read_envelope(self, message: Server, allowed: frozenset[str]) -> Envelope:
+        assert message.message_type in allowed
         return self.envelope
 
-    def answer(self, message: Server, reply: Envelope) -> None:
+    def send_answer(self, message: Server, reply: Envelope) -> None:
         self.seen(reply)
 
 
@@ -249,7 +249,7 @@ class Outsider:
     def _sampler(self, exact: NDArray[np.int64], sigma: float) -> NDArray[np.int64]:
         self.exact.append(exact)
         self.clock.passed += float(self.rng.uniform(0, 0.4 * SLOT))  # what data take, for each part
-        return mechanism.opendp_sampler(exact, sigma)
+        return mechanism.add_opendp_noise(exact, sigma)
 
     def ask(self, asked: StatisticsQuery, *, stop_at: str = "") -> None:
         def step(name: str) -> None:
@@ -274,7 +274,7 @@ class Outsider:
     def _sees(self, reply: Envelope) -> None:
         word = ""
         if reply.kind == "refusal":
-            word = canonical.decode(Refusal, reply.record, subject="refusal").code
+            word = canonical.decode(Refusal, reply.record, input_name="refusal").code
         self.seen.append(
             (reply.kind, word, len(reply.record), len(reply.payload), round(self.clock.passed, 6))
         )
@@ -286,7 +286,7 @@ class Outsider:
     def look_at_ledger(self) -> None:
         with Ledger.open(self.home.ledger) as ledger:
             for seq in range(ledger.size):
-                raw = ledger.entry(seq)
+                raw = ledger.entry_bytes(seq)
                 head = entries.decode(raw).head
                 self.seen.append(("entry", head.kind, len(raw), head.time))
 
@@ -477,7 +477,7 @@ def test_a_crash_and_a_freeze_say_the_same_whether_the_data_changed(
             outside(world, tmp_path / f"home-{changed}", data, monkeypatch, int(changed), play)
         )
     assert seen[0] == seen[1]
-    assert [item[1] for item in seen[0] if item[0] == "refusal"] == [fleet.UNAVAILABLE]
+    assert [item[1] for item in seen[0] if item[0] == "refusal"] == [fleet.PLANT_UNAVAILABLE]
 
 
 def test_whatever_happens_to_the_folder_without_a_freeze_changes_nothing(

@@ -34,7 +34,7 @@ from wg_core.release.private_head import (
     TRAINING_SLOTS,
     HeadOrder,
     labelled_features,
-    release_head,
+    release_private_head,
 )
 from wg_core.release.query import (
     CHARGED_STEP,
@@ -56,7 +56,7 @@ def order(number: int, epsilon: str = "1") -> HeadOrder:
 
 
 def release(plant: TestPlant, number: int = 1, epsilon: str = "1", **words: Any) -> bytes:
-    return release_head(
+    return release_private_head(
         plant.home, order(number, epsilon), train_private_head, witness=plant.witness, **words
     )
 
@@ -79,7 +79,7 @@ def test_the_charge_is_on_the_ledger_before_a_gradient_is_summed(make_plant: Mak
         assert spent(plant) == (1, 1)
         return train_private_head(records, charged)
 
-    release_head(plant.home, order(1), train, witness=plant.witness)
+    release_private_head(plant.home, order(1), train, witness=plant.witness)
     assert spent(plant) == (1, 0)
     (row,) = read_spend(plant.home, plant.config).releases
     assert row.statistics == GRADIENTS and row.recipient != plant.config.server.name
@@ -97,7 +97,7 @@ def test_training_takes_a_fixed_time_for_answers_and_witnesses(
     def wait(start_time: float, slot: float) -> None:
         with (
             pytest.raises(ConfigError, match="waits"),
-            locks.lock_release(plant.home, busy="waits"),
+            locks.lock_ledger(plant.home, busy_message="waits"),
         ):
             pass
         events.append(slot)
@@ -108,7 +108,7 @@ def test_training_takes_a_fixed_time_for_answers_and_witnesses(
 
     monkeypatch.setattr(timing, "wait_for_slot_end", wait)
     for number in range(2):  # the second is made before, without training
-        release_head(plant.home, order(number), train, witness=witness)
+        release_private_head(plant.home, order(number), train, witness=witness)
     slots = TRAINING_SLOTS * plant.config.privacy.answer_slot_seconds
     assert events[:3] == ["trained", slots, "asked"] and set(events[3:]) <= {"asked"}
 
@@ -167,10 +167,10 @@ def test_a_person_s_name_is_asked_where_people_decide(make_plant: MakePlant) -> 
     with pytest.raises(PolicyRefused, match="--by"):
         release(plant)
     signed = replace(order(1), approver="quality lead")
-    data = release_head(plant.home, signed, train_private_head, witness=plant.witness)
+    data = release_private_head(plant.home, signed, train_private_head, witness=plant.witness)
     assert release(plant, 2) == data  # made before: nobody is asked again
     with Ledger.open(plant.home.ledger) as ledger:
-        kinds = [entries.decode(ledger.entry(seq)) for seq in range(ledger.size)]
+        kinds = [entries.decode(ledger.entry_bytes(seq)) for seq in range(ledger.size)]
     (decision,) = [entry for entry in kinds if isinstance(entry, Decision)]
     assert decision.statistics == GRADIENTS
     assert decision.recipient == charge_of(data).use.recipient
@@ -182,11 +182,11 @@ def test_training_sees_labelled_records_of_the_snapshot_by_unit(make_plant: Make
 
     def train(records: LabelledFeatures, charged: ChargedGradientSums) -> HeadArrays:
         seen.append(records)
-        assert sorted(np.concatenate(charged.units)) == list(range(12))
-        assert {len(rows) for rows in charged.units} == {2}
+        assert sorted(np.concatenate(charged.unit_rows)) == list(range(12))
+        assert {len(rows) for rows in charged.unit_rows} == {2}
         return train_private_head(records, charged)
 
-    data = release_head(plant.home, order(1), train, witness=plant.witness)
+    data = release_private_head(plant.home, order(1), train, witness=plant.witness)
     charge = charge_of(data)
     assert charge.guarantee.unit == "group" and "1/m" in charge.guarantee.records_per_unit
     (records,) = seen
@@ -203,11 +203,11 @@ def test_an_auditor_adds_the_charge_up_from_its_blocks(
     file = tmp_path / "head.wgs"
     file.write_bytes(release(plant, 1, "2"))
     finding = verification.audit_log(plant.home.root, statistics=[file])
-    assert not finding.verdict.problems and len(finding.received) == 1
+    assert not finding.verdict.problems and len(finding.received_files) == 1
     spend = read_spend(plant.home, plant.config)
     assert finding.verdict.total is not None
     assert finding.verdict.total.epsilon == pytest.approx(spend.epsilon, rel=1e-4)
-    assert any("trained privately" in line for line in finding.remarks)
+    assert any("trained privately" in line for line in finding.remark_sentences)
     charge = charge_of(file.read_bytes())
     steps = rederive.training_steps(rederive.stated_layout(charge))
     mu_squared = steps * 4**14 / float.fromhex(charge.mechanism.sigma) ** 2

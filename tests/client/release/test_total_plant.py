@@ -24,11 +24,11 @@ from tests.client.conftest import LABELS, TestPlant, plant_maker, remembering
 from tests.client.release.test_neighbours import START, Clock, Outsider, patched
 from tests.common.nets.onnx_models import FAILURES, WIDTH, failing_file, plain_image
 
-from wg_client.cli.freeze import freeze_document, frozen_lines
+from wg_client.cli.freeze import freeze_document, freeze_result_lines
 from wg_client.cli.main import group
 from wg_client.data import acceptance_set
 from wg_client.release import preview
-from wg_client.release.home_freeze import encoder_failures, freeze_data, inspect_home_data
+from wg_client.release.home_freeze import encoder_failure_names, freeze_data, inspect_home_data
 from wg_common.nets.encoder import confined_trunk
 from wg_common.nets.encoder.fit import fit_encoder
 from wg_core.ledger import checkpoint
@@ -117,7 +117,7 @@ class Bytes:
 def one_signature_of_a_text(monkeypatch: pytest.MonkeyPatch) -> None:
     """ML-DSA draws random numbers for each signature; equal texts get the same one here."""
     made: dict[Any, Any] = {}
-    sign = checkpoint._sign
+    sign = checkpoint._sign_note
 
     def remembered(note: Any, name: str, role: Any, key: Any, time: int) -> Any:
         asked = note.text, name, str(role), signing.public_bytes(key), time
@@ -125,7 +125,7 @@ def one_signature_of_a_text(monkeypatch: pytest.MonkeyPatch) -> None:
             made[asked] = sign(note, name, role, key, time)
         return made[asked]
 
-    monkeypatch.setattr(checkpoint, "_sign", remembered)
+    monkeypatch.setattr(checkpoint, "_sign_note", remembered)
 
 
 @dataclass
@@ -172,8 +172,8 @@ def observed(
                 )
             ]
             with Ledger.open(plant.home.ledger) as ledger:
-                files += [ledger.entry(seq) for seq in range(ledger.size)]
-    return listener.seen, files, encoder_failures(frozen.snapshot)
+                files += [ledger.entry_bytes(seq) for seq in range(ledger.size)]
+    return listener.seen, files, encoder_failure_names(frozen.snapshot)
 
 
 @pytest.mark.parametrize("failure", FAILURES)
@@ -209,7 +209,7 @@ def test_the_plants_own_people_are_told_in_their_language(
     features = np.asarray(frozen.snapshot.features())
     assert not features[TARGET].any() and np.delete(features, TARGET, axis=0).any(axis=1).all()
     assert freeze_document(frozen)["encoder_failures"] == [NAME]
-    lines = frozen_lines(frozen)
+    lines = freeze_result_lines(frozen)
     assert lines[0] == f"  zeros for features: {NAME}"
     assert lines[1].startswith("the encoder failed on 1 records")
     assert preview.preview_release(plant.home).snapshot.encoder_failures == 1
@@ -236,6 +236,6 @@ def test_a_record_of_the_acceptance_set_has_zeros_too(
     judged = acceptance_set.decode_acceptance_set(
         frozen.snapshot.read_acceptance_set(), "acceptance"
     )
-    assert judged.failures.tolist() == [True, False, False, False, False, False]
+    assert judged.encoder_failures.tolist() == [True, False, False, False, False, False]
     assert not judged.features[0].any() and judged.features[1:].any(axis=1).all()
-    assert encoder_failures(frozen.snapshot) == (NAME, judged.listing.names[0])
+    assert encoder_failure_names(frozen.snapshot) == (NAME, judged.listing.names[0])

@@ -19,7 +19,7 @@ from wg_client.models.acceptance import AcceptanceResults, AcceptanceScores
 from wg_client.models.manifest import ModelEntry, ModelsManifest
 from wg_client.selection.first_screen import HomeState
 from wg_client.selection.model_selection import SelectionOutcome
-from wg_client.selection.report import page_context
+from wg_client.selection.report import report_page_context
 from wg_common.inference.family_head import FeatureLayout
 from wg_common.language import english_text
 from wg_common.modalities.base import Modality
@@ -45,7 +45,7 @@ def context(case: str) -> Mapping[str, Any]:
     home = ClientHome(Path("plant"))
     shadow = case == "many"
     standing = HomeState(spend, _judged(outcome), is_in_use=not shadow, is_in_shadow=shadow)
-    return page_context(home, plant, manifest, outcome, standing)
+    return report_page_context(home, plant, manifest, outcome, standing)
 
 
 CASES = ("kept", "worse", "unlabelled", "unseen", "one class", "many")
@@ -87,7 +87,7 @@ def plant_of(labels: tuple[str, ...], of_records: Ints, kind: Modality) -> Plant
 
 def _judged(outcome: SelectionOutcome) -> AcceptanceResults:
     """Of the models that were kept with labels: 80 records that they tell apart more or less."""
-    if not outcome.keeps_delivered or not len(outcome.labels):
+    if not outcome.keeps_delivered_model or not len(outcome.labels):
         return AcceptanceResults(kept_model=outcome.kept_name)
     rng = np.random.default_rng(7)
     good = np.arange(80) < 50
@@ -96,9 +96,9 @@ def _judged(outcome: SelectionOutcome) -> AcceptanceResults:
         scores={
             name: AcceptanceScores(
                 defect_probabilities=np.clip(rng.normal(0.8 - 0.6 * good, 0.15), 0, 1),
-                good_mask=good,
-                correct_mask=rng.random(80) < 0.8,
-                new_mask=np.zeros(80, bool),
+                good_record_mask=good,
+                correct_label_mask=rng.random(80) < 0.8,
+                new_record_mask=np.zeros(80, bool),
                 pass_mask=np.ones(80, bool),
             )
             for name in outcome.models
@@ -115,9 +115,9 @@ def _manifest(outcome: SelectionOutcome, labels: tuple[str, ...]) -> ModelsManif
             ModelEntry(
                 name=name,
                 sha256="ab" * 32,
-                origin=model.origin,
-                source="diffusion" if model.origin else "",
-                settings=model.fitted.settings,
+                origin=model.origin_candidate,
+                source="diffusion" if model.origin_candidate else "",
+                settings=model.fitted_model.settings,
                 accuracy=None if found is None else found.mean,
                 error=None if found is None else found.standard_error,
             )

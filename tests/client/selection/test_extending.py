@@ -38,7 +38,7 @@ class NearestMean:
     is_reference = False
 
     def fit(self, records, package):
-        x, y = records.features(records.encoder_features), records.labels
+        x, y = records.labelled_features(records.encoder_features), records.labels
 
         def refit(rows, choice=0):
             classes = np.unique(y[rows])
@@ -50,7 +50,7 @@ class NearestMean:
             return refit(train).logits(x[held])
 
         fitted, _ = select_and_fit(single_configuration(predict), refit, y, records.folds)
-        return FittedMethod(trunk=records.encoder_features, fitted=fitted)
+        return FittedMethod(trunk=records.encoder_features, fitted_model=fitted)
 '''
 CHECK = '''
 """WG-F99: the weights are longer than allowed."""
@@ -109,7 +109,7 @@ def test_a_method_and_a_check_of_another_package_take_part(
     found = {(item.model, item.code): item for item in manifest.findings}
     assert {("nearest-mean", "WG-F01"), ("nearest-mean", "WG-F99")} <= set(found)
     assert ("local-only", "WG-F99") not in found
-    tensors = store.load_tensors(plant.home, manifest, "nearest-mean")
+    tensors = store.load_model_tensors(plant.home, manifest, "nearest-mean")
     norm = float(np.linalg.norm(tensors["head.weight"]))
     assert found["nearest-mean", "WG-F99"].figures["norm"] == pytest.approx(norm, rel=1e-5)
     page = plant.home.report.read_text(encoding="utf-8")

@@ -7,7 +7,7 @@ import pytest
 from tests.client.discriminants import fit_lda
 from tests.client.selected import Named, selected
 
-from wg_client.fitting.finetune import constant_base_head, normalise_base_logits
+from wg_client.fitting.finetune import constant_base_fitter, normalised_base_fitter
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead
 from wg_client.fitting.trunk_features import TrunkFeatures
 from wg_client.methods.base import PlantRecords
@@ -84,8 +84,8 @@ def test_the_better_of_two_candidates_starts_the_training() -> None:
     x, y = _draw(means, 6, 4, range(K))
     candidates = [("bad", "diffusion", _random(1)), ("good", "diffusion", _good(means))]
     outcome = _select(x, y, candidates)
-    assert outcome.models[GENERATED].origin == "good"
-    assert outcome.models[GENERATED_FINETUNED].origin == "good"
+    assert outcome.models[GENERATED].origin_candidate == "good"
+    assert outcome.models[GENERATED_FINETUNED].origin_candidate == "good"
 
 
 def test_a_late_candidate_must_show_more() -> None:
@@ -93,7 +93,7 @@ def test_a_late_candidate_must_show_more() -> None:
     x, y = _draw(means, 4, 5, range(K))
     head = _good(means)
     same = [(str(index), "diffusion", head) for index in range(5)]
-    assert _select(x, y, same).models[GENERATED].origin == "0"
+    assert _select(x, y, same).models[GENERATED].origin_candidate == "0"
 
 
 def test_classes_never_seen_keep_their_rows_and_can_be_predicted() -> None:
@@ -105,7 +105,7 @@ def test_classes_never_seen_keep_their_rows_and_can_be_predicted() -> None:
     assert (head.logits(test_x).argmax(axis=1) == test_y).mean() > 0.4
     local = outcome.models[LOCAL_ONLY].head.logits(test_x).argmax(axis=1)
     assert set(local) <= {0, 1, 2}
-    assert outcome.keeps_delivered
+    assert outcome.keeps_delivered_model
 
 
 def test_unseen_rows_differ_from_the_delivered_ones_by_scale_and_bias_only() -> None:
@@ -114,7 +114,7 @@ def test_unseen_rows_differ_from_the_delivered_ones_by_scale_and_bias_only() -> 
     good = _good(means)
     outcome = _select(x, y, [("s", "diffusion", good)])
     found = outcome.models[GENERATED_FINETUNED]
-    start = normalise_base_logits(constant_base_head(good))(x, y)
+    start = normalised_base_fitter(constant_base_fitter(good))(x, y)
     scale = float(found.head.weight[3, 0] / start.weight[3, 0])
     np.testing.assert_allclose(found.head.weight[3:], scale * start.weight[3:], atol=1e-9)
     gap = found.head.bias[3:] - scale * start.bias[3:]
@@ -167,7 +167,7 @@ def test_units_are_kept_together() -> None:
     alike = PlantRecords(
         all_labels=y, class_count=2, encoder_features=TrunkFeatures(x), repetition_keys=units
     )
-    assert alike.independent_count == 12
+    assert alike.independent_record_count == 12
     assert alike.evaluated_groups.tolist() == together.records.evaluated_groups.tolist()
 
 
@@ -212,7 +212,7 @@ def test_labels_of_one_class_leave_the_word_to_others_if_they_bear_it_out() -> N
     assert outcome.estimate_accuracy(outcome.kept_name) is None  # of one class, it is no accuracy
     for refused in (
         selected(x, y, [("s", "diffusion", LinearHead(-weak.weight, -weak.bias))], 2),
-        selected(x, y, named, 2, others_released=False),
+        selected(x, y, named, 2, other_sites_released=False),
         selected(x, y, named, 2, policy=AcceptanceConfig(checks={"WG-F11": "block"})),
     ):
         assert refused.kept_name == LOCAL_ONLY

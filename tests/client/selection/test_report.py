@@ -59,7 +59,7 @@ def test_where_units_are_named_nothing_is_said_of_their_lack() -> None:
     said = {}
     for units in (None, [str(row // 2) for row in range(len(y))]):
         outcome = selected(x, y, [("s", "diffusion", good)], 3, units=units)
-        unknown = first_screen._limit_sentences(outcome, DetectionRates(good_labels=()))
+        unknown = first_screen._unknown_sentences(outcome, DetectionRates(good_labels=()))
         said[units is None] = any(
             "no privacy unit is named" in english_text(each) for each in unknown
         )
@@ -82,8 +82,8 @@ def test_defects_are_counted_whatever_they_are_called() -> None:
     labels = ("OK", "scratch", "dent")
     names = good_labels(labels, None)
     assert names == ("OK",) and good_labels(labels, ("dent",)) == ("dent",)
-    found = defects.measure_detection(outcome, labels, names)
-    judged = outcome.out_of_fold(outcome.kept_name)
+    found = defects.measure_detection_rates(outcome, labels, names)
+    judged = outcome.out_of_fold_predictions(outcome.kept_name)
     assert (
         judged is not None
         and found.caught_defects_rate is not None
@@ -101,7 +101,7 @@ def test_defects_are_counted_whatever_they_are_called() -> None:
         <= found.caught_defects_rate.more
         <= found.caught_defects_rate.high
     )
-    assert defects.measure_detection(outcome, labels, ()).caught_defects_rate is None
+    assert defects.measure_detection_rates(outcome, labels, ()).caught_defects_rate is None
 
 
 @pytest.mark.parametrize("case", CASES)

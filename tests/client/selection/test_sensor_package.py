@@ -43,7 +43,7 @@ NAMES = tuple(channel.name for channel in exchanger.CHANNELS)
 @pytest.fixture(scope="module")
 def network() -> Tensors:
     """An untrained soft sensor of the sheet's exchanger."""
-    return SensorNetwork(exchanger.UNIT).package_tensors(FIGURES, absent_statistics(1))
+    return SensorNetwork(exchanger.PROCESS_UNIT).package_tensors(FIGURES, absent_statistics(1))
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def unit_plant(make_plant: MakePlant, window_encoder: bytes) -> TestPlant:
     plant.confirm(window_encoder)
     simulator = ExchangerSimulator(3)
     units = replace(simulator.draw_units(1), figures=FIGURES)
-    rows = simulator.simulate_windows(units, 12).values[0].mT.flatten(0, 1).tolist()
+    rows = simulator.simulate_windows(units, 12).displayed_values[0].mT.flatten(0, 1).tolist()
     log = plant.home.root / "data" / "log.csv"
     log.parent.mkdir(parents=True, exist_ok=True)
     lines = [f"{60 * place}," + ",".join(map(str, row)) for place, row in enumerate(rows)]
@@ -77,7 +77,7 @@ def unit_plant(make_plant: MakePlant, window_encoder: bytes) -> TestPlant:
 def _file(plant: TestPlant, network: Tensors, **changes: Any) -> Path:
     """A package file of a soft sensor for a plant."""
     fields: dict[str, Any] = {
-        "architecture": catalogue.PROCESS_SENSOR,
+        "architecture": catalogue.PROCESS_SENSOR_NETWORK,
         "inputs": {"sensor": "standardised"},
         "condition": GeneratorCondition(generator="ab" * 32, data_sheet="heat_exchanger"),
         "pool_root": "",

@@ -22,9 +22,9 @@ def test_a_page_draws_values_estimates_and_interval_against_time(known: int) -> 
         windows=np.zeros((COUNT, 1, 2), np.float32),
         values=values,
         times=tuple(f"2026-03-01 {row:05}" for row in range(COUNT)),
-        recordings=np.zeros(COUNT, np.int64),
+        recording_ids=np.zeros(COUNT, np.int64),
         channels=("flow",),
-        unmatched=0,
+        unmatched_count=0,
     )
     unlike = np.zeros(COUNT, bool)
     estimates = Estimates(estimated, estimated - 1e-3, estimated + 1e-3, unlike)

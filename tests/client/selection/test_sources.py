@@ -43,8 +43,11 @@ def test_a_perfect_candidate_is_kept(source: str, per_class: int) -> None:
         outcome = selected(x, y, [], K, posterior=posterior_of_means(MEANS, 2000.0))
     else:
         outcome = selected(x, y, [("perfect", source, _perfect_head())], K)
-    assert outcome.keeps_delivered and outcome.kept_name != LOCAL_ONLY
-    assert outcome.models[outcome.kept_name].origin in ("perfect", catalogue.POSTERIOR_SOURCE)
+    assert outcome.keeps_delivered_model and outcome.kept_name != LOCAL_ONLY
+    assert outcome.models[outcome.kept_name].origin_candidate in (
+        "perfect",
+        catalogue.POSTERIOR_SOURCE,
+    )
     test_x, test_y = _draw(400, 7)
 
     def accuracy(name: str) -> float:

@@ -20,7 +20,7 @@ from wg_client.methods.names import GENERATED, GENERATED_FINETUNED, LOCAL_ONLY
 from wg_client.models import predict, store
 from wg_client.models.export import export_model
 from wg_client.models.manifest import ModelsManifest
-from wg_client.selection.delivery import apply_and_adopt
+from wg_client.selection.delivery import apply_and_adopt_package
 from wg_common import catalogue, weights_file
 from wg_common.catalogue import DIFFUSION_SOURCE
 from wg_common.inference.hostile_tensors import Tensors
@@ -32,7 +32,7 @@ from wg_core.privacy.schema import machine_schema
 from wg_core.site.config import UNLABELLED_FOLDER
 from wg_core.wire import canonical, signing
 from wg_server.campaigns import packaging, stated
-from wg_server.campaigns.pools import StoredPools
+from wg_server.campaigns.pools import StoredReleasePools
 from wg_server.campaigns.release import PackageRecipient
 from wg_server.generator import versions
 from wg_server.generator.evaluation.simulated_release import simulate_statistics
@@ -68,7 +68,7 @@ def _version(home: ServerHome, sheets: bytes) -> GeneratorVersion:
 
 
 def _recipient(plant: TestPlant, **changes: Any) -> PackageRecipient:
-    words = {"site": plant.config.site, "encoder": plant.encoder, "labels": LABELS}
+    words = {"site": plant.config.site, "encoder_sha256": plant.encoder, "labels": LABELS}
     return PackageRecipient(**{**words, "data_sheet": SHEET, **changes})
 
 
@@ -101,9 +101,9 @@ def _kept(
     signing.save(home.signing_key, plant.server_key)
     with ServerStore(open_engine(f"sqlite:///{tmp_path}/store")) as store:
         package = packaging.make_package(
-            home, StoredPools(home, store), _recipient(plant), "ab" * 16, version.id
+            home, StoredReleasePools(home, store), _recipient(plant), "ab" * 16, version.id
         )
-    return plant, apply_and_adopt(plant.home, package).manifest
+    return plant, apply_and_adopt_package(plant.home, package).manifest
 
 
 @pytest.mark.usefixtures("no_heads")
@@ -138,13 +138,13 @@ def test_networks_and_what_others_released_stand_in_one_package(
     schema = SimpleNamespace(statistics="classes")
     release = SimpleNamespace(manifest=SimpleNamespace(release_id="cd" * 16, schema=schema))
     pools: Any = (SimpleNamespace(sites=others),)
-    pooled = replace(NO_POOLED_RELEASES, pools=pools, root="ab" * 32 if others else "")
+    pooled = replace(NO_POOLED_RELEASES, pools=pools, merkle_root="ab" * 32 if others else "")
     head = GeneratedCandidate("pooled", catalogue.POSTERIOR_SOURCE, {"bias": np.zeros(2)})
     monkeypatch.setattr(packaging, "_generate_heads", lambda *words: ((head,), pooled))
     with ServerStore(open_engine(f"sqlite:///{tmp_path}/store")) as store:
         package = packaging.make_package(
             home,
-            StoredPools(home, store),
+            StoredReleasePools(home, store),
             _recipient(plant, release=release),
             "ab" * 16,
             version.id,
@@ -163,7 +163,7 @@ def _with_both_treatments(plant: TestPlant) -> ModelsManifest:
     rng = np.random.default_rng(3)
     head = {"head.weight": rng.normal(size=(4, 64)), "head.bias": np.zeros(4)}
     silent = {name: np.float32(0.01) * value for name, value in head.items()}
-    trunk = draw_trunk(catalogue.SPECTRUM_LINES, rng)
+    trunk = draw_trunk(catalogue.SPECTRUM_LINES_NETWORK, rng)
     loud = {name: np.asarray(20 * value, np.float32) for name, value in head.items()}
     package = plant.package(
         {
@@ -173,10 +173,10 @@ def _with_both_treatments(plant: TestPlant) -> ModelsManifest:
             ),
             "standardised": ({**trunk, **loud}, DIFFUSION_SOURCE),
         },
-        architecture=catalogue.SPECTRUM_LINES,
+        architecture=catalogue.SPECTRUM_LINES_NETWORK,
         inputs={"standardised": "standardised"},
     )
-    return apply_and_adopt(plant.home, package).manifest
+    return apply_and_adopt_package(plant.home, package).manifest
 
 
 def test_a_record_s_answer_does_not_depend_on_those_beside_it(
@@ -199,16 +199,16 @@ def test_inputs_are_standardised_by_the_plant_s_own_records(
 ) -> None:
     plant = _machine_plant(make_plant, window_encoder)
     manifest = _with_both_treatments(plant)
-    stored = store.load_part(plant.home, manifest, store.NETWORK_NAME)
+    stored = store.load_companion_tensors(plant.home, manifest, store.NETWORK_NAME)
     assert stored is not None
     folded = {name: value for name, value in stored.items() if ".1.trunk." in name}
     plain = {name: value for name, value in stored.items() if ".0.trunk." in name}
     assert len(folded) == len(plain) == 4
     data = predict.load_records(plant.home.root / "data", LABELS)
-    inputs = network.prepare_batch(catalogue.SPECTRUM_LINES, data.records)
+    inputs = network.prepare_batch(catalogue.SPECTRUM_LINES_NETWORK, data.records)
     first, bias = (plain[f"spectrum-lines.0.trunk.first.{n}"] for n in ("weight", "bias"))
     moments = (torch.from_numpy(x) for x in (inputs, inputs.mean(axis=0), inputs.std(axis=0)))
-    expected = spectrum_lines.standardise_by(*moments).numpy()
+    expected = spectrum_lines.standardise_inputs(*moments).numpy()
     weight, shift = (folded[f"spectrum-lines.1.trunk.first.{n}"] for n in ("weight", "bias"))
     np.testing.assert_allclose(inputs @ weight.T + shift, expected @ first.T + bias, atol=1e-3)
 
@@ -234,15 +234,15 @@ def test_a_network_of_a_sheet_is_exported_with_its_second_input(
 def _assert_exported_alike(plant: TestPlant, manifest: ModelsManifest, out: Path) -> None:
     windows = np.random.default_rng(2).normal(size=(3, 1, 1024)).astype(np.float32)
     metadata = export_model(plant.home, manifest, GENERATED, "onnx", out)
-    assert metadata["network"] == catalogue.SPECTRUM_LINES
+    assert metadata["network"] == catalogue.SPECTRUM_LINES_NETWORK
     encoder = predict.load_encoder(plant.home, manifest)
-    trunks = {"windows": encoder.module.trunk, **{t.label: t for t in encoder.further}}
+    trunks = {"windows": encoder.module.trunk, **{t.label: t for t in encoder.further_trunks}}
     feeds = {
         **{
             name: torch.cat([trunk.prepare([each]) for each in windows]).numpy()
             for name, trunk in trunks.items()
         },
-        "prepared": network.prepare_batch(catalogue.SPECTRUM_LINES, list(windows)),
+        "prepared": network.prepare_batch(catalogue.SPECTRUM_LINES_NETWORK, list(windows)),
     }
     (logits,) = onnxruntime.InferenceSession(str(out)).run(["logits"], feeds)
     network_trunk = predict.load_network(plant.home, manifest, encoder)
@@ -267,12 +267,12 @@ def test_a_perfect_network_is_kept_by_a_plant_with_labels(
     plant.freeze()
     perfect = _trained(simulator.simulate_windows(machine, 400)[0])
     rng = np.random.default_rng(1)
-    fixed = {**perfect, **draw_trunk(catalogue.SPECTRUM_LINES, rng)}
+    fixed = {**perfect, **draw_trunk(catalogue.SPECTRUM_LINES_NETWORK, rng)}
     package = plant.package(
         {"sheet-mean": (perfect, "diffusion"), "fixed": (fixed, "diffusion")},
-        architecture=catalogue.SPECTRUM_LINES,
+        architecture=catalogue.SPECTRUM_LINES_NETWORK,
     )
-    manifest = apply_and_adopt(plant.home, package).manifest
+    manifest = apply_and_adopt_package(plant.home, package).manifest
     (best,) = (model for model in manifest.models if model.name == manifest.kept)
     assert manifest.kept != LOCAL_ONLY and best.origin == "sheet-mean"
     assert {model.name for model in manifest.models} == {LOCAL_ONLY, GENERATED, GENERATED_FINETUNED}
@@ -292,7 +292,7 @@ def test_a_perfect_network_is_kept_by_a_plant_with_labels(
 
 def test_what_is_no_network_is_refused(make_plant: MakePlant, window_encoder: bytes) -> None:
     plant = _machine_plant(make_plant, window_encoder)
-    good = draw_trunk(catalogue.SPECTRUM_LINES, np.random.default_rng(1))
+    good = draw_trunk(catalogue.SPECTRUM_LINES_NETWORK, np.random.default_rng(1))
     head = {"head.weight": np.zeros((4, 64), np.float32), "head.bias": np.zeros(4, np.float32)}
     for tensors, source in (
         ({**good, **head}, "kin"),
@@ -300,9 +300,11 @@ def test_what_is_no_network_is_refused(make_plant: MakePlant, window_encoder: by
         (good, "diffusion"),
         ({**good, **head, "trunk.first.bias": np.zeros(3, np.float32)}, "diffusion"),
     ):
-        package = plant.package({"s": (tensors, source)}, architecture=catalogue.SPECTRUM_LINES)
+        package = plant.package(
+            {"s": (tensors, source)}, architecture=catalogue.SPECTRUM_LINES_NETWORK
+        )
         with pytest.raises(DecodeError, match="candidate s"):
-            apply_and_adopt(plant.home, package)
+            apply_and_adopt_package(plant.home, package)
     assert not store.all_manifests(plant.home)
 
 
@@ -322,7 +324,7 @@ def test_hostile_inputs_and_architectures_are_refused(
             {"s": (head, DIFFUSION_SOURCE)}, architecture=architecture, inputs={"s": inputs}
         )
         with pytest.raises((DecodeError, VerificationError), match=error):
-            apply_and_adopt(plant.home, package)
+            apply_and_adopt_package(plant.home, package)
     assert not store.all_manifests(plant.home)
 
 
@@ -330,25 +332,25 @@ def test_weights_that_overflow_when_inputs_are_standardised_are_refused(
     make_plant: MakePlant, window_encoder: bytes
 ) -> None:
     plant = _machine_plant(make_plant, window_encoder)
-    trunk = draw_trunk(catalogue.SPECTRUM_LINES, np.random.default_rng(1))
+    trunk = draw_trunk(catalogue.SPECTRUM_LINES_NETWORK, np.random.default_rng(1))
     trunk["trunk.first.weight"] = np.full_like(trunk["trunk.first.weight"], 3e38)
     head = {"head.weight": np.full((4, 64), 3e38, np.float32), "head.bias": np.zeros(4, np.float32)}
     package = plant.package(
         {"s": ({**trunk, **head}, DIFFUSION_SOURCE)},
-        architecture=catalogue.SPECTRUM_LINES,
+        architecture=catalogue.SPECTRUM_LINES_NETWORK,
         inputs={"s": "standardised"},
     )
     with pytest.raises(DecodeError, match="candidate s: a feature of a record here is not finite"):
-        apply_and_adopt(plant.home, package)
+        apply_and_adopt_package(plant.home, package)
 
 
 def _trained(windows: torch.Tensor) -> Tensors:
     """A network that was trained on many windows ``[4, n, 1024]`` of one machine."""
     torch.manual_seed(0)
-    inputs = spectrum_lines.envelope_spectra(windows.flatten(0, 1))
+    inputs = spectrum_lines.piece_inputs(windows.flatten(0, 1))
     labels = torch.arange(len(LABELS)).repeat_interleave(windows.shape[1])
-    trunk = network.build_trunk(catalogue.SPECTRUM_LINES)
-    features = network.feature_count(catalogue.SPECTRUM_LINES)
+    trunk = network.build_trunk(catalogue.SPECTRUM_LINES_NETWORK)
+    features = network.feature_count(catalogue.SPECTRUM_LINES_NETWORK)
     model = torch.nn.ModuleDict({"trunk": trunk, "head": torch.nn.Linear(features, len(LABELS))})
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     for _ in range(150):

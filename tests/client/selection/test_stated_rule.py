@@ -42,9 +42,9 @@ def _kept(
     trunk = TrunkFeatures(x)
     made = DeliveredCandidate("sheet-mean", "diffusion", trunk, head, architecture="spectrum-lines")
     return select_model(
-        PlantRecords(all_labels=y, class_count=K, encoder_features=trunk, units=names),
+        PlantRecords(all_labels=y, class_count=K, encoder_features=trunk, privacy_units=names),
         PreparedPackage(
-            candidates=[made], others_released=False, made_for_machine=True, sheet_fit=fit
+            candidates=[made], other_sites_released=False, made_for_machine=True, sheet_fit=fit
         ),
         AcceptanceConfig(),
     )
@@ -62,7 +62,7 @@ def test_local_only_that_knows_its_own_recordings_does_not_replace_it() -> None:
     outcome = _kept(_good(), 3, 20)
     assert outcome.kept_name == GENERATED
     (finding,) = (f for f in outcome.findings if (f.model, f.code) == (GENERATED, "WG-F01"))
-    assert finding.passed and finding.figures["prior"] == precedence.HEAD_START
+    assert finding.passed and finding.figures["prior"] == precedence.HEAD_START_SCORE
 
 
 def test_an_average_with_local_only_needs_no_more_than_a_lower_log_loss() -> None:
@@ -83,7 +83,7 @@ def test_a_network_that_labels_show_worse_gives_way() -> None:
     outcome = _kept(wrong, 10, 2)
     assert outcome.kept_name in (LOCAL_ONLY, GENERATED_FINETUNED)
     (finding,) = (f for f in outcome.findings if (f.model, f.code) == (GENERATED, "WG-F01"))
-    assert finding.blocks
+    assert finding.blocks_model
 
 
 def test_records_that_speak_against_the_sheet_are_a_warning() -> None:
@@ -91,7 +91,7 @@ def test_records_that_speak_against_the_sheet_are_a_warning() -> None:
     assert doubted.kept_name == _kept(_good(), 3, 3).kept_name
     warnings = [f for f in doubted.findings if f.code == "WG-F14" and not f.passed]
     assert {f.model for f in warnings} == {GENERATED, GENERATED_FINETUNED}
-    assert not any(f.blocks for f in warnings)
+    assert not any(f.blocks_model for f in warnings)
 
 
 @pytest.mark.parametrize(("records", "kept"), [(4, GENERATED), (5, LOCAL_ONLY)])
@@ -107,4 +107,4 @@ def test_a_network_at_chance_does_not_stay_by_its_word() -> None:
     outcome = _kept(head, 3, 4)
     assert outcome.kept_name != GENERATED
     (finding,) = (f for f in outcome.findings if (f.model, f.code) == (GENERATED, "WG-F01"))
-    assert finding.blocks
+    assert finding.blocks_model

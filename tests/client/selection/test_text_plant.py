@@ -33,10 +33,10 @@ from wg_client.models.export import export_model
 from wg_client.models.manifest import KEPT_ALIAS
 from wg_client.release import home_freeze
 from wg_client.release.preview import preview_release
-from wg_client.selection.delivery import apply_and_adopt
+from wg_client.selection.delivery import apply_and_adopt_package
 from wg_common.nets.encoder import sentences
 from wg_common.nets.encoder.fit import fit_encoder
-from wg_common.nets.encoder.module import load_encoder, raw_features
+from wg_common.nets.encoder.module import compute_raw_features, load_encoder
 from wg_common.nets.encoder.trunk import find_trunk
 from wg_core import snapshot as snapshots
 from wg_core.errors import DataError
@@ -59,7 +59,7 @@ COMMON = ("pump", "line", "shift", "motor", "checked", "again", "today")
 
 def bag_of_words(texts: Sequence[str]) -> NDArray[np.float32]:
     """In the place of the sentence encoder, which takes a second to load."""
-    found = np.zeros((len(texts), sentences.WIDTH), np.float32)
+    found = np.zeros((len(texts), sentences.VECTOR_LENGTH), np.float32)
     for row, text in enumerate(texts):
         for word in text.split():
             found[row, hashlib.sha256(word.encode()).digest()[0] * 2] += 1
@@ -88,7 +88,7 @@ def public(count: int) -> tuple[list[NDArray[np.str_]], NDArray[np.int64]]:
 @pytest.fixture
 def package(quick: None) -> bytes:
     records, labels = public(40)
-    raw = raw_features(records, modality="texts")
+    raw = compute_raw_features(records, modality="texts")
     return fit_encoder(raw, labels % 2, labels, modality="texts", dimension=8)
 
 
@@ -97,7 +97,7 @@ def good(package: bytes) -> LinearHead:
     records, labels = public(60)
     features = load_encoder(package).encode(records).astype(np.float64)
     scale = fit_standardisation(features)
-    return scale.unscaled_head(fit_lda(scale.apply(features), labels, 3, 0.5))
+    return scale.to_unscaled_head(fit_lda(scale.apply(features), labels, 3, 0.5))
 
 
 def rows(seed: int, count: int) -> list[dict[str, str]]:
@@ -138,10 +138,10 @@ def test_a_table_of_texts_is_frozen_released_applied_and_predicted(
     assert (found.data.modality, found.data.records) == ("texts", 18)
     assert answer_query(plant.home, plant.query(), witness=plant.witness)
     made = plant.package({"s": (good, "diffusion")}, architecture="text-head")
-    applied = apply_and_adopt(plant.home, made)
+    applied = apply_and_adopt_package(plant.home, made)
     new = write(tmp_path / "new.jsonl", [{"text": row["text"]} for row in rows(9, 3)])
     data = predict.load_records(new, LABELS)
-    features = predict.encode_records(plant.home, applied.manifest, data)
+    features = predict.compute_model_inputs(plant.home, applied.manifest, data)
     told = predict.predict(plant.home, applied.manifest, KEPT_ALIAS, features, data.names)
     right = [row.label == LABELS[number // 3] for number, row in enumerate(told)]
     assert np.mean(right) > 0.7 and told[0].name == "new.jsonl line 1"
@@ -195,7 +195,9 @@ def test_the_python_interface_reads_new_files_by_the_homes_columns(
     reading = ReadingConfig(columns=("memo", "grade"))
     plant.configure(data=replace(plant.config.data, reading=reading))
     plant.freeze()
-    apply_and_adopt(plant.home, plant.package({"s": (good, "diffusion")}, architecture="text-head"))
+    apply_and_adopt_package(
+        plant.home, plant.package({"s": (good, "diffusion")}, architecture="text-head")
+    )
     new = write(tmp_path / "new.csv", renamed(rows(9, 2)))
     command = ["predict", "--home", str(plant.home.root), "--json", str(new)]
     (result,) = json.loads(CliRunner().invoke(group, command).stdout)["results"]
@@ -228,10 +230,10 @@ def test_e5_may_be_a_further_trunk_of_which_nothing_is_released(
         together = network(network.prepare(texts)).numpy()
     np.testing.assert_allclose(further, together, atol=1e-5)
     made = plant.package({"s": (good, "diffusion")}, architecture="text-head")
-    manifest = apply_and_adopt(plant.home, made).manifest
+    manifest = apply_and_adopt_package(plant.home, made).manifest
     new = write(tmp_path / "new.csv", [{"text": row["text"]} for row in rows(9, 3)])
     data = predict.load_records(new, LABELS)
-    features = predict.encode_records(plant.home, manifest, data)
+    features = predict.compute_model_inputs(plant.home, manifest, data)
     told = predict.predict(plant.home, manifest, KEPT_ALIAS, features, data.names)
     assert np.mean([row.label == LABELS[n // 3] for n, row in enumerate(told)]) > 0.7
     export_model(plant.home, manifest, KEPT_ALIAS, "onnx", tmp_path / "model")
@@ -247,10 +249,10 @@ def test_exports_take_vectors_and_name_what_makes_them(
     plant: TestPlant, good: LinearHead, tmp_path: Path, form: str
 ) -> None:
     made = plant.package({"s": (good, "diffusion")}, architecture="text-head")
-    applied = apply_and_adopt(plant.home, made)
+    applied = apply_and_adopt_package(plant.home, made)
     out = tmp_path / "model"
     metadata = export_model(plant.home, applied.manifest, KEPT_ALIAS, form, out)  # type: ignore[arg-type]
-    assert sentences.PACKAGE in metadata["trunk"] and metadata["input"] == "texts"
+    assert sentences.PACKAGE_REQUIREMENT in metadata["trunk"] and metadata["input"] == "texts"
     if form == "onnx":
         texts = [np.array(row["text"]) for row in rows(3, 2)]
         vectors = find_trunk("texts")().prepare(texts).numpy()

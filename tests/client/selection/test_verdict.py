@@ -15,12 +15,12 @@ from wg_client.selection.verdict import (
     SelectionBasis,
     UnseenClassClaims,
     UnseenClasses,
-    classify_change,
+    classify_accuracy_change,
     describe_unseen_classes,
     report_verdict,
     selection_basis,
 )
-from wg_common.catalogue import SAME_FAMILY
+from wg_common.catalogue import SAME_FAMILY_SOURCE
 from wg_common.language import english_text
 
 STATES = list(product(SelectionBasis, AccuracyChange, UnseenClassClaims))
@@ -57,27 +57,28 @@ def test_every_state_has_a_sentence_that_its_figures_bear_out(
 def test_an_interval_shows_a_change_where_zero_is_outside(
     ends: tuple[float, float], change: AccuracyChange
 ) -> None:
-    assert classify_change(*ends) is change
+    assert classify_accuracy_change(*ends) is change
 
 
 def test_a_class_that_nobody_has_released_is_not_promised() -> None:
     sure = (0.5, 0.7, 0.9)
     assert UnseenClasses().allowed_claims is UnseenClassClaims.NONE
     assert (
-        UnseenClasses(supported=("dent",), recall=sure).allowed_claims is UnseenClassClaims.POSSIBLE
+        UnseenClasses(supported_classes=("dent",), recall_interval=sure).allowed_claims
+        is UnseenClassClaims.POSSIBLE
     )
     assert (
-        UnseenClasses(unsupported=("dent",), recall=sure).allowed_claims
+        UnseenClasses(unsupported_classes=("dent",), recall_interval=sure).allowed_claims
         is UnseenClassClaims.DOUBTFUL
     )
     assert (
-        UnseenClasses(supported=("dent",), recall=(0.0, 0.3, 0.8)).allowed_claims
+        UnseenClasses(supported_classes=("dent",), recall_interval=(0.0, 0.3, 0.8)).allowed_claims
         is UnseenClassClaims.DOUBTFUL
     )
-    assert UnseenClasses(supported=("dent",)).allowed_claims is UnseenClassClaims.DOUBTFUL
+    assert UnseenClasses(supported_classes=("dent",)).allowed_claims is UnseenClassClaims.DOUBTFUL
 
 
-@pytest.mark.parametrize("source", ["diffusion", SAME_FAMILY])
+@pytest.mark.parametrize("source", ["diffusion", SAME_FAMILY_SOURCE])
 def test_classes_without_records_are_known_where_somebody_labelled_them(source: str) -> None:
     rng = np.random.default_rng(2)
     means = rng.normal(size=(5, 24)) * 1.5
@@ -89,5 +90,8 @@ def test_classes_without_records_are_known_where_somebody_labelled_them(source: 
     assert selection_basis(outcome) is SelectionBasis.COMPARED
     unseen = describe_unseen_classes(outcome, tuple("abcde"))
     assert unseen.labels == ("e",)
-    assert unseen.supported == (("e",) if source == SAME_FAMILY else ())
-    assert unseen.recall is not None and 0 <= unseen.recall[0] <= unseen.recall[1]
+    assert unseen.supported_classes == (("e",) if source == SAME_FAMILY_SOURCE else ())
+    assert (
+        unseen.recall_interval is not None
+        and 0 <= unseen.recall_interval[0] <= unseen.recall_interval[1]
+    )

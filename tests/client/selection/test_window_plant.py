@@ -23,16 +23,16 @@ from wg_client.cli import main
 from wg_client.fitting.linear_head import LinearHead, fit_standardisation
 from wg_client.methods.names import HANDED_ON, HANDED_ON_FINETUNED, LOCAL_ONLY
 from wg_client.models import export, predict, store
-from wg_client.models.export import check_exportable, export_model, export_private_head
+from wg_client.models.export import check_private_head_exportable, export_model, export_private_head
 from wg_client.models.manifest import KEPT_ALIAS
-from wg_client.selection.delivery import apply_and_adopt
-from wg_common.catalogue import SAME_FAMILY
+from wg_client.selection.delivery import apply_and_adopt_package
+from wg_common.catalogue import SAME_FAMILY_SOURCE
 from wg_common.nets.encoder import window_trunk
 from wg_common.nets.encoder.module import load_encoder
 from wg_common.nets.private_head import train_private_head
 from wg_core.errors import ConfigError, DataError, DecodeError, VerificationError
 from wg_core.release.budget import read_spend
-from wg_core.release.private_head import HeadOrder, release_head
+from wg_core.release.private_head import HeadOrder, release_private_head
 from wg_core.site.reading import SensorLogConfig
 
 
@@ -72,19 +72,19 @@ def good(window_encoder: bytes) -> LinearHead:
     features = load_encoder(window_encoder).encode(list(found)).astype(np.float64)
     scale = fit_standardisation(features)
     labels = np.repeat(np.arange(3), 40)
-    return scale.unscaled_head(fit_lda(scale.apply(features), labels, 3, 0.5))
+    return scale.to_unscaled_head(fit_lda(scale.apply(features), labels, 3, 0.5))
 
 
 def test_a_package_is_applied_and_predicts_windows(
     window_plant: TestPlant, good: LinearHead, tmp_path: Path
 ) -> None:
     package = window_plant.package({"s": (good, "diffusion")}, architecture="window-head")
-    applied = apply_and_adopt(window_plant.home, package)
+    applied = apply_and_adopt_package(window_plant.home, package)
     assert applied.manifest.architecture == "window-head"
     rng = np.random.default_rng(6)
     np.savetxt(tmp_path / "new.csv", waves(rng, 2, 1)[0].T, delimiter=",")
     data = predict.load_records(tmp_path / "new.csv", LABELS)
-    features = predict.encode_records(window_plant.home, applied.manifest, data)
+    features = predict.compute_model_inputs(window_plant.home, applied.manifest, data)
     (row,) = predict.predict(window_plant.home, applied.manifest, KEPT_ALIAS, features, data.names)
     assert row.label == LABELS[2]
 
@@ -93,26 +93,26 @@ def test_a_head_of_the_family_stands_on_features_that_the_plant_standardises(
     window_plant: TestPlant, good: LinearHead, tmp_path: Path
 ) -> None:
     """Its own learners have the course of its windows beside these features."""
-    family = family_head(window_plant.home.encoder.read_bytes(), 3), SAME_FAMILY
+    family = family_head(window_plant.home.encoder.read_bytes(), 3), SAME_FAMILY_SOURCE
     candidates: dict[str, Any] = {"k": family, "s": (good, "diffusion")}
     package = window_plant.package(candidates, architecture="window-head")
-    manifest = apply_and_adopt(window_plant.home, package).manifest
+    manifest = apply_and_adopt_package(window_plant.home, package).manifest
     models = {entry.name: entry for entry in manifest.models}
-    assert (models[HANDED_ON].origin, models[HANDED_ON].source) == ("k", SAME_FAMILY)
-    tensors = store.load_tensors(window_plant.home, manifest, HANDED_ON)
+    assert (models[HANDED_ON].origin, models[HANDED_ON].source) == ("k", SAME_FAMILY_SOURCE)
+    tensors = store.load_model_tensors(window_plant.home, manifest, HANDED_ON)
     encoder = predict.load_encoder(window_plant.home, manifest)
     assert tensors["head.weight"].shape == (3, encoder.local_dimension)
     rng = np.random.default_rng(6)
     np.savetxt(tmp_path / "new.csv", waves(rng, 2, 1)[0].T, delimiter=",")
     data = predict.load_records(tmp_path / "new.csv", LABELS)
-    features = predict.encode_records(window_plant.home, manifest, data)
+    features = predict.compute_model_inputs(window_plant.home, manifest, data)
     for name in (HANDED_ON, HANDED_ON_FINETUNED):
         rows = predict.predict(window_plant.home, manifest, name, features, data.names)
         assert len(rows) == 1
-    short = candidates | {"k": ({k: v[..., 1:] for k, v in family[0].items()}, SAME_FAMILY)}
+    short = candidates | {"k": ({k: v[..., 1:] for k, v in family[0].items()}, SAME_FAMILY_SOURCE)}
     with pytest.raises(DecodeError, match="candidate k: family"):
         wrong = window_plant.package(short, architecture="window-head")
-        apply_and_adopt(window_plant.home, wrong)
+        apply_and_adopt_package(window_plant.home, wrong)
 
 
 def test_images_are_refused_where_the_encoder_is_for_windows(
@@ -129,7 +129,7 @@ def test_exports_take_views_of_windows(
     window_plant: TestPlant, good: LinearHead, tmp_path: Path, form: str
 ) -> None:
     package = window_plant.package({"s": (good, "diffusion")}, architecture="window-head")
-    applied = apply_and_adopt(window_plant.home, package)
+    applied = apply_and_adopt_package(window_plant.home, package)
     out = tmp_path / "model"
     metadata = export_model(
         window_plant.home,
@@ -149,7 +149,7 @@ def test_exports_take_views_of_windows(
     views = torch.cat([window_trunk.window_views(window) for window in found])
     session = onnxruntime.InferenceSession(str(out))
     encoder = predict.load_encoder(window_plant.home, applied.manifest)
-    (trunk,) = encoder.further
+    (trunk,) = encoder.further_trunks
     fitted = torch.cat([trunk.prepare([window]) for window in found])
     (got,) = session.run(["logits"], {"windows": views.numpy(), trunk.label: fitted.numpy()})
     features = encoder.encode_local(list(found))
@@ -165,26 +165,26 @@ def test_weights_for_images_are_refused_where_there_are_windows(
 ) -> None:
     package = window_plant.package({"s": (good, "diffusion")}, architecture="lite0-head")
     with pytest.raises(VerificationError, match="is for images, this plant has windows"):
-        apply_and_adopt(window_plant.home, package)
+        apply_and_adopt_package(window_plant.home, package)
     assert not store.all_manifests(window_plant.home)
 
 
 def private_head(plant: TestPlant) -> bytes:
     order = HeadOrder(request_id="1" * 32, epsilon="1", delta="1e-5")
-    return release_head(plant.home, order, train_private_head, witness=plant.witness)
+    return release_private_head(plant.home, order, train_private_head, witness=plant.witness)
 
 
 def test_a_private_head_of_windows_of_unknown_size_is_refused_before_the_charge(
     window_plant: TestPlant, tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError, match="--window-shape CHANNELS SAMPLES"):
-        check_exportable(window_plant.home, "onnx")
+        check_private_head_exportable(window_plant.home, "onnx")
     words = ["models", "export", "--home", str(window_plant.home.root), "--private", "1"]
     done = CliRunner().invoke(main.group, [*words, "--out", str(tmp_path / "m.onnx")])
     assert isinstance(done.exception, ConfigError)
     assert read_spend(window_plant.home, window_plant.config).charges == 0
-    check_exportable(window_plant.home, "safetensors")
-    check_exportable(window_plant.home, "onnx", (3, 1024))
+    check_private_head_exportable(window_plant.home, "safetensors")
+    check_private_head_exportable(window_plant.home, "onnx", (3, 1024))
 
 
 @pytest.mark.parametrize("stated", [None, (3, 1024)])
@@ -201,7 +201,7 @@ def test_a_private_head_of_windows_has_no_size_of_a_record(
         shown.append(words[1:])
         return b"onnx"
 
-    monkeypatch.setattr(export, "export_onnx", record)
+    monkeypatch.setattr(export, "encode_onnx", record)
     data = private_head(window_plant)
     if stated is None:
         channels = ("a", "b", "c")

@@ -46,7 +46,7 @@ def test_what_was_written_comes_back_and_nothing_else(home: Path, tmp_path: Path
     done = back_up(home, tmp_path / "b")
     assert oct((tmp_path / "b").stat().st_mode)[-3:] == "600"
     (tmp_path / "new").mkdir()
-    assert archive.extract_backup(tmp_path / "b", tmp_path / "new", KEY, kind="server") == done
+    assert archive.extract_backup(tmp_path / "b", tmp_path / "new", KEY, home_kind="server") == done
     found = {
         path.relative_to(tmp_path / "new").as_posix(): path.read_bytes()
         for path in (tmp_path / "new").rglob("*")
@@ -62,7 +62,10 @@ def test_a_passphrase_opens_it(home: Path, tmp_path: Path) -> None:
     back_up(home, tmp_path / "b", EncryptionTarget(passphrase="correct horse"))
     (tmp_path / "new").mkdir()
     archive.extract_backup(
-        tmp_path / "b", tmp_path / "new", DecryptionKey(passphrase="correct horse"), kind="server"
+        tmp_path / "b",
+        tmp_path / "new",
+        DecryptionKey(passphrase="correct horse"),
+        home_kind="server",
     )
     assert (tmp_path / "new" / "keys" / "a.key").read_bytes() == b"secret"
 
@@ -71,7 +74,7 @@ def test_no_byte_of_a_file_is_readable_without_the_key(home: Path, tmp_path: Pat
     back_up(home, tmp_path / "b")
     data = (tmp_path / "b").read_bytes()
     assert b"secret" not in data and b"a.key" not in data
-    assert archive.read_description(tmp_path / "b", kind="server").created == 7
+    assert archive.read_backup_description(tmp_path / "b", home_kind="server").created == 7
 
 
 @pytest.mark.skipif(shutil.which("age") is None, reason="no age program on this machine")
@@ -140,7 +143,7 @@ def test_what_does_not_hold_is_refused(
     path, key, kind = spoil(tmp_path / "b")
     (tmp_path / "new").mkdir()
     with pytest.raises(error):
-        archive.extract_backup(path, tmp_path / "new", key, kind=kind)
+        archive.extract_backup(path, tmp_path / "new", key, home_kind=kind)
 
 
 @pytest.mark.parametrize("name", [archive.DESCRIPTION_MEMBER, archive.ARCHIVE_MEMBER])
@@ -158,7 +161,7 @@ def test_a_member_of_broken_compression_is_refused(home: Path, tmp_path: Path, n
     (tmp_path / "c").write_bytes(data[:start] + b"\xff" * (end - start) + data[end:])
     (tmp_path / "new").mkdir()
     with pytest.raises((DecodeError, VerificationError)):
-        archive.extract_backup(tmp_path / "c", tmp_path / "new", KEY, kind="server")
+        archive.extract_backup(tmp_path / "c", tmp_path / "new", KEY, home_kind="server")
 
 
 def forged(out: Path, entries: list[tuple[tarfile.TarInfo, bytes]]) -> None:
@@ -198,7 +201,7 @@ def test_nothing_is_written_outside_the_folder(tmp_path: Path, entry: tarfile.Ta
     forged(tmp_path / "b", [(entry, b"")])
     (tmp_path / "new").mkdir()
     with pytest.raises(DecodeError, match="below the home"):
-        archive.extract_backup(tmp_path / "b", tmp_path / "new", KEY, kind="server")
+        archive.extract_backup(tmp_path / "b", tmp_path / "new", KEY, home_kind="server")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["b", "new"]
     assert not list((tmp_path / "new").iterdir())
 
@@ -217,7 +220,7 @@ def test_a_file_twice_or_beside_the_manifest_is_refused(tmp_path: Path) -> None:
             archive.create_home_folder(tmp_path / "home") as folder,
             pytest.raises(WgError, match=words),
         ):
-            archive.extract_backup(tmp_path / "b", folder, KEY, kind="server")
+            archive.extract_backup(tmp_path / "b", folder, KEY, home_kind="server")
         shutil.rmtree(tmp_path / "home")
 
 

@@ -42,7 +42,7 @@ from wg_core.ledger import (
     sources,
     witness,
 )
-from wg_core.ledger.store import DatasetRecord, Ledger
+from wg_core.ledger.store import DatasetRegistration, Ledger
 from wg_core.privacy.mechanism import noise_scale
 from wg_core.privacy.schema import MACHINE_STATISTICS, machine_schema
 from wg_core.site import config as configuration
@@ -124,7 +124,7 @@ def _package_checkpoint(data: bytes) -> Any:
 def _requests(data: bytes) -> Any:
     """What a file carries for a witness, behind a proof that can be read."""
     head = checkpoint.Checkpoint("a", 3, bytes(32))
-    found = proof.Proof(index=0, path=(), note=checkpoint.sign(head, [KEY]), extra=data)
+    found = proof.Proof(index=0, path=(), note=checkpoint.sign(head, [KEY]), extra_data=data)
     return witness.requests_in_proof(found)
 
 
@@ -138,7 +138,7 @@ def _first_entry(data: bytes) -> Any:
         genesis=text,
         checkpoint=checkpoint.sign(head, [KEY]).encode().decode(),
     )
-    return succession.read_first_entry(request)
+    return succession.read_first_state_and_checkpoint(request)
 
 
 _ORIGIN = "weightgate/plant-a/0011"
@@ -146,7 +146,10 @@ _ORIGIN = "weightgate/plant-a/0011"
 
 def _enrolment(data: bytes) -> Any:
     return canonical.decode(
-        protocol.EnrolmentRequest, data, subject="enrolment", limit=protocol.ENROLMENT_LIMIT
+        protocol.EnrolmentRequest,
+        data,
+        input_name="enrolment",
+        max_bytes=protocol.ENROLMENT_BYTES_LIMIT,
     )
 
 
@@ -173,14 +176,14 @@ def _ledger_file() -> bytes:
     with ledger:
         ledger.enrol_witness("w.example/witness", signing.public_bytes(KEY))
         ledger.register_dataset(
-            DatasetRecord(name="x", commitment="0" * 64, cap_epsilon="3", cap_delta="1e-5")
+            DatasetRegistration(name="x", commitment="0" * 64, cap_epsilon="3", cap_delta="1e-5")
         )
     return path.read_bytes()
 
 
 def _ledger_as_export() -> bytes:
     path = _folder() / "seed" / "x.wgl"
-    export.write(_folder() / "seed" / "ledger.sqlite", path)
+    export.write_export(_folder() / "seed" / "ledger.sqlite", path)
     return path.read_bytes()
 
 
@@ -198,7 +201,7 @@ def _table(data: bytes) -> Any:
 
 def _log(suffix: str) -> Callable[[bytes], Any]:
     wanted = LogColumns(
-        channels=("a",), time_column=None if suffix == ".wav" else "t", lenient=True
+        channels=("a",), time_column=None if suffix == ".wav" else "t", allow_missing_texts=True
     )
     return lambda data: read_log(_file(f"x{suffix}", data), wanted, "auto")
 
@@ -233,7 +236,7 @@ def _numbers(data: bytes) -> None:
 
 
 def _record(kind: type[Any], what: str) -> Callable[[bytes], Any]:
-    return lambda data: canonical.decode(kind, data, subject=what)
+    return lambda data: canonical.decode(kind, data, input_name=what)
 
 
 def _arrays(**arrays: Any) -> bytes:
@@ -262,7 +265,7 @@ def _encoder(metadata: str) -> bytes:
     return bytes(found)
 
 
-_JOIN = protocol.encode_token(
+_JOIN = protocol.encode_join_token(
     protocol.JoinToken(
         site="a",
         enrol_url="https://x:1",
@@ -302,7 +305,7 @@ _QUERY = protocol.StatisticsQuery(
 _DECISION = entries.encode(
     entries.Decision(
         head=entries.EntryHeader(
-            kind=entries.DECISION, seq=1, prev="0" * 64, origin="a", key_id="0" * 8, time=0
+            kind=entries.DECISION_KIND, seq=1, prev="0" * 64, origin="a", key_id="0" * 8, time=0
         ),
         request_id="0" * 32,
         dataset="x",
@@ -340,14 +343,14 @@ TARGETS: dict[str, Target] = {
     "verifier-key": Target(
         lambda data: note.decode_verifier_key(data.decode("latin-1"), note.COSIGNER_ROLE),
         (
-            note.verifier_keys("a", note.COSIGNER_ROLE, KEY.public_key())[0].encode(),
+            note.encode_verifier_keys("a", note.COSIGNER_ROLE, KEY.public_key())[0].encode(),
             b"a+00000000+BA==",
             b"a+00000000+BgEC",
         ),
     ),
     "entry": Target(entries.decode, (*_vectors("entry"), _DECISION)),
     "first-entry": Target(_first_entry, _vectors("entry")),
-    "rotation-entry": Target(bundle_verification.read_rotation_key, _vectors("entry")),
+    "rotation-entry": Target(bundle_verification.read_new_ledger_key, _vectors("entry")),
     "release": Target(_release, _boxed("wgs", ("manifest", "signature", "integers"))),
     "signed-release": Target(
         _signed_release, (b"{}", b'{"schema":{"labels":["a"]}}', _MACHINE_RELEASE)
@@ -370,7 +373,7 @@ TARGETS: dict[str, Target] = {
         _export, (_ledger_as_export(), *_boxed("wgl", ("manifest", "entries", "hashes", "heads")))
     ),
     "token": Target(
-        lambda data: protocol.decode_token(data.decode("latin-1")),
+        lambda data: protocol.decode_join_token(data.decode("latin-1")),
         (_JOIN.encode(), b"wgj1.", b"wgj1." + base64.urlsafe_b64encode(b"{}")),
     ),
     "refusal": Target(_record(protocol.Refusal, "refusal"), (_REFUSAL,)),
@@ -386,7 +389,7 @@ TARGETS: dict[str, Target] = {
         ),
     ),
     "numbers": Target(_numbers, (b"1.5e-3", b"1/3", b"0x1.8p+1", b"1e30000000")),
-    "yaml": Target(lambda data: settings.read_yaml(data, subject="x"), (_YAML, b"a: &a [*a]")),
+    "yaml": Target(lambda data: settings.read_yaml(data, input_name="x"), (_YAML, b"a: &a [*a]")),
     "data-sheet": Target(_record(DataSheet, "data sheet"), _SHEETS),
     "data-sheet-file": Target(lambda data: settings.parse_yaml(data, DataSheet, "x"), _SHEETS),
     "client-config": Target(_client_config, (_YAML,)),

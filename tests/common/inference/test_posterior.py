@@ -11,7 +11,7 @@ from wg_common.inference.posterior import (
     Posterior,
     equal_length_discriminants,
     exact_evidence,
-    mean_aligned_head,
+    mean_aligned_head_fitter,
     no_evidence,
     posterior_from_tensors,
     posterior_head,
@@ -153,16 +153,16 @@ def test_the_spread_of_one_class_alone_says_nothing_of_others() -> None:
 def test_moved_classes_are_those_of_others_wherever_the_plant_lies() -> None:
     posterior = _posterior()
     x, y = _records(8, (5, 3, 4, 0))
-    weight, bias = mean_aligned_head(posterior)(x, y)
-    others = mean_aligned_head(posterior)(x[:0], y[:0])
+    weight, bias = mean_aligned_head_fitter(posterior)(x, y)
+    others = mean_aligned_head_fitter(posterior)(x[:0], y[:0])
     np.testing.assert_allclose(weight, others[0])
     assert not np.allclose(bias, others[1])
     # All records moved by one vector: with many of them, logits stay what they were.
     many, said = _records(9, (4000,) * K)
     shift = np.linspace(-1, 1, D)
     before, after = (
-        mean_aligned_head(posterior)(many, said),
-        mean_aligned_head(posterior)(many + shift, said),
+        mean_aligned_head_fitter(posterior)(many, said),
+        mean_aligned_head_fitter(posterior)(many + shift, said),
     )
     one = many @ before[0].T + before[1]
     two = (many + shift) @ after[0].T + after[1]
@@ -223,4 +223,4 @@ def test_a_singular_posterior_is_an_error_of_ours() -> None:
     with pytest.raises(VerificationError, match="singular"):
         predict_class_means(singular, no_evidence(K, D))
     with pytest.raises(VerificationError, match="singular"):
-        mean_aligned_head(dataclasses.replace(good, covariance=np.zeros((D, D))))
+        mean_aligned_head_fitter(dataclasses.replace(good, covariance=np.zeros((D, D))))

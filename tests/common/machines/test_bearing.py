@@ -10,7 +10,7 @@ import torch
 from tests.bearings import BEARING
 
 from wg_common.machines import bearing, registry
-from wg_common.machines.base import HALF_BINS
+from wg_common.machines.base import HALF_BIN_COUNT
 from wg_core.errors import ConfigError
 from wg_core.wire.data_sheet import DataSheet
 
@@ -25,17 +25,21 @@ def test_lines_are_those_of_a_bearing_that_everybody_knows() -> None:
 
 
 def test_numbers_and_templates_have_the_stated_sizes() -> None:
-    kind, figures = registry.declared_kind(SHEET), bearing.read_figures(SHEET)
-    assert kind is bearing.KIND and figures.shape == (1, 7)
-    assert kind.figure_features(figures).shape == (1, kind.condition_size)
-    assert kind.templates(figures).shape == (1, kind.template_count, HALF_BINS)
+    kind, figures = registry.declared_machine_kind(SHEET), bearing.read_figures(SHEET)
+    assert kind is bearing.MACHINE_KIND and figures.shape == (1, 7)
+    assert kind.figure_features(figures).shape == (1, kind.figure_feature_count)
+    assert kind.line_templates(figures).shape == (1, kind.template_count, HALF_BIN_COUNT)
 
 
 def test_templates_stand_at_the_lines() -> None:
     sheets = [replace(BEARING, shaft_speed_rpm=Decimal(speed)) for speed in (1500, 1800, 2400)]
     figures = torch.cat([bearing.read_figures(DataSheet(rotating_machine=one)) for one in sheets])
     at = 2 * bearing.line_frequencies(figures)[:, 4]  # Half bins
-    peak = bearing.line_templates(figures).reshape(3, 10, 3, 2, HALF_BINS)[:, 4, 0, 0].argmax(dim=1)
+    peak = (
+        bearing.line_templates(figures)
+        .reshape(3, 10, 3, 2, HALF_BIN_COUNT)[:, 4, 0, 0]
+        .argmax(dim=1)
+    )
     assert (peak - at).abs().max() <= 0.5
 
 

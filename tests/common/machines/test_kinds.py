@@ -11,7 +11,7 @@ import torch
 from tests.bearings import BEARING, GEARS, MOTOR
 
 from wg_common.machines import gearbox, motor, registry
-from wg_common.machines.base import HALF_BINS, MachineKind
+from wg_common.machines.base import HALF_BIN_COUNT, MachineKind
 from wg_core.errors import ConfigError
 from wg_core.wire import data_sheet
 from wg_core.wire.data_sheet import DataSheet, Machine
@@ -36,16 +36,16 @@ def test_each_machine_of_a_sheet_has_its_kind() -> None:
 
 @pytest.mark.parametrize("machine", MACHINES.values(), ids=lambda machine: type(machine).__name__)
 def test_numbers_and_templates_have_the_stated_sizes(machine: Machine) -> None:
-    kind = registry.declared_kind(sheet_of(machine))
+    kind = registry.declared_machine_kind(sheet_of(machine))
     figures = kind.read_figures(sheet_of(machine))
-    numbers, templates = kind.figure_features(figures), kind.templates(figures)
-    assert numbers.shape == (1, kind.condition_size) and numbers.abs().max() < 5
-    assert templates.shape == (1, kind.template_count, HALF_BINS)
+    numbers, templates = kind.figure_features(figures), kind.line_templates(figures)
+    assert numbers.shape == (1, kind.figure_feature_count) and numbers.abs().max() < 5
+    assert templates.shape == (1, kind.template_count, HALF_BIN_COUNT)
 
 
 @pytest.mark.parametrize("kind", registry.MACHINE_KINDS.values(), ids=list(registry.MACHINE_KINDS))
 def test_a_sheet_of_another_kind_is_refused(kind: MachineKind) -> None:
-    other = GEARS if kind is not gearbox.KIND else MOTOR
+    other = GEARS if kind is not gearbox.MACHINE_KIND else MOTOR
     with pytest.raises(ConfigError, match="it states"):
         kind.read_figures(sheet_of(other))
 
@@ -64,14 +64,14 @@ def test_lines_of_a_motor_are_supply_shaft_and_twice_the_slip() -> None:
 
 def test_templates_stand_at_the_lines() -> None:
     for kind, module, machine, place, line in (
-        (gearbox.KIND, gearbox, GEARS, 0, 0),
-        (gearbox.KIND, gearbox, GEARS, 8, 1),
-        (motor.KIND, motor, MOTOR, 0, 2),
-        (motor.KIND, motor, MOTOR, 4, 1),
+        (gearbox.MACHINE_KIND, gearbox, GEARS, 0, 0),
+        (gearbox.MACHINE_KIND, gearbox, GEARS, 8, 1),
+        (motor.MACHINE_KIND, motor, MOTOR, 0, 2),
+        (motor.MACHINE_KIND, motor, MOTOR, 4, 1),
     ):
         figures = kind.read_figures(sheet_of(machine))
         at = 2 * float(module.line_frequencies(figures)[0, line])  # Half bins
-        peak = kind.templates(figures)[0, 2 * place].argmax()
+        peak = kind.line_templates(figures)[0, 2 * place].argmax()
         assert abs(float(peak) - at) <= 0.5
 
 
@@ -94,7 +94,7 @@ def test_a_machine_unlike_all_that_are_simulated_is_refused_and_the_remedy_works
         kinds = {name: type(getattr(machine, name)) for name in values}
         return sheet_of(replace(machine, **{name: kinds[name](values[name]) for name in values}))
 
-    kind = registry.declared_kind(sheet_of(machine))
+    kind = registry.declared_machine_kind(sheet_of(machine))
     with pytest.raises(ConfigError, match=remedy):
         kind.read_figures(of(changed))
     if mended is not None:
@@ -103,6 +103,6 @@ def test_a_machine_unlike_all_that_are_simulated_is_refused_and_the_remedy_works
 
 def test_a_load_that_is_not_stated_is_a_usual_one() -> None:
     for machine, usual in ((GEARS, 50), (MOTOR, 75)):
-        kind = registry.declared_kind(sheet_of(machine))
+        kind = registry.declared_machine_kind(sheet_of(machine))
         stated = sheet_of(replace(machine, load_percent=Decimal(usual)))
         assert torch.equal(kind.read_figures(sheet_of(machine)), kind.read_figures(stated))

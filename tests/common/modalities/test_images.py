@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 
 from wg_common.modalities.cameras import Camera, rephotograph_centre
-from wg_common.modalities.images import LINES_LIMIT, SIDE_LIMIT, Images
-from wg_common.modalities.stored import stored_files
+from wg_common.modalities.images import DECODED_SIDE_LIMIT, REDUCED_SIDE_LIMIT, Images
+from wg_common.modalities.stored import records_from_paths
 from wg_core.errors import DataError
-from wg_core.site.reading import GREY_BITS
+from wg_core.site.reading import GREY_BIT_DEPTHS
 
 read_image = Images().read
 
@@ -75,7 +75,7 @@ def test_several_pages_are_no_image(form: str) -> None:
         Images().decode(data, "x")
 
 
-@pytest.mark.parametrize("bits", GREY_BITS)
+@pytest.mark.parametrize("bits", GREY_BIT_DEPTHS)
 def test_as_many_bits_as_a_camera_fills_are_read(bits: int) -> None:
     top = (1 << bits) - 1
     deep = np.array([[0, top // 2, top]] * 3, dtype=np.uint16)
@@ -84,8 +84,11 @@ def test_as_many_bits_as_a_camera_fills_are_read(bits: int) -> None:
 
 
 def test_a_large_image_is_reduced(tmp_path: Path) -> None:
-    Image.new("L", (3 * SIDE_LIMIT, SIDE_LIMIT), 77).save(tmp_path / "big.png")
-    assert read_image(tmp_path / "big.png").shape == (round(SIDE_LIMIT / 3), SIDE_LIMIT)
+    Image.new("L", (3 * REDUCED_SIDE_LIMIT, REDUCED_SIDE_LIMIT), 77).save(tmp_path / "big.png")
+    assert read_image(tmp_path / "big.png").shape == (
+        round(REDUCED_SIDE_LIMIT / 3),
+        REDUCED_SIDE_LIMIT,
+    )
 
 
 def test_a_colour_camera_sees_colours_and_a_grey_one_does_not() -> None:
@@ -161,17 +164,17 @@ def test_flipped_bytes_give_an_image_or_a_data_error(tmp_path: Path) -> None:
 def test_files_are_read_when_asked_for(tmp_path: Path) -> None:
     for index in range(3):
         Image.new("L", (4, 5), index).save(tmp_path / f"{index}.png")
-    files = stored_files(Images(), [tmp_path / f"{index}.png" for index in range(3)])
+    files = records_from_paths(Images(), [tmp_path / f"{index}.png" for index in range(3)])
     assert len(files) == 3 and files[2].max() == 2 and len(files[1:]) == 2
 
 
-@pytest.mark.parametrize("size", [(1, LINES_LIMIT + 1), (LINES_LIMIT + 1, 1)])
+@pytest.mark.parametrize("size", [(1, DECODED_SIDE_LIMIT + 1), (DECODED_SIDE_LIMIT + 1, 1)])
 def test_an_image_of_very_many_lines_is_refused_before_a_line_is_decoded(
     size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """1 x 64 million pixels are 127 KB as PNG; their lines took gigabytes."""
     data = _bytes(Image.new("L", size), "PNG")
     monkeypatch.setattr(Image.Image, "load", lambda image: pytest.fail("a pixel was decoded"))
-    said = f"{size[0]}x{size[1]} pixels, at most {LINES_LIMIT} a side"
+    said = f"{size[0]}x{size[1]} pixels, at most {DECODED_SIDE_LIMIT} a side"
     with pytest.raises(DataError, match=said):
         Images().decode(data, "tall.png")

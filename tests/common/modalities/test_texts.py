@@ -84,13 +84,13 @@ def test_a_vector_depends_on_its_sentence_alone_and_languages_meet() -> None:
 def test_another_version_is_refused_and_a_missing_one_named(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(sentences, "_model", sentences._model.__wrapped__)
-    monkeypatch.setattr(sentences, "PACKAGE", "wg-no-such-package==1")
+    monkeypatch.setattr(sentences, "_load_model", sentences._load_model.__wrapped__)
+    monkeypatch.setattr(sentences, "PACKAGE_REQUIREMENT", "wg-no-such-package==1")
     with pytest.raises(ConfigError, match=r"pip install 'weightgate\[text\]'"):
         sentences.embed_sentences(["a"])
-    monkeypatch.setattr(sentences, "PACKAGE", "weightgate==1")
-    monkeypatch.setattr(sentences, "MODULE", "wg_common")
-    monkeypatch.setattr(sentences, "_FILES", ("streams.py",))
+    monkeypatch.setattr(sentences, "PACKAGE_REQUIREMENT", "weightgate==1")
+    monkeypatch.setattr(sentences, "MODULE_NAME", "wg_common")
+    monkeypatch.setattr(sentences, "_PINNED_FILES", ("streams.py",))
     with pytest.raises(VerificationError, match="expected"):
         sentences.embed_sentences(["a"])
 

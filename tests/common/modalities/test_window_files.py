@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from wg_client.data.folders import window_columns
+from wg_client.data.folders import window_column_names
 from wg_client.data.survey import load_dataset
 from wg_common.modalities.stored import StoredRecords
 from wg_common.modalities.windows import Windows
@@ -65,11 +65,11 @@ def test_a_header_that_promises_too_much_is_refused_before_it_is_read(tmp_path: 
 
 def test_the_first_table_says_which_columns_there_are(tmp_path: Path, window: np.ndarray) -> None:
     (tmp_path / "ok").mkdir()
-    assert window_columns(tmp_path) is None
+    assert window_column_names(tmp_path) is None
     np.save(tmp_path / "ok" / "a.npy", window)
-    assert window_columns(tmp_path) is None
+    assert window_column_names(tmp_path) is None
     (tmp_path / "ok" / "b.csv").write_text(_csv(window, "振動, 電流,温度"), encoding="utf-8")
-    names = window_columns(tmp_path)
+    names = window_column_names(tmp_path)
     assert names == ("振動", "電流", "温度")
     for name in ("a.npy", "b.csv"):
         np.testing.assert_array_equal(Windows(names).read(tmp_path / "ok" / name), window)
@@ -77,7 +77,7 @@ def test_the_first_table_says_which_columns_there_are(tmp_path: Path, window: np
     with pytest.raises(DataError, match="2 channels, expected 3"):
         Windows(names).read(tmp_path / "ok" / "c.npy")
     (tmp_path / "ok" / "b.csv").write_text(_csv(window, "x,x,y"), encoding="utf-8")
-    assert window_columns(tmp_path) is None
+    assert window_column_names(tmp_path) is None
 
 
 def test_folders_of_windows_are_read_as_folders_of_images_are(

@@ -138,6 +138,6 @@ def encoder_file(graph: Any = None, **changes: Any) -> OnnxFile:
 def with_further(package: bytes, *further: TrunkKind) -> bytes:
     """An encoder package with further trunks behind its own."""
     contents = packages.unpack_encoder(package)
-    values = [contents.tensors[name].astype(float) for name in packages.TENSORS]
-    kinds = (*contents.kinds, *further)
+    values = [contents.tensors[name].astype(float) for name in packages.TENSOR_NAMES]
+    kinds = (*contents.trunk_kinds, *further)
     return packages.pack_encoder(values[0], values[1], values[2], contents.metadata, kinds)

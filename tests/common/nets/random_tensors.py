@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT, find_architecture
+from wg_common.catalogue import HEAD_BIAS_TENSOR, HEAD_WEIGHT_TENSOR, find_architecture
 from wg_common.nets import network
 from wg_common.nets.tensor_set import tensor_shapes
 
@@ -23,10 +23,10 @@ def initial_tensors(
     trunk = {}
     if find_architecture(architecture).is_network:
         trunk = draw_trunk(architecture, rng)
-    weight = rng.normal(0, shapes[HEAD_WEIGHT][1] ** -0.5, shapes[HEAD_WEIGHT])
+    weight = rng.normal(0, shapes[HEAD_WEIGHT_TENSOR][1] ** -0.5, shapes[HEAD_WEIGHT_TENSOR])
     return trunk | {
-        HEAD_WEIGHT: weight.astype(np.float32),
-        HEAD_BIAS: np.zeros(shapes[HEAD_BIAS], np.float32),
+        HEAD_WEIGHT_TENSOR: weight.astype(np.float32),
+        HEAD_BIAS_TENSOR: np.zeros(shapes[HEAD_BIAS_TENSOR], np.float32),
     }
 
 

@@ -11,8 +11,8 @@ from wg_core.errors import DataError, DecodeError
 @pytest.fixture(scope="module")
 def package() -> bytes:
     rng = np.random.default_rng(0)
-    raw = rng.normal(size=(200, image_trunk.WIDTH)).astype(np.float32)
-    return fit_encoder(raw, np.arange(200) % 5, dimension=16, settings={"pixels": "64"})
+    raw = rng.normal(size=(200, image_trunk.FEATURE_COUNT)).astype(np.float32)
+    return fit_encoder(raw, np.arange(200) % 5, dimension=16, trunk_settings={"pixels": "64"})
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +40,8 @@ def test_a_grey_image_is_the_rgb_image_of_equal_channels(encoder: encoders.Encod
 
 def test_fitting_is_deterministic_and_the_id_is_the_hash(package: bytes) -> None:
     rng = np.random.default_rng(0)
-    raw = rng.normal(size=(200, image_trunk.WIDTH)).astype(np.float32)
-    again = fit_encoder(raw, np.arange(200) % 5, dimension=16, settings={"pixels": "64"})
+    raw = rng.normal(size=(200, image_trunk.FEATURE_COUNT)).astype(np.float32)
+    again = fit_encoder(raw, np.arange(200) % 5, dimension=16, trunk_settings={"pixels": "64"})
     assert again == package
     assert encoders.load_encoder(again).id == encoders.load_encoder(package).id
 
@@ -66,7 +66,7 @@ def test_a_package_of_another_trunk_is_refused(package: bytes) -> None:
 
 def test_too_few_public_images_are_refused() -> None:
     with pytest.raises(DataError, match="at least"):
-        fit_encoder(np.zeros((10, image_trunk.WIDTH), np.float32), np.zeros(10, np.int64))
+        fit_encoder(np.zeros((10, image_trunk.FEATURE_COUNT), np.float32), np.zeros(10, np.int64))
 
 
 def test_local_features_begin_with_the_released_ones_and_hold_more(
@@ -90,15 +90,15 @@ def test_local_features_end_with_the_last_map_and_the_stages_of_both_scales(
 ) -> None:
     images = _images(3, (70, 50, 3))
     local = encoder.encode_local(images)
-    raw = encoders.raw_features(images, settings=encoder.settings)
-    stages = image_trunk.STAGES_WIDTH - image_trunk.LAST_CHANNELS
-    assert encoder.local_blocks == (image_trunk.LAST_CHANNELS, stages, stages)
-    assert local.shape == (3, encoder.scaled_dimension + sum(encoder.local_blocks))
+    raw = encoders.compute_raw_features(images, trunk_settings=encoder.trunk_settings)
+    stages = image_trunk.SCALE_FEATURE_COUNT - image_trunk.LAST_MAP_CHANNELS
+    assert encoder.local_block_sizes == (image_trunk.LAST_MAP_CHANNELS, stages, stages)
+    assert local.shape == (3, encoder.scaled_dimension + sum(encoder.local_block_sizes))
     last, fine, coarse = np.split(
-        local[:, encoder.scaled_dimension :], np.cumsum(encoder.local_blocks)[:-1], axis=1
+        local[:, encoder.scaled_dimension :], np.cumsum(encoder.local_block_sizes)[:-1], axis=1
     )
     np.testing.assert_allclose(np.linalg.norm(last, axis=1), 1, rtol=1e-5)
-    whole = raw[:, -image_trunk.LAST_CHANNELS :]
+    whole = raw[:, -image_trunk.LAST_MAP_CHANNELS :]
     expected = whole / np.linalg.norm(whole, axis=1, keepdims=True)
     np.testing.assert_allclose(last, expected, atol=1e-4)
     np.testing.assert_allclose(coarse, raw[:, :stages], rtol=1e-3, atol=1e-4)

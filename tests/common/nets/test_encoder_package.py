@@ -55,7 +55,7 @@ def test_many_numbers_that_overflow_together_only_are_refused(package: bytes) ->
     tensors = safetensors.numpy.load(package)
     tensors["projection"] = np.full_like(tensors["projection"], 1e9)
     bounds: NDArray[np.float64] | float = window_trunk.FEATURE_BOUND
-    if len(tensors["mean"]) == image_trunk.WIDTH:
+    if len(tensors["mean"]) == image_trunk.FEATURE_COUNT:
         bounds = image_trunk.ImageTrunk(64).feature_bounds()
     with pytest.raises(VerificationError, match="projection"):
         encoder_package.check_overflow(tensors, bounds)
@@ -66,7 +66,9 @@ def test_many_numbers_that_overflow_together_only_are_refused(package: bytes) ->
 def test_a_fitted_encoder_is_far_from_the_bound(
     package: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(encoder_package, "FEATURE_RANGE", encoder_package.FEATURE_RANGE / 1e6)
+    monkeypatch.setattr(
+        encoder_package, "FEATURE_MAGNITUDE_BOUND", encoder_package.FEATURE_MAGNITUDE_BOUND / 1e6
+    )
     encoders.load_encoder(package)
 
 
@@ -76,7 +78,7 @@ def test_no_image_has_raw_features_beyond_the_bounds() -> None:
     stripes = [((x // k + y // m) % 2 * 255).astype(np.uint8) for k in (1, 3, 16) for m in (1, 99)]
     found = [np.full((64, 64), value, np.uint8) for value in (0, 255)]
     found += [*stripes, *rng.integers(0, 256, (6, 64, 64, 3), dtype=np.uint8)]
-    raw = np.abs(encoders.raw_features(found))
+    raw = np.abs(encoders.compute_raw_features(found))
     bounds = image_trunk.ImageTrunk(64).feature_bounds()
     assert (raw <= bounds).all()
     assert np.median(raw.max(axis=0) / bounds) > 0.001  # a bound that means something
@@ -96,5 +98,5 @@ def test_no_window_has_raw_features_beyond_the_bound(channels: int, time: int) -
         np.full((channels, time), MAGNITUDE_LIMIT),
     ]
     found += [np.sinh(20 * np.clip(noise, -1, 1)), noise * 1e-30, np.zeros((channels, time))]
-    raw = encoders.raw_features(found, modality="windows")
+    raw = encoders.compute_raw_features(found, modality="windows")
     assert np.isfinite(raw).all() and np.abs(raw).max() <= window_trunk.FEATURE_BOUND / 2

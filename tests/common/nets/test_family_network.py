@@ -58,27 +58,27 @@ def test_in_half_precision_a_network_takes_half_the_bytes() -> None:
 def test_what_half_precision_has_no_number_for_stays_as_it_is() -> None:
     """Nothing becomes infinite."""
     sent = beside(3)
-    name = next(iter(sent.trunk))
-    large = {**sent.trunk, name: np.full_like(sent.trunk[name], 65505 * 1.01)}
-    tensors = family_network.pack_half_precision(dataclasses.replace(sent, trunk=large))
+    name = next(iter(sent.trunk_tensors))
+    large = {**sent.trunk_tensors, name: np.full_like(sent.trunk_tensors[name], 65505 * 1.01)}
+    tensors = family_network.pack_half_precision(dataclasses.replace(sent, trunk_tensors=large))
     trunk = tensors[f"{family_network.TENSOR_PREFIX}{ARCHITECTURE}.{name}"]
     assert trunk.dtype == np.float32
     np.testing.assert_array_equal(trunk, large[name])
 
 
 def _module(sent: FamilyNetwork) -> FamilyTrunk:
-    return FamilyTrunk(sent.architecture, sent.trunk, SETTINGS)
+    return FamilyTrunk(sent.architecture, sent.trunk_tensors, SETTINGS)
 
 
 def test_a_stored_trunk_gives_the_features_of_before_and_no_other_is_read() -> None:
     sent, records = beside(3), _records(5)
-    stored = {f"{ARCHITECTURE}.{name}": value for name, value in sent.trunk.items()}
-    again = family_network.stored_trunk(ARCHITECTURE, stored, SETTINGS)
+    stored = {f"{ARCHITECTURE}.{name}": value for name, value in sent.trunk_tensors.items()}
+    again = family_network.rebuild_stored_trunk(ARCHITECTURE, stored, SETTINGS)
     expected = _module(sent).features(records)
     assert expected.shape == (5, network.feature_count(ARCHITECTURE))
     np.testing.assert_array_equal(again.features(records), expected)
     with pytest.raises(DecodeError, match="expected another"):
-        family_network.stored_trunk("another", stored, SETTINGS)
+        family_network.rebuild_stored_trunk("another", stored, SETTINGS)
 
 
 def test_the_network_is_standardised_by_the_site_s_records() -> None:

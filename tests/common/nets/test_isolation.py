@@ -34,11 +34,11 @@ WITH_MKL_OF_AVX2 = {"MKL_ENABLE_INSTRUCTIONS": "AVX2", "ONEDNN_MAX_CPU_ISA": "AV
 def fitted(modality: str) -> bytes:
     """An encoder with weights of its own: what is tested is arithmetic, and not what it sees."""
     rng = np.random.default_rng(0)
-    width = image_trunk.WIDTH if modality == "images" else window_trunk.WIDTH
+    width = image_trunk.FEATURE_COUNT if modality == "images" else window_trunk.FEATURE_COUNT
     raw = rng.normal(size=(200, width)).astype(np.float32)
     groups, labels = np.arange(200) % 5, np.arange(200) % 3
     if modality == "images":
-        return fit_encoder(raw, groups, settings={"pixels": "64"})
+        return fit_encoder(raw, groups, trunk_settings={"pixels": "64"})
     return fit_encoder(raw, groups, labels, modality="windows")
 
 
@@ -92,8 +92,8 @@ def statements(package: bytes) -> dict[str, Any]:
 def _batches_depend_on_place() -> bool:
     """Whether this process multiplies matrices in the way that the test is there for."""
     rng = np.random.default_rng(2)
-    x = torch.from_numpy(rng.normal(size=(32, image_trunk.WIDTH)).astype(np.float32))
-    y = torch.from_numpy(rng.normal(size=(image_trunk.WIDTH, 64)).astype(np.float32))
+    x = torch.from_numpy(rng.normal(size=(32, image_trunk.FEATURE_COUNT)).astype(np.float32))
+    y = torch.from_numpy(rng.normal(size=(image_trunk.FEATURE_COUNT, 64)).astype(np.float32))
     rows = x[:1].repeat(32, 1) @ y
     return not bool((rows == rows[0]).all())
 
@@ -155,7 +155,9 @@ def test_a_record_is_encoded_alone_in_aligned_memory_by_one_thread(encoder: Enco
 
     def watch(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], _: object) -> None:
         (batch,) = inputs
-        seen.append((len(batch), batch.data_ptr() % isolation.ALIGNMENT, torch.get_num_threads()))
+        seen.append(
+            (len(batch), batch.data_ptr() % isolation.ALIGNMENT_BYTES, torch.get_num_threads())
+        )
 
     trunk = encoder.module.trunk
     passes = 2 if encoder.modality == "images" else 1  # images: of each scale
@@ -165,7 +167,7 @@ def test_a_record_is_encoded_alone_in_aligned_memory_by_one_thread(encoder: Enco
     encoder.encode_local(records(encoder.modality)[:6])
     assert seen == [(1, 0, 1)] * 12 * passes
     tensors = [*encoder.module.parameters(), *encoder.module.buffers()]
-    assert all(tensor.data_ptr() % isolation.ALIGNMENT == 0 for tensor in tensors)
+    assert all(tensor.data_ptr() % isolation.ALIGNMENT_BYTES == 0 for tensor in tensors)
 
 
 def test_neither_place_nor_company_nor_process_nor_threads_change_features(package: Path) -> None:
@@ -207,7 +209,7 @@ def test_exact_statistics_differ_by_the_vector_of_the_record_that_is_more(encode
 def test_batches_give_the_same_features_within_rounding(encoder: Encoder) -> None:
     data = records(encoder.modality)
     one = encoder.encode_local(data)
-    np.testing.assert_allclose(encoder.encode_batched(data), one, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(encoder.encode_local_batched(data), one, rtol=1e-3, atol=1e-4)
 
 
 @pytest.fixture

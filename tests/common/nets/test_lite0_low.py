@@ -34,10 +34,10 @@ def test_with_imagenet_s_own_statistics_it_is_the_encoder_s_lower_half() -> None
         found = trunk(_images())
         stages = trunks.FusedLite0()(_images())
     first, start = {}, 0
-    for block, channels in trunks.STAGES.items():
+    for block, channels in trunks.STAGE_CHANNELS.items():
         first[block], start = (start, start + 2 * channels), start + 2 * channels
     expected = torch.cat(
-        [stages[:, slice(*first[block])] for block in lite0_low.FEATURE_BLOCKS], dim=1
+        [stages[:, slice(*first[block])] for block in lite0_low.FEATURE_BLOCK_INDICES], dim=1
     )
     assert found.shape == (8, lite0_low.FEATURE_COUNT)
     torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-3)

@@ -25,7 +25,9 @@ def _records(count: int) -> list[Any]:
     return [rng.integers(0, 256, (40 + i, 64), dtype=np.uint8) for i in range(count)]
 
 
-@pytest.mark.parametrize("architecture", list(catalogue.NETWORKS | catalogue.FAMILY_NETWORKS))
+@pytest.mark.parametrize(
+    "architecture", list(catalogue.PACKAGE_NETWORKS | catalogue.FAMILY_NETWORKS)
+)
 def test_tensors_survive_the_module(architecture: str) -> None:
     tensors = draw_trunk(architecture, _rng())
     again = network.trunk_tensors(network.load_trunk(architecture, tensors))
@@ -36,14 +38,14 @@ def test_tensors_survive_the_module(architecture: str) -> None:
 def test_records_do_not_change_each_other() -> None:
     trunk = network.load_trunk(NET, draw_trunk(NET, _rng()))
     records = _records(4)
-    together = network.trunk_features(trunk, network.prepare_batch(NET, records))
-    alone = network.trunk_features(trunk, network.prepare_batch(NET, records[:1]))
+    together = network.compute_trunk_features(trunk, network.prepare_batch(NET, records))
+    alone = network.compute_trunk_features(trunk, network.prepare_batch(NET, records[:1]))
     np.testing.assert_allclose(together[:1], alone, atol=1e-5)
 
 
 def test_no_records_are_an_empty_batch() -> None:
     trunk = network.load_trunk(NET, draw_trunk(NET, _rng()))
-    features = network.trunk_features(trunk, network.prepare_batch(NET, []))
+    features = network.compute_trunk_features(trunk, network.prepare_batch(NET, []))
     assert features.shape == (0, network.feature_count(NET))
 
 
@@ -64,13 +66,13 @@ def test_a_missing_or_misshapen_tensor_is_named() -> None:
 
 def test_trunks_of_records_give_features_of_any_number_of_them_side_by_side() -> None:
     tensors = [draw_trunk("spectrum-lines", np.random.default_rng(seed)) for seed in (1, 2)]
-    trunk = network.RecordTrunk("spectrum-lines", tensors)
+    trunk = network.NetworkTrunks("spectrum-lines", tensors)
     windows = [_rng().normal(size=(2, 900 + 100 * i)) for i in range(70)]
     found = trunk.features(iter(windows))
     assert found.shape == (70, trunk.width) and trunk.features([]).shape == (0, trunk.width)
     batch = network.prepare_batch("spectrum-lines", windows)
     each = [
-        network.trunk_features(network.load_trunk("spectrum-lines", part), batch)
+        network.compute_trunk_features(network.load_trunk("spectrum-lines", part), batch)
         for part in tensors
     ]
     np.testing.assert_allclose(found, np.hstack(each), atol=1e-5)
@@ -79,7 +81,7 @@ def test_trunks_of_records_give_features_of_any_number_of_them_side_by_side() ->
 @pytest.mark.parametrize("count", [1, 2, 11])
 def test_trunks_are_read_as_they_are_named(count: int) -> None:
     trunks = [{"trunk.a": np.full(1, number, np.float32)} for number in range(count)]
-    named = network.prefix_trunk_numbers(trunks)
+    named = network.number_trunk_tensors(trunks)
     assert len(named) == count
     assert network.split_by_trunk(named) == trunks
 

@@ -11,7 +11,7 @@ def _cosine(one: str, two: str) -> float:
 @pytest.mark.parametrize("text", ["a", "pump 3 leaks", "火花が出る", "x" * 4096])
 def test_vectors_have_unit_length_and_depend_on_the_text_alone(text: str) -> None:
     found = ngrams.text_vector(text)
-    assert found.shape == (ngrams.WIDTH,)
+    assert found.shape == (ngrams.VECTOR_LENGTH,)
     assert np.linalg.norm(found) == pytest.approx(1, abs=1e-6)
     np.testing.assert_array_equal(found, ngrams.text_vector(text))
 

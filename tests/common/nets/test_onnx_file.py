@@ -173,7 +173,7 @@ def test_features_that_are_not_finite_are_refused_at_first_sight() -> None:
 
 
 def test_too_many_features_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(onnx_file, "WIDTH_LIMIT", 47)
+    monkeypatch.setattr(onnx_file, "FEATURE_COUNT_LIMIT", 47)
     with pytest.raises(DecodeError, match="48 features, expected 1 to 47"):
         load(model(pooled()))
 

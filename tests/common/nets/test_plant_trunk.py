@@ -61,11 +61,11 @@ def test_what_is_stored_gives_the_same_features() -> None:
 def test_the_level_of_a_channel_stands_in_a_block_of_its_own() -> None:
     windows = _windows(5, 2, 64)
     fitted = PlantTrunk.fit(list(windows))
-    window, shares = windows[0], fitted.local_blocks[0]
+    window, shares = windows[0], fitted.local_block_sizes[0]
     features = plant_features(
         fitted, "windows", [window, window + np.array([[1], [0]], np.float32)]
     )
-    moments, spectra = np.split(features[:, shares:], [fitted.local_blocks[1]], axis=1)
+    moments, spectra = np.split(features[:, shares:], [fitted.local_block_sizes[1]], axis=1)
     mean = moments[1] - moments[0]
     assert mean[0] == pytest.approx(1, abs=1e-5) and not mean[len(mean) // 2 :].any()
     np.testing.assert_allclose(spectra[1], spectra[0], atol=1e-3)

@@ -22,7 +22,9 @@ def records(count: int, seed: int = 0) -> LabelledFeatures:
     centres = np.eye(CLASSES, WIDTH)
     labels = np.arange(count) % CLASSES
     features = 0.7 * centres[labels] + 0.05 * rng.normal(size=(count, WIDTH))
-    return LabelledFeatures(features=features.astype(np.float32), labels=labels, classes=CLASSES)
+    return LabelledFeatures(
+        features=features.astype(np.float32), labels=labels, class_count=CLASSES
+    )
 
 
 def gradient_rows(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -88,6 +90,8 @@ def test_a_head_of_many_records_is_right_at_epsilon_four() -> None:
 
 def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(DataError, match="labels: expected 0 to 1"):
-        LabelledFeatures(features=np.zeros((1, 2), np.float32), labels=np.array([2]), classes=2)
+        LabelledFeatures(features=np.zeros((1, 2), np.float32), labels=np.array([2]), class_count=2)
     with pytest.raises(DataError, match="expected 2 rows"):
-        LabelledFeatures(features=np.zeros((1, 2), np.float32), labels=np.zeros(2, int), classes=2)
+        LabelledFeatures(
+            features=np.zeros((1, 2), np.float32), labels=np.zeros(2, int), class_count=2
+        )

@@ -12,19 +12,19 @@ from hypothesis import strategies as st
 from tests.bearings import BEARING
 
 from wg_common.machines import bearing
-from wg_common.machines.base import HALF_BINS
+from wg_common.machines.base import HALF_BIN_COUNT
 from wg_common.nets.encoder import package, reading_map
 from wg_common.nets.encoder.fit import fit_encoder
 from wg_common.nets.encoder.module import Encoder, load_encoder
 from wg_common.nets.encoder.reading_map import ReadingMap
 from wg_common.nets.encoder.trunk import find_trunk
-from wg_common.nets.spectrum_lines import INPUTS
+from wg_common.nets.spectrum_lines import INPUT_COUNT
 from wg_core.errors import ConfigError, DecodeError, VerificationError
 from wg_core.privacy.schema import MACHINE_DIMENSION
 from wg_core.wire.data_sheet import DataSheet
 
 SHEET = DataSheet(rotating_machine=BEARING)
-KIND = bearing.KIND
+KIND = bearing.MACHINE_KIND
 
 
 def drawn_map() -> ReadingMap:
@@ -141,8 +141,8 @@ def test_an_incomplete_map_is_refused() -> None:
 
 def test_weights_over_inputs_do_what_weights_over_readings_do() -> None:
     generator = torch.Generator().manual_seed(0)
-    inputs = torch.randn(2, 3, INPUTS, generator=generator)
-    templates = torch.rand(2, 5, HALF_BINS, generator=generator)
+    inputs = torch.randn(2, 3, INPUT_COUNT, generator=generator)
+    templates = torch.rand(2, 5, HALF_BIN_COUNT, generator=generator)
     readings = reading_map.window_readings(inputs, templates)
     weights = torch.randn(2, 4, readings.shape[2], generator=generator)
     expected = readings @ weights.mT

@@ -12,16 +12,16 @@ from wg_core.errors import ConfigError, DecodeError
 
 @pytest.fixture(scope="module")
 def encoder() -> encoders.Encoder:
-    raw = np.random.default_rng(0).normal(size=(80, image_trunk.WIDTH)).astype(np.float32)
+    raw = np.random.default_rng(0).normal(size=(80, image_trunk.FEATURE_COUNT)).astype(np.float32)
     return encoders.load_encoder(
-        fit_encoder(raw, np.arange(80) % 4, dimension=8, settings={"pixels": "64"})
+        fit_encoder(raw, np.arange(80) % 4, dimension=8, trunk_settings={"pixels": "64"})
     )
 
 
 def test_the_model_is_the_head_on_the_features(encoder: encoders.Encoder) -> None:
     rng = np.random.default_rng(1)
     tensors = initial_tensors("lite0-head", 3, 8, rng)
-    model = assembly.build_model("lite0-head", encoder, tensors, ["a", "b", "c"])
+    model = assembly.build_head_model("lite0-head", encoder, tensors, ["a", "b", "c"])
     images = rng.integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
     with torch.inference_mode():
         logits = model(torch.from_numpy(images).permute(0, 3, 1, 2)).numpy()

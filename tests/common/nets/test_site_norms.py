@@ -12,7 +12,7 @@ from wg_common.nets import network, site_norms
 from wg_common.nets.site_norms import ChannelScale, NormModulation, TrunkSiteNorms
 
 NET = "lite0-low"
-RANK = network.network_kind(NET).site_norms
+RANK = network.network_kind(NET).modulation_rank
 
 
 def _batch(n: int, seed: int) -> torch.Tensor:
@@ -84,7 +84,7 @@ def test_folded_at_a_site_plain_norms_do_what_site_norms_did_there(changed: bool
     plain = network.load_trunk(NET, network.trunk_tensors(trunk))
     with torch.inference_mode():
         torch.testing.assert_close(plain(batch), seen, atol=1e-3, rtol=1e-3)
-    norms.restore_weights(site)
+    norms.undo_merge(site)
     for name, value in network.trunk_tensors(trunk).items():
         np.testing.assert_allclose(value, tensors[name], atol=1e-5)
 

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.common.nets.random_tensors import draw_trunk
 
-from wg_common.machines.base import HALF_BINS, WINDOW_SAMPLES
+from wg_common.machines.base import HALF_BIN_COUNT, WINDOW_SAMPLES
 from wg_common.nets import network, spectrum_lines
-from wg_common.nets.spectrum_lines import INPUTS
+from wg_common.nets.spectrum_lines import INPUT_COUNT
 
 few = settings(max_examples=15, deadline=None)
 
@@ -27,7 +27,7 @@ def test_any_channels_length_and_unit_give_bounded_numbers(
 ) -> None:
     window = np.random.default_rng(seed).normal(size=(channels, time)) * 10.0**decades
     batch = spectrum_lines.prepare_windows([window.astype(np.float32)])
-    assert batch.shape == (1, INPUTS) and batch.dtype == np.float32
+    assert batch.shape == (1, INPUT_COUNT) and batch.dtype == np.float32
     assert np.abs(batch).max() < 20
 
 
@@ -59,7 +59,11 @@ def test_blows_are_a_line_at_their_rate(cycles: int) -> None:
     spectrum = spectrum_lines.prepare_windows([(carrier + noise)[None]])[0]
     for band in (0, 2):  # Those that hold the carrier
         assert (
-            abs(spectrum[band * HALF_BINS + 4 : (band + 1) * HALF_BINS].argmax() + 4 - 2 * cycles)
+            abs(
+                spectrum[band * HALF_BIN_COUNT + 4 : (band + 1) * HALF_BIN_COUNT].argmax()
+                + 4
+                - 2 * cycles
+            )
             <= 1
         )
 
@@ -68,4 +72,4 @@ def test_the_network_runs_as_every_whole_network_does() -> None:
     rng = np.random.default_rng(1)
     batch = network.prepare_batch("spectrum-lines", [rng.normal(size=(1, WINDOW_SAMPLES))] * 3)
     trunk = network.load_trunk("spectrum-lines", draw_trunk("spectrum-lines", rng))
-    assert network.trunk_features(trunk, batch).shape == (3, 64)
+    assert network.compute_trunk_features(trunk, batch).shape == (3, 64)

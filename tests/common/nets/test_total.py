@@ -54,14 +54,16 @@ def test_a_file_that_fails_on_some_records_leaves_the_others_as_they_are(in_file
     released = in_file.encode(mixed)
     assert not released[places].any()
     assert released[1].tobytes() == expected[0, :8].tobytes()
-    assert np.isfinite(in_file.encode_batched(mixed[:2])).all()
+    assert np.isfinite(in_file.encode_local_batched(mixed[:2])).all()
 
 
 def test_a_further_trunk_that_fails_takes_its_own_features_alone(here: Encoder) -> None:
-    raw = np.random.default_rng(0).normal(size=(200, image_trunk.WIDTH)).astype(np.float32)
+    raw = np.random.default_rng(0).normal(size=(200, image_trunk.FEATURE_COUNT)).astype(np.float32)
     settings, kinds = {"pixels": "64"}, (ImageTrunk, failing_file(width=WIDTH))
     groups = np.arange(200) % 5
-    encoder = load_encoder(fit_encoder(raw, groups, dimension=8, settings=settings, trunks=kinds))
+    encoder = load_encoder(
+        fit_encoder(raw, groups, dimension=8, trunk_settings=settings, trunks=kinds)
+    )
     records = [*images(1), plain_image("error")]
     features = encoder.encode_local(records)
     expected = here.encode_local(records)
@@ -95,7 +97,7 @@ def test_a_process_that_cannot_be_started_again_is_no_matter_of_a_record(
 ) -> None:
     trunk = in_file.module.trunk
     assert isinstance(trunk, ConfinedTrunk)
-    trunk._end()
+    trunk._stop_process()
     monkeypatch.setattr(confined_trunk, "CHILD_MODULE", "no.such.module")
     with pytest.raises(TrunkNotStarted, match="cannot be started again"):
         in_file.encode_local(images(1))
@@ -131,7 +133,7 @@ def test_where_a_system_has_no_fork_failures_still_have_no_features(
     frames = [plain_image("error"), plain_image("width"), plain_image("memory"), *images(1)]
     with torch.inference_mode():
         answers = [
-            trunk_process._answer_from_copy(
+            trunk_process._answer_in_forked_copy(
                 trunk, start, trunk_process.encode_record_message(record), 1
             )
             for record in frames
@@ -204,9 +206,9 @@ IN_PROCESS: dict[str, tuple[str, Any]] = {
 
 @pytest.fixture(scope="module")
 def here() -> Encoder:
-    raw = np.random.default_rng(0).normal(size=(200, image_trunk.WIDTH)).astype(np.float32)
+    raw = np.random.default_rng(0).normal(size=(200, image_trunk.FEATURE_COUNT)).astype(np.float32)
     return load_encoder(
-        fit_encoder(raw, np.arange(200) % 5, dimension=8, settings={"pixels": "64"})
+        fit_encoder(raw, np.arange(200) % 5, dimension=8, trunk_settings={"pixels": "64"})
     )
 
 
@@ -215,13 +217,13 @@ def test_a_trunk_of_this_process_fails_on_one_record_alone(
     here: Encoder, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     good = images(17, 64)
-    alone, batched = here.encode_local(good), here.encode_batched(good)
+    alone, batched = here.encode_local(good), here.encode_local_batched(good)
     records = [*good[:5], np.full((64, 64), MARK, np.uint8), *good[6:]]
     attribute, change = IN_PROCESS[name]
     monkeypatch.setattr(ImageTrunk, attribute, change)
     for features, expected in (
         (here.encode_local(records), alone),
-        (here.encode_batched(records), batched),
+        (here.encode_local_batched(records), batched),
     ):
         assert not np.nan_to_num(features[5]).any()
         rest = np.arange(17) != 5

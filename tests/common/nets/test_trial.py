@@ -36,20 +36,20 @@ def large(numbers: int, products: int = 0) -> Any:
 
 
 def test_a_good_file_comes_back_with_its_width_and_time() -> None:
-    kind, milliseconds = trial.try_trunk_file(encoder_file())
+    kind, milliseconds = trial.try_and_time_file(encoder_file())
     assert kind.width == WIDTH and kind.choice().width == WIDTH
     assert 0 < milliseconds < 10_000
 
 
 def test_a_good_file_of_another_width_than_stated_is_refused() -> None:
     with pytest.raises(DecodeError, match="48 features, expected 47"):
-        trial.try_trunk_file(encoder_file(width=47))
+        trial.try_and_time_file(encoder_file(width=47))
 
 
 def test_another_file_never_reaches_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("started"))
     with pytest.raises(VerificationError, match="SHA-256"):
-        trial.try_trunk_file(encoder_file(sha256="0" * 64))
+        trial.try_and_time_file(encoder_file(sha256="0" * 64))
 
 
 HOSTILE_FILES = {
@@ -67,7 +67,7 @@ def test_hostile_files_are_refused_by_name(name: str, monkeypatch: pytest.Monkey
     graph, message, seconds = HOSTILE_FILES[name]
     monkeypatch.setattr(confined_trunk, "WALL_SECONDS_LIMIT", seconds)
     with pytest.raises(WgError, match=message):
-        trial.try_trunk_file(encoder_file(graph()))
+        trial.try_and_time_file(encoder_file(graph()))
 
 
 def test_a_process_that_dies_is_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,7 +75,7 @@ def test_a_process_that_dies_is_a_refusal(monkeypatch: pytest.MonkeyPatch) -> No
     with pytest.raises(
         DecodeError, match="needs more than 4 GiB, or is damaged: its process ended"
     ):
-        trial.try_trunk_file(encoder_file())
+        trial.try_and_time_file(encoder_file())
 
 
 class Shaky:
@@ -104,4 +104,4 @@ def test_features_that_differ_are_refused(
     trunks = iter([Shaky(number) for number in steady])
     monkeypatch.setattr(trial, "ConfinedTrunk", lambda *_: next(trunks))
     with pytest.raises(VerificationError, match=message):
-        trial.try_trunk_file(encoder_file())
+        trial.try_and_time_file(encoder_file())

@@ -87,14 +87,14 @@ def test_kernels_see_one_to_nine_channels_and_every_channel_is_seen(channels: in
 
 
 def test_which_channels_go_together_is_pinned() -> None:
-    assert window_kernels.digest() == (
+    assert window_kernels.kernel_digest() == (
         "08b72d0fdf240a2d504072a0b3d136d65b044f189df2746634553c210f6b825a"
     )
 
 
 def test_local_features_end_with_the_columns_and_the_raw_features() -> None:
     rng = np.random.default_rng(0)
-    raw = rng.normal(size=(160, window_trunk.WIDTH)).astype(np.float32)
+    raw = rng.normal(size=(160, window_trunk.FEATURE_COUNT)).astype(np.float32)
     package = fit_encoder(
         raw, np.arange(160) % 5, np.arange(160) % 3, dimension=16, modality="windows"
     )
@@ -102,8 +102,10 @@ def test_local_features_end_with_the_columns_and_the_raw_features() -> None:
     window = _window(2, 60)
     local = encoder.encode_local([window])
     assert local.shape == (1, encoder.local_dimension)
-    assert encoder.local_dimension == encoder.scaled_dimension + sum(encoder.local_blocks)
+    assert encoder.local_dimension == encoder.scaled_dimension + sum(encoder.local_block_sizes)
     np.testing.assert_array_equal(local[:, :16], encoder.encode([window]))
-    shares, raw = np.split(local[0, encoder.scaled_dimension :], encoder.local_blocks[:1])
+    shares, raw = np.split(local[0, encoder.scaled_dimension :], encoder.local_block_sizes[:1])
     np.testing.assert_array_equal(shares, _columns(window).ravel())
-    np.testing.assert_array_equal(raw, encoders.raw_features([window], modality="windows")[0])
+    np.testing.assert_array_equal(
+        raw, encoders.compute_raw_features([window], modality="windows")[0]
+    )

@@ -21,7 +21,7 @@ def _windows(count: int, channels: int = 2, time: int = 60) -> list[np.ndarray]:
 @pytest.fixture(scope="module")
 def package() -> bytes:
     rng = np.random.default_rng(0)
-    raw = rng.normal(size=(160, window_trunk.WIDTH)).astype(np.float32)
+    raw = rng.normal(size=(160, window_trunk.FEATURE_COUNT)).astype(np.float32)
     return fit_encoder(
         raw, np.arange(160) % 5, np.arange(160) % 3, dimension=16, modality="windows"
     )
@@ -57,7 +57,7 @@ def test_gain_moves_the_level_only() -> None:
         one, two = (
             trunk(window_trunk.window_views(window * gain))[0].numpy() for gain in (1.0, 8.0)
         )
-    names = np.repeat(list(window_trunk.BLOCKS), list(window_trunk.BLOCKS.values()))
+    names = np.repeat(list(window_trunk.BLOCK_SIZES), list(window_trunk.BLOCK_SIZES.values()))
     level = np.isin(names, ["level-mean", "channels"])
     np.testing.assert_allclose(one[~level], two[~level], atol=2e-3)
     assert np.abs(one[level] - two[level]).max() > 0.1
@@ -69,7 +69,7 @@ def test_pieces_cover_a_window_that_is_not_too_long_for_them(samples: int) -> No
     pieces = window_trunk.window_views(window)[0, 0, 1:]
     assert pieces[0, 0] == 0 and pieces[-1, -1] == samples - 1
     seen = len(np.unique(pieces.numpy()))
-    assert seen == min(samples, window_trunk.PIECES * window_trunk.VIEW_SAMPLES)
+    assert seen == min(samples, window_trunk.MOST_PIECES * window_trunk.VIEW_SAMPLES)
 
 
 def test_which_channel_did_it_is_not_lost() -> None:
@@ -81,7 +81,7 @@ def test_which_channel_did_it_is_not_lost() -> None:
         moved[channel] += 6
         with torch.inference_mode():
             found.append(trunk(window_trunk.window_views(moved))[0].numpy())
-    names = np.repeat(list(window_trunk.BLOCKS), list(window_trunk.BLOCKS.values()))
+    names = np.repeat(list(window_trunk.BLOCK_SIZES), list(window_trunk.BLOCK_SIZES.values()))
     assert np.abs((found[0] - found[1])[names == "channels"]).max() > 0.3
 
 
@@ -104,7 +104,7 @@ def test_what_is_no_window_is_refused(encoder: encoders.Encoder, window: np.ndar
 
 def test_fitting_is_deterministic_and_the_package_says_what_it_encodes(package: bytes) -> None:
     rng = np.random.default_rng(0)
-    raw = rng.normal(size=(160, window_trunk.WIDTH)).astype(np.float32)
+    raw = rng.normal(size=(160, window_trunk.FEATURE_COUNT)).astype(np.float32)
     again = fit_encoder(
         raw, np.arange(160) % 5, np.arange(160) % 3, dimension=16, modality="windows"
     )
@@ -130,7 +130,9 @@ def test_discriminant_directions_tell_classes_apart_and_not_records() -> None:
     classes = np.repeat(np.arange(6), 40)
     z = rng.normal(size=(240, 12)) * np.array([10.0] + [1.0] * 11)  # loud, and says nothing
     z[:, 5] += classes - classes.mean()
-    vectors = fit.discriminant_directions(z - z.mean(axis=0), classes, 3, ridge=0.01, share=0.05)
+    vectors = fit.discriminant_directions(
+        z - z.mean(axis=0), classes, 3, ridge_factor=0.01, within_share=0.05
+    )
     assert vectors.shape == (12, 3)
     assert np.abs(vectors[:, 0]).argmax() == 5
 
@@ -139,6 +141,6 @@ def test_without_classes_the_leading_directions_are_released() -> None:
     rng = np.random.default_rng(5)
     z = rng.normal(size=(240, 12)) * np.array([1.0] * 11 + [10.0])
     vectors = fit.discriminant_directions(
-        z - z.mean(axis=0), np.zeros(240, int), 3, ridge=1.0, share=0.05
+        z - z.mean(axis=0), np.zeros(240, int), 3, ridge_factor=1.0, within_share=0.05
     )
     assert np.abs(vectors[:, 0]).argmax() == 11

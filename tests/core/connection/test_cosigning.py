@@ -14,13 +14,13 @@ from tests.server.enrolling import request_of
 from tests.server.generators import install
 
 from wg_client.fitting.linear_head import LinearHead
-from wg_client.selection.delivery import apply_and_adopt, store_package_cosignature
+from wg_client.selection.delivery import apply_and_adopt_package, store_package_cosignature
 from wg_common import weights_package
 from wg_core.connection import cosigning
-from wg_core.connection.cosigning import TooManyUncosigned
+from wg_core.connection.cosigning import TooManyUncosignedCheckpoints
 from wg_core.errors import VerificationError
 from wg_core.ledger.store import Ledger
-from wg_core.ledger.witness import UNCOSIGNED_LIMIT, WitnessFork, WitnessRefused
+from wg_core.ledger.witness import UNCOSIGNED_CHECKPOINTS_LIMIT, WitnessFork, WitnessRefused
 from wg_core.release.budget import read_spend
 from wg_core.release.query import answer_query
 from wg_core.wire import canonical, signing
@@ -67,7 +67,11 @@ class World:
 
     def releases(self) -> int:
         with ServerStore.open(self.server) as store:
-            return len(store.newest_usable_ids(encoder=self.plant.encoder, excluded_site="nobody"))
+            return len(
+                store.newest_usable_release_ids(
+                    encoder_sha256=self.plant.encoder, excluded_site="nobody"
+                )
+            )
 
     def ledger(self) -> Ledger:
         return Ledger.open(self.plant.home.ledger, signing.load(self.plant.home.ledger_key))
@@ -94,8 +98,8 @@ def make_world(make_plant: MakePlant, good_head: LinearHead, tmp_path: Path) -> 
     server = ServerHome(tmp_path / "server")
     create_home(server, ServerConfig(name="central", fleet_port=1, enrol_port=2, admin_port=3))
     signing.save(server.signing_key, plant.server_key)
-    server.encoder.parent.mkdir()
-    server.encoder.write_bytes(plant.home.encoder.read_bytes())
+    server.encoder_file.parent.mkdir()
+    server.encoder_file.write_bytes(plant.home.encoder.read_bytes())
     install(server)
     found = World(plant, server, tmp_path, good_head)
     found.pin()
@@ -153,12 +157,12 @@ def test_a_file_that_the_server_has_already_is_the_same_until_the_ledger_grows(
 
 def test_what_cannot_be_covered_is_refused_before_the_charge(world: World) -> None:
     with world.ledger() as ledger:
-        for _ in range(UNCOSIGNED_LIMIT - 1):
+        for _ in range(UNCOSIGNED_CHECKPOINTS_LIMIT - 1):
             ledger.mark_checkpoint_sent()
             record_decision(ledger)
     last = world.statistics("0.1")
     before = read_spend(world.plant.home, world.plant.config)
-    with pytest.raises(TooManyUncosigned, match="Apply a weights package"):
+    with pytest.raises(TooManyUncosignedCheckpoints, match="Apply a weights package"):
         world.statistics("0.2")
     after = read_spend(world.plant.home, world.plant.config)
     assert (after.charges, after.entries) == (before.charges, before.entries) == (1, after.entries)
@@ -193,7 +197,7 @@ def test_a_ledger_that_was_rolled_back_and_grew_again_is_a_fork(world: World) ->
     with pytest.raises(WitnessFork):
         world.cosign(world.statistics("0.3"))
     with ServerStore.open(world.server) as store:
-        assert store.count_forks() == 1
+        assert store.count_fork_evidence() == 1
 
 
 def test_a_server_with_a_new_key_goes_on_from_what_its_old_key_cosigned(world: World) -> None:
@@ -225,8 +229,8 @@ def test_a_cosignature_under_another_key_is_not_kept(world: World) -> None:
 
 
 def test_applying_a_package_keeps_the_cosignature(world: World) -> None:
-    apply_and_adopt(world.plant.home, world.generate(world.statistics("0.1")))
+    apply_and_adopt_package(world.plant.home, world.generate(world.statistics("0.1")))
     with world.ledger() as ledger:
-        assert ledger.uncosigned_sizes(NAME) == [] and ledger.is_entry_cosigned(
+        assert ledger.uncosigned_checkpoint_sizes(NAME) == [] and ledger.is_entry_cosigned(
             ledger.size - 1, NAME
         )

@@ -96,7 +96,7 @@ def test_stacked_gzip_is_refused_unread_before_and_after_enrolment(
     assert len(bomb) < 1000
     answer = say("content-encoding: gzip, gzip, gzip\r\n", bomb)
     with serving(key_file, answer) as url:
-        token = protocol.encode_token(
+        token = protocol.encode_join_token(
             protocol.JoinToken(
                 site="a",
                 enrol_url=url,
@@ -109,7 +109,7 @@ def test_stacked_gzip_is_refused_unread_before_and_after_enrolment(
         with pytest.raises(PeerError, match="compressed"):
             enrolment.enrol(ClientHome(tmp_path), token)
         with link.ServerLink(url, trusting()) as connection:
-            for call in (connection.cosign, connection.announce_rotation):
+            for call in (connection.cosign, connection.announce_key_rotation):
                 with pytest.raises(PeerError, match="compressed"):
                     call(b"")
             with pytest.raises(PeerError, match="compressed"):
@@ -124,13 +124,13 @@ def test_a_body_ends_at_the_bound(key_file: Path) -> None:
 
     with (
         serving(key_file, endless) as url,
-        transport.open_client(url, trusting(), limit=1 << 16) as client,
+        transport.open_client(url, trusting(), max_body_bytes=1 << 16) as client,
         pytest.raises(PeerError, match="too large"),
     ):
         link.get(client, "/")
     with (
         serving(key_file, say("", b"x" * (1 << 16))) as url,
-        transport.open_client(url, trusting(), limit=1 << 16) as client,
+        transport.open_client(url, trusting(), max_body_bytes=1 << 16) as client,
     ):
         assert link.get(client, "/") == (200, b"x" * (1 << 16))
 
@@ -169,7 +169,7 @@ def test_a_server_that_sends_a_little_now_and_then_keeps_nobody(
 
     with serving(key_file, drip) as url:
         with (
-            transport.open_client(url, trusting(), seconds=0.5) as client,
+            transport.open_client(url, trusting(), call_seconds=0.5) as client,
             pytest.raises(PeerError, match="in time"),
         ):
             link.get(client, "/")

@@ -40,7 +40,7 @@ from wg_core.errors import ConfigError, PeerError, VerificationError
 from wg_core.ledger import checkpoint as checkpoints
 from wg_core.ledger import merkle, proof
 from wg_core.ledger import note as notes
-from wg_core.ledger.cosigned import RolledBack
+from wg_core.ledger.cosigned import LedgerRolledBack
 from wg_core.ledger.store import Ledger
 from wg_core.ledger.witness import WitnessRefused
 from wg_core.release.budget import read_spend
@@ -114,7 +114,7 @@ def test_a_release_goes_when_server_and_second_witness_have_cosigned(
             assert set(cosigners(world, data)) == {NAME, SECOND}
     note = proof.decode(bundle.decode_statistics(data).release_proof).note
     key = signing.public_from_bytes(second.public_key)
-    assert checkpoints.verify_cosignature(note, SECOND, key) > 0
+    assert checkpoints.verified_cosignature_time(note, SECOND, key) > 0
     assert second.statuses == [200, 200]
 
 
@@ -134,7 +134,7 @@ def test_a_copied_home_is_found_by_a_second_witness_before_it_is_charged(
     with watched(world, second):
         shutil.copytree(world.plant.home.root, copy.root)
         by_file(world, world.plant.home, "first.wgs")
-        with pytest.raises(RolledBack, match="older copy"):
+        with pytest.raises(LedgerRolledBack, match="older copy"):
             by_file(world, copy, "second.wgs")
     assert charges(world) == 1 and read_spend(copy, world.plant.config).charges == 0
     want(world, second, url="https://127.0.0.1:1", quorum=1)  # out of reach: nobody can tell
@@ -215,10 +215,10 @@ def test_a_witness_that_cannot_be_is_refused(key: str, url: str) -> None:
 
 def test_a_verifier_key_is_taken_as_it_is_published(second: SpecWitness) -> None:
     key = signing.public_from_bytes(second.public_key)
-    (vkey,) = notes.verifier_keys(SECOND, notes.COSIGNER_ROLE, key)
+    (vkey,) = notes.encode_verifier_keys(SECOND, notes.COSIGNER_ROLE, key)
     found = WitnessConfig(name=SECOND, key=vkey, url="https://w.example")
     assert found.public_key == second.public_key
-    (log,) = notes.verifier_keys(SECOND, notes.LOG_ROLE, key)
+    (log,) = notes.encode_verifier_keys(SECOND, notes.LOG_ROLE, key)
     with pytest.raises(ConfigError, match="signature type 1"):
         WitnessConfig(name=SECOND, key=log, url="https://w.example")
 
@@ -298,7 +298,7 @@ def test_witnesses_are_on_the_ledger_before_the_charge(world: World, second: Spe
     with pytest.raises(TooFewWitnesses):
         ask(world)
     with world.ledger() as ledger:
-        kinds = [json.loads(ledger.entry(seq))["head"]["kind"] for seq in range(ledger.size)]
+        kinds = [json.loads(ledger.entry_bytes(seq))["head"]["kind"] for seq in range(ledger.size)]
     assert kinds[-3:] == ["witness", "charge", "release"]
 
 
@@ -419,7 +419,7 @@ def test_a_witness_that_others_wrote_cosigns_again_and_again(foreign: Foreign) -
         record_decision(ledger)
         _, note = checkpoints.decode(ledger.request_cosignature(witness.name, post))
         key = signing.public_from_bytes(witness.public_key)
-        assert checkpoints.verify_cosignature(note, witness.name, key) > 0
+        assert checkpoints.verified_cosignature_time(note, witness.name, key) > 0
         assert ledger.is_newest_cosigned(witness.name)
     post(ledger.witness_request(witness.name).encode())  # the same once more
 
@@ -435,10 +435,10 @@ def test_a_witness_that_others_wrote_says_what_it_saw_and_refuses_a_fork(
     record_decision(ledger)
     with pytest.raises(WitnessRefused) as caught:
         post(ledger.witness_request(witness.name, old_size=0).encode())
-    assert caught.value.size == seen
+    assert caught.value.last_seen_size == seen
     forged = ledger.witness_request(witness.name)
     with pytest.raises(WitnessRefused, match="did not grow"):
-        post(replace(forged, path=(bytes(32), *forged.path[1:])).encode())
+        post(replace(forged, consistency_proof=(bytes(32), *forged.consistency_proof[1:])).encode())
     ledger.request_cosignature(witness.name, post)
 
 

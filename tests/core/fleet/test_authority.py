@@ -30,18 +30,18 @@ class Authority:
     @classmethod
     def make(cls, text: str = "hq CA") -> Authority:
         key = ec.generate_private_key(ec.SECP256R1())
-        return cls(key, pki.authority_certificate(name(text), key, name(text), key))
+        return cls(key, pki.sign_authority_certificate(name(text), key, name(text), key))
 
     def says(self, other: Authority, *, text: str = "hq CA", days: int = 9) -> x509.Certificate:
         until = NOW + datetime.timedelta(days=days)
-        return pki.authority_certificate(name(text), other.key, name(), self.key, expiry=until)
+        return pki.sign_authority_certificate(name(text), other.key, name(), self.key, expiry=until)
 
 
 A, B, C, THIEF = (Authority.make() for _ in range(4))
 
 
 def bundle(root: x509.Certificate, links: Sequence[x509.Certificate]) -> bytes:
-    return "".join(map(pki.to_pem, [root, *links])).encode()
+    return "".join(map(pki.certificate_to_pem, [root, *links])).encode()
 
 
 @pytest.mark.parametrize("turn", [1, -1])

@@ -30,14 +30,14 @@ def test_a_package_waits_until_it_is_done(inbox: Inbox) -> None:
     receipt = inbox.store_package(delivery(), PACKAGE)
     (path,) = inbox.waiting_packages()
     assert path.read_bytes() == PACKAGE
-    inbox.delete_applied(path)
+    inbox.delete_applied_package(path)
     assert inbox.waiting_packages() == []
     assert inbox.find_receipt("0" * 32) == receipt
 
 
 def test_a_repeated_delivery_gets_the_same_receipt_and_waits_once(inbox: Inbox) -> None:
     first = inbox.store_package(delivery(), PACKAGE)
-    inbox.delete_applied(inbox.waiting_packages()[0])
+    inbox.delete_applied_package(inbox.waiting_packages()[0])
     assert inbox.store_package(delivery(), PACKAGE) == first
     assert inbox.waiting_packages() == []
 
@@ -69,7 +69,7 @@ def test_packages_are_applied_in_the_order_of_arrival(inbox: Inbox) -> None:
 
 def test_a_rejected_package_is_kept_apart(inbox: Inbox) -> None:
     inbox.store_package(delivery(), PACKAGE)
-    kept = inbox.reject(inbox.waiting_packages()[0])
+    kept = inbox.reject_package(inbox.waiting_packages()[0])
     assert kept.read_bytes() == PACKAGE and inbox.waiting_packages() == []
 
 
@@ -86,10 +86,10 @@ def test_half_a_delivery_is_none(inbox: Inbox, tmp_path: Path) -> None:
 def test_a_server_fills_no_disk_with_packages(
     inbox: Inbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inboxes, "ARRIVALS_LIMIT", 2)
+    monkeypatch.setattr(inboxes, "DAILY_ARRIVALS_LIMIT", 2)
     for number in range(2):
         inbox.store_package(delivery(f"{number:032x}"), PACKAGE)
-        inbox.delete_applied(inbox.waiting_packages()[0])
+        inbox.delete_applied_package(inbox.waiting_packages()[0])
     with pytest.raises(PolicyRefused, match="within a day"):
         inbox.store_package(delivery(f"{2:032x}"), PACKAGE)
     inbox.store_package(delivery(f"{1:032x}"), PACKAGE)  # a repeated delivery
@@ -101,14 +101,14 @@ def test_a_server_fills_no_disk_with_packages(
 def test_a_waiting_package_keeps_the_key_under_which_it_arrived(inbox: Inbox) -> None:
     inbox.store_package(delivery(), PACKAGE)
     (first,) = inbox.waiting_packages()
-    inbox.keep_key("aa")
+    inbox.store_server_key("aa")
     inbox.store_package(delivery("1" * 32), PACKAGE)
-    inbox.keep_key("bb")
+    inbox.store_server_key("bb")
     second = inbox.waiting_packages()[1]
-    assert (inbox.former_key(first), inbox.former_key(second)) == ("aa", "bb")
-    inbox.reject(first)
-    inbox.delete_applied(second)
-    assert not list(inbox.home.waiting.iterdir())
+    assert (inbox.stored_server_key(first), inbox.stored_server_key(second)) == ("aa", "bb")
+    inbox.reject_package(first)
+    inbox.delete_applied_package(second)
+    assert not list(inbox.home.waiting_packages.iterdir())
 
 
 def test_rejected_packages_are_few_and_the_newest(
@@ -119,7 +119,7 @@ def test_rejected_packages_are_few_and_the_newest(
         inbox.store_package(delivery(f"{number:032x}", body), body)
         (path,) = inbox.waiting_packages()
         os.utime(path, ns=(number, number))
-        return inbox.reject(path)
+        return inbox.reject_package(path)
 
     paths = [reject(number) for number in range(20)]
     assert [path.exists() for path in paths] == [False] * 12 + [True] * 8

@@ -66,7 +66,7 @@ def test_an_answer_goes_through() -> None:
         (PolicyRefused("/plant/file"), "policy"),
         (WitnessRefused(422, "/plant/file"), "witness"),
         (PeerError("/plant/file"), "peer"),
-        (ApprovalPending("/plant/file"), fleet.APPROVAL),
+        (ApprovalPending("/plant/file"), fleet.AWAITING_APPROVAL),
     ],
 )
 def test_what_request_policy_budget_and_peer_cause_has_its_word(
@@ -91,12 +91,12 @@ def test_what_request_policy_budget_and_peer_cause_has_its_word(
     ],
 )
 def test_whatever_data_disk_snapshot_or_a_crash_cause_is_one_word(error: Exception) -> None:
-    assert _word(error) == fleet.UNAVAILABLE
-    assert _word(error, frozenset()) == fleet.UNAVAILABLE
+    assert _word(error) == fleet.PLANT_UNAVAILABLE
+    assert _word(error, frozenset()) == fleet.PLANT_UNAVAILABLE
 
 
 def test_a_word_of_a_question_is_none_of_a_delivery() -> None:
-    assert _word(ApprovalPending("x"), fleet.DELIVERY_REFUSAL_WORDS) == fleet.UNAVAILABLE
+    assert _word(ApprovalPending("x"), fleet.DELIVERY_REFUSAL_WORDS) == fleet.PLANT_UNAVAILABLE
 
 
 def _word(error: Exception, words: frozenset[str] = fleet.QUERY_REFUSAL_WORDS) -> str:
@@ -105,16 +105,18 @@ def _word(error: Exception, words: frozenset[str] = fleet.QUERY_REFUSAL_WORDS) -
 
     answer = answers.answer_or_refuse(REQUEST, fail, words)
     assert answer.kind == "refusal" and answer.payload == b""
-    refusal = canonical.decode(Refusal, answer.record, subject="refusal")
+    refusal = canonical.decode(Refusal, answer.record, input_name="refusal")
     assert refusal.request_id == REQUEST
     assert b"plant" not in answer.record and b"spent" not in answer.record
     return refusal.code
 
 
 def test_every_word_of_a_refusal_is_explained_to_the_operator() -> None:
-    assert {*fleet.QUERY_REFUSAL_WORDS, *fleet.DELIVERY_REFUSAL_WORDS, fleet.UNAVAILABLE} == set(
-        fleet.REFUSAL_MEANINGS
-    )
+    assert {
+        *fleet.QUERY_REFUSAL_WORDS,
+        *fleet.DELIVERY_REFUSAL_WORDS,
+        fleet.PLANT_UNAVAILABLE,
+    } == set(fleet.REFUSAL_MEANINGS)
 
 
 class _Clock:
@@ -173,22 +175,22 @@ class _Server:
     """One message, in the place of a session with a server; notes when what goes back leaves."""
 
     clock: _Clock
-    kind: str
+    message_type: str
     envelope: Envelope | None
     seen: list[tuple[str, float]] = field(default_factory=list)
 
-    def pull(self) -> _Server:
+    def pull_message(self) -> _Server:
         return self
 
-    def read(self, message: _Server, allowed: frozenset[str]) -> Envelope:
+    def read_envelope(self, message: _Server, allowed: frozenset[str]) -> Envelope:
         if self.envelope is None:
-            raise MessageDeclined(fleet.MALFORMED)
+            raise MessageDeclined(fleet.MESSAGE_MALFORMED)
         return self.envelope
 
-    def answer(self, message: _Server, reply: Envelope) -> None:
+    def send_answer(self, message: _Server, reply: Envelope) -> None:
         self.seen.append((reply.kind, self.clock.now))
 
-    def decline(self, message: _Server, reason: str) -> None:
+    def decline_message(self, message: _Server, reason: str) -> None:
         self.seen.append((reason, self.clock.now))
 
 
@@ -224,13 +226,18 @@ def _node(
 @pytest.mark.parametrize(
     ("kind", "envelope", "outcome", "left"),
     [
-        (protocol.QUERY_STATISTICS, ASKED, "statistics", 1002.0),
-        (protocol.QUERY_STATISTICS, ASKED, "refusal", 1002.0),
-        (protocol.QUERY_STATISTICS, GARBAGE, fleet.MALFORMED, 1002.0),
-        (protocol.QUERY_STATISTICS, None, fleet.MALFORMED, 1002.0),
-        (protocol.TRAIN_FINETUNE, ASKED, fleet.MALFORMED, 1000.0),
-        (protocol.TRAIN_FINETUNE, Envelope("delivery", canonical.encode(OFFER)), "refusal", 1000.0),
-        (protocol.TRAIN_FINETUNE, GARBAGE, fleet.MALFORMED, 1000.0),
+        (protocol.QUERY_MESSAGE_TYPE, ASKED, "statistics", 1002.0),
+        (protocol.QUERY_MESSAGE_TYPE, ASKED, "refusal", 1002.0),
+        (protocol.QUERY_MESSAGE_TYPE, GARBAGE, fleet.MESSAGE_MALFORMED, 1002.0),
+        (protocol.QUERY_MESSAGE_TYPE, None, fleet.MESSAGE_MALFORMED, 1002.0),
+        (protocol.DELIVERY_MESSAGE_TYPE, ASKED, fleet.MESSAGE_MALFORMED, 1000.0),
+        (
+            protocol.DELIVERY_MESSAGE_TYPE,
+            Envelope("delivery", canonical.encode(OFFER)),
+            "refusal",
+            1000.0,
+        ),
+        (protocol.DELIVERY_MESSAGE_TYPE, GARBAGE, fleet.MESSAGE_MALFORMED, 1000.0),
     ],
 )
 def test_whatever_goes_back_for_a_question_leaves_at_the_end_of_its_slot(
@@ -282,8 +289,8 @@ def test_a_reply_does_not_say_when_it_was_made(
         ttl=60.0,
     )
     head = message_from_proto(MessageProto(metadata=asked, content=RecordDictProto()))
-    monkeypatch.setattr(session, "pull", lambda: flower.WaitingMessage(head, ObjectTree()))
-    monkeypatch.setattr(session, "read", lambda *_: ASKED)
+    monkeypatch.setattr(session, "pull_message", lambda: flower.WaitingMessage(head, ObjectTree()))
+    monkeypatch.setattr(session, "read_envelope", lambda *_: ASKED)
     running = _node(tmp_path, monkeypatch, threading.Event(), refuse, slot=0.3)
     begun = time.time()
     assert running.answer_next_message(session)
@@ -314,7 +321,7 @@ def tree(count: int) -> ObjectTree:
 
 def test_objects_are_counted_before_they_are_fetched() -> None:
     assert len(flower._object_ids(tree(64), 64)) == 64
-    with pytest.raises(MessageDeclined, match=fleet.TOO_LARGE):
+    with pytest.raises(MessageDeclined, match=fleet.MESSAGE_TOO_LARGE):
         flower._object_ids(tree(65), 64)
 
 
@@ -323,10 +330,10 @@ def test_only_our_object_types_under_their_own_hash_are_unpacked() -> None:
     flower._check_object(record.object_id, record.deflate())
     content = RecordDict({"wg": record})
     flower._check_object(content.object_id, content.deflate())
-    with pytest.raises(MessageDeclined, match=fleet.MALFORMED):
+    with pytest.raises(MessageDeclined, match=fleet.MESSAGE_MALFORMED):
         flower._check_object("0" * 64, record.deflate())
     arrays = ArrayRecord({"x": Array(dtype="float32", shape=(1,), stype="numpy", data=b"x")})
-    with pytest.raises(MessageDeclined, match=fleet.MALFORMED):
+    with pytest.raises(MessageDeclined, match=fleet.MESSAGE_MALFORMED):
         flower._check_object(arrays.object_id, arrays.deflate())
 
 
@@ -345,13 +352,13 @@ def test_the_node_logs_what_it_does_not_send(caplog: pytest.LogCaptureFixture) -
 
 def test_a_node_that_is_asked_nothing_asks_less_often() -> None:
     options = NodeOptions()
-    pauses = [options.pause(seconds) for seconds in (0.0, 20.0, 200.0, 1200.0, 1e6)]
+    pauses = [options.poll_pause_seconds(seconds) for seconds in (0.0, 20.0, 200.0, 1200.0, 1e6)]
     assert pauses == [1.0, 1.0, 10.0, 60.0, 60.0]
 
 
 def test_a_node_asks_a_server_that_answers_late_less_often() -> None:
     options = NodeOptions()
-    pauses = [options.pause(0.0, seconds) for seconds in (0.05, 0.5, 4.0, 30.0)]
+    pauses = [options.poll_pause_seconds(0.0, seconds) for seconds in (0.05, 0.5, 4.0, 30.0)]
     assert pauses == [1.0, 5.0, 40.0, 60.0]
 
 
@@ -380,7 +387,7 @@ def test_a_heartbeat_goes_out_where_no_question_says_the_same(
     session._on_beat = lambda: None
     session._quiet = threading.Event()
     session.node = Node(node_id=1)
-    thread = threading.Thread(target=session._heartbeat)
+    thread = threading.Thread(target=session._send_heartbeats)
     thread.start()
     if beats:
         wait_until(lambda: bool(sent), "a heartbeat")

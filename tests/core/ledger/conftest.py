@@ -17,8 +17,8 @@ from wg_core.ledger import charging, witness
 from wg_core.ledger import checkpoint as checkpoints
 from wg_core.ledger.anchors import TrustAnchors, TrustedWitness
 from wg_core.ledger.charging import ChargeRequest
-from wg_core.ledger.commitment import commit
-from wg_core.ledger.store import ChargeRecord, DatasetRecord, Ledger
+from wg_core.ledger.commitment import commit_to_data
+from wg_core.ledger.store import DatasetRegistration, Ledger, RecordedCharge
 from wg_core.ledger.witness import WitnessState
 from wg_core.privacy import calibration, mechanism
 from wg_core.privacy.events import MU_SQUARED_UNIT, PrivacyEvent
@@ -59,7 +59,7 @@ def schema(encoder: str = "") -> StatisticsSchema:
 
 def cosign_newest(ledger: Ledger, key: PrivateKey, time: int, name: str = WITNESS) -> bytes:
     """Let any key cosign and store a log's newest checkpoint under the name of a witness."""
-    note = checkpoints.decode(ledger.checkpoint())[1]
+    note = checkpoints.decode(ledger.newest_checkpoint())[1]
     lines = checkpoints.cosign(note, name, key, time)
     return ledger.add_cosignature(note.with_signatures(lines).encode(), name)
 
@@ -109,19 +109,19 @@ class Site:
 
     def register(self, ledger: Ledger, name: str, data: bytes = b"data", lineage: str = "") -> int:
         return ledger.register_dataset(
-            DatasetRecord(
+            DatasetRegistration(
                 name=name,
-                commitment=commit(SECRET, [data]),
+                commitment=commit_to_data(SECRET, [data]),
                 cap_epsilon=self.cap,
                 cap_delta=DELTA,
-                lineage=lineage,
+                continued_dataset=lineage,
             )
         )
 
     def request(
         self, request_id: str = "r1", epsilon: str = "1", dataset: str = "parts", encoder: str = ""
     ) -> ChargeRequest:
-        return charging.charge_for_statistics(
+        return charging.make_charge_request(
             schema(encoder),
             mechanism.noise_scale(schema(), float(epsilon), float(DELTA)),
             charging.ReleaseTerms(
@@ -136,7 +136,7 @@ class Site:
 
     def payload(self, request: ChargeRequest) -> bytes:
         """A signed release that fits the request."""
-        integers = np.zeros(schema().length, dtype=np.int64)
+        integers = np.zeros(schema().vector_length, dtype=np.int64)
         body = statistics_file.integers_to_bytes(integers)
         manifest = StatisticsManifest(
             schema=schema(),
@@ -153,7 +153,7 @@ class Site:
         )
         return statistics_file.encode_release(manifest, integers, self.signing_key)
 
-    def release(self, ledger: Ledger, request_id: str = "r1", epsilon: str = "1") -> ChargeRecord:
+    def release(self, ledger: Ledger, request_id: str = "r1", epsilon: str = "1") -> RecordedCharge:
         request = self.request(request_id, epsilon)
         charged = ledger.charge(request)
         if charged.is_open:
@@ -169,8 +169,8 @@ class Site:
             witness=witness.NamedKey(WITNESS, self.witness_key),
             current_time=self.current_time,
         )
-        self.memory = found.state
-        return found.lines
+        self.memory = found.new_state
+        return found.cosignature_lines
 
     def cosign(self, ledger: Ledger) -> bytes:
         return ledger.request_cosignature(WITNESS, self.call)
@@ -182,8 +182,8 @@ class Site:
         assert charged is not None and payload is not None and released is not None
         return StatisticsBundle(
             release=payload,
-            charge_entry=ledger.entry(charged.seq),
-            release_entry=ledger.entry(released.seq),
+            charge_entry=ledger.entry_bytes(charged.seq),
+            release_entry=ledger.entry_bytes(released.seq),
             charge_proof=ledger.inclusion_proof(charged.seq, witness=WITNESS),
             release_proof=ledger.inclusion_proof(released.seq, witness=WITNESS),
         )

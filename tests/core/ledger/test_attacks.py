@@ -143,7 +143,7 @@ def test_a_deleted_spend_is_not_refunded(site: Site) -> None:
     fill(site)
     edit(site.path, "delete from outbox")
     with site.open() as ledger:
-        assert ledger.read_spending("parts").charges == 3
+        assert ledger.read_spending("parts").charge_count == 3
         with pytest.raises(VerificationError, match="outbox of charge 3"):
             ledger.released_bytes("r1")
 
@@ -176,9 +176,9 @@ def test_a_clock_that_jumps_changes_nothing(site: Site, jump: int) -> None:
         site.current_time += jump
         site.release(ledger, "r2", "0.5")
         spent = ledger.read_spending("parts")
-    assert spent.charges == 2
+    assert spent.charge_count == 2
     finding = verification.audit_log(site.path)
-    remarked = any("stepped back" in remark for remark in finding.remarks)
+    remarked = any("stepped back" in remark for remark in finding.remark_sentences)
     assert remarked == (jump < 0)
 
 
@@ -218,6 +218,6 @@ def test_a_full_database_says_so(site: Site, ledger: Ledger) -> None:
             site.release(ledger, f"r{number}", str(0.1 + number / 1000))
     ledger._db.execute("pragma max_page_count = 100000")
     site.release(ledger, "after", "0.33")
-    assert ledger.read_spending("parts").charges > before.charges
+    assert ledger.read_spending("parts").charge_count > before.charge_count
     ledger.close()
     verification.audit_log(site.path)

@@ -24,23 +24,23 @@ def _request(rule: Rule, **unit: str) -> ChargeRequest:
     )
     terms: dict[str, Any] = {"request_id": "r", "dataset": "d", "purpose": "p", "recipient": "s"}
     sigma = noise_scale(schema, 1.0, 1e-5)
-    return charging.charge_for_statistics(
+    return charging.make_charge_request(
         schema, sigma, charging.ReleaseTerms(epsilon="1", delta="1e-5", **terms, **unit)
     )
 
 
 def test_a_charge_never_names_a_unit_that_its_rule_does_not_protect() -> None:
     with pytest.raises(ConfigError, match="the unit is 'part', but the rule protects single"):
-        _request("record", unit="part")
+        _request("record", privacy_unit="part")
     with pytest.raises(ConfigError, match="name the unit"):
         _request("weight")
     with pytest.raises(ConfigError, match="name the unit"):
-        _request("weight", unit="")
+        _request("weight", privacy_unit="")
 
 
 def test_a_charge_names_the_unit_that_its_rule_protects() -> None:
     assert _request("record").guarantee.unit == "record"
-    guarantee = _request("weight", unit="part").guarantee
+    guarantee = _request("weight", privacy_unit="part").guarantee
     assert guarantee.unit == "part" and guarantee.adjacency == "add-remove"
 
 
@@ -52,7 +52,7 @@ def test_a_charge_says_where_its_randomness_comes_from() -> None:
 
 @pytest.mark.parametrize("rule", ["record", "weight"])
 def test_a_japanese_auditor_reads_the_words_of_a_charge_in_japanese(rule: Rule) -> None:
-    charge = _request(rule, **({} if rule == "record" else {"unit": "part"}))
+    charge = _request(rule, **({} if rule == "record" else {"privacy_unit": "part"}))
     mechanism, promise, program = charge.mechanism, charge.guarantee, charge.implementation
     words = [promise.records_per_unit, promise.variant, *promise.unprotected]
     words += [mechanism.name, mechanism.accountant]

@@ -28,7 +28,7 @@ def check(site: Site, covered: StatisticsBundle, **changes: Any) -> None:
         "witness_name": NAME,
         "witness_key": site.witness_key.public_key(),
     }
-    bundle_verification.verify_bundle(covered, **{**anchors, **changes})
+    bundle_verification.verify_statistics_bundle(covered, **{**anchors, **changes})
 
 
 @pytest.fixture
@@ -40,11 +40,11 @@ def covered(site: Site, ledger: Ledger) -> StatisticsBundle:
 
 def test_a_cosigned_release_is_covered(site: Site, covered: StatisticsBundle) -> None:
     check(site, covered)
-    assert bundle_verification.is_cosigned(covered, NAME, site.witness_key.public_key())
+    assert bundle_verification.claims_cosignature(covered, NAME, site.witness_key.public_key())
 
 
 def test_a_name_alone_is_no_cosignature(site: Site, covered: StatisticsBundle) -> None:
-    assert not bundle_verification.is_cosigned(covered, NAME, site.signing_key.public_key())
+    assert not bundle_verification.claims_cosignature(covered, NAME, site.signing_key.public_key())
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_entries_of_another_kind_do_not_cover(site: Site, covered: StatisticsBun
 def test_an_uncosigned_release_is_not_covered(site: Site, ledger: Ledger) -> None:
     site.release(ledger)
     covered = site.covered(ledger)
-    assert not bundle_verification.is_cosigned(covered, NAME, site.witness_key.public_key())
+    assert not bundle_verification.claims_cosignature(covered, NAME, site.witness_key.public_key())
     with pytest.raises(VerificationError, match="no Ed25519 cosignature"):
         check(site, covered)
 

@@ -18,18 +18,18 @@ from tests.core.wire.test_data_sheet import SHEETS
 from wg_core import grammar
 from wg_core.errors import DecodeError
 from wg_core.ledger import entries, statement
-from wg_core.ledger.commitment import commit
+from wg_core.ledger.commitment import commit_to_data
 from wg_core.privacy.events import PrivacyEvent
 
 letters = st.characters(categories=["L", "N", "P", "S"])
-names = st.text(letters, min_size=1, max_size=grammar.NAME_LIMIT)
+names = st.text(letters, min_size=1, max_size=grammar.NAME_CHARACTERS_LIMIT)
 digests = st.binary(min_size=32, max_size=32).map(bytes.hex)
 keys = st.binary(min_size=31, max_size=31).map(lambda data: data.hex() + "07")
 counts = st.integers(0, (1 << 53) - 1)
 heads = st.one_of(
     st.builds(
         entries.EntryHeader,
-        kind=st.just(entries.GENESIS),
+        kind=st.just(entries.GENESIS_KIND),
         seq=st.integers(1, (1 << 53) - 1),
         prev=digests,
         origin=st.just("weightgate/plant-a/00ff"),
@@ -104,7 +104,7 @@ def strategy(kind: Any) -> st.SearchStrategy[Any]:
         return counts
     for part in getattr(kind, "__metadata__", ()):
         if isinstance(part, grammar.PrintableText):
-            return st.text(letters, min_size=1, max_size=part.limit)
+            return st.text(letters, min_size=1, max_size=part.max_characters)
         if isinstance(part, grammar.Pattern):
             return SHORT.get(kind, st.from_regex(part.expression, fullmatch=True))
     if typing.get_origin(kind) is typing.Annotated:
@@ -218,7 +218,7 @@ def test_the_plain_document_is_accepted() -> None:
         b'{"head":{}}',
         b"\xff",
         b'{"head":' * 5000,
-        b"x" * (entries.ENTRY_LIMIT + 1),
+        b"x" * (entries.ENTRY_BYTES_LIMIT + 1),
     ],
 )
 def test_what_is_no_entry_is_refused(bad: bytes) -> None:
@@ -236,8 +236,11 @@ def test_what_is_no_cap_is_refused(cap: tuple[str, str]) -> None:
 
 def test_commitments_depend_on_secret_content_and_framing() -> None:
     secret, other = bytes(32), bytes([1]) * 32
-    same = commit(secret, [b"ab", b"c"])
-    assert same == commit(secret, [b"ab", b"c"])
-    assert len({same, commit(other, [b"ab", b"c"]), commit(secret, [b"a", b"bc"])}) == 3
+    same = commit_to_data(secret, [b"ab", b"c"])
+    assert same == commit_to_data(secret, [b"ab", b"c"])
+    assert (
+        len({same, commit_to_data(other, [b"ab", b"c"]), commit_to_data(secret, [b"a", b"bc"])})
+        == 3
+    )
     with pytest.raises(ValueError, match="at least 32"):
-        commit(b"short", [b""])
+        commit_to_data(b"short", [b""])

@@ -18,7 +18,7 @@ THIEF = key(10)
 
 
 def word(site: Site) -> Handover:
-    return handover.sign(handover.WITNESS_USE, WITNESS, site.witness_key, NEW)
+    return handover.sign_handover(handover.WITNESS_USE, WITNESS, site.witness_key, NEW)
 
 
 def known(number: object) -> TrustedWitness:
@@ -26,7 +26,7 @@ def known(number: object) -> TrustedWitness:
 
 
 def cosign(ledger: Ledger, by: object, time: int = 5) -> None:
-    note = checkpoints.decode(ledger.checkpoint())[1]
+    note = checkpoints.decode(ledger.newest_checkpoint())[1]
     lines = checkpoints.cosign(note, WITNESS, by, time)  # type: ignore[arg-type]
     ledger.add_cosignature(note.with_signatures(lines).encode(), WITNESS)
 
@@ -55,8 +55,10 @@ def test_a_handover_that_the_witness_did_not_sign_is_refused(site: Site, what: s
     good = word(site)
     bad = {
         "signature": dataclasses.replace(good, now=signing.public_bytes(THIEF).hex()),
-        "key": handover.sign(handover.WITNESS_USE, WITNESS, THIEF, NEW),
-        "name": handover.sign(handover.WITNESS_USE, "stranger/witness", site.witness_key, NEW),
+        "key": handover.sign_handover(handover.WITNESS_USE, WITNESS, THIEF, NEW),
+        "name": handover.sign_handover(
+            handover.WITNESS_USE, "stranger/witness", site.witness_key, NEW
+        ),
     }[what]
     with site.create() as ledger:
         size = ledger.size
@@ -69,7 +71,7 @@ def test_an_auditor_who_knows_the_old_key_believes_the_new_one_on_its_word(site:
     with site.create() as ledger:
         site.cosign(ledger)
         ledger.record_handover(word(site))
-        packages = handover.sign(handover.PACKAGES_USE, "server.example", THIEF, NEW)
+        packages = handover.sign_handover(handover.PACKAGES_USE, "server.example", THIEF, NEW)
         ledger.record_handover(packages)
         site.release(ledger)
         cosign(ledger, NEW, 1_700_000_500)
@@ -82,9 +84,9 @@ def test_an_auditor_who_knows_the_old_key_believes_the_new_one_on_its_word(site:
     (view,) = finding.verdict.witnesses
     assert (view.public_key, view.handovers) == (signing.public_bytes(NEW).hex(), 1)
     assert (view.source, view.size, view.time) == ("given", size, 1_700_000_500)
-    lines = [said for _, said in finding.verdict.lines()]
+    lines = [said for _, said in finding.verdict.display_rows()]
     assert any("given, 1 hand-over(s) from it" in line for line in lines)
-    words = " ".join(finding.remarks)
+    words = " ".join(finding.remark_sentences)
     assert (
         f"by the word of the one before, {signing.display_key(signing.public_bytes(THIEF))}"
         in words
@@ -120,7 +122,7 @@ def test_the_servers_word_reaches_a_log_that_was_away_for_the_change(site: Site)
     anchors = TrustAnchors(witnesses=(known(site.witness_key),), handovers=(word(site),))
     finding = verification.audit_log(site.path, anchors)
     assert finding.history.witnessed_size == size
-    assert [x.public_key for x in finding.history.key_successors(known(site.witness_key))] == [
+    assert [x.public_key for x in finding.history.key_and_successors(known(site.witness_key))] == [
         signing.public_bytes(site.witness_key),
         signing.public_bytes(NEW),
     ]

@@ -34,11 +34,11 @@ def read(path: Path) -> VerifiedLog:
 def test_a_rotation_is_signed_by_both_keys(site: Site, ledger: Ledger) -> None:
     old, new = site.key, site.signing_key
     ledger.rotate_key(new)
-    note = checkpoints.decode(ledger.checkpoint())[1]
+    note = checkpoints.decode(ledger.newest_checkpoint())[1]
     for key in (old, new):
         checkpoints.verify(note, ledger.origin, key.public_key())
     site.release(ledger)
-    note = checkpoints.decode(ledger.checkpoint())[1]
+    note = checkpoints.decode(ledger.newest_checkpoint())[1]
     checkpoints.verify(note, ledger.origin, new.public_key())
     with pytest.raises(VerificationError):
         checkpoints.verify(note, ledger.origin, old.public_key())
@@ -52,8 +52,8 @@ def test_after_a_rotation_only_the_new_key_opens(site: Site, ledger: Ledger) -> 
         site.open()
     site.key = site.signing_key
     with site.open() as opened:
-        assert opened.read_spending("parts").charges == 1
-    assert len(read(site.path).state.keys) == 2
+        assert opened.read_spending("parts").charge_count == 1
+    assert len(read(site.path).state.key_periods) == 2
 
 
 def test_a_witness_that_trusts_the_old_key_accepts_the_rotation(site: Site, ledger: Ledger) -> None:
@@ -74,7 +74,7 @@ def test_a_process_with_the_old_key_cannot_write_on(site: Site, ledger: Ledger) 
 def test_a_checkpoint_of_the_old_key_does_not_hold(site: Site, ledger: Ledger) -> None:
     ledger.rotate_key(site.signing_key)
     site.release(ledger)
-    head, _ = checkpoints.decode(ledger.checkpoint())
+    head, _ = checkpoints.decode(ledger.newest_checkpoint())
     ledger.close()
     forged = checkpoints.sign(head, [site.key]).encode()
     with closing(sqlite3.connect(site.path)) as raw, raw:
@@ -86,15 +86,15 @@ def test_a_checkpoint_of_the_old_key_does_not_hold(site: Site, ledger: Ledger) -
 
 def test_a_rotation_needs_the_old_key(site: Site, ledger: Ledger) -> None:
     head = entries.EntryHeader(
-        kind=entries.ROTATION,
+        kind=entries.ROTATION_KIND,
         seq=ledger.size,
-        prev=ledger._state.prev.hex(),
+        prev=ledger._state.last_leaf_hash.hex(),
         origin=ledger.origin,
         key_id=notes.key_ids(ledger.origin, notes.LOG_ROLE, site.signing_key.public_key())[0].hex(),
         time=0,
     )
     new = signing.public_bytes(site.signing_key).hex()
-    statement = entries.rotation_statement(head, ledger._state.public_key.hex(), new)
+    statement = entries.rotation_signed_bytes(head, ledger._state.public_key.hex(), new)
     signature = signing.sign(site.signing_key, ROTATION_CONTEXT, statement).hex()
     forged = entries.Rotation(
         head=head, new_key=new, old_signature=signature, new_signature=signature
@@ -121,10 +121,10 @@ def test_a_new_log_inherits_the_spend(site: Site, ledger: Ledger, tmp_path: Path
     with successor(site, site.path, tmp_path / "new.sqlite") as new:
         site.register(new, "parts")
         after = new.read_spending("parts")
-        assert (after.lineage, after.events, after.charges) == (
+        assert (after.lineage, after.composed_events, after.charge_count) == (
             before.lineage,
-            before.events,
-            before.charges,
+            before.composed_events,
+            before.charge_count,
         )
         with pytest.raises(BudgetExceeded):
             new.charge(site.request("r3", "2.4"))
@@ -138,7 +138,7 @@ def test_a_successor_s_renamed_data_keep_their_spend(
     site.release(ledger)
     with successor(site, site.path, tmp_path / "new.sqlite") as new:
         site.register(new, "other-name", b"data")
-        assert new.read_spending("other-name").charges == 1
+        assert new.read_spending("other-name").charge_count == 1
 
 
 def test_a_successor_of_an_older_state_is_found(site: Site, ledger: Ledger, tmp_path: Path) -> None:
@@ -184,4 +184,4 @@ def test_a_successor_needs_a_new_origin_and_a_signed_checkpoint(
                 site="plant-a",
                 predecessor=found,
             )
-    assert isinstance(entries.decode(ledger.entry(0)), entries.Genesis)
+    assert isinstance(entries.decode(ledger.entry_bytes(0)), entries.Genesis)

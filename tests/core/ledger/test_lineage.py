@@ -11,11 +11,11 @@ import pytest
 from wg_audit import verification
 from wg_core.errors import BudgetExceeded, ConfigError, VerificationError
 from wg_core.ledger import entries, recovery
-from wg_core.ledger.commitment import commit
+from wg_core.ledger.commitment import commit_to_data
 from wg_core.ledger.entries import InheritedSpend
 from wg_core.ledger.lineage import LineageState
 from wg_core.ledger.state import LedgerState
-from wg_core.ledger.store import DatasetRecord, Ledger
+from wg_core.ledger.store import DatasetRegistration, Ledger
 
 if TYPE_CHECKING:
     from tests.core.ledger.conftest import Site
@@ -29,7 +29,7 @@ def test_registering_is_idempotent(site: Site, ledger: Ledger) -> None:
 def test_a_renamed_data_set_keeps_its_spend(site: Site, ledger: Ledger) -> None:
     site.release(ledger, "r1", "2.5")
     site.register(ledger, "fresh-name", b"data")
-    assert ledger.read_spending("fresh-name").charges == 1
+    assert ledger.read_spending("fresh-name").charge_count == 1
     with pytest.raises(BudgetExceeded):
         ledger.charge(site.request("r2", "2.4", "fresh-name"))
     again = ledger.charge(site.request("r3", "2.5", "fresh-name"))
@@ -41,7 +41,7 @@ def test_changed_content_under_the_same_name_keeps_its_spend(site: Site, ledger:
     site.register(ledger, "parts", b"data and one more image")
     again = ledger.charge(site.request("r2", "1"))
     assert again.is_new, "other data need a charge of their own"
-    assert ledger.read_spending("parts").charges == 2
+    assert ledger.read_spending("parts").charge_count == 2
 
 
 def test_a_declared_continuation_keeps_its_spend(site: Site, ledger: Ledger) -> None:
@@ -53,7 +53,7 @@ def test_a_declared_continuation_keeps_its_spend(site: Site, ledger: Ledger) -> 
 def test_other_data_have_a_budget_of_their_own(site: Site, ledger: Ledger) -> None:
     site.release(ledger)
     site.register(ledger, "welds", b"other data")
-    assert ledger.read_spending("welds").charges == 0
+    assert ledger.read_spending("welds").charge_count == 0
 
 
 def test_a_merged_data_set_has_the_spend_of_both(site: Site, ledger: Ledger) -> None:
@@ -61,30 +61,30 @@ def test_a_merged_data_set_has_the_spend_of_both(site: Site, ledger: Ledger) -> 
     site.register(ledger, "welds", b"other data")
     ledger.charge(site.request("r2", "0.5", "welds"))
     ledger.register_dataset(
-        DatasetRecord(
+        DatasetRegistration(
             name="all",
-            commitment=commit(bytes(32), [b"both"]),
+            commitment=commit_to_data(bytes(32), [b"both"]),
             cap_epsilon="3",
             cap_delta="1e-5",
-            inherits=("parts", "welds"),
+            inherited_datasets=("parts", "welds"),
         )
     )
     spent = ledger.read_spending("all")
-    assert spent.charges == 2 and spent.charges_without_release == 1
+    assert spent.charge_count == 2 and spent.open_charge_count == 1
     assert (
         ledger.read_spending("welds").lineage
         == ledger.read_spending("parts").lineage
         == spent.lineage
     )
     assert ledger.charge(site.request("r3", "0.7", "welds")).is_new
-    assert ledger.read_spending("parts").charges == 3
+    assert ledger.read_spending("parts").charge_count == 3
 
 
 def test_taking_over_known_content_merges(site: Site, ledger: Ledger) -> None:
     site.release(ledger, "r1", "1")
     site.register(ledger, "welds", b"other data")
     site.register(ledger, "mixed", b"data", lineage="welds")
-    assert ledger.read_spending("welds").charges == 1
+    assert ledger.read_spending("welds").charge_count == 1
 
 
 def test_a_budget_protects_one_unit(site: Site, ledger: Ledger) -> None:
@@ -145,7 +145,7 @@ def swap(site: Site, ledger: Ledger) -> None:
 
 def test_a_name_that_is_pointed_at_spent_data_has_their_spend(site: Site, ledger: Ledger) -> None:
     swap(site, ledger)
-    assert ledger.read_spending("fresh").charges == 1
+    assert ledger.read_spending("fresh").charge_count == 1
     assert ledger.read_spending("fresh").lineage == ledger.read_spending("parts").lineage
     with pytest.raises(BudgetExceeded):
         ledger.charge(site.request("r2", "2.4", "fresh"))
@@ -159,7 +159,11 @@ def test_spent_data_moved_to_a_spent_name_have_both_spends(site: Site, ledger: L
     site.register(ledger, "welds", b"other data")
     ledger.charge(site.request("r2", "0.5", "welds"))
     site.register(ledger, "parts", b"other data")
-    assert ledger.read_spending("parts").charges == ledger.read_spending("welds").charges == 2
+    assert (
+        ledger.read_spending("parts").charge_count
+        == ledger.read_spending("welds").charge_count
+        == 2
+    )
 
 
 def test_a_swap_between_lineages_of_other_caps_is_refused(site: Site, ledger: Ledger) -> None:
@@ -176,7 +180,7 @@ def test_one_content_under_two_lineages_is_refused_by_every_verifier(
     """A writer that looks at names first, as this program once did."""
 
     def by_name_first(self: LedgerState, name: str, commitment: str) -> list[LineageState]:
-        found = [x for x in self.lineages.values() if name in x.names]
+        found = [x for x in self.lineages.values() if name in x.dataset_names]
         return found or [x for x in self.lineages.values() if commitment in x.commitments]
 
     with monkeypatch.context() as patch:
@@ -208,9 +212,9 @@ def test_a_swap_after_a_compromise_has_the_inherited_spend(
     site.release(ledger, "r1", "2.5")
     with successor(site, tmp_path / "new.sqlite") as new:
         swap_name = site.register(new, "fresh", b"junk")
-        assert new.read_spending("fresh").charges == 0
+        assert new.read_spending("fresh").charge_count == 0
         assert site.register(new, "fresh", b"data") == swap_name + 1
-        assert new.read_spending("fresh").charges == 1
+        assert new.read_spending("fresh").charge_count == 1
         with pytest.raises(BudgetExceeded):
             new.charge(site.request("r2", "2.4", "fresh"))
 

@@ -54,7 +54,7 @@ def test_the_note_of_another_implementation_verifies() -> None:
     note = notes.decode(GO_NOTE)
     assert note.text == GO_TEXT and note.encode() == GO_NOTE
     key = signing.public_from_bytes(GO_KEY)
-    checkpoints.verify_signature_lines(note, "PeterNeumann", notes.LOG_ROLE, key)
+    checkpoints.verified_signature_time(note, "PeterNeumann", notes.LOG_ROLE, key)
 
 
 @given(heads, st.lists(lines, min_size=1, max_size=4))
@@ -78,7 +78,7 @@ def test_proofs_round_trip(
     extra: bytes,
 ) -> None:
     note = notes.Note(head.text(), tuple(signatures))
-    whole = Proof(index=index, path=tuple(path), note=note, extra=extra)
+    whole = Proof(index=index, path=tuple(path), note=note, extra_data=extra)
     assert proof.decode(whole.encode()) == whole
 
 
@@ -107,7 +107,7 @@ def test_a_cosignature_says_who_and_when() -> None:
     note = checkpoints.sign(HEAD, [KEY])
     first, second = (checkpoints.cosign(note, "w.example/1", OTHER, t) for t in (5, 9))
     signed = note.with_signatures([*first, *second])
-    assert checkpoints.verify_cosignature(signed, "w.example/1", OTHER.public_key()) == 9
+    assert checkpoints.verified_cosignature_time(signed, "w.example/1", OTHER.public_key()) == 9
     assert checkpoints.verify(signed, HEAD.origin, KEY.public_key()) == HEAD
 
 
@@ -120,21 +120,21 @@ def test_a_cosignature_binds_text_and_time() -> None:
         later = [replace(x, signature=(6).to_bytes(8, "big") + x.signature[8:]) for x in lines]
         for forged in (note.with_signatures(later), grown.with_signatures(lines)):
             with pytest.raises(VerificationError, match="does not hold"):
-                checkpoints.verify_cosignature(forged, "w.example/1", key.public_key())
+                checkpoints.verified_cosignature_time(forged, "w.example/1", key.public_key())
 
 
 def test_a_log_signature_is_no_cosignature() -> None:
     note = checkpoints.sign(HEAD, [KEY])
     with pytest.raises(VerificationError, match="no Ed25519 cosignature"):
-        checkpoints.verify_cosignature(note, HEAD.origin, KEY.public_key())
+        checkpoints.verified_cosignature_time(note, HEAD.origin, KEY.public_key())
     alone = PrivateKey(KEY.parts[1:]).public_key()  # in ML-DSA-44 a log signs as cosigners do
     with pytest.raises(VerificationError, match="says no time"):
-        checkpoints.verify_cosignature(note, HEAD.origin, alone)
+        checkpoints.verified_cosignature_time(note, HEAD.origin, alone)
     for identifier in notes.key_ids("w", notes.COSIGNER_ROLE, OTHER.public_key()):
         short = notes.SignatureLine("w", identifier, b"12345678")
         others = [x for x in checkpoints.cosign(note, "w", OTHER, 5) if x.key_id != identifier]
         with pytest.raises(VerificationError, match="wrong size"):
-            checkpoints.verify_cosignature(
+            checkpoints.verified_cosignature_time(
                 note.with_signatures([*others, short]), "w", OTHER.public_key()
             )
 
@@ -155,7 +155,7 @@ def test_a_flipped_byte_of_a_proof_is_found(parts: int, step: int) -> None:
             raise VerificationError("another entry")
         found.verify(bytes([4]))
         checkpoints.verify(found.note, head.origin, log.public_key())
-        checkpoints.verify_cosignature(found.note, "w.example/1", cosigner.public_key())
+        checkpoints.verified_cosignature_time(found.note, "w.example/1", cosigner.public_key())
 
     check(good)
     for position in range(0, len(good), step):

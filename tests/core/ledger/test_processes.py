@@ -67,7 +67,7 @@ def test_a_kill_loses_nothing_and_charges_once(site: Site, step: str) -> None:
     code, _ = run(site.folder, "answer", step)
     assert code == -signal.SIGKILL, f"step {step} was not reached"
     with site.open() as ledger:
-        charges = ledger.read_spending("parts").charges
+        charges = ledger.read_spending("parts").charge_count
         stored = ledger.released_bytes("r1")
     committed = STEPS.index(step) >= STEPS.index("charge:committed")
     assert charges == (1 if committed else 0)
@@ -100,7 +100,7 @@ def contest(site: Site, racers: int, attempts: int, allowed: int) -> None:
     assert all(code == 0 for code, _ in results)
     assert sum(found["charged"] for _, found in results) == allowed
     with site.open() as ledger:
-        assert ledger.read_spending("parts").charges == allowed
+        assert ledger.read_spending("parts").charge_count == allowed
     assert verification.audit_log(site.path).accounts[0].charges == allowed
 
 
@@ -135,7 +135,7 @@ def test_a_full_disk_refuses_and_loses_nothing(site: Site) -> None:
         code, after = run(folder, "answer")
         assert code == 0, after
         with Ledger.open(folder / site.path.name) as ledger:
-            assert ledger.read_spending("parts").charges == 1
+            assert ledger.read_spending("parts").charge_count == 1
         if 0 in seen and 3 in seen:
             break
     assert seen == {0, 3}, "the test must meet both a full disk and one with room"

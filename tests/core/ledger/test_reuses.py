@@ -40,4 +40,4 @@ def test_what_was_not_released_is_not_handed_out(site: Site, ledger: Ledger) -> 
     for number in (charge, 0):
         with pytest.raises(VerificationError, match="was not released"):
             ledger.record_reuse(number, other)
-    assert isinstance(entries.decode(ledger.entry(ledger.size - 1)), entries.Charge)
+    assert isinstance(entries.decode(ledger.entry_bytes(ledger.size - 1)), entries.Charge)

@@ -21,7 +21,7 @@ def test_a_charge_is_open_until_its_release(site: Site, ledger: Ledger) -> None:
     again = ledger.charge(site.request())
     assert (again.seq, again.is_open, again.is_new) == (charged.seq, False, False)
     assert ledger.released_bytes("r1") == ledger.released_bytes(charged.seq) == b"bytes"
-    assert ledger.find_release("r1") == released and released.charge == charged.seq
+    assert ledger.find_release("r1") == released and released.charge_seq == charged.seq
 
 
 def test_a_repeated_request_is_charged_once(site: Site, ledger: Ledger) -> None:
@@ -29,21 +29,21 @@ def test_a_repeated_request_is_charged_once(site: Site, ledger: Ledger) -> None:
     before = ledger.read_spending("parts")
     for _ in range(3):
         assert ledger.charge(site.request()).seq == first.seq
-    assert ledger.read_spending("parts") == before and before.charges == 1
+    assert ledger.read_spending("parts") == before and before.charge_count == 1
 
 
 def test_the_same_question_under_a_new_id_is_not_charged_again(site: Site, ledger: Ledger) -> None:
     first = site.release(ledger, "r1")
     second = ledger.charge(site.request("r2"))
     assert (second.seq, second.is_open, second.request_id) == (first.seq, False, "r1")
-    assert ledger.read_spending("parts").charges == 1
+    assert ledger.read_spending("parts").charge_count == 1
 
 
 def test_a_request_id_cannot_change_its_question(site: Site, ledger: Ledger) -> None:
     ledger.charge(site.request("r1", "1"))
     with pytest.raises(RefusedError, match="burned"):
         ledger.charge(site.request("r1", "0.5"))
-    assert ledger.read_spending("parts").charges_without_release == 1
+    assert ledger.read_spending("parts").open_charge_count == 1
 
 
 def test_a_released_request_gets_its_bytes_whatever_it_asks_now(site: Site, ledger: Ledger) -> None:
@@ -55,7 +55,7 @@ def test_a_released_request_gets_its_bytes_whatever_it_asks_now(site: Site, ledg
 def test_one_charge_covers_one_release(site: Site, ledger: Ledger) -> None:
     charged = ledger.charge(site.request())
     ledger.record_release(charged.seq, b"one")
-    assert ledger.record_release(charged.seq, b"one").charge == charged.seq
+    assert ledger.record_release(charged.seq, b"one").charge_seq == charged.seq
     with pytest.raises(RefusedError, match="one charge covers one release"):
         ledger.record_release(charged.seq, b"two")
     assert ledger.released_bytes("r1") == b"one"
@@ -104,7 +104,7 @@ def test_a_charge_states_the_budget_before_and_after(site: Site, ledger: Ledger)
     site.release(ledger, "r1", "1")
     site.cosign(ledger)
     second = ledger.charge(site.request("r2", "0.5"))
-    entry = entries.decode(ledger.entry(second.seq))
+    entry = entries.decode(ledger.entry_bytes(second.seq))
     assert isinstance(entry, entries.Charge)
     assert entry.state.charges_before == 1
     assert float(entry.state.epsilon_before) == pytest.approx(1, abs=1e-5)
@@ -118,7 +118,7 @@ def test_the_ledger_holds_no_count_and_no_plain_hash_of_the_data(
     import hashlib
 
     site.release(ledger)
-    everything = b"".join(ledger.entry(i) for i in range(ledger.size))
+    everything = b"".join(ledger.entry_bytes(i) for i in range(ledger.size))
     assert hashlib.sha256(b"data").hexdigest().encode() not in everything
 
 
@@ -155,7 +155,7 @@ def test_a_missing_or_foreign_file_is_refused(site: Site) -> None:
 def test_without_a_key_it_can_be_read_only(site: Site, ledger: Ledger) -> None:
     site.release(ledger)
     with Ledger.open(site.path) as reader:
-        assert reader.read_spending("parts").charges == 1
+        assert reader.read_spending("parts").charge_count == 1
         assert reader.origin == ledger.origin and reader.site == "plant-a"
         with pytest.raises(ConfigError, match="without the signing key"):
             reader.charge(site.request("r2"))
@@ -166,13 +166,13 @@ def test_two_open_ledgers_see_each_other(site: Site, ledger: Ledger) -> None:
         site.release(second, "r1")
         assert not ledger.charge(site.request("r1")).is_open
         site.release(ledger, "r2", "0.5")
-        assert second.read_spending("parts").charges == 2
+        assert second.read_spending("parts").charge_count == 2
 
 
 def test_find_knows_requests_and_fingerprints(site: Site, ledger: Ledger) -> None:
     charged = ledger.charge(site.request())
-    commitment = ledger.commitment("parts")
-    assert commitment is not None and ledger.commitment("other") is None
+    commitment = ledger.dataset_commitment("parts")
+    assert commitment is not None and ledger.dataset_commitment("other") is None
     fingerprint = site.request("r9").fingerprint(commitment)
     for found in (
         ledger.find_charge("parts", request_id="r1"),
@@ -184,7 +184,7 @@ def test_find_knows_requests_and_fingerprints(site: Site, ledger: Ledger) -> Non
 
 def test_an_unknown_entry_is_refused(ledger: Ledger) -> None:
     with pytest.raises(ConfigError, match="no entry 99"):
-        ledger.entry(99)
+        ledger.entry_bytes(99)
 
 
 def test_epsilon_is_rounded_up() -> None:

@@ -48,7 +48,7 @@ def signed() -> Note:
 
 def check(note: Note) -> int:
     checkpoints.verify(note, LOG, KEY.public_key())
-    return checkpoints.verify_cosignature(note, WITNESS, COSIGNER.public_key())
+    return checkpoints.verified_cosignature_time(note, WITNESS, COSIGNER.public_key())
 
 
 def cosigned_message(name: str, time: int) -> bytes:
@@ -84,7 +84,7 @@ def test_each_algorithm_holds_by_itself_for_who_knows_it_alone() -> None:
     for part in (0, 1):
         checkpoints.verify(note, LOG, alone(KEY, part).public_key())
         key = alone(COSIGNER, part).public_key()
-        assert checkpoints.verify_cosignature(note, WITNESS, key) == TIME
+        assert checkpoints.verified_cosignature_time(note, WITNESS, key) == TIME
 
 
 @pytest.mark.parametrize("index", range(4))
@@ -134,7 +134,7 @@ def test_a_line_of_another_name_time_size_or_log_does_not_hold() -> None:
     ):
         moved = [replace(line, name=WITNESS, key_id=identifier) for line in other]
         with pytest.raises(VerificationError, match="does not hold"):
-            checkpoints.verify_cosignature(
+            checkpoints.verified_cosignature_time(
                 note.with_signatures(moved), WITNESS, cosigner.public_key()
             )
 
@@ -182,7 +182,7 @@ def test_a_key_whose_id_collides_verifies_nothing(monkeypatch: pytest.MonkeyPatc
     note = checkpoints.sign(HEAD, [KEY])
     note = note.with_signatures(checkpoints.cosign(note, WITNESS, alone(COSIGNER, 1), TIME))
     with pytest.raises(VerificationError, match="does not hold"):
-        checkpoints.verify_cosignature(note, WITNESS, stranger)
+        checkpoints.verified_cosignature_time(note, WITNESS, stranger)
 
 
 def test_a_key_under_which_anybody_signs_is_refused() -> None:
@@ -210,7 +210,7 @@ def anchors(site: Site, *, part: int | None = None, name: str = WITNESS) -> Trus
     key = site.witness_key if part is None else alone(site.witness_key, part)
     known = TrustedWitness(name, signing.public_bytes(key))
     return TrustAnchors(
-        ledger_key=signing.public_bytes(site.key), witnesses=(known,), post_quantum=True
+        ledger_key=signing.public_bytes(site.key), witnesses=(known,), requires_post_quantum=True
     )
 
 
@@ -227,7 +227,7 @@ NAME = "server.example/witness"
 
 def test_a_log_under_both_is_verified_under_both(site: Site, ledger: Ledger) -> None:
     found = history(site, anchors(site, name=NAME))
-    assert found.algorithms == ("Ed25519", "ML-DSA-44")
+    assert found.signature_algorithms == ("Ed25519", "ML-DSA-44")
     assert found.witnessed_size == found.state.size
 
 
@@ -255,7 +255,7 @@ def test_a_witness_under_ed25519_alone_counts_only_where_nobody_asks_for_more(
     asked = anchors(site, part=0, name=NAME)
     with pytest.raises(VerificationError, match=r"0 of 1 .* none by .* with Ed25519 key"):
         history(site, asked)
-    found = history(site, replace(asked, post_quantum=False))
+    found = history(site, replace(asked, requires_post_quantum=False))
     assert found.witnessed_size == found.state.size
     found = history(site, anchors(site, part=1, name=NAME))
     assert found.witnessed_size == found.state.size
@@ -269,8 +269,8 @@ def test_a_log_under_ed25519_alone_is_refused_where_both_are_asked_for(site: Sit
     asked = anchors(site, name=NAME)
     with pytest.raises(VerificationError, match=r"under Ed25519 alone .* ML-DSA-44 is asked for"):
         history(site, asked)
-    found = history(site, replace(asked, post_quantum=False))
-    assert found.algorithms == ("Ed25519",)
+    found = history(site, replace(asked, requires_post_quantum=False))
+    assert found.signature_algorithms == ("Ed25519",)
 
 
 @pytest.mark.parametrize("post_quantum", [False, True])
@@ -280,7 +280,7 @@ def test_a_log_whose_second_lines_were_left_out_is_refused(
 ) -> None:
     """Nobody gets round ML-DSA-44 by leaving it out: the log's own first entry names the key."""
     with site.open() as opened:
-        note = notes.decode(opened.checkpoint())
+        note = notes.decode(opened.newest_checkpoint())
         remaining = tuple(
             line
             for line in note.signatures
@@ -291,7 +291,7 @@ def test_a_log_whose_second_lines_were_left_out_is_refused(
             "update heads set note = ? where size = ?",
             (Note(note.text, remaining).encode(), opened.size),
         )
-    asked = replace(anchors(site, name=NAME), post_quantum=post_quantum)
+    asked = replace(anchors(site, name=NAME), requires_post_quantum=post_quantum)
     with pytest.raises(VerificationError, match=r"no ML-DSA-44 (co)?signature"):
         history(site, asked)
 
@@ -311,16 +311,16 @@ def test_a_log_keeps_no_cosignature_that_lacks_a_line(site: Site) -> None:
             reply = site.call(ledger.witness_request(NAME).encode()).splitlines(keepends=True)
             site.memory = None
             with pytest.raises(VerificationError, match=r"no (Ed25519|ML-DSA-44) cosignature"):
-                ledger.add_cosignature(ledger.checkpoint() + reply[line], NAME)
+                ledger.add_cosignature(ledger.newest_checkpoint() + reply[line], NAME)
 
 
 def test_a_key_is_not_followed_by_one_of_fewer_algorithms(site: Site) -> None:
     with site.create() as ledger, pytest.raises(VerificationError, match="has no ML-DSA-44"):
         ledger.rotate_key(alone(OTHER))
-    word = handover.sign(handover.WITNESS_USE, NAME, COSIGNER, alone(OTHER))
+    word = handover.sign_handover(handover.WITNESS_USE, NAME, COSIGNER, alone(OTHER))
     with pytest.raises(VerificationError, match="has no ML-DSA-44"):
         word.verify()
-    handover.sign(handover.WITNESS_USE, NAME, alone(COSIGNER), OTHER).verify()
+    handover.sign_handover(handover.WITNESS_USE, NAME, alone(COSIGNER), OTHER).verify()
 
 
 def test_a_part_of_a_key_does_not_count_twice(site: Site) -> None:

@@ -39,7 +39,7 @@ def request(
     head = Checkpoint(origin, len(hashes), merkle.root(hashes))
     proof = merkle.consistency_proof(hashes, min(old, len(hashes))) if path is None else path
     note = checkpoints.sign(head, [site.key])
-    return WitnessRequest(old_size=old, path=tuple(proof), note=note).encode()
+    return WitnessRequest(old_size=old, consistency_proof=tuple(proof), note=note).encode()
 
 
 def refused(site: Site, body: bytes) -> WitnessRefused:
@@ -65,7 +65,7 @@ def test_the_memory_holds_the_log_s_and_its_own_signature_only(site: Site) -> No
     body = request(site, leaves(3), 0) + "— stranger AAAAAAAA\n".encode()
     site.call(body)
     assert site.memory is not None
-    note = checkpoints.decode(site.memory.checkpoint)[1]
+    note = checkpoints.decode(site.memory.signed_checkpoint)[1]
     assert [line.name for line in note.signatures] == [LOG, LOG, NAME, NAME]
 
 
@@ -73,7 +73,7 @@ def test_a_wrong_old_size_is_a_conflict_that_says_the_right_one(site: Site) -> N
     site.call(request(site, leaves(5), 0))
     for old in (0, 4, 6):
         found = refused(site, request(site, leaves(7), old))
-        assert (found.status, found.size, found.body) == (409, 5, b"5\n")
+        assert (found.status, found.last_seen_size, found.body) == (409, 5, b"5\n")
 
 
 def test_a_smaller_log_is_a_conflict(site: Site) -> None:
@@ -91,7 +91,10 @@ def test_a_fork_is_refused_with_evidence(site: Site) -> None:
     other = leaves(8, "other")
     found = refused(site, request(site, other, 5))
     assert isinstance(found, WitnessFork) and found.status == 422
-    signed = [checkpoints.decode(x)[1] for x in (found.evidence.earlier, found.evidence.later)]
+    signed = [
+        checkpoints.decode(x)[1]
+        for x in (found.evidence.earlier_checkpoint, found.evidence.later_checkpoint)
+    ]
     heads = [checkpoints.verify(note, LOG, site.key.public_key()) for note in signed]
     assert [head.size for head in heads] == [5, 8]
 
@@ -140,7 +143,7 @@ def test_a_replayed_request_gives_nothing_new(site: Site) -> None:
 @given(st.binary(max_size=400) | st.lists(st.sampled_from(PIECES)).map(b"".join))
 def test_whatever_a_file_carries_for_a_witness_is_requests_or_refused(extra: bytes) -> None:
     note = checkpoints.sign(Checkpoint(LOG, 3, merkle.root(leaves(3))), [key(1)])
-    found = Proof(index=0, path=(), note=note, extra=extra)
+    found = Proof(index=0, path=(), note=note, extra_data=extra)
     try:
         requests = witness.requests_in_proof(found)
     except DecodeError:
@@ -150,7 +153,7 @@ def test_whatever_a_file_carries_for_a_witness_is_requests_or_refused(extra: byt
 
 
 def test_http_answers_are_read() -> None:
-    assert witness.read_reply(200, b"line\n") == b"line\n"
+    assert witness.read_cosignature_lines(200, b"line\n") == b"line\n"
     for status, body, size in (
         (409, b"12\n", 12),
         (409, b"012\n", None),
@@ -159,8 +162,8 @@ def test_http_answers_are_read() -> None:
         (500, b"", None),
     ):
         with pytest.raises(WitnessRefused) as caught:
-            witness.read_reply(status, body)
-        assert (caught.value.status, caught.value.size) == (status, size)
+            witness.read_cosignature_lines(status, body)
+        assert (caught.value.status, caught.value.last_seen_size) == (status, size)
 
 
 # --- the ledger's side ------------------------------------------------------------------------
@@ -168,7 +171,7 @@ def test_http_answers_are_read() -> None:
 
 def test_a_cosignature_is_kept(site: Site, ledger: Ledger) -> None:
     signed = site.cosign(ledger)
-    assert ledger.checkpoint() == signed and signed in ledger.checkpoints()
+    assert ledger.newest_checkpoint() == signed and signed in ledger.checkpoints()
     site.release(ledger)
     assert signed in ledger.checkpoints(), "cosigned checkpoints stay"
     site.cosign(ledger)
@@ -185,7 +188,7 @@ def test_a_checkpoint_that_is_cosigned_again_and_again_keeps_the_newest_line(
     _, note = checkpoints.decode(signed)
     assert [line.name for line in note.signatures] == [LOG, LOG, NAME, NAME]
     key = site.witness_key.public_key()
-    assert checkpoints.verify_cosignature(note, NAME, key) == site.current_time
+    assert checkpoints.verified_cosignature_time(note, NAME, key) == site.current_time
 
 
 def test_a_lost_answer_is_made_up_for(site: Site, ledger: Ledger) -> None:
@@ -232,7 +235,7 @@ def test_a_rolled_back_ledger_that_grew_again_is_a_fork(site: Site, ledger: Ledg
         site.release(older, "r4", "0.7")
         with pytest.raises(WitnessFork) as caught:
             site.cosign(older)
-    assert caught.value.status == 422 and caught.value.evidence.earlier
+    assert caught.value.status == 422 and caught.value.evidence.earlier_checkpoint
 
 
 def test_a_forged_cosignature_is_not_stored(site: Site, ledger: Ledger) -> None:
@@ -282,7 +285,9 @@ def test_a_witness_can_change_its_key(site: Site, ledger: Ledger) -> None:
 def test_a_remembered_state_says_its_head(site: Site) -> None:
     site.call(request(site, leaves(3), 0))
     assert site.memory is not None
-    assert WitnessState(site.memory.checkpoint).newest_checkpoint.root == merkle.root(leaves(3))
+    assert WitnessState(site.memory.signed_checkpoint).newest_checkpoint.root == merkle.root(
+        leaves(3)
+    )
 
 
 class Forger:

@@ -36,7 +36,7 @@ NUMBERS = (
 
 @pytest.fixture
 def charge(site: Site, ledger: Ledger) -> bytes:
-    return ledger.entry(site.release(ledger).seq)
+    return ledger.entry_bytes(site.release(ledger).seq)
 
 
 @pytest.mark.parametrize("field", NUMBERS)
@@ -61,8 +61,8 @@ def test_lists_that_every_entry_is_compared_with_are_bounded(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, act in (
-        ("DATASETS_LIMIT", lambda ledger: site.register(ledger, "more", b"more")),
-        ("WITNESSES_LIMIT", lambda ledger: ledger.enrol_witness("w.example", bytes(range(32)))),
+        ("DATASET_ENTRIES_LIMIT", lambda ledger: site.register(ledger, "more", b"more")),
+        ("WITNESS_KEYS_LIMIT", lambda ledger: ledger.enrol_witness("w.example", bytes(range(32)))),
     ):
         monkeypatch.setattr(state, name, 1)
         folder = site.folder / name
@@ -80,4 +80,4 @@ def test_nesting_is_refused_and_overflows_nothing() -> None:
             with pytest.raises(DecodeError):
                 entries.decode(data)
             with pytest.raises(DecodeError):
-                canonical.decode(entries.EntryHeader, data, subject="head")
+                canonical.decode(entries.EntryHeader, data, input_name="head")

@@ -32,7 +32,7 @@ class KeptSite(Site):
         self.memory = WitnessState(kept.read_bytes()) if kept.exists() else None
         line = super().call(request)
         assert self.memory is not None
-        kept.with_suffix(".new").write_bytes(self.memory.checkpoint)
+        kept.with_suffix(".new").write_bytes(self.memory.signed_checkpoint)
         kept.with_suffix(".new").replace(kept)
         return line
 
@@ -53,7 +53,7 @@ def answer(site: Site, stop: str) -> dict[str, object]:
             ledger.record_release(charged.seq, payload)
         site.cosign(ledger)
         covered = site.covered(ledger)
-        bundle_verification.verify_bundle(
+        bundle_verification.verify_statistics_bundle(
             covered,
             ledger_origin=ledger.origin,
             ledger_key=site.key.public_key(),

@@ -19,7 +19,7 @@ def sensitivity_squared(schema: StatisticsSchema) -> Fraction:
         return pair
     # A unit's vector is a mean of record vectors (no pair of means is further apart than the
     # furthest pair of records), rounded toward zero: less than one unit an entry of two.
-    rounded = (_ceil_sqrt(pair) + _ceil_sqrt(Fraction(schema.length))) ** 2
+    rounded = (_ceil_sqrt(pair) + _ceil_sqrt(Fraction(schema.vector_length))) ** 2
     return min(Fraction(rounded), Fraction(4 * schema.sensitivity_squared()))
 
 
@@ -29,7 +29,7 @@ def _pair_squared(schema: StatisticsSchema) -> Fraction:
     Two clipped deviations about a centre are no further apart than two clipped records:
     2 r b' <= 2 S b.
     """
-    s2 = schema.grid_units**2
+    s2 = schema.radius_grid_units**2
     b2, c2 = schema.sum_weight**2, schema.moment_weight**2
     same = 4 * (b2 + c2) * s2
     other = 2 * schema.count_weight**2 + 2 * b2 * s2 + 4 * c2 * s2

@@ -85,8 +85,8 @@ def test_add_remove_is_accounted_and_not_replacing() -> None:
 
 def test_cost_tells_alone_before_and_after() -> None:
     found = accounting.event_cost([gaussian(1.0)] * 2, gaussian(0.5), DELTA)
-    assert found.alone == pytest.approx(0.5, abs=1e-4)
-    assert found.before < found.after < found.before + found.alone
+    assert found.epsilon_alone == pytest.approx(0.5, abs=1e-4)
+    assert found.epsilon_before < found.epsilon_after < found.epsilon_before + found.epsilon_alone
 
 
 def test_releases_left_is_the_largest_number_that_fits() -> None:

@@ -59,7 +59,7 @@ def centres(schema: StatisticsSchema) -> list[Centre]:
     """Of releases of all kinds of data, with and without noise, and of hostile integers."""
     rng = np.random.default_rng(2)
     found = [centring.origin_centre(schema)]
-    a, c, s = schema.count_weight, schema.moment_weight, schema.grid_units
+    a, c, s = schema.count_weight, schema.moment_weight, schema.radius_grid_units
     axis = np.eye(schema.dimension, dtype=np.int64)[0]
     for count, length, sigma in itertools.product(
         (-LARGEST, -50 * a, 0, a, 50 * a, LARGEST), (0, 1, c * s, 50 * c * s, LARGEST), (0.0, 1e6)
@@ -95,7 +95,7 @@ def test_no_neighbour_exceeds_the_sensitivity_about_any_centre(
     schema = make(unit_rule=rule, labels=labels)
     rng = np.random.default_rng(3)
     a2, b2, c2 = (w**2 for w in (schema.count_weight, schema.sum_weight, schema.moment_weight))
-    s2 = schema.grid_units**2
+    s2 = schema.radius_grid_units**2
     whole, first, second = (schema.sensitivity_squared(), a2 + c2 * s2, b2 * s2)
     assert whole == first + second
     replaced = replace_one.sensitivity_squared(schema)
@@ -123,7 +123,7 @@ def test_no_neighbour_exceeds_the_sensitivity_about_any_centre(
 def test_every_part_attains_its_sensitivity_up_to_the_rounding_of_the_weight() -> None:
     schema = make()
     a2, b2, c2 = (w**2 for w in (schema.count_weight, schema.sum_weight, schema.moment_weight))
-    s2 = schema.grid_units**2
+    s2 = schema.radius_grid_units**2
     for about in centres(schema):
         x = -np.sign(about.point + 0.5)[None] * np.array([[2.0, 0.0, 0.0]])
         first, second = parts(schema, exact_statistics(schema, x, np.array([0]), None, about))
@@ -140,7 +140,7 @@ def test_neighbours_that_release_the_same_first_part_differ_by_no_more_in_the_se
     schema = make()
     rng = np.random.default_rng(4)
     sigma = mechanism.noise_scale(schema, 1.0, 1e-5)
-    second = schema.sum_weight**2 * schema.grid_units**2
+    second = schema.sum_weight**2 * schema.radius_grid_units**2
     for _ in range(60):
         x, y = data(schema, rng, int(rng.integers(1, 9)))
         exact = exact_statistics(schema, x, y)
@@ -169,7 +169,7 @@ def test_the_charge_is_what_both_parts_cost_together_in_both_accountants() -> No
     for epsilon in (0.5, 1.0, 4.0):
         schema = make(bits=14)
         sigma = mechanism.noise_scale(schema, epsilon, 1e-5)
-        sums = schema.sum_weight**2 * schema.grid_units**2
+        sums = schema.sum_weight**2 * schema.radius_grid_units**2
         rest = int(schema.sensitivity_squared()) - sums
         charged = events.gaussian_event(int(schema.sensitivity_squared()), sigma)
         apart = [events.gaussian_event(part, sigma) for part in (rest, sums)]
@@ -195,11 +195,15 @@ def test_any_released_integers_give_a_centre_within_bounds(
 ) -> None:
     schema = make(bits=bits)
     found = centring.estimate_centre(schema, np.array(counts), np.array(total), sigma)
-    s = schema.grid_units
+    s = schema.radius_grid_units
     assert 0.34 * s - 1 <= found.radius <= s
-    assert square(found.point) <= (centring.LARGEST_LENGTH * s) ** 2
-    assert schema.sum_weight <= found.weight
-    assert found.weight * found.radius <= schema.sum_weight * s < (found.weight + 1) * found.radius
+    assert square(found.point) <= (centring.LARGEST_MEAN_LENGTH * s) ** 2
+    assert schema.sum_weight <= found.sum_weight
+    assert (
+        found.sum_weight * found.radius
+        <= schema.sum_weight * s
+        < (found.sum_weight + 1) * found.radius
+    )
 
 
 @given(
@@ -245,7 +249,7 @@ def test_the_centre_is_the_same_on_every_machine() -> None:
         found = centring.estimate_centre(
             schema, np.array(case["counts"]), np.array(case["total"]), sigma
         )
-        assert [found.point.tolist(), found.radius, found.weight] == case["want"]
+        assert [found.point.tolist(), found.radius, found.sum_weight] == case["want"]
 
 
 def test_without_noise_the_centre_is_the_mean_of_the_records() -> None:
@@ -286,5 +290,5 @@ def test_an_empty_data_set_and_one_without_labels_are_released_like_any_other() 
         found = mechanism.release_statistics(
             schema, _empty(schema), functools.partial(_empty, schema), sigma
         )
-        assert found.shape == (schema.length,)
-        assert np.count_nonzero(found) >= schema.length - 1  # noise on every entry
+        assert found.shape == (schema.vector_length,)
+        assert np.count_nonzero(found) >= schema.vector_length - 1  # noise on every entry

@@ -46,7 +46,7 @@ def reference(
     schema: StatisticsSchema, q: NDArray[np.int64], y: Sequence[int], units: Sequence[str] | None
 ) -> list[int]:
     names = [str(i) for i in range(len(y))] if units is None else list(units)
-    total = [0] * schema.length
+    total = [0] * schema.vector_length
     for unit in dict.fromkeys(names):
         rows = [i for i, name in enumerate(names) if name == unit]
         vectors = [record_vector(schema, [int(v) for v in q[i]], y[i]) for i in rows]

@@ -85,7 +85,7 @@ def test_parts_of_the_records_give_the_sum_of_all(monkeypatch: pytest.MonkeyPatc
     rng = np.random.default_rng(2)
     rows, units = rng.normal(size=(60, 5)), [str(unit) for unit in rng.integers(0, 25, 60)]
     whole = noisy_sum(rows, rows_by_unit(units), without_noise)
-    monkeypatch.setattr(gradients, "_ENTRIES_AT_ONCE", 35)
+    monkeypatch.setattr(gradients, "_GRADIENT_ENTRIES_AT_ONCE", 35)
     assert np.array_equal(noisy_sum(rows, rows_by_unit(units), without_noise), whole)
 
 

@@ -18,7 +18,7 @@ from wg_core.errors import DecodeError
 from wg_core.privacy.exact import exact_statistics
 from wg_core.privacy.schema import (
     MACHINE_STATISTICS,
-    UNLABELLED,
+    NO_LABEL,
     StatisticsSchema,
     default_schema,
     machine_schema,
@@ -155,7 +155,7 @@ def test_removing_any_unit_of_a_data_set_stays_within_the_sensitivity(
 def test_the_add_remove_sensitivity_is_attained(schema: StatisticsSchema) -> None:
     x = np.zeros((1, schema.dimension))
     x[:, 0] = schema.radius
-    y = np.full(1, 0 if schema.labels else UNLABELLED)
+    y = np.full(1, 0 if schema.labels else NO_LABEL)
     units = None if schema.unit_rule == "record" else ["unit"]
     assert square(exact_statistics(schema, x, y, units)) == schema.sensitivity_squared()
 
@@ -180,12 +180,12 @@ def test_blocks_cover_the_vector_once(schema: StatisticsSchema) -> None:
     for block in schema.blocks:
         assert block.offset == position
         position += block.size
-    assert position == schema.length
+    assert position == schema.vector_length
 
 
 def test_default_shares_are_what_was_decided() -> None:
     schema = make()
-    s2 = schema.grid_units**2
+    s2 = schema.radius_grid_units**2
     total = Fraction(schema.sensitivity_squared())
     assert float(schema.count_weight**2 / total) == pytest.approx(0.05, rel=0.02)
     assert float(schema.sum_weight**2 * s2 / total) == pytest.approx(0.75, rel=0.01)
@@ -194,19 +194,19 @@ def test_default_shares_are_what_was_decided() -> None:
 @every_variant
 def test_a_full_data_set_fits_64_bits(schema: StatisticsSchema) -> None:
     largest = 0
-    for label in (0, UNLABELLED) if schema.labels else (UNLABELLED,):
+    for label in (0, NO_LABEL) if schema.labels else (NO_LABEL,):
         x = np.eye(schema.dimension)[:1] * schema.radius
         units = None if schema.unit_rule == "record" else ["unit"]
         record = exact_statistics(schema, x, np.array([label]), units)
         largest = max(largest, int(np.abs(record).max()))
-    assert schema.capacity * largest <= 1 << 62
-    assert schema.capacity >= 1 << 20
+    assert schema.record_capacity * largest <= 1 << 62
+    assert schema.record_capacity >= 1 << 20
 
 
 @every_variant
 def test_a_schema_survives_the_wire(schema: StatisticsSchema) -> None:
     data = canonical.encode(schema)
-    assert canonical.decode(StatisticsSchema, data, subject="schema") == schema
+    assert canonical.decode(StatisticsSchema, data, input_name="schema") == schema
 
 
 BAD: list[dict[str, Any]] = [
@@ -259,7 +259,7 @@ def test_a_schema_of_classes_is_encoded_as_before_there_were_machines() -> None:
     )
     stated = encoded.replace(b'"labels"', b'"features":"encoder","labels"')
     with pytest.raises(DecodeError):
-        canonical.decode(StatisticsSchema, stated, subject="schema")
+        canonical.decode(StatisticsSchema, stated, input_name="schema")
 
 
 def test_the_mean_of_machine_numbers_has_little_more_noise_than_the_best_shares_give() -> None:

@@ -31,7 +31,7 @@ def test_without_noise_statistics_are_those_of_the_data() -> None:
     x, y = data()
     schema = make()
     found = simulate_statistics(schema, x, y, 0.0, np.random.default_rng(0))
-    tolerance = N * R * 2 / schema.grid_units
+    tolerance = N * R * 2 / schema.radius_grid_units
     assert found.counts().tolist() == [(y == 0).sum(), (y == 1).sum()]
     assert found.unlabelled_count() == (y == -1).sum()
     u = x - found.centre()
@@ -83,7 +83,7 @@ def test_without_labels_there_are_no_sums() -> None:
 
 def test_integers_of_another_shape_or_type_are_refused() -> None:
     schema = make()
-    good = np.zeros(schema.length, dtype=np.int64)
+    good = np.zeros(schema.vector_length, dtype=np.int64)
     for integers in (good[:-1], good.astype(np.float64), good[:, None]):
         with pytest.raises(DecodeError, match="statistics"):
             NoisyStatistics(schema, integers, 1.0)  # type: ignore[arg-type]

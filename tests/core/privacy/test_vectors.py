@@ -43,9 +43,9 @@ def test_a_decoder_takes_and_refuses_what_its_vectors_say(
     kind: str, data: bytes, want_error: str | None
 ) -> None:
     if want_error is None:
-        record = canonical.decode(KINDS[kind], data, subject=kind)
+        record = canonical.decode(KINDS[kind], data, input_name=kind)
         assert canonical.encode(record) == data
         return
     with pytest.raises(DecodeError) as caught:
-        canonical.decode(KINDS[kind], data, subject=kind)
+        canonical.decode(KINDS[kind], data, input_name=kind)
     assert want_error in str(caught.value)

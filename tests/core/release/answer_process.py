@@ -43,8 +43,8 @@ def main() -> None:
             ),
             current_time=int(time.time()),
         )
-        atomic.write_bytes(memory, signed.state.checkpoint)
-        return signed.lines
+        atomic.write_bytes(memory, signed.new_state.signed_checkpoint)
+        return signed.cosignature_lines
 
     def step(name: str) -> None:
         if name == fatal:

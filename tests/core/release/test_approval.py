@@ -61,8 +61,8 @@ def test_a_request_waits_costs_nothing_and_is_answered_after_the_decision(
     assert answer_query(plant.home, query, witness=plant.witness) == data
     assert here("requests", *home)["requests"][0]["state"] == "answered"
     found = verification.audit_log(plant.home.root)
-    assert "佐藤 (QA)" in " ".join(found.remarks) and "charges by policy alone: 0" in str(
-        found.remarks
+    assert "佐藤 (QA)" in " ".join(found.remark_sentences) and "charges by policy alone: 0" in str(
+        found.remark_sentences
     )
     assert found.to_json()["decisions"][0]["approved"]
     page = render_auditor_page(answers.read_log_records(plant.home.root, found))
@@ -92,7 +92,7 @@ def test_a_denied_request_is_refused_and_a_mind_may_change(plant: TestPlant, her
 def test_what_was_approved_is_one_request_at_one_price(plant: TestPlant) -> None:
     query = _wait(plant)
     with open_ledger(plant.home) as ledger:
-        approval.record_decision(plant.config, ledger, query, is_approved=True, name="A")
+        approval.record_decision(plant.config, ledger, query, is_approved=True, person_name="A")
     changes: tuple[dict[str, Any], ...] = (
         {"epsilon": "2"},
         {"delta": "1e-6"},
@@ -108,12 +108,12 @@ def test_what_was_approved_is_one_request_at_one_price(plant: TestPlant) -> None
 def test_the_ledger_itself_refuses_a_charge_that_was_not_approved(plant: TestPlant) -> None:
     query = _wait(plant)
     with open_ledger(plant.home) as ledger:
-        approval.record_decision(plant.config, ledger, query, is_approved=False, name="A")
+        approval.record_decision(plant.config, ledger, query, is_approved=False, person_name="A")
     plant.configure(privacy=replace(BY_HAND, approve="policy"))  # somebody changes the file
     with pytest.raises(VerificationError, match=r"was denied \(entry"):
         answer_query(plant.home, query, witness=plant.witness)
     with open_ledger(plant.home) as ledger:
-        approval.record_decision(plant.config, ledger, query, is_approved=True, name="A")
+        approval.record_decision(plant.config, ledger, query, is_approved=True, person_name="A")
     with pytest.raises(VerificationError, match="epsilon is 2, approved was 1"):
         answer_query(plant.home, replace(query, epsilon="2"), witness=plant.witness)
     assert read_spend(plant.home, plant.config).charges == 0
@@ -123,13 +123,13 @@ def test_the_ledger_itself_refuses_a_charge_that_was_not_approved(plant: TestPla
 def test_a_name_is_one_line_that_can_be_read(plant: TestPlant, name: str) -> None:
     query = _wait(plant)
     with open_ledger(plant.home) as ledger, pytest.raises(UsageError, match="--by"):
-        approval.record_decision(plant.config, ledger, query, is_approved=True, name=name)
+        approval.record_decision(plant.config, ledger, query, is_approved=True, person_name=name)
 
 
 def test_a_server_cannot_fill_the_disk_and_what_expired_is_forgotten(
     plant: TestPlant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(approval, "WAITING_LIMIT", 2)
+    monkeypatch.setattr(approval, "WAITING_REQUESTS_LIMIT", 2)
     queries = [_wait(plant) for _ in range(3)]
     current_time = time.time()
     assert len(approval.list_waiting_requests(plant.home, current_time)) == 2
@@ -138,7 +138,7 @@ def test_a_server_cannot_fill_the_disk_and_what_expired_is_forgotten(
     with pytest.raises(errors.ConfigError, match="2 requests"):
         approval.find_waiting_request(plant.home, "", current_time)
     assert approval.list_waiting_requests(plant.home, current_time + 10_000) == []
-    assert not list(plant.home.requests.iterdir())
+    assert not list(plant.home.waiting_requests.iterdir())
 
 
 def test_a_release_by_command_needs_a_name(plant: TestPlant, tmp_path: Path, here: Json) -> None:
@@ -147,7 +147,9 @@ def test_a_release_by_command_needs_a_name(plant: TestPlant, tmp_path: Path, her
     assert "--by NAME" in refused["error"]["message"] and not (tmp_path / "s.wgs").exists()
     assert here(*words, "--by", "QA lead")["charged"]
     with open_ledger(plant.home) as ledger:
-        kinds = [one for one in range(ledger.size) if b'"kind":"decision"' in ledger.entry(one)]
+        kinds = [
+            one for one in range(ledger.size) if b'"kind":"decision"' in ledger.entry_bytes(one)
+        ]
     assert len(kinds) == 1
 
 
@@ -161,5 +163,8 @@ def test_a_name_where_the_policy_decides_is_a_wrong_call(
 
 
 def test_the_word_for_the_server_says_nothing_else() -> None:
-    assert ApprovalPending.code == fleet.APPROVAL
-    assert fleet.APPROVAL in fleet.QUERY_REFUSAL_WORDS and fleet.APPROVAL in fleet.REFUSAL_MEANINGS
+    assert ApprovalPending.code == fleet.AWAITING_APPROVAL
+    assert (
+        fleet.AWAITING_APPROVAL in fleet.QUERY_REFUSAL_WORDS
+        and fleet.AWAITING_APPROVAL in fleet.REFUSAL_MEANINGS
+    )

@@ -15,7 +15,7 @@ def test_a_freeze_that_was_cut_off_goes_on_where_it_stopped(
     make_plant: MakePlant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plant = make_plant({0: 2, 1: 2}, frozen=False)
-    monkeypatch.setattr(reading, "RECORDS_AT_ONCE", 1)
+    monkeypatch.setattr(reading, "RECORDS_PER_CHUNK", 1)
     encoded: list[int] = []
 
     class Counting:

@@ -67,10 +67,17 @@ def test_a_package_is_made_for_the_machine_and_no_class_is_pooled(world: World) 
     )
     with ServerStore.open(world.server) as store:
         assert store.require_release(made.release_id).statistics == MACHINE_STATISTICS
-        assert store.newest_usable_ids(encoder=world.plant.encoder, excluded_site="nobody") == []
-        assert troubles.site_statuses(store, names=["plant-a"])["plant-a"].uses_files
+        assert (
+            store.newest_usable_release_ids(
+                encoder_sha256=world.plant.encoder, excluded_site="nobody"
+            )
+            == []
+        )
+        assert troubles.site_statuses_by_name(store, site_names=["plant-a"])["plant-a"].uses_files
         store.record_request_times({"plant-a": 1.0})
-        assert not troubles.site_statuses(store, names=["plant-a"])["plant-a"].uses_files
+        assert not troubles.site_statuses_by_name(store, site_names=["plant-a"])[
+            "plant-a"
+        ].uses_files
 
 
 @pytest.mark.parametrize(
@@ -90,11 +97,13 @@ def test_the_one_is_not_taken_for_the_other(world: World, sent: Any, asked: Any)
         data = answer_query(
             plant.home, query, witness=lambda body: witness.cosign_extension(site, body)
         )
-        terms = QueryTerms(encoder=plant.encoder, epsilon="1", delta="1e-5", statistics=asked)
+        terms = QueryTerms(
+            encoder_sha256=plant.encoder, epsilon="1", delta="1e-5", statistics_kind=asked
+        )
         with pytest.raises(VerificationError, match=f"statistics is {sent}, asked was {asked}"):
             intake.accept_release(site, data, terms, witness=witness, current_time=0.0)
         right = intake.accept_release(
-            site, data, replace(terms, statistics=sent), witness=witness, current_time=0.0
+            site, data, replace(terms, statistics_kind=sent), witness=witness, current_time=0.0
         )
         assert right.statistics == sent
 
@@ -102,8 +111,8 @@ def test_the_one_is_not_taken_for_the_other(world: World, sent: Any, asked: Any)
 def test_an_auditor_reads_in_words_what_was_charged_for(world: World) -> None:
     path = _file(world)
     finding = verification.audit_log(world.plant.home.root, statistics=[path])
-    assert not finding.verdict.problems and len(finding.received) == 1
-    (remark,) = [line for line in finding.remarks if "machine statistics" in line]
+    assert not finding.verdict.problems and len(finding.received_files) == 1
+    (remark,) = [line for line in finding.remark_sentences if "machine statistics" in line]
     assert remark.endswith("without labels: 1")
     page = render_auditor_page(answers.read_log_records(world.plant.home.root, finding))
     assert "machine statistics without labels" in page and "data sheet" in page
@@ -113,7 +122,7 @@ def test_an_auditor_reads_in_words_what_was_charged_for(world: World) -> None:
 def test_a_ledger_of_classes_alone_says_nothing_of_machines(world: World) -> None:
     answer_query(world.plant.home, world.plant.query(), witness=None)
     finding = verification.audit_log(world.plant.home.root)
-    assert not [line for line in finding.remarks if "machine" in line]
+    assert not [line for line in finding.remark_sentences if "machine" in line]
 
 
 def test_a_charge_for_a_machine_that_names_labels_is_refused(world: World) -> None:

@@ -19,7 +19,7 @@ from wg_core import snapshot as snapshots
 from wg_core.errors import ConfigError, NoMachineStatistics, PolicyRefused, VerificationError
 from wg_core.ledger import entries
 from wg_core.ledger.entries import Charge
-from wg_core.ledger.statement import MECHANISMS
+from wg_core.ledger.statement import MECHANISM_NAMES
 from wg_core.ledger.store import Ledger
 from wg_core.privacy.schema import CLASS_STATISTICS, MACHINE_STATISTICS
 from wg_core.privacy.statistics import NoisyStatistics
@@ -30,7 +30,7 @@ from wg_core.site.config import PrivacyConfig
 from wg_core.wire import bundle, signing
 from wg_core.wire.data_sheet import DataSheet
 from wg_core.wire.statistics_file import StatisticsManifest, decode_release
-from wg_server.fleet.bundle_verification import verify_bundle
+from wg_server.fleet.bundle_verification import verify_statistics_bundle
 
 OTHER = replace(BEARING, shaft_speed_rpm=Decimal(900))
 
@@ -40,7 +40,7 @@ def _released(plant: TestPlant, **words: Any) -> tuple[StatisticsManifest, Noisy
         plant.home, plant.query(statistics=MACHINE_STATISTICS, **words), witness=plant.witness
     )
     covered = bundle.decode_statistics(data)
-    verify_bundle(
+    verify_statistics_bundle(
         covered,
         ledger_origin=plant.origin,
         ledger_key=signing.public_from_bytes(plant.ledger_key),
@@ -73,7 +73,9 @@ def test_a_release_is_of_the_stated_machine_and_of_no_class(
     assert np.all(np.abs(statistics.integers - exact) < 8 * statistics.sigma)
     counted = exact[0] / manifest.schema.count_weight
     assert counted == pytest.approx(14 if unit_column is None else 7, abs=0.01)
-    assert charge.mechanism.name == MECHANISMS[MACHINE_STATISTICS] == rederive.MACHINE_MECHANISM
+    assert (
+        charge.mechanism.name == MECHANISM_NAMES[MACHINE_STATISTICS] == rederive.MACHINE_MECHANISM
+    )
     assert charge.guarantee.labels == () and "data sheet" in charge.guarantee.unprotected
     rederive.check_charge(charge)
 
@@ -96,7 +98,7 @@ def test_what_a_class_release_signs_and_charges_says_nothing_of_machines(
     covered = bundle.decode_statistics(
         answer_query(plant.home, plant.query(), witness=plant.witness)
     )
-    assert MECHANISMS[CLASS_STATISTICS] == rederive.CLASS_MECHANISM
+    assert MECHANISM_NAMES[CLASS_STATISTICS] == rederive.CLASS_MECHANISM
     for data in (covered.release, covered.charge_entry):
         assert b'"features"' not in data and b"machine statistics" not in data
         assert b'"statistics"' not in data
@@ -169,7 +171,7 @@ def test_an_interrupted_freeze_goes_on_to_the_same_sums(
     plant = make_plant({0: 70, 1: 70})
     plant.state_machine()
     whole = snapshots.load_current(plant.home).statistics(MACHINE_STATISTICS)
-    read = encoding.RecordReader.read
+    read = encoding.RecordReader.compute_features
     calls: list[int] = []
 
     def cut(self: encoding.RecordReader, records: Sequence[Any]) -> Any:
@@ -179,7 +181,7 @@ def test_an_interrupted_freeze_goes_on_to_the_same_sums(
         return read(self, records)
 
     with monkeypatch.context() as patch:
-        patch.setattr(encoding.RecordReader, "read", cut)
+        patch.setattr(encoding.RecordReader, "compute_features", cut)
         with pytest.raises(KeyboardInterrupt):
             plant.freeze()
     plant.freeze()
@@ -294,7 +296,7 @@ def test_who_approved_class_statistics_has_approved_no_machine_statistics(
     plant.state_machine()
     query = plant.query()
     with open_ledger(plant.home) as ledger:
-        approval.record_decision(plant.config, ledger, query, is_approved=True, name="Aiko")
+        approval.record_decision(plant.config, ledger, query, is_approved=True, person_name="Aiko")
     with pytest.raises(PolicyRefused, match="statistics is machine, approved was classes"):
         answer_query(
             plant.home, replace(query, statistics=MACHINE_STATISTICS), witness=plant.witness

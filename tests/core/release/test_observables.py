@@ -53,7 +53,7 @@ def test_every_request_has_the_same_headers_whatever_it_is_about(
     with link.ServerLink("https://server.example", ssl.create_default_context()) as connection:
         for body in (b"", b"x", b"y" * 10_000):
             connection.cosign(body)
-        connection.announce_rotation(b"notice")
+        connection.announce_key_rotation(b"notice")
         connection.renew_certificate("csr")
     assert len(seen) == 5
     for headers in seen:
@@ -82,7 +82,7 @@ def test_an_answer_does_not_say_how_long_it_took(monkeypatch: pytest.MonkeyPatch
     session = object.__new__(flower.FlowerSession)
     session._client = Server()  # type: ignore[assignment]
     session.node = Node(node_id=1)
-    session._push(Reply())  # type: ignore[arg-type]
+    session._push_reply(Reply())  # type: ignore[arg-type]
     assert [list(request.clientapp_runtime_list) for request in pushed] == [[0.0]]
 
 

@@ -61,7 +61,7 @@ def test_the_statement_is_covered_and_nothing_is_charged(plant: TestPlant, tmp_p
     document = finding.to_json()
     assert document["verdict"]["word"] == "holds by itself" and document["statements"] == 1
     assert (document["charges"], document["epsilon"]["primary"]) == (0, 0.0)
-    assert "nothing charged: 1" in " ".join(finding.remarks)
+    assert "nothing charged: 1" in " ".join(finding.remark_sentences)
     assert "nothing charged: 1" in render_auditor_page(
         answers.read_log_records(plant.home.root, finding)
     )
@@ -120,7 +120,7 @@ def test_a_release_has_the_sheet_and_the_ledger_states_it_before(plant: TestPlan
     assert statistics_file.read_manifest(release).data_sheet == SHEET
     charge = entries.decode(bundle.decode_statistics(data).charge_entry)
     with Ledger.open(plant.home.ledger) as ledger:
-        stated = entries.decode(ledger.entry(charge.head.seq - 1))
+        stated = entries.decode(ledger.entry_bytes(charge.head.seq - 1))
     assert isinstance(stated, entries.PublicStatement) and stated.data_sheet == SHEET
     assert verification.audit_log(plant.home.root).to_json()["statements"] == 1
 
@@ -138,7 +138,7 @@ def test_a_forged_statement_is_refused(plant: TestPlant, tmp_path: Path) -> None
     with pytest.raises(VerificationError, match="which the log"):
         verification.audit_log(plant.home.root, statistics=[tmp_path / "x.wgs"])
     with Ledger.open(plant.home.ledger) as ledger:
-        genesis = StatementBundle(ledger.entry(0), ledger.inclusion_proof(0, witness=WITNESS))
+        genesis = StatementBundle(ledger.entry_bytes(0), ledger.inclusion_proof(0, witness=WITNESS))
     with pytest.raises(VerificationError, match="genesis"):
         _open(plant, bundle.encode(genesis))
     with pytest.raises(DecodeError):

@@ -48,7 +48,7 @@ from wg_core.site.home import ClientHome
 from wg_core.wire import bundle, signing
 from wg_core.wire.protocol import StatisticsQuery
 from wg_core.wire.statistics_file import decode_release
-from wg_server.fleet.bundle_verification import verify_bundle
+from wg_server.fleet.bundle_verification import verify_statistics_bundle
 
 PROCESS = Path(__file__).with_name("answer_process.py")
 
@@ -63,7 +63,7 @@ def _entries(plant: TestPlant) -> int:
 
 def _verify(plant: TestPlant, data: bytes) -> None:
     covered = bundle.decode_statistics(data)
-    verify_bundle(
+    verify_statistics_bundle(
         covered,
         ledger_origin=plant.origin,
         ledger_key=signing.public_from_bytes(plant.ledger_key),
@@ -126,7 +126,7 @@ def test_the_charge_is_on_disk_before_noise_is_drawn(make_plant: MakePlant) -> N
 
     def sampler(exact: NDArray[np.int64], sigma: float) -> NDArray[np.int64]:
         with Ledger.open(plant.home.ledger) as ledger:
-            seen.append(ledger.read_spending(plant.config.data.name).charges)
+            seen.append(ledger.read_spending(plant.config.data.name).charge_count)
         return exact
 
     answer_query(
@@ -243,7 +243,7 @@ def test_entries_bear_the_time_at_which_the_question_came(make_plant: MakePlant)
         clock=lambda: came + 0.9,
     )
     with Ledger.open(plant.home.ledger) as ledger:
-        times = [entries.decode(ledger.entry(seq)).head.time for seq in range(ledger.size)]
+        times = [entries.decode(ledger.entry_bytes(seq)).head.time for seq in range(ledger.size)]
     assert times[-2:] == [came, came]
 
 

@@ -116,7 +116,7 @@ def test_a_freeze_names_what_the_encoder_failed_on_also_where_it_was_cut_off(
     make_plant: MakePlant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plant = make_plant({0: 3, 1: 3}, frozen=False)
-    monkeypatch.setattr(reading, "RECORDS_AT_ONCE", 2)
+    monkeypatch.setattr(reading, "RECORDS_PER_CHUNK", 2)
     look = plant.look()
     encoder = Failing(FAILURES["error"], look.read(1)[0])
 
@@ -125,7 +125,7 @@ def test_a_freeze_names_what_the_encoder_failed_on_also_where_it_was_cut_off(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        freeze_data(plant.home, look, load_encoder=lambda _: encoder, stage=stop)
+        freeze_data(plant.home, look, load_encoder=lambda _: encoder, on_progress=stop)
     snapshot = freeze_data(plant.home, look, load_encoder=lambda _: encoder).snapshot
     assert quality.read(snapshot.folder).failures == (look.data.names[1],)
     rows = np.asarray(snapshot.features())
@@ -139,7 +139,7 @@ def test_the_ledger_shows_when_a_freeze_began_and_not_how_long_it_took(
 ) -> None:
     plant = make_plant({0: 3, 1: 3}, frozen=False)
     with Ledger.open(plant.home.ledger) as ledger:
-        newest = entries.decode(ledger.entry(ledger.size - 1)).head.time
+        newest = entries.decode(ledger.entry_bytes(ledger.size - 1)).head.time
     look = plant.look()
     seconds = iter([newest + 100.0, newest + 900.0, newest + 9000.0])
     freeze_data(
@@ -149,7 +149,7 @@ def test_the_ledger_shows_when_a_freeze_began_and_not_how_long_it_took(
         clock=lambda: next(seconds),
     )
     with Ledger.open(plant.home.ledger) as ledger:
-        assert entries.decode(ledger.entry(ledger.size - 1)).head.time == newest + 100
+        assert entries.decode(ledger.entry_bytes(ledger.size - 1)).head.time == newest + 100
     # A clock that went back since the newest entry is no step back on the ledger.
     freeze_data(
         plant.home,
@@ -158,4 +158,4 @@ def test_the_ledger_shows_when_a_freeze_began_and_not_how_long_it_took(
         clock=lambda: newest - 50.0,
     )
     with Ledger.open(plant.home.ledger) as ledger:
-        assert entries.decode(ledger.entry(ledger.size - 1)).head.time == newest + 100
+        assert entries.decode(ledger.entry_bytes(ledger.size - 1)).head.time == newest + 100

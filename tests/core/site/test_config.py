@@ -72,12 +72,12 @@ def test_a_pinned_server_that_is_damaged_or_gone_is_named(
 
 def test_the_site_secret_is_made_once_and_private(tmp_path: Path) -> None:
     home = ClientHome(tmp_path)
-    first = home.load_secret()
-    assert home.load_secret() == first and len(first) == 32
+    first = home.load_site_secret()
+    assert home.load_site_secret() == first and len(first) == 32
     assert home.site_secret.stat().st_mode & 0o077 == 0
     home.site_secret.write_bytes(b"short")
     with pytest.raises(ConfigError, match="restore a copy"):
-        home.load_secret()
+        home.load_site_secret()
 
 
 def test_limits_of_privacy_settings_hold_in_the_record_itself() -> None:

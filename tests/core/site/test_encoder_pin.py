@@ -21,7 +21,7 @@ from tests.common.nets.test_trial import HOSTILE_FILES
 from wg_client.cli.main import group
 from wg_client.data import plant as plants
 from wg_client.fleet import reenrolment
-from wg_client.fleet.initialise import DataChoice, initialise
+from wg_client.fleet.initialise import DataSetChoice, initialise
 from wg_common import cli
 from wg_common.nets.encoder import confined_trunk
 from wg_common.nets.encoder import package as packages
@@ -58,7 +58,7 @@ class Enrolling(Server):
 
     def answer(self, request: httpx.Request) -> httpx.Response:
         if request.method == "POST":
-            asked = canonical.decode(EnrolmentRequest, request.content, subject="request")
+            asked = canonical.decode(EnrolmentRequest, request.content, input_name="request")
             public = x509.load_pem_x509_csr(asked.csr_pem.encode()).public_key()
             assert isinstance(public, ec.EllipticCurvePublicKey)
             own = pem(certificate(public, self.key))
@@ -95,7 +95,7 @@ def other_package(encoder_package: bytes) -> bytes:
 
 
 def _init(home: ClientHome, server: Server, data: Path, **named: Any) -> ClientConfig:
-    return initialise(home, server.token, DataChoice(path=data), PrivacyConfig(), **named)[0]
+    return initialise(home, server.token, DataSetChoice(path=data), PrivacyConfig(), **named)[0]
 
 
 def _hash(package: bytes) -> str:
@@ -122,7 +122,7 @@ def test_client_yaml_keeps_the_hash(home: ClientHome, server: Enrolling, data: P
 def test_a_hash_or_its_beginning_confirms(
     home: ClientHome, server: Enrolling, data: Path, digits: int
 ) -> None:
-    config = _init(home, server, data, encoder=server.promised[:digits])
+    config = _init(home, server, data, encoder_hash=server.promised[:digits])
     assert config.data.encoder == server.promised
 
 
@@ -142,11 +142,11 @@ def test_another_hash_is_refused_before_the_token_is_spent(
     home: ClientHome, server: Enrolling, data: Path, named: str, error: type[WgError]
 ) -> None:
     with pytest.raises(error):
-        _init(home, server, data, encoder=named)
+        _init(home, server, data, encoder_hash=named)
     assert server.asked == []
     short = server.promised[: encoder_pin.PREFIX_DIGITS_MINIMUM - 1]
     with pytest.raises(UsageError):
-        _init(home, server, data, encoder=short)
+        _init(home, server, data, encoder_hash=short)
 
 
 @pytest.mark.parametrize("empty", [False, True])
@@ -161,11 +161,11 @@ def test_an_encoder_that_could_overflow_is_not_kept(
     )
     server.hand_out(hostile)
     server.promised = _hash(hostile)
-    choice = DataChoice(path=data)
+    choice = DataSetChoice(path=data)
     if empty:
         folder = data.with_name("empty")
         folder.mkdir()
-        choice = DataChoice(path=folder, labels=LABELS, allow_empty=True)
+        choice = DataSetChoice(path=folder, labels=LABELS, allow_empty=True)
     with pytest.raises(VerificationError, match="could overflow"):
         initialise(home, server.token, choice, PrivacyConfig())
     assert not home.encoder.exists() and not home.config.exists()
@@ -191,7 +191,7 @@ def test_the_encoder_brings_its_trunks_and_each_file_is_tried_first(
     assert config.data.encoder == _hash(package)
     about = packages.read_description(package)
     assert about.trunk_names == ("efficientnet-lite0-two-scales", "pooled (MIT)")
-    blocks = packages.unpack_encoder(package).local_blocks
+    blocks = packages.unpack_encoder(package).local_block_sizes
     frozen = snapshots.load_current(home)
     assert blocks[-1] == WIDTH
     assert frozen.features().shape[1] == frozen.manifest.scaled + sum(blocks)
@@ -298,8 +298,10 @@ def test_enrolling_again_brings_no_other_encoder_unless_it_is_named(
 ) -> None:
     def again(encoder: str | None = None) -> ClientConfig:
         if command == "replace":
-            return reenrolment.enrol_again(home, server.token, encoder=encoder)
-        return reenrolment.replace_compromised_ledger(home, server.token, "test", encoder=encoder)
+            return reenrolment.enrol_again(home, server.token, encoder_hash=encoder)
+        return reenrolment.replace_compromised_ledger(
+            home, server.token, "test", encoder_hash=encoder
+        )
 
     first = _init(home, server, data).data.encoder
     assert again().data.encoder == first
@@ -327,7 +329,7 @@ def test_a_new_encoder_that_could_overflow_replaces_nothing(
     server.hand_out(hostile)
     server.promised = _hash(hostile)
     with pytest.raises(VerificationError, match="could overflow"):
-        reenrolment.enrol_again(home, server.token, encoder=server.promised)
+        reenrolment.enrol_again(home, server.token, encoder_hash=server.promised)
     assert configuration.load(home) == first
     assert _hash(home.encoder.read_bytes()) == first.data.encoder
 
@@ -357,14 +359,14 @@ def test_client_yaml_takes_a_hash_and_nothing_else(encoder: str) -> None:
 def test_a_token_that_names_no_whole_hash_is_refused(server: Enrolling) -> None:
     server.promised = "ab"
     with pytest.raises(DecodeError, match="encoder"):
-        protocol.decode_token(server.token)
+        protocol.decode_join_token(server.token)
 
 
 @pytest.mark.parametrize("sources", ["7", "[7]", '["a\\u001b[2J"]', "[" * 9999, '[""]', "{}", "no"])
 def test_sources_that_cannot_be_shown_are_refused(encoder_package: bytes, sources: str) -> None:
     contents = packages.unpack_encoder(encoder_package)
     tensors, metadata = contents.tensors, contents.metadata
-    wide = [tensors[name].astype(float) for name in packages.TENSORS]
+    wide = [tensors[name].astype(float) for name in packages.TENSOR_NAMES]
     package = packages.pack_encoder(wide[0], wide[1], wide[2], {**metadata, "sources": sources})
     with pytest.raises(DecodeError, match="sources"):
         packages.read_description(package)

@@ -33,7 +33,7 @@ def test_only_public_halves_are_in_the_identity(tmp_path: Path) -> None:
     assert "PRIVATE" not in repr(public)
     request = x509.load_pem_x509_csr(public.csr_pem.encode())
     assert request.is_signature_valid
-    assert request.public_key() == key_files.load_ec(home.tls_key).public_key()
+    assert request.public_key() == key_files.load_ec_key(home.tls_key).public_key()
 
 
 def test_a_new_ledger_key_makes_a_new_origin(tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_a_damaged_or_other_key_is_named(tmp_path: Path) -> None:
 def test_the_node_key_is_of_the_curve_that_flower_makes(tmp_path: Path) -> None:
     home = ClientHome(tmp_path)
     identity.create_identity(home, "plant-a")
-    assert isinstance(key_files.load_ec(home.node_key).curve, ec.SECP384R1)
+    assert isinstance(key_files.load_ec_key(home.node_key).curve, ec.SECP384R1)
 
 
 def test_a_home_is_for_its_user_alone_whatever_the_umask_and_the_folder_before(

@@ -12,7 +12,7 @@ from wg_core.errors import PolicyRefused
 from wg_core.site import policy
 from wg_core.site.config import ClientConfig, DataConfig, PrivacyConfig
 from wg_core.site.pinned_server import PinnedServer
-from wg_core.wire.protocol import QUERY_STATISTICS, TRAIN_FINETUNE, StatisticsQuery
+from wg_core.wire.protocol import DELIVERY_MESSAGE_TYPE, QUERY_MESSAGE_TYPE, StatisticsQuery
 
 ENCODER = "ab" * 32
 NOW = 1_000_000.0
@@ -76,9 +76,9 @@ def test_purposes_are_compared_word_for_word() -> None:
 
 
 def test_message_types_are_a_list_of_what_is_allowed() -> None:
-    config = _config(message_types=(QUERY_STATISTICS,))
-    policy.check_message_type(config, QUERY_STATISTICS)
-    for kind in (TRAIN_FINETUNE, "evaluate.metrics", ""):
+    config = _config(message_types=(QUERY_MESSAGE_TYPE,))
+    policy.check_message_type(config, QUERY_MESSAGE_TYPE)
+    for kind in (DELIVERY_MESSAGE_TYPE, "evaluate.metrics", ""):
         with pytest.raises(PolicyRefused):
             policy.check_message_type(config, kind)
 

@@ -80,7 +80,7 @@ def test_nothing_of_the_ledger_lies_in_the_home_that_shares_it(
     first: TestPlant, second: TestPlant, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert second.home.ledger == first.home.ledger.resolve()
-    assert second.home.load_secret() == first.home.load_secret()
+    assert second.home.load_site_secret() == first.home.load_site_secret()
     assert not list(second.home.root.glob("ledger*"))
     assert {path.name for path in second.home.keys.iterdir()} == {
         "node.pem",
@@ -101,7 +101,7 @@ def test_homes_that_share_a_ledger_answer_one_after_the_other(
     first: TestPlant, second: TestPlant
 ) -> None:
     with (
-        locks.lock_release(second.home),
+        locks.lock_ledger(second.home),
         (first.home.root / ".release.lock").open() as other,
         pytest.raises(BlockingIOError),
     ):
@@ -153,7 +153,7 @@ def test_a_home_whose_ledger_is_gone_says_where_it_was(
     first.home.root.rename(tmp_path / "elsewhere")
     with pytest.raises(ConfigError, match=r"budget-of\.json: the ledger is in .*not there"):
         open_ledger(second.home)
-    (second.home.root / shared_budget.REFERENCE_FILE).write_bytes(b'{"home":"relative"}')
+    (second.home.root / shared_budget.SHARED_BUDGET_FILE).write_bytes(b'{"home":"relative"}')
     with pytest.raises(DecodeError, match=r"budget-of\.json"):
         open_ledger(second.home)
 
@@ -161,9 +161,9 @@ def test_a_home_whose_ledger_is_gone_says_where_it_was(
 @pytest.mark.parametrize(
     ("choice", "privacy", "site", "message"),
     [
-        ({"name": "sounds"}, SMALL, "plant-b", "a plant has one name at all servers"),
+        ({"dataset_name": "sounds"}, SMALL, "plant-b", "a plant has one name at all servers"),
         ({}, SMALL, "plant-a", "choose another name"),
-        ({"name": "sounds"}, PrivacyConfig(), "plant-a", "a cap does not change"),
+        ({"dataset_name": "sounds"}, PrivacyConfig(), "plant-a", "a cap does not change"),
     ],
 )
 def test_what_cannot_be_on_the_shared_ledger_is_refused_before_the_token_is_spent(
@@ -175,7 +175,7 @@ def test_what_cannot_be_on_the_shared_ledger_is_refused_before_the_token_is_spen
     message: str,
 ) -> None:
     home = ClientHome(tmp_path / "new")
-    wanted = initialise.DataChoice(path=tmp_path, budget_home=first.home.root, **choice)
+    wanted = initialise.DataSetChoice(path=tmp_path, budget_home=first.home.root, **choice)
     with pytest.raises(ConfigError, match=message):
         initialise.join_shared_budget(home, wanted, privacy, site)
     assert not home.root.exists()
@@ -187,10 +187,12 @@ def test_init_makes_a_home_on_another_homes_budget(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    def enrol(home: ClientHome, token: str, *, ledger: Path | None, confirm: Any) -> Enrolment:
-        assert ledger == first.home.ledger.resolve()
+    def enrol(
+        home: ClientHome, token: str, *, ledger_path: Path | None, confirm_encoder: Any
+    ) -> Enrolment:
+        assert ledger_path == first.home.ledger.resolve()
         package = first.home.encoder.read_bytes()
-        confirm(package)
+        confirm_encoder(package)
         home.encoder.write_bytes(package)
         identity.create_identity(home, "plant-a")
         reply = EnrolmentReply(
@@ -209,7 +211,7 @@ def test_init_makes_a_home_on_another_homes_budget(
     monkeypatch.setattr(initialise, "enrol", enrol)
     data = write_npz(tmp_path / "more.npz", {0: 4, 1: 4}, seed=9, labels=LABELS)
     home = tmp_path / "new"
-    token = protocol.encode_token(dataclasses.replace(JOIN, encoder=first.encoder))
+    token = protocol.encode_join_token(dataclasses.replace(JOIN, encoder=first.encoder))
     words = ["init", "--home", home, "--join", token, "--data", data, "--name", "sounds"]
     with pytest.raises(SystemExit) as done:
         cli.run_program(group, [*map(str, words), "--budget-of", str(first.home.root), "--json"])

@@ -41,8 +41,8 @@ outers = st.builds(
 @given(outers)
 def test_decoding_inverts_encoding(record: Outer) -> None:
     data = canonical.encode(record)
-    assert canonical.decode(Outer, data, subject="record") == record
-    assert canonical.encode(canonical.decode(Outer, data, subject="record")) == data
+    assert canonical.decode(Outer, data, input_name="record") == record
+    assert canonical.encode(canonical.decode(Outer, data, input_name="record")) == data
 
 
 @given(outers, st.data())
@@ -54,7 +54,7 @@ def test_a_changed_byte_never_decodes_to_the_same_record(
     flipped = bytearray(encoded)
     flipped[position] ^= data.draw(st.integers(1, 255))
     try:
-        found = canonical.decode(Outer, bytes(flipped), subject="record")
+        found = canonical.decode(Outer, bytes(flipped), input_name="record")
     except DecodeError:
         return
     assert found != record
@@ -81,12 +81,12 @@ def test_a_changed_byte_never_decodes_to_the_same_record(
 )
 def test_anything_but_the_one_spelling_is_refused(document: bytes, want_error: str) -> None:
     with pytest.raises(DecodeError, match=want_error):
-        canonical.decode(Inner, document, subject="record")
+        canonical.decode(Inner, document, input_name="record")
 
 
 def test_a_document_over_the_limit_is_refused_before_it_is_parsed() -> None:
     with pytest.raises(DecodeError, match="at most 10"):
-        canonical.decode(Inner, b"x" * 11, subject="record", limit=10)
+        canonical.decode(Inner, b"x" * 11, input_name="record", max_bytes=10)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +99,6 @@ class Versioned:
 def test_a_record_of_another_version_is_refused_with_both_whatever_its_fields(
     document: bytes,
 ) -> None:
-    assert canonical.decode(Versioned, b'{"name":"a","version":4}', subject="record").name == "a"
+    assert canonical.decode(Versioned, b'{"name":"a","version":4}', input_name="record").name == "a"
     with pytest.raises(DecodeError, match=r"record: version [35], this program reads 4"):
-        canonical.decode(Versioned, document, subject="record")
+        canonical.decode(Versioned, document, input_name="record")

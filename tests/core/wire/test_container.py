@@ -17,7 +17,7 @@ def pack(manifest: bytes = b"m", body: bytes = b"hello") -> bytes:
 
 
 def unpack(data: bytes, limit: int = 1 << 20) -> dict[str, bytes]:
-    return container.decode(data, kind="wgt", version=1, names=NAMES, limit=limit)
+    return container.decode(data, kind="wgt", version=1, section_names=NAMES, max_bytes=limit)
 
 
 @given(st.binary(max_size=200), st.binary(max_size=200))
@@ -55,11 +55,11 @@ def test_noise_is_refused_and_nothing_else_is_raised(data: bytes) -> None:
 def test_the_message_names_kind_version_section_and_limit() -> None:
     data = pack()
     with pytest.raises(DecodeError, match="kind 'wgt'"):
-        container.decode(data, kind="other", version=1, names=NAMES, limit=999)
+        container.decode(data, kind="other", version=1, section_names=NAMES, max_bytes=999)
     with pytest.raises(DecodeError, match="version 1, this program reads 2"):
-        container.decode(data, kind="wgt", version=2, names=NAMES, limit=999)
+        container.decode(data, kind="wgt", version=2, section_names=NAMES, max_bytes=999)
     with pytest.raises(DecodeError, match="expected"):
-        container.decode(data, kind="wgt", version=1, names=("body",), limit=999)
+        container.decode(data, kind="wgt", version=1, section_names=("body",), max_bytes=999)
     with pytest.raises(DecodeError, match="'body' does not match"):
         unpack(data[:-1] + b"!")
     with pytest.raises(DecodeError, match="at most 10"):

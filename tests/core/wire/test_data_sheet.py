@@ -33,7 +33,7 @@ SHEETS = (
 @pytest.mark.parametrize("sheet", SHEETS)
 def test_decoding_inverts_encoding_on_the_wire_and_in_yaml(sheet: DataSheet) -> None:
     data = canonical.encode(sheet)
-    assert canonical.decode(DataSheet, data, subject="sheet") == sheet
+    assert canonical.decode(DataSheet, data, input_name="sheet") == sheet
     document = json.dumps(msgspec.to_builtins(sheet)).encode()
     assert settings.parse_yaml(document, DataSheet, "sheet") == sheet
     stated = {name: str(getattr(sheet.machine, name)) for name, _ in sheet.stated_fields()}
@@ -66,7 +66,7 @@ def test_each_number_has_one_spelling(speed: Decimal, angle: float, load: int | 
         )
     )
     data = canonical.encode(sheet)
-    again = canonical.decode(DataSheet, data, subject="sheet")
+    again = canonical.decode(DataSheet, data, input_name="sheet")
     assert canonical.encode(again) == data
     assert isinstance(again.machine, RotatingMachine) and again.machine.shaft_speed_rpm == speed
 
@@ -128,7 +128,7 @@ def test_hostile_machines_are_refused(changed: dict[str, Any]) -> None:
     document = canonical.to_builtins(SHEETS[0])
     document["rotating_machine"] |= changed
     with pytest.raises(DecodeError) as error:
-        canonical.decode(DataSheet, json.dumps(document).encode(), subject="sheet")
+        canonical.decode(DataSheet, json.dumps(document).encode(), input_name="sheet")
     assert len(str(error.value)) < 400
 
 
@@ -152,7 +152,7 @@ def test_numbers_that_cannot_stand_together_are_refused_with_a_remedy(
     document = canonical.to_builtins(sheet)
     document[sheet.kind] |= changed
     with pytest.raises(DecodeError, match=remedy):
-        canonical.decode(DataSheet, json.dumps(document).encode(), subject="sheet")
+        canonical.decode(DataSheet, json.dumps(document).encode(), input_name="sheet")
 
 
 @pytest.mark.parametrize(

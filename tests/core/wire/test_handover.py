@@ -14,7 +14,7 @@ from wg_core.wire.handover import PACKAGES_USE, WITNESS_USE, Handover
 KEYS = [key(number) for number in range(1, 5)]
 A, B, C, THIEF = (signing.public_bytes(key).hex() for key in KEYS)
 NAME = "hq/witness"
-AB, BC = (handover.sign(WITNESS_USE, NAME, KEYS[i], KEYS[i + 1]) for i in (0, 1))
+AB, BC = (handover.sign_handover(WITNESS_USE, NAME, KEYS[i], KEYS[i + 1]) for i in (0, 1))
 
 
 def follow(start: str, end: str, links: Sequence[Handover]) -> list[Handover]:
@@ -30,7 +30,9 @@ def test_words_lead_from_any_earlier_key_to_the_one_of_today(links: Sequence[Han
 
 def forged() -> Handover:
     """The thief's word for his own key, said to be that of the key that is pinned."""
-    return dataclasses.replace(handover.sign(WITNESS_USE, NAME, KEYS[3], KEYS[3]), before=A)
+    return dataclasses.replace(
+        handover.sign_handover(WITNESS_USE, NAME, KEYS[3], KEYS[3]), before=A
+    )
 
 
 @pytest.mark.parametrize(
@@ -41,11 +43,14 @@ def forged() -> Handover:
         (THIEF, lambda: [AB, BC]),
         (C, lambda: [BC]),  # the first word is missing
         (C, lambda: [AB, AB]),
-        (B, lambda: [handover.sign(WITNESS_USE, NAME, KEYS[1], KEYS[0])]),  # backwards
+        (B, lambda: [handover.sign_handover(WITNESS_USE, NAME, KEYS[1], KEYS[0])]),  # backwards
         (B, lambda: [dataclasses.replace(AB, name="other/witness")]),
-        (B, lambda: [handover.sign(PACKAGES_USE, NAME, KEYS[0], KEYS[1])]),
+        (B, lambda: [handover.sign_handover(PACKAGES_USE, NAME, KEYS[0], KEYS[1])]),
         (B, lambda: [dataclasses.replace(AB, signature=BC.signature)]),
-        (THIEF, lambda: [AB, handover.sign(WITNESS_USE, NAME, KEYS[1], KEYS[0])]),  # a ring ends
+        (
+            THIEF,
+            lambda: [AB, handover.sign_handover(WITNESS_USE, NAME, KEYS[1], KEYS[0])],
+        ),  # a ring ends
     ],
 )
 def test_nothing_else_leads_to_a_key(end: str, links: Callable[[], list[Handover]]) -> None:
@@ -65,8 +70,8 @@ def test_a_word_of_one_use_or_name_is_not_one_of_another() -> None:
 
 
 def test_more_changes_than_are_followed_at_once_are_refused() -> None:
-    keys = [signing.generate_key() for _ in range(handover.LINKS_LIMIT + 2)]
-    links = [handover.sign(WITNESS_USE, NAME, *pair) for pair in itertools.pairwise(keys)]
+    keys = [signing.generate_key() for _ in range(handover.HANDOVERS_LIMIT + 2)]
+    links = [handover.sign_handover(WITNESS_USE, NAME, *pair) for pair in itertools.pairwise(keys)]
     first, second, last = (signing.public_bytes(keys[i]).hex() for i in (0, 1, -1))
     assert follow(second, last, links) == links[1:]
     with pytest.raises(VerificationError):
@@ -89,6 +94,6 @@ def test_more_changes_than_are_followed_at_once_are_refused() -> None:
 def test_a_damaged_word_is_refused_when_it_is_read(change: dict[str, str]) -> None:
     data = canonical.encode({**canonical.to_builtins(AB), **change})
     with pytest.raises(DecodeError):
-        canonical.decode(Handover, data, subject="handover")
+        canonical.decode(Handover, data, input_name="handover")
     good = canonical.encode(AB)
-    assert canonical.decode(Handover, good, subject="handover") == AB
+    assert canonical.decode(Handover, good, input_name="handover") == AB

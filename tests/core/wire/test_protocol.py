@@ -24,24 +24,24 @@ TOKEN = protocol.JoinToken(
 
 
 def test_a_token_is_one_word_and_decodes_to_itself() -> None:
-    text = protocol.encode_token(TOKEN)
+    text = protocol.encode_join_token(TOKEN)
     assert len(text.split()) == 1
-    assert protocol.decode_token(text) == TOKEN
+    assert protocol.decode_join_token(text) == TOKEN
 
 
 @given(st.text(max_size=60))
 def test_anything_else_is_no_token(text: str) -> None:
     for candidate in (text, protocol.TOKEN_PREFIX + text):
         with pytest.raises(DecodeError, match="join token"):
-            protocol.decode_token(candidate)
+            protocol.decode_join_token(candidate)
 
 
 def test_no_single_changed_character_gives_the_same_token() -> None:
-    text = protocol.encode_token(TOKEN)
+    text = protocol.encode_join_token(TOKEN)
     for position in range(len(text)):
         changed = text[:position] + ("A" if text[position] != "A" else "B") + text[position + 1 :]
         try:
-            assert protocol.decode_token(changed) != TOKEN
+            assert protocol.decode_join_token(changed) != TOKEN
         except DecodeError:
             continue
 
@@ -64,5 +64,5 @@ def test_messages_of_protocol_1_are_read_and_written_as_by_version_0_1_0() -> No
     assert document["app"] == fleet.APP_HASH
     assert records.keys() == document["messages"].keys()
     for name, text in document["messages"].items():
-        record = canonical.decode(records[name], text.encode(), subject=name)
+        record = canonical.decode(records[name], text.encode(), input_name=name)
         assert canonical.encode(record) == text.encode()

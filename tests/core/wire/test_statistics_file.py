@@ -24,7 +24,7 @@ KEY = signing.generate_key()
 PUBLIC = KEY.public_key()
 SCHEMA = default_schema(encoder="ab" * 32, dimension=2, labels=("a", "b"), clip_radius=2.0)
 SIGMA = noise_scale(SCHEMA, 1.0, 1e-5)
-INTEGERS = np.arange(-3, SCHEMA.length - 3, dtype=np.int64) * (1 << 40)
+INTEGERS = np.arange(-3, SCHEMA.vector_length - 3, dtype=np.int64) * (1 << 40)
 
 
 def manifest(**changes: Any) -> sf.StatisticsManifest:
@@ -69,7 +69,7 @@ def test_machine_statistics_come_back_with_machine_and_class_names() -> None:
     data = sf.encode_release(manifest(**MACHINE_FIELDS), np.zeros(33, dtype=np.int64), KEY)
     found, statistics = sf.decode_release(data, PUBLIC)
     assert found == manifest(**MACHINE_FIELDS) and found.class_names == ("a", "b")
-    assert statistics.schema.statistics == MACHINE_STATISTICS
+    assert statistics.schema.release_kind == MACHINE_STATISTICS
 
 
 @pytest.mark.parametrize(

@@ -63,14 +63,16 @@ class Nodes:
     def online_sites(self, sites: Iterable[StoredSite]) -> set[str]:
         return {site.name for site in sites} - self.away
 
-    def activated(self, site: str) -> float:
+    def last_activation_time(self, site: str) -> float:
         return 0.0
 
-    def send(self, site: StoredSite, kind: str, envelope: Envelope, seconds: float) -> str:
+    def send_message(self, site: StoredSite, kind: str, envelope: Envelope, seconds: float) -> str:
         message_id = f"{site.name} {len(self.asked)}"
         self.asked.append((site.name, envelope.kind))
         if envelope.kind == "query":
-            self.queries.append(canonical.decode(StatisticsQuery, envelope.record, subject="query"))
+            self.queries.append(
+                canonical.decode(StatisticsQuery, envelope.record, input_name="query")
+            )
         found = self.answers.get(site.name, honest)(envelope)
         if found is not None:
             self._waiting[message_id] = NodeReply(message_id, found)
@@ -79,14 +81,14 @@ class Nodes:
     def poll_replies(self, message_ids: set[str]) -> list[NodeReply]:
         return [self._waiting.pop(each) for each in sorted(message_ids) if each in self._waiting]
 
-    def withdraw(self, message_id: str) -> None:
+    def withdraw_message(self, message_id: str) -> None:
         self._waiting.pop(message_id, None)
 
 
 def honest(envelope: Envelope) -> Envelope:
     if envelope.kind == "query":
         return Envelope("statistics", b"", b"honest")
-    asked = canonical.decode(Delivery, envelope.record, subject="delivery")
+    asked = canonical.decode(Delivery, envelope.record, input_name="delivery")
     receipt = Receipt(request_id=asked.request_id, package_sha256=asked.package_sha256)
     return Envelope("receipt", canonical.encode(receipt))
 
@@ -145,7 +147,7 @@ class Stage:
     ) -> bytes:
         self.before_package(own.site)
         store = pools.store
-        ids = store.newest_usable_ids(encoder="e", excluded_site=own.site)
+        ids = store.newest_usable_release_ids(encoder_sha256="e", excluded_site=own.site)
         names = tuple(sorted(store.require_release(release_id).site for release_id in ids))
         self.packages.append((own.site, request_id, names))
         self.generators.append(generator)
@@ -196,15 +198,15 @@ def make_stage(
 ) -> Stage:
     """Three enrolled sites; what they release is taken as it is."""
     add_sites(store, SITES)
-    monkeypatch.setattr(worker, "TICK_SECONDS", 0.001)
-    monkeypatch.setattr(worker, "QUEUE_CHECK_SECONDS", 0.005)
+    monkeypatch.setattr(worker, "POLL_INTERVAL_SECONDS", 0.001)
+    monkeypatch.setattr(worker, "QUEUE_CHECK_INTERVAL_SECONDS", 0.005)
     monkeypatch.setattr(intake, "accept_release", lambda site, *rest, **more: stored(site.name))
     monkeypatch.setattr(
         intake,
-        "open_release",
+        "decode_stored_release",
         lambda release: SimpleNamespace(manifest=SimpleNamespace(site=release.site)),
     )
     monkeypatch.setattr(
-        intake, "open_recipient", lambda release: SimpleNamespace(site=release.site)
+        intake, "load_recipient", lambda release: SimpleNamespace(site=release.site)
     )
     return Stage(home, store, nodes)

@@ -16,18 +16,18 @@ def test_a_site_that_waits_for_a_person_is_asked_again_whatever_the_tries(
     home: ServerHome, store: ServerStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(exchange, "_APPROVAL_POLL_SECONDS", 0.01)
-    monkeypatch.setattr(exchange, "MESSAGE_TRIES", 2)
+    monkeypatch.setattr(exchange, "MESSAGE_TRIES_LIMIT", 2)
     asked: list[str] = []
 
     def decide_late(envelope: Envelope) -> Envelope:
         asked.append(envelope.kind)
-        return refusal(fleet.APPROVAL) if len(asked) < 5 else honest(envelope)
+        return refusal(fleet.AWAITING_APPROVAL) if len(asked) < 5 else honest(envelope)
 
     stage = make_stage(home, store, monkeypatch, Nodes(plant_a=decide_late))
     campaign = stage.start(["plant-a"])
     with stage.working():
         waiting = stage.wait(
-            campaign, lambda found: found.find_task("plant-a").code == fleet.APPROVAL
+            campaign, lambda found: found.find_task("plant-a").code == fleet.AWAITING_APPROVAL
         )
         assert waiting.find_task("plant-a").state == "waiting"
         assert stage.ended(campaign)["plant-a"][0] == "delivered"

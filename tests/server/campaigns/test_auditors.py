@@ -46,7 +46,9 @@ def note_in(folder: Path) -> bytes:
 def newest_checkpoint(home: ServerHome, site: str) -> bytes:
     """The newest checkpoint of a site's ledger, cosigned as of now."""
     with ServerStore.open(home) as store:
-        return fleet_witness.LedgerWitness.open(home, store).cosign_again(store.require_site(site))
+        return fleet_witness.LedgerWitness.open(home, store).renew_cosignature(
+            store.require_site(site)
+        )
 
 
 def test_a_checkpoint_says_how_far_the_ledger_went_and_that_it_is_so_now(
@@ -65,7 +67,7 @@ def test_a_checkpoint_says_how_far_the_ledger_went_and_that_it_is_so_now(
     keys = document(capsys, "keys", "--home", central.home.root)
     _, note = checkpoints.decode(note_in(tmp_path / "first"))
     witness = signing.public_from_hex(keys["witness_key"])
-    cosigned = checkpoints.verify_cosignature(note, keys["witness_name"], witness)
+    cosigned = checkpoints.verified_cosignature_time(note, keys["witness_name"], witness)
     log_key = signing.public_from_hex(keys["sites"][0]["ledger_key"])
     assert checkpoints.verify(note, keys["sites"][0]["ledger_origin"], log_key).size > 1
     assert len(note.signatures) == 4
@@ -73,12 +75,12 @@ def test_a_checkpoint_says_how_far_the_ledger_went_and_that_it_is_so_now(
     code, out, _ = run(capsys, *words, tmp_path / "second")
     assert code == 0 and f"{site['checkpoint_size']} ledger entries cosigned" in out
     again = checkpoints.decode(note_in(tmp_path / "second"))[1]
-    later = checkpoints.verify_cosignature(again, keys["witness_name"], witness)
+    later = checkpoints.verified_cosignature_time(again, keys["witness_name"], witness)
     assert later == cosigned + 86_400
 
 
 def test_a_site_that_never_enrolled_has_no_checkpoint(central: Central) -> None:
-    central.store.invite(SITE, "s", 2e9)
+    central.store.store_join_token(SITE, "s", 2e9)
     with pytest.raises(ConfigError, match="never enrolled"):
         auditors.export_for_auditors(central.home, central.folder / "out", [SITE])
 
@@ -153,7 +155,7 @@ def test_a_site_of_before_that_was_never_cosigned_is_exported_without_a_checkpoi
 ) -> None:
     central.enrol(central.plant("one"))
     with central.store.engine.begin() as connection:
-        connection.execute(schema.witness.delete())
+        connection.execute(schema.cosigned_checkpoint_table.delete())
     (done,) = auditors.export_for_auditors(central.home, central.folder / "out", [SITE])
     assert (done.checkpoint_size, done.succession) == (0, FIRST_LOG)
     assert not (central.folder / "out" / SITE).exists()
@@ -182,7 +184,7 @@ def test_what_is_no_verifier_key_is_refused(text: str) -> None:
 
 
 def test_a_verifier_key_is_bound_to_its_name() -> None:
-    for text in notes.verifier_keys(
+    for text in notes.encode_verifier_keys(
         "one", notes.LOG_ROLE, signing.generate_hybrid_key().public_key()
     ):
         with pytest.raises(DecodeError, match="of another key"):
@@ -197,10 +199,10 @@ def test_the_auditor_reads_what_the_server_exports(
     central.enrol(plant)
     central.work(plant)
     old = central.folder / "old.wgl"
-    exports.write(plant.ledger, old)
+    exports.write_export(plant.ledger, old)
     central.work(plant)
     new = central.folder / "new.wgl"
-    exports.write(plant.ledger, new)
+    exports.write_export(plant.ledger, new)
     evidence = central.folder / "evidence"
     words = ("export", "--home", central.home.root, "--site", SITE, "--out")
     assert run(capsys, *words, evidence)[0] == 0
@@ -243,7 +245,7 @@ def test_the_sites_release_is_shown_to_be_in_the_tree_that_its_package_names(
     out, ledger = central.folder / "out", central.folder / "plant.wgl"
     auditors.export_for_auditors(central.home, out, [SITE])
     (proof,) = (out / SITE).glob(f"*{auditor_record.MEMBERSHIP_SUFFIX}")
-    member = auditor_record.read_membership(proof)
+    member = auditor_record.read_membership_proof(proof)
     member.verify()
     assert (member.release_id, member.size, member.index) == ("r2", 3, 1)
     with ledger_of(plant) as opened:
@@ -307,6 +309,6 @@ def _package_of(central: Central, releases: list[str], own: str) -> None:
             deliver_seconds=1.0,
         ),
     )
-    central.home.packages.mkdir(exist_ok=True)
+    central.home.packages_folder.mkdir(exist_ok=True)
     central.home.package_path(campaign.tasks[0].delivery_id).write_bytes(data)
     CampaignQueue(central.store.engine).update_task(campaign.id, SITE, package_sha256="00" * 32)

@@ -14,7 +14,7 @@ from wg_server.campaigns import exchange, packer, schedule, worker
 from wg_server.site.home import ServerHome
 from wg_server.store import schema
 from wg_server.store.campaigns import Campaign
-from wg_server.store.queue import Traffic
+from wg_server.store.queue import TaskTraffic
 from wg_server.store.sites import ServerStore
 
 SERVED = ("delivered", "")
@@ -105,11 +105,16 @@ def test_one_message_at_a_time_is_enough(stage: Stage, monkeypatch: pytest.Monke
 def test_a_fleet_is_asked_however_long_sending_takes_and_looks_are_apart(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    send_on, turn = exchange.MessageExchange.send_remaining, worker.CampaignWorker._run_turn
-    monkeypatch.setattr(
-        exchange.MessageExchange, "send_remaining", partialmethod(send_on, send_seconds=1e-9)
+    send_on, turn = (
+        exchange.MessageExchange.send_remaining_requests,
+        worker.CampaignWorker._run_turn,
     )
-    monkeypatch.setattr(worker.CampaignWorker, "_run_turn", partialmethod(turn, look_share=1e9))
+    monkeypatch.setattr(
+        exchange.MessageExchange,
+        "send_remaining_requests",
+        partialmethod(send_on, time_limit_seconds=1e-9),
+    )
+    monkeypatch.setattr(worker.CampaignWorker, "_run_turn", partialmethod(turn, pause_factor=1e9))
     campaign = stage.start()
     with stage.working():
         stage.wait(campaign, lambda found: all(task.asked for task in found.tasks))
@@ -129,7 +134,7 @@ def test_who_would_be_told_nothing_else_gets_no_better_package(
     assert [task.served for task in done.tasks] == [1, 1, 1]
     kept = [(task.delivery_id, task.package_sha256) for task in early.tasks[:2]]
     assert [(task.delivery_id, task.package_sha256) for task in done.tasks[:2]] == kept
-    assert len(list(stage.home.packages.glob("*.wgw"))) == 3
+    assert len(list(stage.home.packages_folder.glob("*.wgw"))) == 3
 
 
 def test_a_plant_may_decline_a_better_package_and_keeps_what_it_has(stage: Stage) -> None:
@@ -177,13 +182,13 @@ def test_what_is_left_out_has_a_reason(stage: Stage, store: ServerStore) -> None
     current_time = time.time()
     with store.engine.begin() as connection:
         connection.execute(
-            schema.certificate.insert().values(
+            schema.certificate_table.insert().values(
                 fingerprint="f", site="plant-b", expires=current_time - 2 * 86400
             )
         )
-        connection.execute(schema.site.update().values(last_seen=current_time - 7200.0))
+        connection.execute(schema.site_table.update().values(last_seen=current_time - 7200.0))
         connection.execute(
-            schema.trouble.insert().values(
+            schema.connection_trouble_table.insert().values(
                 site="plant-c", code="clock", figure=600.0, seen=current_time
             )
         )
@@ -200,26 +205,26 @@ def test_what_is_left_out_has_a_reason(stage: Stage, store: ServerStore) -> None
 def test_nobody_is_asked_while_a_campaign_is_paused_and_no_time_runs(stage: Stage) -> None:
     stage.nodes.answers = {"plant-a": lambda asked: None}
     campaign = stage.start(["plant-a"])
-    begun = stage.queue.start_queued(current_time=1000.0)
+    begun = stage.queue.start_queued_campaigns(current_time=1000.0)
     assert begun == [campaign.id]
-    stage.queue.update_task(campaign.id, "plant-a", traffic=Traffic(messages=1), asked=1010.0)
-    assert stage.queue.pause(campaign.id, current_time=1020.0).state == "paused"
-    stage.queue.pause(campaign.id, current_time=1025.0)  # twice is once
+    stage.queue.update_task(campaign.id, "plant-a", traffic=TaskTraffic(messages=1), asked=1010.0)
+    assert stage.queue.pause_campaign(campaign.id, current_time=1020.0).state == "paused"
+    stage.queue.pause_campaign(campaign.id, current_time=1025.0)  # twice is once
     with stage.working():
         time.sleep(0.05)
         assert stage.nodes.asked == []
         assert stage.queue.find_campaign(campaign.id).state == "paused"
-    (task,) = stage.queue.resume(campaign.id, current_time=5020.0).tasks
+    (task,) = stage.queue.resume_campaign(campaign.id, current_time=5020.0).tasks
     assert (task.opened, task.asked) == (5000.0, 5010.0)
     with pytest.raises(ConfigError, match="expected paused"):
-        stage.queue.resume(campaign.id)
+        stage.queue.resume_campaign(campaign.id)
 
 
 def test_a_campaign_that_was_paused_goes_on(stage: Stage) -> None:
     campaign = stage.start()
-    stage.queue.pause(campaign.id)
+    stage.queue.pause_campaign(campaign.id)
     with stage.working():
-        assert stage.queue.resume(campaign.id).state == "queued"
+        assert stage.queue.resume_campaign(campaign.id).state == "queued"
         assert set(stage.ended(campaign).values()) == {SERVED}
 
 
@@ -231,7 +236,7 @@ def test_one_site_is_tried_again_after_the_end_and_others_profit(stage: Stage) -
         assert stage.queue.find_campaign(campaign.id).state == "partial"
         before = stage.queue.find_campaign(campaign.id).find_task("plant-b").query_id
         stage.nodes.answers = {}
-        assert stage.queue.retry(campaign.id, "plant-b").finished is None
+        assert stage.queue.retry_task(campaign.id, "plant-b").finished is None
         assert set(stage.ended(campaign).values()) == {SERVED}
     done = stage.queue.find_campaign(campaign.id)
     assert done.state == "done" and done.find_task("plant-b").query_id != before
@@ -246,19 +251,19 @@ def test_a_release_that_is_there_is_used_when_its_site_is_tried_again(stage: Sta
         campaign = stage.start(["plant-a"])
         assert stage.ended(campaign) == {"plant-a": ("refused", "policy")}
         stage.nodes.answers = {}
-        stage.queue.retry(campaign.id, "plant-a")
+        stage.queue.retry_task(campaign.id, "plant-a")
         assert stage.ended(campaign) == {"plant-a": SERVED}
     assert [kind for _, kind in stage.nodes.asked].count("query") == 1
 
 
 def test_a_site_whose_time_was_over_is_tried_again_under_the_same_id(stage: Stage) -> None:
     campaign = stage.start(["plant-a", "plant-b"])
-    stage.queue.start_queued()
+    stage.queue.start_queued_campaigns()
     ids = {task.site: task.query_id for task in campaign.tasks}
     stage.queue.update_task(campaign.id, "plant-a", state="expired", code="approval")
     stage.queue.update_task(campaign.id, "plant-b", state="refused", code="policy")
     for site, same in (("plant-a", True), ("plant-b", False)):
-        task = stage.queue.retry(campaign.id, site).find_task(site)
+        task = stage.queue.retry_task(campaign.id, site).find_task(site)
         assert (task.query_id == ids[site]) is same
         assert (task.state, task.code, task.tries) == ("waiting", "", 0)
 
@@ -268,17 +273,17 @@ def test_only_what_ended_without_a_package_is_tried_again(stage: Stage, store: S
         campaign = stage.start(["plant-a"])
         stage.ended(campaign)
     with pytest.raises(ConfigError, match="delivered, expected one of refused"):
-        stage.queue.retry(campaign.id, "plant-a")
+        stage.queue.retry_task(campaign.id, "plant-a")
     with pytest.raises(ConfigError, match="has no site plant-b"):
-        stage.queue.retry(campaign.id, "plant-b")
+        stage.queue.retry_task(campaign.id, "plant-b")
     other = stage.start(["plant-b"])
     stage.queue.update_task(other.id, "plant-b", state="refused", code="policy")
-    store.revoke("plant-b", time.time())
+    store.revoke_site("plant-b", time.time())
     with pytest.raises(ConfigError, match="revoked, expected enrolled"):
-        stage.queue.retry(other.id, "plant-b")
-    stage.queue.cancel(other.id)
+        stage.queue.retry_task(other.id, "plant-b")
+    stage.queue.cancel_campaign(other.id)
     with pytest.raises(ConfigError, match="cancelled; start another"):
-        stage.queue.retry(other.id, "plant-b")
+        stage.queue.retry_task(other.id, "plant-b")
 
 
 def test_a_worker_that_ends_and_starts_again_and_again_makes_each_package_once(
@@ -360,7 +365,7 @@ def test_campaigns_take_turns_at_packages(stage: Stage) -> None:
     first = stage.start(["plant-a", "plant-b"])
     second = stage.start(["plant-c"])
     for campaign, sites in ((first, ("plant-a", "plant-b")), (second, ("plant-c",))):
-        stage.queue.start_queued()
+        stage.queue.start_queued_campaigns()
         for site in sites:
             release = stored(site)
             stage.queue.update_task(

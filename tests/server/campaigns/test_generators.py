@@ -34,12 +34,14 @@ def test_a_campaign_goes_on_with_its_generator_over_a_retrain_and_a_restart(stag
     first = install(stage.home, b"first")
     stage.nodes.away = {"plant-c"}
     campaign = starting.queue_campaign(
-        stage.home, stage.store, CampaignOrder(sites=SITES, grace_seconds=0.0, asks_unshared=True)
+        stage.home,
+        stage.store,
+        CampaignOrder(sites=SITES, grace_seconds=0.0, asks_sites_without_shared_classes=True),
     )
     with stage.working():
         stage.wait(campaign, lambda found: found.find_task("plant-b").state == "delivered")
     second = install(stage.home, b"second", passes=False)
-    assert versions.prune_versions(stage.home, stage.queue.generators_in_use()) == []
+    assert versions.prune_versions(stage.home, stage.queue.generator_ids_in_use()) == []
     stage.nodes.away = set()
     with stage.working():
         found = stage.wait(campaign, lambda found: found.finished is not None)
@@ -47,9 +49,9 @@ def test_a_campaign_goes_on_with_its_generator_over_a_retrain_and_a_restart(stag
     assert found.state == "done"
     assert set(stage.generators) == {first.id}
     install(stage.home, b"third")
-    assert stage.queue.generators_in_use() == set()
-    assert versions.prune_versions(stage.home, stage.queue.generators_in_use()) == [first.id]
-    assert versions.read_installed(stage.home).before == second.id
+    assert stage.queue.generator_ids_in_use() == set()
+    assert versions.prune_versions(stage.home, stage.queue.generator_ids_in_use()) == [first.id]
+    assert versions.read_installed_versions(stage.home).before == second.id
 
 
 def test_a_generator_that_is_gone_ends_the_campaign_before_another_plant_is_asked(
@@ -57,7 +59,9 @@ def test_a_generator_that_is_gone_ends_the_campaign_before_another_plant_is_aske
 ) -> None:
     version = install(stage.home)
     stage.nodes.away = {"plant-b", "plant-c"}
-    order = CampaignOrder(sites=SITES, min_sites=2, grace_seconds=0.0, asks_unshared=True)
+    order = CampaignOrder(
+        sites=SITES, min_sites=2, grace_seconds=0.0, asks_sites_without_shared_classes=True
+    )
     campaign = starting.queue_campaign(stage.home, stage.store, order)
     with stage.working():
         stage.wait(campaign, lambda found: found.find_task("plant-a").state == "released")
@@ -69,12 +73,12 @@ def test_a_generator_that_is_gone_ends_the_campaign_before_another_plant_is_aske
     assert found.state == "failed" and not stage.packages
     assert "not the package that its model card names" in found.reason
     assert reasons.describe_campaign(found, 0.0) == found.reason
-    statuses = troubles.site_statuses(stage.store, campaign=found.id)
+    statuses = troubles.site_statuses_by_name(stage.store, campaign_id=found.id)
     for task in found.tasks:
-        assert (task.state, task.code) == ("failed", reasons.GENERATOR_UNUSABLE)
+        assert (task.state, task.code) == ("failed", reasons.GENERATOR_UNUSABLE_CODE)
         said = reasons.explain_task(found, task, statuses[task.site], 0.0)
-        assert said.why == "the generator with which the campaign started cannot be used"
-        assert said.do.startswith("wg-server generator")
+        assert said.cause == "the generator with which the campaign started cannot be used"
+        assert said.advice.startswith("wg-server generator")
     (entry,) = operators.read_log(stage.store, limit=9)
     assert (entry.operator, entry.through) == (stage.home.read_config().name, "server")
     assert (entry.action, entry.subject) == ("campaign failed", campaign.id)
@@ -86,7 +90,9 @@ def test_after_that_a_retry_goes_on_with_what_is_installed_and_asks_nobody_twice
     stage: Stage,
 ) -> None:
     version = install(stage.home)
-    order = CampaignOrder(sites=SITES, min_sites=3, grace_seconds=0.0, asks_unshared=True)
+    order = CampaignOrder(
+        sites=SITES, min_sites=3, grace_seconds=0.0, asks_sites_without_shared_classes=True
+    )
     campaign = starting.queue_campaign(stage.home, stage.store, order)
     stage.nodes.away = {"plant-c"}
     with stage.working():
@@ -115,7 +121,7 @@ def test_where_no_package_can_be_made_the_campaign_has_failed_and_says_so(stage:
 
     stage.before_package = refuse
     campaign = starting.queue_campaign(
-        stage.home, stage.store, CampaignOrder(sites=SITES, asks_unshared=True)
+        stage.home, stage.store, CampaignOrder(sites=SITES, asks_sites_without_shared_classes=True)
     )
     with stage.working():
         found = stage.wait(campaign, lambda found: found.finished is not None)
@@ -124,6 +130,8 @@ def test_where_no_package_can_be_made_the_campaign_has_failed_and_says_so(stage:
         "no site was served, and 3 of 3 failed: policy",
     )
     first, *_ = found.tasks
-    statuses = troubles.site_statuses(stage.store, campaign=found.id)
+    statuses = troubles.site_statuses_by_name(stage.store, campaign_id=found.id)
     said = reasons.explain_task(found, first, statuses[first.site], 0.0)
-    assert said.do == "see the server's log for this site; then wg-server campaign resume ID SITE"
+    assert (
+        said.advice == "see the server's log for this site; then wg-server campaign resume ID SITE"
+    )

@@ -13,7 +13,7 @@ from wg_core.wire import canonical, fleet, protocol
 from wg_core.wire.fleet import Envelope
 from wg_core.wire.protocol import Refusal
 from wg_server.campaigns import intake
-from wg_server.fleet.adapter import FleetRun, NodeReply
+from wg_server.fleet.adapter import FlowerRun, NodeReply
 from wg_server.site.home import ServerHome
 from wg_server.store import schema
 from wg_server.store.releases import StoredRelease
@@ -52,7 +52,12 @@ def test_whatever_one_answer_causes_is_its_own_sites_failure(
     monkeypatch.setattr(intake, "accept_release", accept)
     for _ in tuple(causes):
         with any_store.engine.begin() as connection:
-            for table in (schema.task, schema.campaign, schema.release, schema.site):
+            for table in (
+                schema.task_table,
+                schema.campaign_table,
+                schema.release_table,
+                schema.site_table,
+            ):
                 connection.execute(table.delete())
         found = campaign(home, any_store, Envelope("statistics", b"", b"x"), monkeypatch)
         assert found[HOSTILE] == ("failed", "internal"), causes[-1]
@@ -87,7 +92,7 @@ def test_a_refusal_is_one_bounded_word(
 ) -> None:
     forged = canonical.encode({"code": code, "request_id": "0" * 32, "version": 1})
     with pytest.raises(DecodeError, match="refusal"):
-        canonical.decode(Refusal, forged, subject="refusal")
+        canonical.decode(Refusal, forged, input_name="refusal")
     if any_store.engine.dialect.name == "sqlite":
         return  # what follows is about columns that SQLite does not bound
     monkeypatch.setattr(intake, "accept_release", lambda site, *rest, **more: stored(site.name))
@@ -104,13 +109,13 @@ def test_a_release_id_is_bounded_where_it_is_decoded(text: str) -> None:
 
 def test_every_bounded_column_that_a_plant_fills_has_its_bound_at_decoding() -> None:
     bounds = {
-        "release.release_id": protocol.RELEASE_ID_LIMIT,
-        "task.release_id": protocol.RELEASE_ID_LIMIT,
-        "release.epsilon": protocol.NUMBER_LIMIT,
-        "release.delta": protocol.NUMBER_LIMIT,
-        "task.code": protocol.CODE_LIMIT,
-        "witness.origin": protocol.ORIGIN_LIMIT,
-        "evidence.origin": protocol.ORIGIN_LIMIT,
+        "release.release_id": protocol.RELEASE_ID_DIGITS_LIMIT,
+        "task.release_id": protocol.RELEASE_ID_DIGITS_LIMIT,
+        "release.epsilon": protocol.NUMBER_CHARACTERS_LIMIT,
+        "release.delta": protocol.NUMBER_CHARACTERS_LIMIT,
+        "task.code": protocol.REFUSAL_CODE_CHARACTERS_LIMIT,
+        "witness.origin": protocol.ORIGIN_CHARACTERS_LIMIT,
+        "evidence.origin": protocol.ORIGIN_CHARACTERS_LIMIT,
     }
     columns = {
         f"{table.name}.{c.name}": c for table in schema.metadata.tables.values() for c in table.c
@@ -125,5 +130,5 @@ def test_a_reply_that_breaks_flower_is_malformed_and_the_others_are_read() -> No
                 raise RecursionError
             return []
 
-    run = FleetRun(Broken(), 1)  # type: ignore[arg-type]
-    assert run.poll_replies({"a", "b", "c"}) == [NodeReply("b", None, fleet.MALFORMED)]
+    run = FlowerRun(Broken(), 1)  # type: ignore[arg-type]
+    assert run.poll_replies({"a", "b", "c"}) == [NodeReply("b", None, fleet.MESSAGE_MALFORMED)]

@@ -32,13 +32,18 @@ from wg_server.campaigns import (
     starting,
     stated,
 )
-from wg_server.campaigns.release import OpenedRelease, PackageRecipient, recipient_from_release
+from wg_server.campaigns.release import DecodedRelease, PackageRecipient, recipient_from_release
 from wg_server.campaigns.starting import CampaignOrder
 from wg_server.generator.prior.pooling import NO_POOLED_RELEASES
 from wg_server.generator.weights.candidates import GeneratedCandidate
 from wg_server.site.home import ServerHome
 from wg_server.store import troubles
-from wg_server.store.campaigns import NAMES_UNKNOWN, NO_MACHINE, NO_STATISTIC, Campaign
+from wg_server.store.campaigns import (
+    NO_EARLIER_ANSWER,
+    NO_SUPPORTED_MACHINE,
+    STATISTIC_UNUSED,
+    Campaign,
+)
 from wg_server.store.releases import StoredRelease
 from wg_server.store.sites import ServerStore
 
@@ -50,7 +55,7 @@ USES = {"rotating_machine": True, "gearbox": False}
 @pytest.fixture
 def stage(home: ServerHome, store: ServerStore, monkeypatch: pytest.MonkeyPatch) -> Stage:
     install(home)
-    monkeypatch.setattr(machines, "statistic_use_by_kind", lambda home, version: USES)
+    monkeypatch.setattr(machines, "statistic_use_by_machine_kind", lambda home, version: USES)
     return make_stage(home, store, monkeypatch, Nodes(plant_b=lambda _: refusal("machine")))
 
 
@@ -72,12 +77,12 @@ def sheets(
 
 
 def start(stage: Stage, **words: object) -> Campaign:
-    order = CampaignOrder(statistics=MACHINE_STATISTICS, **words)  # type: ignore[arg-type]
+    order = CampaignOrder(statistics_kind=MACHINE_STATISTICS, **words)  # type: ignore[arg-type]
     return starting.queue_campaign(stage.home, stage.store, order)
 
 
 def said(stage: Stage, campaign: Campaign, site: str) -> reasons.Reason:
-    status = troubles.site_statuses(stage.store, names=SITES)[site]
+    status = troubles.site_statuses_by_name(stage.store, site_names=SITES)[site]
     return reasons.explain_task(campaign, campaign.find_task(site), status, 0.0)
 
 
@@ -90,14 +95,16 @@ def test_only_a_site_whose_machine_uses_a_statistic_is_asked(
         ended = stage.wait(campaign, lambda campaign: campaign.finished is not None)
     assert states(ended) == {
         "plant-a": ("delivered", ""),
-        "plant-b": ("cancelled", NO_MACHINE),
-        "plant-c": ("cancelled", NO_STATISTIC),
+        "plant-b": ("cancelled", NO_SUPPORTED_MACHINE),
+        "plant-c": ("cancelled", STATISTIC_UNUSED),
     }
     assert {query.statistics for query in stage.nodes.queries} == {MACHINE_STATISTICS}
     unread, unused = said(stage, ended, "plant-b"), said(stage, ended, "plant-c")
-    assert unread.why.startswith("not asked: no data sheet") and "data-sheet.yaml" in unread.do
-    assert "to keep its budget" in unused.why and "use no statistic" in unused.why
-    assert "--epsilon 0" in unused.do
+    assert (
+        unread.cause.startswith("not asked: no data sheet") and "data-sheet.yaml" in unread.advice
+    )
+    assert "to keep its budget" in unused.cause and "use no statistic" in unused.cause
+    assert "--epsilon 0" in unused.advice
 
 
 def test_a_named_site_that_stated_no_machine_is_asked_and_holds_nothing_up(
@@ -109,7 +116,7 @@ def test_a_named_site_that_stated_no_machine_is_asked_and_holds_nothing_up(
         ended = stage.wait(campaign, lambda campaign: campaign.finished is not None)
     assert states(ended) == {"plant-a": ("delivered", ""), "plant-b": ("refused", "machine")}
     refused = said(stage, ended, "plant-b")
-    assert "states no machine" in refused.why and "data-sheet.yaml" in refused.do
+    assert "states no machine" in refused.cause and "data-sheet.yaml" in refused.advice
 
 
 def test_a_site_that_would_pay_for_nothing_or_for_what_nobody_knows_is_not_asked_by_name_either(
@@ -118,8 +125,8 @@ def test_a_site_that_would_pay_for_nothing_or_for_what_nobody_knows_is_not_asked
     sheets({"plant-a": SHEET, "plant-c": DataSheet(gearbox=GEARS)})
     assert states(start(stage, sites=SITES)) == {
         "plant-a": ("waiting", ""),
-        "plant-b": ("cancelled", NAMES_UNKNOWN),
-        "plant-c": ("cancelled", NO_STATISTIC),
+        "plant-b": ("cancelled", NO_EARLIER_ANSWER),
+        "plant-c": ("cancelled", STATISTIC_UNUSED),
     }
     with pytest.raises(ConfigError, match="networks use a statistic"):
         start(stage, sites=["plant-b", "plant-c"])
@@ -146,15 +153,15 @@ def test_the_card_says_which_machines_use_a_statistic(
     version: Any = SimpleNamespace(
         card={"sheets": {"kinds": kinds, "sensors": sensors}}, uses_networks=True
     )
-    assert machines.statistic_use_by_kind(home, version) == USES | {"heat_exchanger": True}
+    assert machines.statistic_use_by_machine_kind(home, version) == USES | {"heat_exchanger": True}
     del kinds["rotating_machine"], sensors["heat_exchanger"]
     with pytest.raises(ConfigError, match="of no use here"):
-        machines.statistic_use_by_kind(home, version)
+        machines.statistic_use_by_machine_kind(home, version)
 
 
 def test_at_epsilon_0_there_are_no_machine_statistics() -> None:
     with pytest.raises(ConfigError, match="0 asks for no statistics"):
-        CampaignOrder(statistics=MACHINE_STATISTICS, epsilon="0")
+        CampaignOrder(statistics_kind=MACHINE_STATISTICS, epsilon="0")
 
 
 def test_no_package_waits_for_other_sites_and_none_gets_better_by_them() -> None:
@@ -192,8 +199,8 @@ def recipient(labels: tuple[str, ...] = LABELS) -> PackageRecipient:
         data_sheet=SHEET,
         labels=labels,
     )
-    statistics = NoisyStatistics(schema, np.zeros(schema.length, dtype=np.int64), sigma)
-    return recipient_from_release(manifest, OpenedRelease(manifest, statistics))
+    statistics = NoisyStatistics(schema, np.zeros(schema.vector_length, dtype=np.int64), sigma)
+    return recipient_from_release(manifest, DecodedRelease(manifest, statistics))
 
 
 CONDITION = GeneratorCondition(
@@ -211,7 +218,7 @@ def test_its_package_holds_networks_for_the_machine_and_nothing_of_other_sites(
     def networks(_version: object, plant: PackageRecipient, *, seed: int) -> object:
         asked.append(plant)
         candidate = GeneratedCandidate("raw-mean", "diffusion", {"w": np.zeros(3, np.float32)})
-        return CONDITION, catalogue.SPECTRUM_LINES, (candidate,)
+        return CONDITION, catalogue.SPECTRUM_LINES_NETWORK, (candidate,)
 
     monkeypatch.setattr(stated, "make_machine_networks", networks)
     monkeypatch.setattr(packaging, "_generate_heads", lambda *_: ((), NO_POOLED_RELEASES))
@@ -220,6 +227,6 @@ def test_its_package_holds_networks_for_the_machine_and_nothing_of_other_sites(
     manifest, _ = weights_file.decode_weights_package(data, key)
     assert asked == [plant] and plant.machine_statistics is not None
     (candidate,) = manifest.candidates
-    assert candidate.architecture == catalogue.SPECTRUM_LINES and manifest.labels == LABELS
+    assert candidate.architecture == catalogue.SPECTRUM_LINES_NETWORK and manifest.labels == LABELS
     assert manifest.condition == CONDITION
     assert manifest.own_release == "ab" and manifest.pool_releases == 0

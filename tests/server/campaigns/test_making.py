@@ -16,7 +16,9 @@ from wg_server.campaigns.making import PackagingProcess
 from wg_server.campaigns.release import PackageRecipient
 from wg_server.site.home import ServerHome
 
-PLANT = PackageRecipient(site="plant-a", encoder="ab" * 32, labels=("good", "bad"), data_sheet=None)
+PLANT = PackageRecipient(
+    site="plant-a", encoder_sha256="ab" * 32, labels=("good", "bad"), data_sheet=None
+)
 
 
 @pytest.fixture

@@ -148,11 +148,11 @@ def test_every_block_is_bounded_by_what_counts_and_noise_allow() -> None:
     honest = release(schema_of(), 1.0, 60, 1)
     a = honest.schema.count_weight
     noise = honest.sigma / a
-    unit = honest.schema.moment_weight * honest.schema.grid_units
+    unit = honest.schema.moment_weight * honest.schema.radius_grid_units
     for words, found in (
         ("sum over all records", changed(honest, 2, slice(0, 1), 5000 * unit)),
         ("does not go below", changed(honest, 0, slice(0, 1), int(-8 * noise * a))),
-        ("at most", changed(honest, 0, slice(0, 1), 2 * honest.schema.capacity * a)),
+        ("at most", changed(honest, 0, slice(0, 1), 2 * honest.schema.record_capacity * a)),
         ("its sum is", changed(honest, 1, slice(0, 1), int(40 * honest.sigma))),
     ):
         said = plausibility.implausibility_reasons(found)
@@ -165,7 +165,7 @@ def test_many_sums_that_are_each_within_their_bound_are_not_together() -> None:
     schema = schema_of(labels=labels)
     honest = release(schema, 1.0, 0, 2)
     count = 3.0 * honest.sigma / schema.count_weight  # what noise alone may take from a count
-    each = int(count * schema.sum_weight * schema.grid_units / np.sqrt(D))
+    each = int(count * schema.sum_weight * schema.radius_grid_units / np.sqrt(D))
     said = plausibility.implausibility_reasons(changed(honest, 1, slice(None), each))
     assert [text.split(" are ")[0] for text in said] == ["all class sums together"]
 

@@ -20,7 +20,11 @@ from wg_server.store.troubles import CLOCK_TROUBLE, NODE_KEY_TROUBLE, Connection
 NOW = 1_000_000.0
 DAY = 86_400.0
 THERE = SiteStatus(
-    state="enrolled", last_seen=NOW - 3, certificate=NOW + DAY, trouble=None, uses_files=False
+    state="enrolled",
+    last_seen=NOW - 3,
+    certificate_expiry=NOW + DAY,
+    trouble=None,
+    uses_files=False,
 )
 
 
@@ -31,7 +35,11 @@ def status(**values: Any) -> SiteStatus:
 @pytest.mark.parametrize(
     ("seen", "why", "do"),
     [
-        (status(certificate=NOW - 2 * DAY), "certificate expired 2 days ago", "enroll --replace"),
+        (
+            status(certificate_expiry=NOW - 2 * DAY),
+            "certificate expired 2 days ago",
+            "enroll --replace",
+        ),
         (
             status(trouble=ConnectionTrouble(CLOCK_TROUBLE, 600.2, NOW - 5)),
             "clock is 600 s ahead of",
@@ -48,7 +56,11 @@ def status(**values: Any) -> SiteStatus:
             "copy",
         ),
         (status(last_seen=0.0), "it never connected", "wg-client run"),
-        (status(last_seen=0.0, certificate=NOW - DAY, uses_files=True), "it exchanges files", ""),
+        (
+            status(last_seen=0.0, certificate_expiry=NOW - DAY, uses_files=True),
+            "it exchanges files",
+            "",
+        ),
         (status(last_seen=NOW - 7300), "not connected; last seen 2 hours ago", "wg-client run"),
     ],
 )
@@ -56,43 +68,48 @@ def test_a_site_that_is_away_has_a_reason_and_something_to_do(
     seen: SiteStatus, why: str, do: str
 ) -> None:
     found = reasons.explain_task(campaign(task("a", opened=NOW)), task("a", opened=NOW), seen, NOW)
-    assert why in found.why and found.why.endswith("; 50 seconds left")
-    assert do in found.do
+    assert why in found.cause and found.cause.endswith("; 50 seconds left")
+    assert do in found.advice
     # When its time is over the same is kept, and said of then, however much later it is read.
-    code, figure = absence.deadline_absence(task("a"), seen, NOW)
+    code, figure = absence.missed_deadline_code_and_figure(task("a"), seen, NOW)
     out = task("a", state="expired", code=code, figure=figure, updated=NOW)
     later = reasons.explain_task(campaign(out), out, status(last_seen=NOW + 9 * DAY), NOW + 9 * DAY)
-    assert why in later.why and later.why.startswith("left out 9 days ago: ")
-    assert do in later.do and "campaign resume" in later.do
+    assert why in later.cause and later.cause.startswith("left out 9 days ago: ")
+    assert do in later.advice and "campaign resume" in later.advice
 
 
 def test_a_site_says_for_itself_why_it_is_away() -> None:
-    out = status(certificate=NOW - DAY)
-    assert reasons.explain_absence(out, NOW).why == "its certificate expired 1 day ago"
+    out = status(certificate_expiry=NOW - DAY)
+    assert reasons.explain_absence(out, NOW).cause == "its certificate expired 1 day ago"
     assert reasons.explain_absence(THERE, NOW) == reasons.Reason("")
-    assert reasons.explain_absence(dataclasses.replace(out, state="revoked"), NOW).why == ""
+    assert reasons.explain_absence(dataclasses.replace(out, state="revoked"), NOW).cause == ""
 
 
 def test_a_trouble_of_long_ago_is_no_reason() -> None:
     old = status(trouble=ConnectionTrouble(CLOCK_TROUBLE, 600.0, NOW - 3600))
-    assert absence.site_absence(old, NOW) == ("", 0.0)
+    assert absence.offline_code_and_figure(old, NOW) == ("", 0.0)
 
 
 def test_a_site_that_is_there_and_does_not_answer_is_called_silent() -> None:
-    assert absence.deadline_absence(task("a", asked=5.0), THERE, NOW) == ("no-answer", 5.0)
-    assert absence.deadline_absence(task("a", state="packaged", asked=5.0), THERE, NOW) == (
+    assert absence.missed_deadline_code_and_figure(task("a", asked=5.0), THERE, NOW) == (
+        "no-answer",
+        5.0,
+    )
+    assert absence.missed_deadline_code_and_figure(
+        task("a", state="packaged", asked=5.0), THERE, NOW
+    ) == (
         "not-fetched",
         5.0,
     )
 
 
 def test_a_site_that_waits_for_a_person_is_left_out_for_that() -> None:
-    asked = task("a", asked=5.0, code=fleet.APPROVAL)
-    code, figure = absence.deadline_absence(asked, THERE, NOW)
-    assert code == fleet.APPROVAL
+    asked = task("a", asked=5.0, code=fleet.AWAITING_APPROVAL)
+    code, figure = absence.missed_deadline_code_and_figure(asked, THERE, NOW)
+    assert code == fleet.AWAITING_APPROVAL
     out = dataclasses.replace(asked, state="expired", figure=figure, updated=NOW)
     found = reasons.explain_task(campaign(out), out, THERE, NOW)
-    assert "a person at the plant decides" in found.why and "requests" in found.do
+    assert "a person at the plant decides" in found.cause and "requests" in found.advice
 
 
 WORDS = [
@@ -107,8 +124,8 @@ WORDS = [
 def test_every_way_to_end_has_words_and_something_to_do(state: Any, code: str) -> None:
     out = task("a", state=state, code=code, updated=NOW, figure=NOW - 60)
     found = reasons.explain_task(campaign(out), out, THERE, NOW)
-    assert found.why and found.do
-    assert "error '" not in found.why
+    assert found.cause and found.advice
+    assert "error '" not in found.cause
 
 
 @pytest.mark.parametrize("state", get_args(TaskState))
@@ -136,7 +153,7 @@ def test_what_is_waited_for_is_said() -> None:
     better = campaign(served, released("b", NOW, state="packaged", made=NOW), task("c", asked=NOW))
     found = reasons.explain_task(better, served, THERE, NOW)
     assert (
-        found.why
+        found.cause
         == "it has a package; in 23 hours a better one is made, if there is more information"
     )
 
@@ -151,7 +168,9 @@ def test_spans_are_in_their_largest_unit(seconds: float, words: str) -> None:
 
 def test_every_word_of_a_plant_is_said_and_in_english_as_the_wire_has_it() -> None:
     wire = {**fleet.DECLINE_MEANINGS, **fleet.REFUSAL_MEANINGS}
-    table = translations.load_templates("en", wording.REASON_CATALOGUES, wording.KEY_PREFIX)
+    table = translations.load_templates(
+        "en", wording.REASON_CATALOGUE_FOLDER, wording.CATALOGUE_KEY_PREFIX
+    )
     stem = "plant "
     said = {key.removeprefix(stem): text for key, text in table.items() if key.startswith(stem)}
     assert said == wire
@@ -161,13 +180,15 @@ def test_every_word_of_a_plant_is_said_and_in_english_as_the_wire_has_it() -> No
 
 
 def test_no_sentence_is_left_that_nobody_says() -> None:
-    folder = wording.REASON_CATALOGUES.parents[1]
+    folder = wording.REASON_CATALOGUE_FOLDER.parents[1]
     trees = (ast.parse(path.read_text("utf-8")) for path in folder.rglob("*.py"))
     constants = (
         node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Constant)
     )
     quoted = {node.value for node in constants}
-    table = translations.load_templates("en", wording.REASON_CATALOGUES, wording.KEY_PREFIX)
+    table = translations.load_templates(
+        "en", wording.REASON_CATALOGUE_FOLDER, wording.CATALOGUE_KEY_PREFIX
+    )
     units = re.compile(r"(one )?(day|hour|minute|second)s?")
     idle = {key for key in table if key not in quoted and not key.startswith("plant ")}
     assert {key for key in idle if not units.fullmatch(key)} == set()
@@ -176,8 +197,8 @@ def test_no_sentence_is_left_that_nobody_says() -> None:
 def test_reasons_are_said_in_japanese() -> None:
     out = task("a", state="expired", code=absence.NOT_CONNECTED, figure=NOW - DAY, updated=NOW)
     found = reasons.explain_task(campaign(out), out, THERE, NOW, "ja")
-    assert found.why == "対象外になりました：接続していません（最終接続は 1 日前）"
-    assert found.do.endswith("wg-server campaign resume ID SITE で再試行")
+    assert found.cause == "対象外になりました：接続していません（最終接続は 1 日前）"
+    assert found.advice.endswith("wg-server campaign resume ID SITE で再試行")
 
 
 def test_a_site_that_is_not_there_is_one_line_and_the_summary_counts_it() -> None:
@@ -190,5 +211,5 @@ def test_a_site_that_is_not_there_is_one_line_and_the_summary_counts_it() -> Non
         found, NOW
     )
     assert reasons.explain_task(
-        found, away, status(certificate=NOW - DAY), NOW
-    ).do  # that can be mended
+        found, away, status(certificate_expiry=NOW - DAY), NOW
+    ).advice  # that can be mended

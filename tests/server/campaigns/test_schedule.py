@@ -9,7 +9,7 @@ import pytest
 
 from wg_server.campaigns import schedule
 from wg_server.store.campaigns import Campaign, CampaignTask
-from wg_server.store.site import ONLINE_SECONDS
+from wg_server.store.site import ONLINE_LIMIT_SECONDS
 
 BLANK = CampaignTask(
     site="a",
@@ -130,18 +130,20 @@ def test_a_better_package_comes_once_all_are_in_and_then_once_a_day_at_most() ->
     found = campaign(first, late, later, task("d", asked=101.0))
     assert schedule.better_package_time(found, first, 140.0) == 111.0 + schedule.DAY_SECONDS
     assert schedule.better_package_time(found, later, 140.0) is None
-    assert schedule.tasks_to_improve(found, "abcd", 140.0) == []
-    assert names(schedule.tasks_to_improve(found, "abcd", 111.0 + schedule.DAY_SECONDS)) == ["a"]
+    assert schedule.tasks_due_for_better_package(found, "abcd", 140.0) == []
+    assert names(
+        schedule.tasks_due_for_better_package(found, "abcd", 111.0 + schedule.DAY_SECONDS)
+    ) == ["a"]
     last = released("c", 135.0, state="delivered", made=135.0, served=1)
     over = campaign(first, late, last)  # nobody is waited for
-    assert names(schedule.tasks_to_improve(over, "abc", 135.0)) == ["a", "b"]
-    assert schedule.tasks_to_improve(over, "c", 135.0) == []  # of sites that are there
-    assert not schedule.is_over(over, "abc", 135.0)
+    assert names(schedule.tasks_due_for_better_package(over, "abc", 135.0)) == ["a", "b"]
+    assert schedule.tasks_due_for_better_package(over, "c", 135.0) == []  # of sites that are there
+    assert not schedule.is_campaign_over(over, "abc", 135.0)
     # One more came after the better ones: who has had one today waits, and the campaign does not.
     again = dataclasses.replace(first, made=136.0, served=2)
     more = campaign(again, released("d", 140.0, state="delivered", made=140.0, served=1))
     assert schedule.better_package_time(more, again, 141.0) == 136.0 + schedule.DAY_SECONDS
-    assert schedule.is_over(more, "ad", 141.0)
+    assert schedule.is_campaign_over(more, "ad", 141.0)
 
 
 def test_a_release_that_the_server_had_before_makes_nothing_better() -> None:
@@ -149,21 +151,21 @@ def test_a_release_that_the_server_had_before_makes_nothing_better() -> None:
         released("a", 101.0, state="delivered", made=111.0, served=1),
         released("b", 130.0, received=40.0, state="delivered", made=130.0, served=1),
     )
-    assert schedule.tasks_to_improve(found, "ab", 200.0) == []
-    assert schedule.is_over(found, "ab", 200.0)
+    assert schedule.tasks_due_for_better_package(found, "ab", 200.0) == []
+    assert schedule.is_campaign_over(found, "ab", 200.0)
 
 
 def test_a_campaign_is_over_when_no_part_is_open() -> None:
-    assert schedule.is_over(campaign(task("a", state="refused")), "a", 200.0)
+    assert schedule.is_campaign_over(campaign(task("a", state="refused")), "a", 200.0)
     for state in ("waiting", "released", "packaged"):
-        assert not schedule.is_over(campaign(task("a", state=state)), "a", 200.0)
+        assert not schedule.is_campaign_over(campaign(task("a", state=state)), "a", 200.0)
 
 
 def test_nobody_waits_for_a_site_that_was_not_there_to_be_asked() -> None:
     there, away = released("a", 101.0), task("c")
     found = campaign(there, away, task("d", asked=101.0))
-    late = 100.0 + ONLINE_SECONDS + 1
-    assert schedule.is_absent(away, late) and not schedule.is_absent(away, 110.0)
+    late = 100.0 + ONLINE_LIMIT_SECONDS + 1
+    assert schedule.is_site_absent(away, late) and not schedule.is_site_absent(away, 110.0)
     assert (
         schedule.first_package_time(found, late) is None
     )  # of two wanted, one that was asked can come
@@ -173,12 +175,12 @@ def test_nobody_waits_for_a_site_that_was_not_there_to_be_asked() -> None:
     # Its answer is taken as long as its clock runs, and makes the first package better, once.
     done = dataclasses.replace(there, state="delivered", made=late, served=1)
     waiting = campaign(done, away)
-    assert schedule.has_only_absent_sites(waiting, late) and not schedule.is_over(
+    assert schedule.has_only_absent_sites(waiting, late) and not schedule.is_campaign_over(
         waiting, "ac", late
     )
     new = released("c", late + 9, state="delivered", made=late + 9, served=1)
     came = campaign(done, new, task("d"))
-    assert names(schedule.tasks_to_improve(came, "ac", late + 10)) == ["a"]
+    assert names(schedule.tasks_due_for_better_package(came, "ac", late + 10)) == ["a"]
 
 
 def test_a_site_that_was_asked_and_left_has_its_whole_time() -> None:

@@ -15,11 +15,11 @@ from wg_server.campaigns.starting import CampaignOrder
 from wg_server.campaigns.worth import ClassNameOverlap
 from wg_server.site.home import ServerHome
 from wg_server.store import troubles
-from wg_server.store.campaigns import NAMES_UNKNOWN, NO_SHARED_NAMES, Campaign
+from wg_server.store.campaigns import NO_EARLIER_ANSWER, NO_SHARED_CLASS_NAMES, Campaign
 from wg_server.store.releases import StoredRelease
 from wg_server.store.sites import ServerStore
 
-LEFT_OUT = ("cancelled", NO_SHARED_NAMES)
+LEFT_OUT = ("cancelled", NO_SHARED_CLASS_NAMES)
 
 
 @pytest.fixture
@@ -61,11 +61,11 @@ def test_a_site_that_is_alone_with_its_class_names_is_not_asked_and_it_is_said_w
 ) -> None:
     campaign = start(stage)
     assert states(campaign) == dict.fromkeys(SITES[:2], ("waiting", "")) | {"plant-c": LEFT_OUT}
-    status = troubles.site_statuses(stage.store, names=["plant-c"])["plant-c"]
+    status = troubles.site_statuses_by_name(stage.store, site_names=["plant-c"])["plant-c"]
     part = campaign.find_task("plant-c")
     said = [reasons.explain_task(campaign, part, status, 0.0, code) for code in ("en", "ja")]
-    assert "to keep its budget" in said[0].why and "予算" in said[1].why
-    assert all("--epsilon 0" in reason.do for reason in said)
+    assert "to keep its budget" in said[0].cause and "予算" in said[1].cause
+    assert all("--epsilon 0" in reason.advice for reason in said)
     with stage.working():
         ended = stage.wait(campaign, lambda found: found.finished is not None)
     assert ended.state == "done" and ended.find_task("plant-c").tries == 0
@@ -79,13 +79,15 @@ def test_a_site_of_unknown_names_is_not_charged_and_it_is_said_why(
 ) -> None:
     names |= {"plant-b": "x", "plant-c": ""}
     campaign = start(stage)
-    assert states(campaign)["plant-c"] == ("cancelled", NAMES_UNKNOWN)
-    status = troubles.site_statuses(stage.store, names=["plant-c"])["plant-c"]
+    assert states(campaign)["plant-c"] == ("cancelled", NO_EARLIER_ANSWER)
+    status = troubles.site_statuses_by_name(stage.store, site_names=["plant-c"])["plant-c"]
     said = reasons.explain_task(campaign, campaign.find_task("plant-c"), status, 0.0)
-    assert "has not sent its class names" in said.why and "--epsilon 0" in said.do
+    assert "has not sent its class names" in said.cause and "--epsilon 0" in said.advice
 
 
-@pytest.mark.parametrize("words", [{"asks_unshared": True}, {"epsilon": "0"}], ids=str)
+@pytest.mark.parametrize(
+    "words", [{"asks_sites_without_shared_classes": True}, {"epsilon": "0"}], ids=str
+)
 def test_questions_that_are_free_or_wanted_go_out_all_the_same(
     stage: Stage, names: dict[str, str], words: dict[str, object]
 ) -> None:
@@ -115,8 +117,8 @@ def test_where_no_two_sites_share_a_name_nobody_is_asked(
 def test_the_overlap_is_said_name_by_name() -> None:
     sites = {"a": frozenset("xy"), "b": frozenset("yz"), "c": frozenset("q"), "d": None}
     found = ClassNameOverlap(sites)
-    assert found.describe() == "2 of 4 sites have a class name in common: y (2)"
-    assert found.skip_reasons() == {"c": NO_SHARED_NAMES, "d": NAMES_UNKNOWN}
+    assert found.describe_overlap() == "2 of 4 sites have a class name in common: y (2)"
+    assert found.skip_codes_by_site() == {"c": NO_SHARED_CLASS_NAMES, "d": NO_EARLIER_ANSWER}
 
 
 def test_what_others_bring_is_said_as_the_card_has_it() -> None:
@@ -128,7 +130,7 @@ def test_what_others_bring_is_said_as_the_card_has_it() -> None:
 
 
 def test_what_a_machine_release_brings_is_said_by_kind() -> None:
-    gain = {"even": {worth.STATISTIC_COMPARISON: {"gain": 0.013, "error": 0.004}}}
+    gain = {"even": {worth.STATISTIC_GAIN_KEY: {"gain": 0.013, "error": 0.004}}}
     ships = [dict.fromkeys(("raw", "standardised"), word) for word in ("conditioned", "template")]
     kinds = {
         "gearbox": {"ships": ships[0], "worth": gain},

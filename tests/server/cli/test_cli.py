@@ -52,10 +52,10 @@ def test_enroll_prints_a_token_and_nothing_else(
 ) -> None:
     code, out, _ = run(capsys, "enroll", "--home", home.root, "plant-a", "--expires", "2h")
     assert code == 0
-    assert protocol.decode_token(out.strip()).site == "plant-a"
+    assert protocol.decode_join_token(out.strip()).site == "plant-a"
     made = document(capsys, "enroll", "--home", home.root, "plant-b")
     assert made["encoder"] == home.encoder_id()
-    assert protocol.decode_token(made["token"]).site == "plant-b"
+    assert protocol.decode_join_token(made["token"]).site == "plant-b"
     rows = document(capsys, "sites", "--home", home.root)["sites"]
     assert [(row["site"], row["state"]) for row in rows] == [
         ("plant-a", "invited"),
@@ -161,7 +161,7 @@ def test_a_campaign_is_steered_from_the_command_line(
     about = ("--home", home.root, made["id"])
     assert document(capsys, "campaign", "pause", *about)["state"] == "paused"
     assert document(capsys, "campaign", "resume", *about)["state"] == "queued"
-    (begun,) = CampaignQueue(store.engine).start_queued()
+    (begun,) = CampaignQueue(store.engine).start_queued_campaigns()
     code, out, _ = run(capsys, "campaign", "show", *about)
     assert code == 0
     assert "plant-a                  waiting    it never connected; 1 hour left" in out
@@ -213,7 +213,9 @@ def test_a_training_is_installed_only_where_its_card_passes(
     with ServerStore.open(home) as store:
         add_sites(store, ["plant-a"])
         versions.install_version(home, used)
-        queue_campaign(home, store, CampaignOrder(sites=["plant-a"], asks_unshared=True))
+        queue_campaign(
+            home, store, CampaignOrder(sites=["plant-a"], asks_sites_without_shared_classes=True)
+        )
         versions.install_version(home, last)
         versions.install_version(home, before)
         versions.install_version(home, last)

@@ -17,7 +17,7 @@ from tests.server import postgres
 from tests.server.rows import add_sites
 
 from wg_server.console.admin import admin_app
-from wg_server.console.metrics import Metrics
+from wg_server.console.metrics import ServerMetrics
 from wg_server.console.probes import HealthProbe, server_probes
 from wg_server.site.home import ServerHome
 from wg_server.site.recovery import LastBackup
@@ -31,8 +31,8 @@ Client = Callable[[ASGIApp], httpx.Client]
 
 def metrics_of(
     home: ServerHome, store: ServerStore, probes: tuple[HealthProbe, ...] = ()
-) -> Metrics:
-    return Metrics(home, store, probes, lambda sites: {"plant-a"} & {s.name for s in sites})
+) -> ServerMetrics:
+    return ServerMetrics(home, store, probes, lambda sites: {"plant-a"} & {s.name for s in sites})
 
 
 def series(client: httpx.Client) -> dict[str, float]:
@@ -56,7 +56,7 @@ def test_probes_need_nothing_and_metrics_the_token(
 ) -> None:
     answers = {"worker": True, "database": True}
     probes = (
-        HealthProbe("worker", lambda: answers["worker"], restart=True),
+        HealthProbe("worker", lambda: answers["worker"], is_cured_by_restart=True),
         HealthProbe("database", lambda: answers["database"]),
     )
     client = client_of(admin_app("secret", metrics_of(home, store, probes).registry, probes))
@@ -81,7 +81,7 @@ def test_a_server_without_its_database_says_so_and_has_metrics_all_the_same(
         pytest.skip(postgres.MISSING)
     with postgres.cluster() as url:
         store = ServerStore(open_engine(url))
-        probes = server_probes(home, store, lambda: True, disk_floor=1)
+        probes = server_probes(home, store, lambda: True, min_free_bytes=1)
         client = client_of(admin_app("secret", metrics_of(home, store, probes).registry, probes))
         assert client.get("/readyz").status_code == 200
         assert "weightgate_nodes_online" in series(client)
@@ -103,7 +103,7 @@ def test_a_full_disk_and_a_certificate_that_ended_are_not_ready(
     if check == "certificate":
         later = time.time() + 900 * 86400
         monkeypatch.setattr("wg_server.console.probes.time.time", lambda: later)
-    probes = server_probes(home, store, lambda: True, disk_floor=floor)
+    probes = server_probes(home, store, lambda: True, min_free_bytes=floor)
     assert [probe.name for probe in probes if not probe.is_healthy()] == [check]
     home.tls_cert.unlink()
     assert not all(probe.is_healthy() for probe in probes)  # what cannot be read is not good
@@ -115,18 +115,18 @@ def test_a_database_file_that_is_gone_is_not_ready(
 ) -> None:
     (database,) = [
         probe
-        for probe in server_probes(home, store, lambda: True, disk_floor=1)
+        for probe in server_probes(home, store, lambda: True, min_free_bytes=1)
         if probe.name == "database"
     ]
     assert database.is_healthy()
-    copy = home.database.with_suffix(".moved")
-    home.database.rename(copy)
+    copy = home.database_file.with_suffix(".moved")
+    home.database_file.rename(copy)
     if then == "another":
-        home.database.write_bytes(copy.read_bytes())
+        home.database_file.write_bytes(copy.read_bytes())
     elif then == "empty":
-        home.database.touch()
+        home.database_file.touch()
     assert not database.is_healthy()
-    copy.replace(home.database)
+    copy.replace(home.database_file)
     assert database.is_healthy()
 
 
@@ -137,7 +137,7 @@ def test_a_site_of_today_was_seen_when_it_enrolled(
     enrol(store, "plant-a")
     enrol(store, "plant-b")
     with store.engine.begin() as connection:  # one is new, one enrolled again after months
-        table = schema.site
+        table = schema.site_table
         connection.execute(table.update().values(enrolled=900.0))
         connection.execute(table.update().where(table.c.name == "plant-a").values(last_seen=0.0))
     found = series(client_of(admin_app("secret", metrics_of(home, store).registry, ())))
@@ -148,7 +148,7 @@ def test_a_site_of_today_was_seen_when_it_enrolled(
 def test_series_are_bounded_by_enrolment_and_counters_count(
     home: ServerHome, store: ServerStore, tmp_path: Path, client_of: Client
 ) -> None:
-    store.invite("invited", "s", 1.0)
+    store.store_join_token("invited", "s", 1.0)
     enrol(store, "plant-a")
     enrol(store, "plant-b")
     client = client_of(admin_app("secret", metrics_of(home, store).registry, ()))

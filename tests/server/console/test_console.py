@@ -38,7 +38,9 @@ from wg_server.store.sites import ServerStore
 
 Client = Callable[[ASGIApp], httpx.Client]
 CONSOLE = Path(web.__file__).parent
-ENGLISH = translations.load_templates("en", messages.PAGE_CATALOGUES, messages.KEY_PREFIX)
+ENGLISH = translations.load_templates(
+    "en", messages.PAGE_CATALOGUE_FOLDER, messages.CATALOGUE_KEY_PREFIX
+)
 
 
 @dataclass
@@ -68,8 +70,8 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home that is copied: keys and certificates take half a second to make."""
     found = ServerHome(tmp_path_factory.mktemp("console") / "server")
     create_home(found, ServerConfig(name="central", fleet_port=1, enrol_port=2, admin_port=3))
-    found.encoder.parent.mkdir()
-    found.encoder.write_bytes(b"a public encoder")
+    found.encoder_file.parent.mkdir()
+    found.encoder_file.write_bytes(b"a public encoder")
     return found.root
 
 
@@ -172,7 +174,7 @@ def test_a_foreign_name_that_points_here_gets_nothing(operator: Operator) -> Non
 
 
 def test_logins_are_limited_and_wrong_tokens_let_nobody_in(operator: Operator, token: str) -> None:
-    codes = [operator.login("wrong").status_code for _ in range(web.LOGINS_LIMIT)]
+    codes = [operator.login("wrong").status_code for _ in range(web.LOGINS_PER_MINUTE_LIMIT)]
     assert set(codes) == {403}
     assert operator.login(token).status_code == 429
     assert operator.get("/").status_code == 303
@@ -190,7 +192,7 @@ def test_a_trusted_proxy_alone_names_the_address_whose_logins_are_limited(
         operator.client.headers["x-forwarded-for"] = forwarded
         return operator.login(word).status_code
 
-    for row in range(web.LOGINS_LIMIT):
+    for row in range(web.LOGINS_PER_MINUTE_LIMIT):
         assert login("wrong", f"198.51.100.{row}, 203.0.113.5") == 403  # the visitor forges others
     assert login(token, "198.51.100.99, 203.0.113.5") == 429
     assert login(token, "203.0.113.6") == (303 if proxy == "127.0.0.1" else 429)
@@ -219,17 +221,17 @@ def test_a_session_ends_when_nobody_is_there_or_after_half_a_day(
     begun = found.login(token)
     assert begun is not None
     cookie = begun[0]
-    current_time[0] = sessions.IDLE_SECONDS - 1
+    current_time[0] = sessions.SESSION_IDLE_SECONDS - 1
     assert (
         found.find_session(cookie, is_automatic=True) is not None
     )  # a page that is left open is no person
-    current_time[0] = sessions.IDLE_SECONDS + 1
+    current_time[0] = sessions.SESSION_IDLE_SECONDS + 1
     assert found.find_session(cookie) is None
     begun = found.login(token)
     assert begun is not None
-    while current_time[0] < sessions.SESSION_SECONDS + 3 * sessions.IDLE_SECONDS:
+    while current_time[0] < sessions.LONGEST_SESSION_SECONDS + 3 * sessions.SESSION_IDLE_SECONDS:
         alive = found.find_session(begun[0]) is not None
-        current_time[0] += sessions.IDLE_SECONDS / 2
+        current_time[0] += sessions.SESSION_IDLE_SECONDS / 2
     assert not alive
 
 
@@ -237,10 +239,10 @@ def test_a_session_from_the_provider_ends_after_an_hour(store: ServerStore) -> N
     current_time = [0.0]
     found = SessionTable(store, clock=lambda: current_time[0])
     cookie, _ = found.begin_session("aiko@example.org (localhost)")
-    while current_time[0] < sessions.PROVIDER_SESSION_SECONDS:
+    while current_time[0] < sessions.LONGEST_PROVIDER_SESSION_SECONDS:
         assert found.find_session(cookie) is not None
-        current_time[0] += sessions.IDLE_SECONDS / 2
-    current_time[0] = sessions.PROVIDER_SESSION_SECONDS + 1
+        current_time[0] += sessions.SESSION_IDLE_SECONDS / 2
+    current_time[0] = sessions.LONGEST_PROVIDER_SESSION_SECONDS + 1
     assert found.find_session(cookie) is None
 
 
@@ -288,8 +290,8 @@ def test_a_join_token_is_shown_once_with_the_encoders_hash(
     operator.login(token)
     found = operator.post("/sites/invite", csrf=operator.csrf, site="plant-c", hours="2")
     (word,) = re.findall(r"wgj[0-9]\.[\w-]+", found.text)
-    assert f"<code>{protocol.decode_token(word).encoder}</code>" in found.text
-    assert protocol.decode_token(word).encoder == canonical.sha256_hex(b"a public encoder")
+    assert f"<code>{protocol.decode_join_token(word).encoder}</code>" in found.text
+    assert protocol.decode_join_token(word).encoder == canonical.sha256_hex(b"a public encoder")
     assert found.headers["cache-control"] == "no-store"
     assert store.require_site("plant-c").state == "invited"
     assert ("enroll", "plant-c") in acts(store)
@@ -426,8 +428,8 @@ def test_every_shape_of_an_error_is_in_the_sources() -> None:
     there = shapes(CONSOLE.parent) | shapes(*COMMON)
     told = [
         each.english
-        for each in translations.read_catalogue(messages.PAGE_CATALOGUES, LANGUAGE_CODES[1])
-        if each.context in translations.TEMPLATE_CONTEXTS
+        for each in translations.read_catalogue(messages.PAGE_CATALOGUE_FOLDER, LANGUAGE_CODES[1])
+        if each.context in translations.PATTERN_CONTEXTS
     ]
     assert len(told) > 30
     for shape in told:

@@ -15,7 +15,7 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from wg_core import settings
-from wg_server.console.metrics import Metrics
+from wg_server.console.metrics import ServerMetrics
 from wg_server.console.probes import HealthProbe
 from wg_server.site.home import ServerHome
 from wg_server.store.sites import ServerStore
@@ -25,7 +25,7 @@ SERIES = re.compile(r"\b(weightgate|process)_[a-z_]+\b")
 
 
 def read(name: str) -> Any:
-    return settings.read_yaml((FOLDER / name).read_bytes(), subject=name)
+    return settings.read_yaml((FOLDER / name).read_bytes(), input_name=name)
 
 
 def dashboard() -> Any:
@@ -42,7 +42,9 @@ def expressions() -> Iterator[str]:
 @pytest.fixture
 def known(home: ServerHome, store: ServerStore) -> set[str]:
     """Names of all series of a server."""
-    metrics = Metrics(home, store, (HealthProbe("worker", lambda: True),), lambda sites: set())
+    metrics = ServerMetrics(
+        home, store, (HealthProbe("worker", lambda: True),), lambda sites: set()
+    )
     text = generate_latest(metrics.registry).decode()
     names = set()
     for family in text_string_to_metric_families(text):

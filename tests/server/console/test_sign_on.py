@@ -58,7 +58,7 @@ def issuer() -> Iterator[str]:
 
 @pytest.fixture
 def browser(home: ServerHome, store: ServerStore, issuer: str, client_of: Client) -> httpx.Client:
-    home.oidc.write_text(
+    home.oidc_file.write_text(
         json.dumps({"issuer": issuer, "client_id": "console", "client_secret": "secret"})
     )
     source = PageSource(home, store, (), lambda sites: set())
@@ -191,6 +191,6 @@ def test_without_a_provider_there_is_nothing_of_it(
 
 def test_a_provider_elsewhere_has_https(home: ServerHome) -> None:
     document = {"issuer": "http://idp.example.org", "client_id": "c", "client_secret": "s"}
-    home.oidc.write_text(json.dumps(document))
+    home.oidc_file.write_text(json.dumps(document))
     with pytest.raises(ConfigError, match="expected https"):
         sign_on.read_provider(home)

@@ -16,9 +16,9 @@ from tests.server.rows import site_named
 
 from wg_core.errors import DecodeError
 from wg_core.wire import fleet
-from wg_server.fleet.adapter import HANDLERS, FlowerLink
+from wg_server.fleet.adapter import HANDLERS_BY_PATH, FlowerLink
 from wg_server.fleet.guards import SITE_STATE_KEY
-from wg_server.store.site import ONLINE_SECONDS, StoredSite
+from wg_server.store.site import ONLINE_LIMIT_SECONDS, StoredSite
 
 
 def test_flower_is_the_version_that_the_adapters_were_written_for() -> None:
@@ -49,10 +49,10 @@ def test_the_fleet_api_has_the_routes_that_were_reviewed() -> None:
 def test_nobody_is_online_and_nothing_comes_back_in_a_new_state() -> None:
     state = FlowerLink()
     assert state.online_sites([]) == set()
-    assert state.activation_time("plant-a") == 0.0
+    assert state.last_activation_time("plant-a") == 0.0
     with state.open_run() as run:
         assert run.poll_replies(set()) == []
-        assert [reply.error for reply in run.poll_replies({"0" * 64})] == ["lost"]
+        assert [reply.error_code for reply in run.poll_replies({"0" * 64})] == ["lost"]
 
 
 def test_runs_follow_each_other() -> None:
@@ -80,12 +80,12 @@ def test_runs_follow_each_other() -> None:
 )
 def test_a_wrong_envelope_is_refused(fields: dict[str, object]) -> None:
     with pytest.raises(DecodeError):
-        fleet.read_envelope(fields, subject="test")
+        fleet.read_envelope(fields, input_name="test")
 
 
 def test_an_envelope_is_read_back() -> None:
     envelope = fleet.Envelope("delivery", b"record", b"payload")
-    assert fleet.read_envelope(dict(envelope.fields()), subject="test") == envelope
+    assert fleet.read_envelope(dict(envelope.fields()), input_name="test") == envelope
 
 
 @pytest.mark.parametrize("text", ["", "../../x", "A" * 32, "0" * 31, "0" * 33, "0" * 31 + "\n"])
@@ -95,8 +95,8 @@ def test_a_request_id_is_a_safe_file_name(text: str) -> None:
 
 
 def test_each_route_of_flower_has_its_handler() -> None:
-    assert set(HANDLERS) == {getattr(route, "path", "") for route in router.routes}
-    assert all(("POST", path) in PROTOBUF_REQUEST_TYPES for path in HANDLERS)
+    assert set(HANDLERS_BY_PATH) == {getattr(route, "path", "") for route in router.routes}
+    assert all(("POST", path) in PROTOBUF_REQUEST_TYPES for path in HANDLERS_BY_PATH)
 
 
 def test_a_node_is_there_while_it_asks(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,7 +108,7 @@ def test_a_node_is_there_while_it_asks(monkeypatch: pytest.MonkeyPatch) -> None:
     assert state.online_sites([site]) == set()  # Flower says so, but it asked nothing
     state._check_request(asked_by(site), PullMessagesRequest())
     assert state.online_sites([site]) == {"plant-a"}
-    later = time.monotonic() + ONLINE_SECONDS + 1
+    later = time.monotonic() + ONLINE_LIMIT_SECONDS + 1
     monkeypatch.setattr(time, "monotonic", lambda: later)
     assert state.online_sites([site]) == set()
 

@@ -47,12 +47,12 @@ def test_a_certificate_of_the_forgotten_time_is_let_in_from_then_on(
 ) -> None:
     current_time = time.time()
     window = (current_time - HOUR, current_time + HOUR)
-    assert store.authenticate(pki.certificate_sha256(certificate), current_time) is None
+    assert store.authenticate_site(pki.certificate_sha256(certificate), current_time) is None
     assert adopted(store, certificate, *window, current_time)
     assert adopted(
         store, certificate, *window, current_time
     )  # and again: two requests came at once
-    assert store.authenticate(pki.certificate_sha256(certificate), current_time) is not None
+    assert store.authenticate_site(pki.certificate_sha256(certificate), current_time) is not None
 
 
 @pytest.mark.parametrize(
@@ -79,6 +79,6 @@ def test_a_revocation_that_is_known_holds(
     window = (current_time - HOUR, current_time + HOUR, current_time)
     assert not adopted(store, issue(home, "plant-b"), *window)  # not enrolled
     assert adopted(store, certificate, *window)
-    store.revoke("plant-a", current_time)
+    store.revoke_site("plant-a", current_time)
     assert not adopted(store, certificate, *window)
     assert not adopted(store, issue(home, "plant-a"), *window)

@@ -44,7 +44,7 @@ def test_a_token_names_the_site_the_address_the_authority_and_the_encoder(
     home: ServerHome, store: ServerStore
 ) -> None:
     token = create_join_token(home, store, "plant-a", 60.0)
-    assert protocol.decode_token(protocol.encode_token(token)) == token
+    assert protocol.decode_join_token(protocol.encode_join_token(token)) == token
     assert token.enrol_url == home.read_config().enrol_url
     assert token.encoder == home.encoder_id()
     assert token.ca_sha256 == pki.certificate_sha256(pki.load_certificate(home.ca_cert))
@@ -53,7 +53,7 @@ def test_a_token_names_the_site_the_address_the_authority_and_the_encoder(
 
 
 def test_no_token_before_there_is_an_encoder(home: ServerHome, store: ServerStore) -> None:
-    home.encoder.unlink()
+    home.encoder_file.unlink()
     with pytest.raises(ConfigError, match="zoo build"):
         create_join_token(home, store, "plant-a", 60.0)
 
@@ -69,12 +69,12 @@ def test_a_good_request_is_enrolled(
 ) -> None:
     reply = enrolment.enrol_site(canonical.encode(request_))
     certificate = x509.load_pem_x509_certificate(reply.certificate_pem.encode())
-    found = store.authenticate(pki.certificate_sha256(certificate), time.time())
+    found = store.authenticate_site(pki.certificate_sha256(certificate), time.time())
     assert found is not None
     assert (found.name, found.state) == ("plant-a", "enrolled")
     assert (found.signing_key, found.ledger_key) == (request_.signing_key, request_.ledger_key)
     assert found.ledger_origin == request_.ledger_origin
-    assert base64.b64decode(reply.encoder) == home.encoder.read_bytes()
+    assert base64.b64decode(reply.encoder) == home.encoder_file.read_bytes()
     assert reply.fleet_url == home.read_config().fleet_url
 
 
@@ -109,7 +109,7 @@ def test_the_listener_answers_two_routes_and_no_other(
     request_: EnrolmentRequest,
     client_of: Callable[[ASGIApp], httpx.Client],
 ) -> None:
-    client = client_of(enrolment.app())
+    client = client_of(enrolment.enrolment_app())
     assert client.get(enrolments.CA_PATH).content == home.ca_cert.read_bytes()
     body = canonical.encode(request_)
     out_of_family = canonical.encode(replace(request_, secret="0" * 64))
@@ -117,7 +117,7 @@ def test_the_listener_answers_two_routes_and_no_other(
     assert client.post(protocol.ENROL_PATH, content=out_of_family).status_code == 403
     done = client.post(protocol.ENROL_PATH, content=body)
     assert done.status_code == 200
-    canonical.decode(EnrolmentReply, done.content, subject="reply")
+    canonical.decode(EnrolmentReply, done.content, input_name="reply")
     assert client.post(protocol.ENROL_PATH, content=body).status_code == 200  # as if not heard
     assert client.post(protocol.ENROL_PATH, content=b"x" * (1 << 20)).status_code == 413
     for path in ("/", "/docs", "/metrics", protocol.WITNESS_PATH, protocol.RENEW_PATH):
@@ -132,7 +132,7 @@ def test_a_renewed_certificate_is_good_and_for_the_same_site(
     enrolment.enrol_site(canonical.encode(request_))
     pem = enrolment.renew_certificate(store.require_site("plant-a"), request_.csr_pem)
     fresh = pki.certificate_sha256(x509.load_pem_x509_certificate(pem.encode()))
-    found = store.authenticate(fresh, time.time())
+    found = store.authenticate_site(fresh, time.time())
     assert found is not None and found.name == "plant-a"
     with pytest.raises(DecodeError):
         enrolment.renew_certificate(store.require_site("plant-a"), "garbage")
@@ -148,7 +148,7 @@ def test_a_used_token_is_good_for_the_same_key_alone(
     assert anew != request_
     pem = enrolment.enrol_site(canonical.encode(anew)).certificate_pem
     fresh = pki.certificate_sha256(x509.load_pem_x509_certificate(pem.encode()))
-    assert store.authenticate(fresh, time.time()) is not None
+    assert store.authenticate_site(fresh, time.time()) is not None
     plant.tls_key.unlink()
     thief = replace(request_, csr_pem=identity.create_identity(plant, "plant-a").csr_pem)
     with pytest.raises(RefusedError, match="used already, with other keys"):
@@ -176,12 +176,12 @@ def test_a_large_request_is_taken_from_who_holds_a_token_and_from_nobody_else(
     request_: EnrolmentRequest,
     client_of: Callable[[ASGIApp], httpx.Client],
 ) -> None:
-    client = client_of(enrolment.app())
-    body = canonical.encode(replace(request_, replaced="A" * protocol.ENROLMENT_LIMIT))
+    client = client_of(enrolment.enrolment_app())
+    body = canonical.encode(replace(request_, replaced="A" * protocol.ENROLMENT_BYTES_LIMIT))
     path = protocol.ENROL_PATH
     assert client.post(path, content=body).status_code == 413
     for secret, status in (("00" * 32, 413), (request_.secret, 400)):
         headers = {"authorization": f"Bearer {secret}"}
         assert client.post(path, content=body, headers=headers).status_code == status
-    answer = client.post(path, content=b"x" * (enrolments.REQUEST_LIMIT + 1), headers=headers)
+    answer = client.post(path, content=b"x" * (enrolments.REQUEST_BYTES_LIMIT + 1), headers=headers)
     assert answer.status_code == 413

@@ -13,10 +13,10 @@ from tests.server.rows import site_named
 from wg_core.errors import StorageError
 from wg_server.fleet import guards
 from wg_server.fleet.guards import (
-    PEER_STATE_KEY,
+    PEER_CERTIFICATE_STATE_KEY,
     SITE_STATE_KEY,
-    BodyBudget,
     BodyLimit,
+    BodyMemoryLimit,
     IdentityGuard,
     RateLimit,
     StorageGuard,
@@ -77,20 +77,20 @@ def test_a_revoked_site_is_told_so_and_nobody_else_is(store: ServerStore) -> Non
     app, words = IdentityGuard(Recorder(), store), []
     for name in ("plant-a", "plant-b"):
         enrol(store, name, name.encode())
-    store.revoke("plant-b", time.time())
+    store.revoke_site("plant-b", time.time())
     for name in ("plant-a", "plant-b", "nobody"):
-        answer = answered(app, {PEER_STATE_KEY: name.encode()})
+        answer = answered(app, {PEER_CERTIFICATE_STATE_KEY: name.encode()})
         words.append((answer["status"], dict(answer["headers"]).get(b"weightgate-why")))
     assert words == [(200, None), (403, b"revoked"), (403, None)]
 
 
 def test_a_store_that_cannot_be_read_is_answered_503(monkeypatch: pytest.MonkeyPatch) -> None:
     class Broken:
-        def authenticate(self, fingerprint: str, current_time: float) -> StoredSite:
+        def authenticate_site(self, fingerprint: str, current_time: float) -> StoredSite:
             raise StorageError("database: cannot be read or written")
 
     app = StorageGuard(IdentityGuard(Recorder(), Broken()))  # type: ignore[arg-type]
-    assert ask(app, {PEER_STATE_KEY: b"certificate"}) == 503
+    assert ask(app, {PEER_CERTIFICATE_STATE_KEY: b"certificate"}) == 503
 
 
 @pytest.mark.parametrize(
@@ -117,11 +117,11 @@ def test_a_body_is_judged_by_its_declared_length(
 
 
 def enrol(store: ServerStore, name: str, der: bytes) -> None:
-    store.invite(name, name, time.time() + 60)
+    store.store_join_token(name, name, time.time() + 60)
     keys = dict.fromkeys(("signing_key", "ledger_origin", "ledger_key"), name)
     request = empty_request(site=name, secret=name, **keys)
     fingerprint = hashlib.sha256(der).hexdigest()
-    store.enrol(request, name, "tls", time.time(), lambda: (fingerprint, 2e9, None), UNSEEN)
+    store.enrol_site(request, name, "tls", time.time(), lambda: (fingerprint, 2e9, None), UNSEEN)
 
 
 def test_sites_that_are_seen_at_once_are_written_down_together(
@@ -148,21 +148,21 @@ def test_only_a_certificate_in_good_standing_is_let_through(store: ServerStore) 
     enrol(store, "plant-a", b"certificate")
     inner = Recorder()
     app = IdentityGuard(inner, store)
-    assert ask(app, {PEER_STATE_KEY: b"certificate"}) == 200
+    assert ask(app, {PEER_CERTIFICATE_STATE_KEY: b"certificate"}) == 200
     assert inner.scopes[0]["state"][SITE_STATE_KEY].name == "plant-a"
     assert store.require_site("plant-a").last_seen > 0
-    assert ask(app, {PEER_STATE_KEY: b"another"}) == 403
-    assert ask(app, {PEER_STATE_KEY: None}) == 403
+    assert ask(app, {PEER_CERTIFICATE_STATE_KEY: b"another"}) == 403
+    assert ask(app, {PEER_CERTIFICATE_STATE_KEY: None}) == 403
     assert ask(app) == 403
-    store.revoke("plant-a", time.time())
-    assert ask(app, {PEER_STATE_KEY: b"certificate"}) == 403
+    store.revoke_site("plant-a", time.time())
+    assert ask(app, {PEER_CERTIFICATE_STATE_KEY: b"certificate"}) == 403
     assert len(inner.scopes) == 1
 
 
 def test_a_site_has_a_burst_and_then_a_rate_of_its_own() -> None:
     current_time = 0.0
     site = site_named("a")
-    app = RateLimit(Recorder(), rate=2.0, clock=lambda: current_time)
+    app = RateLimit(Recorder(), requests_per_second=2.0, clock=lambda: current_time)
     codes = [ask(app, {SITE_STATE_KEY: site}) for _ in range(25)]
     assert codes == [200] * 20 + [429] * 5
     current_time += 1.0
@@ -171,11 +171,11 @@ def test_a_site_has_a_burst_and_then_a_rate_of_its_own() -> None:
 
 def test_a_refusal_takes_its_time(store: ServerStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guards, "REFUSAL_DELAY_SECONDS", 0.2)
-    app = RateLimit(Recorder(), rate=0.1)
+    app = RateLimit(Recorder(), requests_per_second=0.1)
     assert ask(app, {SITE_STATE_KEY: site_named("a")}) == 200
     start = time.monotonic()
     assert ask(app, {SITE_STATE_KEY: site_named("a")}) == 429
-    assert ask(IdentityGuard(Recorder(), store), {PEER_STATE_KEY: b"nobody's"}) == 403
+    assert ask(IdentityGuard(Recorder(), store), {PEER_CERTIFICATE_STATE_KEY: b"nobody's"}) == 403
     assert time.monotonic() - start >= 0.4
 
 
@@ -211,7 +211,7 @@ def test_stalled_bodies_hold_their_sites_share_and_no_more() -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
 
     async def run() -> list[list[int]]:
-        app = BodyBudget(inner, site_bytes=100, total_bytes=250)
+        app = BodyMemoryLimit(inner, site_bytes=100, total_bytes=250)
         first = [asyncio.create_task(stalled(app, "a", 16)) for _ in range(100)]
         await asyncio.sleep(0)
         others = [asyncio.create_task(stalled(app, name, 90)) for name in ("b", "c")]
@@ -236,7 +236,7 @@ def test_requests_of_one_site_without_a_body_may_overlap() -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
 
     async def run() -> list[int]:
-        app = BodyBudget(inner, site_bytes=100, total_bytes=250)
+        app = BodyMemoryLimit(inner, site_bytes=100, total_bytes=250)
         tasks = [asyncio.create_task(stalled(app, "a", length)) for length in (0, 0, 5, 0)]
         await asyncio.sleep(0)
         over.set()

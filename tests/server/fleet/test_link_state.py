@@ -8,7 +8,7 @@ from flwr.app import Message
 from tests.server.rows import site_named
 
 from wg_core.wire.fleet import Envelope
-from wg_server.fleet.adapter import FleetRun, FlowerLink, NodeMessages
+from wg_server.fleet.adapter import FlowerLink, FlowerRun, IndexedLinkState
 from wg_server.store.site import StoredSite
 
 QUESTION = Envelope("query", b"record", b"")
@@ -18,14 +18,14 @@ def site(name: str) -> StoredSite:
     return site_named(name, node_key=f"key of {name}")
 
 
-def new_state() -> tuple[FlowerLink, NodeMessages]:
+def new_state() -> tuple[FlowerLink, IndexedLinkState]:
     fleet = FlowerLink()
     state = fleet._state
-    assert isinstance(state, NodeMessages)
+    assert isinstance(state, IndexedLinkState)
     return fleet, state
 
 
-def online(state: NodeMessages, name: str) -> int:
+def online(state: IndexedLinkState, name: str) -> int:
     key = site(name).node_key.encode("ascii")
     node = state.create_node("", "", key, 0, name=name)
     assert state.activate_node(node, 600)
@@ -52,7 +52,7 @@ def test_a_message_that_is_forgotten_or_has_expired_is_not_delivered() -> None:
     fleet, state = new_state()
     one = online(state, "one")
     with fleet.open_run() as run:
-        run.withdraw(send(run, "one"))
+        run.withdraw_message(send(run, "one"))
         assert not state._waiting
         send(run, "one", seconds=0.01)
         time.sleep(0.05)
@@ -60,7 +60,7 @@ def test_a_message_that_is_forgotten_or_has_expired_is_not_delivered() -> None:
         assert not state._waiting
 
 
-def send(run: FleetRun, name: str, seconds: float = 600.0) -> str:
-    found = run.send(site(name), "query", QUESTION, seconds)
+def send(run: FlowerRun, name: str, seconds: float = 600.0) -> str:
+    found = run.send_message(site(name), "query", QUESTION, seconds)
     assert found is not None
     return found

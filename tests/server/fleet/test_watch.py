@@ -46,7 +46,7 @@ def ask(store: ServerStore, watch: RefusalRecorder, signed: str) -> None:
 
 
 def noted(store: ServerStore) -> troubles.ConnectionTrouble | None:
-    return troubles.site_statuses(store, names=["plant-a"])["plant-a"].trouble
+    return troubles.site_statuses_by_name(store, site_names=["plant-a"])["plant-a"].trouble
 
 
 def ahead(seconds: float) -> str:
@@ -71,7 +71,7 @@ def test_a_wrong_clock_is_noted_with_its_seconds_and_forgotten(
         and found.code == troubles.CLOCK_TROUBLE
         and abs(found.figure - seconds) < 5
     )
-    assert abs(found.seen - time.time()) < 60
+    assert abs(found.last_refusal_time - time.time()) < 60
     app.status = 200
     ask(store, watch, "")  # signed by nobody: says nothing about a clock
     assert noted(store) is not None

@@ -15,7 +15,7 @@ from wg_core.wire import signing
 from wg_core.wire.signing import PrivateKey
 from wg_server.fleet.witness import LedgerWitness
 from wg_server.site.home import ServerHome
-from wg_server.store.ledgers import EVIDENCE_LIMIT, REFUSED_FILES_LIMIT
+from wg_server.store.ledgers import FORK_EVIDENCE_LIMIT, REFUSED_FILES_LIMIT
 from wg_server.store.site import StoredSite
 from wg_server.store.sites import ServerStore
 
@@ -42,9 +42,11 @@ def ledger(witness: LedgerWitness, key: PrivateKey, tmp_path: Path) -> Iterator[
 
 @pytest.fixture
 def site(store: ServerStore, key: PrivateKey, ledger: Ledger) -> StoredSite:
-    store.invite("plant-a", "s", time.time() + 60)
+    store.store_join_token("plant-a", "s", time.time() + 60)
     request = empty_request(ledger_origin=ORIGIN, ledger_key=signing.public_bytes(key).hex())
-    store.enrol(request, "node", "tls", time.time(), lambda: ("f", 2e9, None), beginning(ledger))
+    store.enrol_site(
+        request, "node", "tls", time.time(), lambda: ("f", 2e9, None), beginning(ledger)
+    )
     return store.require_site("plant-a")
 
 
@@ -54,8 +56,8 @@ def test_a_ledger_that_grows_is_cosigned_again_and_again(
     for _ in range(3):
         record_decision(ledger)
         ledger.request_cosignature(witness.name, lambda body: witness.cosign_extension(site, body))
-    assert store.last_cosigned(ORIGIN) is not None
-    assert store.fork_evidence() == []
+    assert store.last_cosigned_checkpoint(ORIGIN) is not None
+    assert store.list_fork_evidence() == []
 
 
 def test_a_rolled_back_ledger_is_refused(
@@ -65,11 +67,11 @@ def test_a_rolled_back_ledger_is_refused(
     old = ledger.witness_request(witness.name).encode()
     record_decision(ledger)
     ledger.request_cosignature(witness.name, lambda body: witness.cosign_extension(site, body))
-    before = store.last_cosigned(ORIGIN)
+    before = store.last_cosigned_checkpoint(ORIGIN)
     with pytest.raises(WitnessRefused) as info:
         witness.cosign_extension(site, old)
     assert info.value.status == 409
-    assert store.last_cosigned(ORIGIN) == before
+    assert store.last_cosigned_checkpoint(ORIGIN) == before
 
 
 def test_a_forked_ledger_is_refused_and_the_evidence_kept(
@@ -94,7 +96,7 @@ def test_a_forked_ledger_is_refused_and_the_evidence_kept(
             else:
                 with pytest.raises(WitnessFork):
                     witness.cosign_extension(site, opened.witness_request(witness.name).encode())
-    ((origin, _, earlier, later),) = store.fork_evidence()
+    ((origin, _, earlier, later),) = store.list_fork_evidence()
     assert origin == ORIGIN and earlier != later
 
 
@@ -112,15 +114,15 @@ def test_another_sites_ledger_is_not_cosigned(
 
 
 def test_evidence_of_one_log_is_kept_once_and_bounded(store: ServerStore) -> None:
-    for number in range(3 * EVIDENCE_LIMIT):
+    for number in range(3 * FORK_EVIDENCE_LIMIT):
         for _ in range(2):
             store.store_fork_evidence("log", b"earlier", b"later %d" % number, float(number))
     store.store_fork_evidence("another", b"earlier", b"later", 0.0)
-    found = store.fork_evidence()
+    found = store.list_fork_evidence()
     assert [row[3] for row in found if row[0] == "log"] == [
-        b"later %d" % number for number in range(EVIDENCE_LIMIT)
+        b"later %d" % number for number in range(FORK_EVIDENCE_LIMIT)
     ]
-    assert len(found) == EVIDENCE_LIMIT + 1
+    assert len(found) == FORK_EVIDENCE_LIMIT + 1
 
 
 def test_refused_files_of_one_log_are_kept_once_and_bounded(store: ServerStore) -> None:

@@ -29,7 +29,7 @@ from wg_server.generator.weights.head_generation import load_head_generator
 from wg_server.generator.weights.machine_training import SimulatedMachineCounts
 from wg_server.operation.initialise import create_home
 from wg_server.site.home import ServerConfig, ServerHome
-from wg_server.zoo.store import EncodedTask, ZooEntry, ZooStore, pack_object
+from wg_server.zoo.store import EncodedTask, ZooEntry, ZooStore, pack_encoded_task
 from wg_server.zoo.task_spec import TaskSpec
 
 PLAN = GeneratorPlan(episodes=6)
@@ -41,10 +41,10 @@ def _silent(_done: int, _detail: str) -> None:
 
 def _fill(home: ServerHome, tasks: list[ZooTask]) -> None:
     create_home(home, ServerConfig(fleet_port=1, enrol_port=2, admin_port=3))
-    raw = np.random.default_rng(0).normal(size=(80, image_trunk.WIDTH)).astype(np.float32)
+    raw = np.random.default_rng(0).normal(size=(80, image_trunk.FEATURE_COUNT)).astype(np.float32)
     settings = {"pixels": "64"}
-    data = fit_encoder(raw, np.arange(80) % 4, dimension=DIMENSION, settings=settings)
-    atomic.write_bytes(home.encoder, data)
+    data = fit_encoder(raw, np.arange(80) % 4, dimension=DIMENSION, trunk_settings=settings)
+    atomic.write_bytes(home.encoder_file, data)
     encoder = canonical.sha256_hex(data)
     for number, task in enumerate(tasks):
         spec = TaskSpec(
@@ -60,7 +60,7 @@ def _fill(home: ServerHome, tasks: list[ZooTask]) -> None:
             name="test",
             licence="",
         )
-        packed = pack_object(EncodedTask(task.features, task.y))
+        packed = pack_encoded_task(EncodedTask(task.features, task.y))
         entry = ZooEntry(
             key=spec.entry_key(encoder),
             encoder=encoder,
@@ -71,7 +71,7 @@ def _fill(home: ServerHome, tasks: list[ZooTask]) -> None:
             licence="none",
             sha256=canonical.sha256_hex(packed),
         )
-        ZooStore(home.zoo).write_entry(packed, entry)
+        ZooStore(home.zoo_folder).write_entry(packed, entry)
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +93,7 @@ def test_training_writes_a_package_that_its_card_names(
     assert load_head_generator(version.heads_path).id == card["generator"]
     assert {**version.card, "version": version.id} == card
     version.verify_packages()
-    assert not versions.read_installed(home).version, "installing is another step"
+    assert not versions.read_installed_versions(home).version, "installing is another step"
 
 
 def test_the_card_scores_every_method_on_families_held_out(card: dict[str, object]) -> None:
@@ -142,13 +142,13 @@ def test_networks_for_machines_are_made_through_the_encoders_maps(
 ) -> None:
     home = ServerHome(tmp_path)
     _fill(home, zoo_tasks)
-    draws = SimulatedMachineCounts(step=2, pool=4, renewals=1, validation=2, test=3)
+    draws = SimulatedMachineCounts(per_step=2, pool=4, renewals=1, validation=2, test=3)
     plan = replace(PLAN, machine_steps=2)
     assert "sheets" not in training.train_generator(
         home, plan, progress=_silent, machine_counts=draws
     )
     contents = package.unpack_encoder(home.read_encoder())
-    contents.maps[bearing.KIND.name] = ReadingMap(bearing.KIND).eval()
+    contents.reading_maps[bearing.MACHINE_KIND.name] = ReadingMap(bearing.MACHINE_KIND).eval()
     monkeypatch.setattr(package, "unpack_encoder", lambda _: contents)
     steps: list[int] = []
     made = training.train_generator(
@@ -159,10 +159,10 @@ def test_networks_for_machines_are_made_through_the_encoders_maps(
     version.verify_packages()
     assert version.architectures == ("lite0-head", "spectrum-lines")
     sheets = version.card["sheets"]
-    card = sheets["kinds"][bearing.KIND.name]
+    card = sheets["kinds"][bearing.MACHINE_KIND.name]
     assert card["training"]["steps"] == 2 and sheets["checks"] == card["checks"]
     generator = sheet_generation.unpack_sheet_generator(version.sheets_path.read_bytes())
-    assert generator.kinds[bearing.KIND.name].ships == card["ships"]
+    assert generator.kinds[bearing.MACHINE_KIND.name].shipped_kinds == card["ships"]
 
 
 def test_packaged_plans_can_be_read() -> None:
@@ -183,11 +183,15 @@ def _plants(tasks: list[ZooTask]) -> EpisodeSampler:
 
 
 def test_own_records_of_unlabelled_plants_stay_unlabelled(zoo_tasks: list[ZooTask]) -> None:
-    scenario = EpisodeSettings(unlabelled=1.0, epsilon=float("inf"))
+    scenario = EpisodeSettings(unlabelled_probability=1.0, epsilon=float("inf"))
     rng = np.random.default_rng(0)
     for _ in range(5):
         episode = _plants(zoo_tasks).draw_episode(rng, scenario)
         own = episode.release
-        assert site_evidence(own, episode.labels).present.max() < 0.01
-        labelled = _plants(zoo_tasks).draw_episode(rng, replace(scenario, unlabelled=0.0)).release
-        assert site_evidence(labelled, labelled.schema.labels).present.max() > 0.99
+        assert site_evidence(own, episode.labels).presence_probabilities.max() < 0.01
+        labelled = (
+            _plants(zoo_tasks)
+            .draw_episode(rng, replace(scenario, unlabelled_probability=0.0))
+            .release
+        )
+        assert site_evidence(labelled, labelled.schema.labels).presence_probabilities.max() > 0.99

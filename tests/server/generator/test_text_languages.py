@@ -61,7 +61,9 @@ def test_names_in_another_language_than_the_notes_tell_classes(
     right, chance = [], []
     for number in range(12):
         family = families.draw_family((2, number), "symptoms")
-        called = tuple(c.japanese if names == "ja" else c.names[0] for c in family.concepts)
+        called = tuple(
+            c.japanese_name if names == "ja" else c.english_names[0] for c in family.concepts
+        )
         family = dataclasses.replace(family, labels=called)
         x, y = vectors(family, 0, notes)
         features = ((x - mean) @ projection).astype(np.float64)

@@ -27,7 +27,7 @@ def test_what_is_written_can_be_read_and_is_not_installed(home: ServerHome) -> N
     assert made.heads_path.read_bytes() == b"heads"
     assert made.id == canonical.sha256_hex((made.folder / "card.json").read_bytes())
     assert made.architectures == ("lite0-head",)
-    assert versions.read_installed(home) == versions.InstalledVersions()
+    assert versions.read_installed_versions(home) == versions.InstalledVersions()
     assert versions.list_versions(home) == [made]
 
 
@@ -77,7 +77,9 @@ def test_a_plant_that_only_failing_heads_would_serve_gets_no_package(home: Serve
     sheets = {"generator": canonical.sha256_hex(b"sheets"), "checks": [GOOD.to_document()]}
     document = card(home, b"heads", passes=False) | {"sheets": sheets}
     made = versions.write_version(home, document, b"heads", b"sheets")
-    plant = PackageRecipient(site="plant-a", encoder="12" * 32, labels=("a", "b"), data_sheet=None)
+    plant = PackageRecipient(
+        site="plant-a", encoder_sha256="12" * 32, labels=("a", "b"), data_sheet=None
+    )
     with pytest.raises(ConfigError, match="plant-a: it states no machine of which there are"):
         packaging.make_package(home, None, plant, "0" * 32, made.id)  # type: ignore[arg-type]
 
@@ -87,7 +89,9 @@ def test_no_package_is_made_for_a_plant_with_another_encoder(home: ServerHome) -
         def pooled_releases(self, *_: object) -> PooledReleases:
             raise AssertionError
 
-    plant = PackageRecipient(site="plant-a", encoder="12" * 32, labels=("a", "b"), data_sheet=None)
+    plant = PackageRecipient(
+        site="plant-a", encoder_sha256="12" * 32, labels=("a", "b"), data_sheet=None
+    )
     with pytest.raises(DataError, match="of encoder 12"):
         packaging.make_package(home, NoPools(), plant, "0" * 32, candidate(home).id)
 
@@ -110,13 +114,13 @@ def test_what_a_card_says_of_itself_does_not_count(home: ServerHome) -> None:
 
 def test_the_one_before_is_kept_and_comes_back(home: ServerHome) -> None:
     first, second, third = (install(home, name) for name in (b"1", b"2", b"3"))
-    assert versions.read_installed(home) == versions.InstalledVersions(
+    assert versions.read_installed_versions(home) == versions.InstalledVersions(
         version=third.id, before=second.id
     )
     versions.install_version(
-        home, versions.read_version(home, versions.read_installed(home).before)
+        home, versions.read_version(home, versions.read_installed_versions(home).before)
     )
-    assert versions.read_installed(home) == versions.InstalledVersions(
+    assert versions.read_installed_versions(home) == versions.InstalledVersions(
         version=second.id, before=third.id
     )
     assert set(versions.prune_versions(home, {first.id})) == set()
@@ -126,7 +130,7 @@ def test_the_one_before_is_kept_and_comes_back(home: ServerHome) -> None:
 
 
 def test_half_a_version_is_none_and_is_swept(home: ServerHome) -> None:
-    folder = home.generator_versions / ("ab" * 32)
+    folder = home.generator_versions_folder / ("ab" * 32)
     folder.mkdir(parents=True)
     (folder / "heads.safetensors").write_bytes(b"half")
     assert versions.list_versions(home) == []
@@ -193,7 +197,7 @@ def test_a_card_that_was_changed_makes_nothing(home: ServerHome) -> None:
 )
 def test_a_card_that_is_none_is_refused(home: ServerHome, data: bytes) -> None:
     identity = canonical.sha256_hex(data)
-    atomic.write_bytes(home.generator_versions / identity / "card.json", data)
+    atomic.write_bytes(home.generator_versions_folder / identity / "card.json", data)
     with pytest.raises(DecodeError):
         versions.read_version(home, identity)
     assert versions.list_versions(home) == []
@@ -209,7 +213,7 @@ def test_only_the_beginning_of_one_id_names_a_version(home: ServerHome, prefix: 
 
 def test_a_generator_for_another_encoder_is_not_installed(home: ServerHome) -> None:
     made = install(home)
-    home.encoder.write_bytes(b"the encoder of another zoo")
+    home.encoder_file.write_bytes(b"the encoder of another zoo")
     for attempt in (versions.usable_version, lambda where: versions.install_version(where, made)):
         with pytest.raises(ConfigError, match="for another encoder"):
             attempt(home)
@@ -219,7 +223,7 @@ def test_a_generator_for_another_encoder_is_not_installed(home: ServerHome) -> N
 
 def test_a_damaged_pointer_is_told_and_can_be_written_anew(home: ServerHome) -> None:
     made = install(home)
-    home.installed_generator.write_bytes(b"{")
+    home.installed_generator_file.write_bytes(b"{")
     with pytest.raises(DecodeError):
         versions.usable_version(home)
     versions.install_version(home, made)

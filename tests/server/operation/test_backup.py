@@ -41,10 +41,10 @@ def files(root: Path) -> dict[str, bytes]:
 def test_a_restored_home_is_the_home_without_the_zoo(home: ServerHome, tmp_path: Path) -> None:
     (home.root / "zoo" / "entries").mkdir()
     (home.root / "zoo" / "entries" / "task.json").write_bytes(b"{}")
-    home.packages.mkdir()
+    home.packages_folder.mkdir()
     home.package_path("ab" * 16).write_bytes(b"a package")
     with ServerStore.open(home) as store:
-        store.invite("plant-a", "secret", 1.0)
+        store.store_join_token("plant-a", "secret", 1.0)
         backup.back_up_home(
             home, tmp_path / "b", SEAL, current_time=100.0
         )  # what is in the log of SQLite counts
@@ -64,11 +64,11 @@ def test_a_restored_home_is_the_home_without_the_zoo(home: ServerHome, tmp_path:
 
 def test_generators_come_back_with_which_is_installed(home: ServerHome, tmp_path: Path) -> None:
     before, latest = install(home, b"before"), install(home, b"now", passes=False)
-    (home.generator_versions / ("ab" * 32)).mkdir()  # of a training that was killed
+    (home.generator_versions_folder / ("ab" * 32)).mkdir()  # of a training that was killed
     backup.back_up_home(home, tmp_path / "b", SEAL)
     other = ServerHome(tmp_path / "new")
     backup.restore_home(tmp_path / "b", other, KEY, ACTOR)
-    assert versions.read_installed(other) == versions.InstalledVersions(
+    assert versions.read_installed_versions(other) == versions.InstalledVersions(
         version=latest.id, before=before.id
     )
     assert versions.usable_version(other).id == latest.id
@@ -86,7 +86,7 @@ def test_a_restore_is_in_the_operators_log_and_keeps_the_time_of_the_backup(
     assert LastBackup.load(other) == LastBackup(created=1_795_000_000)
     with ServerStore.open(other) as store:
         (found,) = operators.read_log(store, limit=9)
-        assert operators.first_broken_entry(store) is None
+        assert operators.first_broken_entry_number(store) is None
     assert (found.operator, found.action, found.subject) == ("aiko", "restore", "central")
     assert found.detail == "2026-11-18 11:06:40Z"
 
@@ -95,11 +95,11 @@ def test_a_store_moves_to_postgresql_and_back(
     home: ServerHome, tmp_path: Path, postgres_cluster: str
 ) -> None:
     with ServerStore.open(home) as store:
-        store.invite("plant-a", "secret", 1.0)
+        store.store_join_token("plant-a", "secret", 1.0)
     backup.back_up_home(home, tmp_path / "b", SEAL)
     moved, back = ServerHome(tmp_path / "moved"), ServerHome(tmp_path / "back")
     backup.restore_home(tmp_path / "b", moved, KEY, ACTOR, database=postgres_cluster)
-    assert not moved.database.exists()
+    assert not moved.database_file.exists()
     with pytest.raises(ConfigError, match="holds a store already"):
         backup.restore_home(
             tmp_path / "b", ServerHome(tmp_path / "again"), KEY, ACTOR, database=postgres_cluster

@@ -15,14 +15,14 @@ from wg_server.site.home import ServerHome
 
 def test_on_sqlite_one_process_serves(home: ServerHome) -> None:
     with pytest.raises(ConfigError, match="on PostgreSQL alone"):
-        serve_home(home, stop=threading.Event(), beside_port=8543)
+        serve_home(home, stop_event=threading.Event(), additional_port=8543)
 
 
 def test_keys_stay_while_any_process_serves(home: ServerHome) -> None:
     before = home.signing_key.read_bytes()
     path = home.root / "serve-8543.lock"
     with (
-        locks.hold_lock(path, busy="x"),
+        locks.hold_lock(path, busy_message="x"),
         pytest.raises(ConfigError, match="another process serves this home"),
     ):
         rotate_keys(home)

@@ -9,7 +9,7 @@ from tests.commands import CutOff, cut_after, document_of
 from tests.server.console.test_admin import enrol
 
 from wg_core.wire import canonical, handover, signing
-from wg_core.wire.protocol import Pins
+from wg_core.wire.protocol import ServerKeyPins
 from wg_server.cli.main import main_group
 from wg_server.fleet import trust
 from wg_server.operation.rotation import rotate_keys
@@ -17,7 +17,7 @@ from wg_server.site.home import ServerHome
 from wg_server.store.sites import ServerStore
 
 
-def follows(home: ServerHome, pins: Pins) -> bool:
+def follows(home: ServerHome, pins: ServerKeyPins) -> bool:
     today = trust.current_pins(home)
     return all(
         handover.find_key_handovers(
@@ -66,7 +66,7 @@ def test_a_change_of_keys_that_was_cut_off_is_finished_by_running_it_again(
             with pytest.raises(CutOff):
                 rotate_keys(home)
         else:
-            patched.setattr("wg_server.operation.staged.discard_folder", cut)
+            patched.setattr("wg_server.operation.staged.discard_staging_folder", cut)
             with pytest.raises(CutOff):
                 rotate_keys(home)
     half = trust.current_pins(home)
@@ -74,7 +74,7 @@ def test_a_change_of_keys_that_was_cut_off_is_finished_by_running_it_again(
     rotate_keys(home)
     found = trust.read_handovers(home)
     assert [each.use for each in found] == ["packages", "witness"]  # one change, not two
-    assert follows(home, before) and not home.next_keys.exists()
+    assert follows(home, before) and not home.next_keys_folder.exists()
     assert not [path for path in home.signing_key.parent.iterdir() if path.name[0] == "."]
     for path in (home.signing_key, home.witness_key):
         assert path.stat().st_mode & 0o077 == 0
@@ -92,20 +92,20 @@ def test_sites_names_those_that_a_change_left_behind_and_how_they_come_along(
         enrol(store, name)
     for name in ("plant-a", "plant-b"):
         store.store_pins(name, canonical.encode(trust.current_pins(home)).decode())
-    assert trust.lagging_sites(home, store) == {}
+    assert trust.can_follow_by_lagging_site(home, store) == {}
     rotate_keys(home)
     pins = canonical.encode(trust.current_pins(home))
     trust.store_site_pins(home, store, "plant-b", pins)
-    assert trust.lagging_sites(home, store) == {"plant-a": True}
+    assert trust.can_follow_by_lagging_site(home, store) == {"plant-a": True}
     found = {
         each["site"]: each["old_keys"]
         for each in document_of(main_group, "sites", "--home", home.root)["sites"]
     }
     assert "when it connects" in found["plant-a"]
     assert found["plant-b"] == found["plant-c"] == ""
-    rotate_keys(home, stolen=True)
-    assert trust.lagging_sites(home, store) == {"plant-a": False, "plant-b": False}
+    rotate_keys(home, are_keys_stolen=True)
+    assert trust.can_follow_by_lagging_site(home, store) == {"plant-a": False, "plant-b": False}
     done = CliRunner().invoke(main_group, ["sites", "--home", str(home.root)])
     assert done.stdout.count("do not vouch for the present ones") == 2
-    store.revoke("plant-a", time.time())
-    assert trust.lagging_sites(home, store) == {"plant-b": False}
+    store.revoke_site("plant-a", time.time())
+    assert trust.can_follow_by_lagging_site(home, store) == {"plant-b": False}

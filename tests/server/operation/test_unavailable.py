@@ -16,7 +16,7 @@ from wg_core.errors import StorageError
 from wg_core.wire import protocol
 from wg_server.fleet.adapter import FlowerLink
 from wg_server.fleet.enrolment import EnrolmentService
-from wg_server.fleet.guards import PEER_STATE_KEY
+from wg_server.fleet.guards import PEER_CERTIFICATE_STATE_KEY
 from wg_server.fleet.witness import LedgerWitness
 from wg_server.operation.serve import fleet_app
 from wg_server.site.home import ServerHome
@@ -32,7 +32,7 @@ def post(app: ASGIApp, path: str, body: bytes) -> httpx.Response:
     """Ask as a client whose certificate was let through by TLS."""
 
     async def inside(scope: Any, receive: Any, send: Any) -> None:
-        await app({**scope, "state": {PEER_STATE_KEY: b"certificate"}}, receive, send)
+        await app({**scope, "state": {PEER_CERTIFICATE_STATE_KEY: b"certificate"}}, receive, send)
 
     async def ask() -> httpx.Response:
         transport = httpx.ASGITransport(inside)
@@ -42,13 +42,15 @@ def post(app: ASGIApp, path: str, body: bytes) -> httpx.Response:
     return asyncio.run(ask())
 
 
-@pytest.mark.parametrize("where", ["authenticate", "update_checkpoint"])
+@pytest.mark.parametrize("where", ["authenticate_site", "update_checkpoint"])
 def test_the_fleet_listener_says_503(
     home: ServerHome, store: ServerStore, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     add_sites(store, SITES)
     site: StoredSite = store.require_site("plant-a")
-    monkeypatch.setattr(ServerStore, "authenticate", lambda self, fingerprint, current_time: site)
+    monkeypatch.setattr(
+        ServerStore, "authenticate_site", lambda self, fingerprint, current_time: site
+    )
     monkeypatch.setattr(ServerStore, where, gone)
     app = fleet_app(
         home,
@@ -67,6 +69,8 @@ def test_the_enrolment_listener_says_503(
 ) -> None:
     monkeypatch.setattr(EnrolmentService, "enrol_site", gone)
     found = post(
-        EnrolmentService(home, home.read_config(), store).app(), protocol.ENROL_PATH, b"{}"
+        EnrolmentService(home, home.read_config(), store).enrolment_app(),
+        protocol.ENROL_PATH,
+        b"{}",
     )
     assert found.status_code == 503

@@ -109,4 +109,4 @@ def test_no_client_certificate_outlives_the_authority(home: ServerHome) -> None:
 )
 def test_a_wrong_node_key_is_refused(text: str) -> None:
     with pytest.raises(DecodeError, match="node key"):
-        pki.check_node_key(text)
+        pki.canonical_node_key(text)

@@ -22,11 +22,11 @@ def contents(engine: sa.Engine) -> dict[str, list[tuple[Any, ...]]]:
 
 
 def fill(store: ServerStore) -> None:
-    store.invite("plant-a", "secret", 60.0)
+    store.store_join_token("plant-a", "secret", 60.0)
     with store.engine.begin() as connection:
         for number in range(3):
             row = {"origin": "o", "received": float(number), "earlier": b"\0e", "later": b"l"}
-            connection.execute(schema.evidence.insert().values(**row))
+            connection.execute(schema.fork_evidence_table.insert().values(**row))
 
 
 def test_a_copy_holds_what_was_committed_and_nothing_else(
@@ -34,13 +34,13 @@ def test_a_copy_holds_what_was_committed_and_nothing_else(
 ) -> None:
     fill(any_store)
     with any_store.engine.begin() as open_transaction:
-        open_transaction.execute(schema.evidence.delete())
+        open_transaction.execute(schema.fork_evidence_table.delete())
         copying.copy_store_to_file(any_store.engine, tmp_path / "copy")
         open_transaction.rollback()
     assert sorted(path.name for path in tmp_path.iterdir() if "copy" in path.name) == ["copy"]
     with ServerStore(open_engine(f"sqlite:///{tmp_path / 'copy'}")) as copy:
         assert contents(copy.engine) == contents(any_store.engine)
-        assert len(copy.fork_evidence()) == 3
+        assert len(copy.list_fork_evidence()) == 3
 
 
 def test_a_copy_becomes_a_store_of_either_kind(database_url: str, tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_a_copy_becomes_a_store_of_either_kind(database_url: str, tmp_path: Path
         with ServerStore(open_engine(database_url)) as made:
             assert contents(made.engine) == contents(source.engine)
             made.store_fork_evidence("o", b"more", b"evidence", 9.0)  # numbers go on
-            assert len(made.fork_evidence()) == 4
+            assert len(made.list_fork_evidence()) == 4
         with pytest.raises(ConfigError, match="holds a store already"):
             copying.restore_store_from_file(tmp_path / "copy", database_url)
 

@@ -34,7 +34,7 @@ def test_a_store_of_each_version_is_brought_to_the_declared_tables(
     engine = open_engine(f"sqlite:///{tmp_path / make.SERVER / 'server.sqlite'}")
     with read_connection(engine) as connection:
         assert compare_metadata(MigrationContext.configure(connection), schema.metadata) == []
-        releases = connection.execute(sa.select(schema.release.c.statistics)).scalars().all()
+        releases = connection.execute(sa.select(schema.release_table.c.statistics)).scalars().all()
         assert releases == ["classes"]  # the one that the archive has
         columns = sa.inspect(connection).get_columns("release")
         assert columns[-1]["name"] == "data"  # SQLite reads what stands before it alone
@@ -46,7 +46,7 @@ def test_a_new_store_is_of_the_newest_schema(database_url: str) -> None:
     engine = open_engine(database_url)
     assert stored_version(engine) == schema.SCHEMA_VERSION
     with read_connection(engine) as connection:
-        assert connection.execute(sa.select(schema.site)).all() == []
+        assert connection.execute(sa.select(schema.site_table)).all() == []
     engine.dispose()
 
 
@@ -165,7 +165,7 @@ def test_readers_do_not_wait_for_a_writer(database_url: str) -> None:
     with engine.begin() as writer:
         writer.execute(sa.text("DELETE FROM site"))
         with read_connection(engine) as reader:
-            assert reader.execute(sa.select(schema.site)).all() == []
+            assert reader.execute(sa.select(schema.site_table)).all() == []
     engine.dispose()
 
 

@@ -15,12 +15,12 @@ ACTOR = Actor("root", "command")
 
 def test_a_token_lets_its_operator_in_until_removed(any_store: ServerStore) -> None:
     first = operators.grant_access(any_store, "佐藤 愛子", 1.0)
-    assert operators.operator_of_token(any_store, first) == "佐藤 愛子"
-    assert operators.operator_of_token(any_store, first + "x") is None
+    assert operators.operator_name_of_token(any_store, first) == "佐藤 愛子"
+    assert operators.operator_name_of_token(any_store, first + "x") is None
     again = operators.grant_access(any_store, "佐藤 愛子", 2.0)
-    assert operators.operator_of_token(any_store, first) is None
+    assert operators.operator_name_of_token(any_store, first) is None
     operators.remove_access(any_store, "佐藤 愛子", 3.0)
-    assert operators.operator_of_token(any_store, again) is None
+    assert operators.operator_name_of_token(any_store, again) is None
     assert [each.removed for each in operators.list_operators(any_store)] == [3.0]
     with pytest.raises(ConfigError, match="operator 佐藤 愛子"):
         operators.remove_access(any_store, "佐藤 愛子", 4.0)
@@ -42,8 +42,8 @@ def test_what_is_done_is_written_before_and_what_fails_after(any_store: ServerSt
 def test_a_log_that_was_changed_says_where(any_store: ServerStore, change: str) -> None:
     for number in range(4):
         operators.add_log_entry(any_store, ACTOR, "revoke", f"plant-{number}")
-    assert operators.first_broken_entry(any_store) is None
-    table = schema.operator_log
+    assert operators.first_broken_entry_number(any_store) is None
+    table = schema.operator_log_table
     second = table.c.id == 2
     with any_store.engine.begin() as connection:
         if change == "gone":
@@ -52,7 +52,7 @@ def test_a_log_that_was_changed_says_where(any_store: ServerStore, change: str) 
             connection.execute(table.update().where(second).values(subject="plant-2"))
         else:
             connection.execute(table.update().where(second).values({change: 9}))
-    assert operators.first_broken_entry(any_store) == 2
+    assert operators.first_broken_entry_number(any_store) == 2
 
 
 def test_entries_of_several_at_once_have_numbers_without_gaps(any_store: ServerStore) -> None:
@@ -66,9 +66,9 @@ def test_entries_of_several_at_once_have_numbers_without_gaps(any_store: ServerS
     for thread in threads:
         thread.join()
     assert [each.id for each in operators.read_log(any_store, limit=99)] == list(range(15, 0, -1))
-    assert operators.first_broken_entry(any_store) is None
+    assert operators.first_broken_entry_number(any_store) is None
     with any_store.engine.connect() as connection:
         longest = connection.execute(
-            sa.select(sa.func.max(sa.func.length(schema.operator_log.c.detail)))
+            sa.select(sa.func.max(sa.func.length(schema.operator_log_table.c.detail)))
         ).scalar()
-    assert longest is not None and longest <= operators.DETAIL_LIMIT
+    assert longest is not None and longest <= operators.DETAIL_LENGTH_LIMIT

@@ -15,7 +15,7 @@ from tests.server.rows import add_sites
 from wg_core.errors import VerificationError
 from wg_core.wire.fleet import Envelope
 from wg_server.campaigns import intake
-from wg_server.console.metrics import Metrics
+from wg_server.console.metrics import ServerMetrics
 from wg_server.site.home import ServerHome
 from wg_server.store.queue import CampaignQueue
 from wg_server.store.releases import StoredRelease
@@ -31,7 +31,7 @@ def held(site: str = HOSTILE, **values: Any) -> StoredRelease:
 def conditioning(store: ServerStore) -> list[str]:
     return [
         store.require_release(each).site
-        for each in store.newest_usable_ids(encoder="e", excluded_site="")
+        for each in store.newest_usable_release_ids(encoder_sha256="e", excluded_site="")
     ]
 
 
@@ -74,7 +74,7 @@ def test_a_release_in_quarantine_is_shown_with_site_and_reasons(
     assert rows[HOSTILE]["quarantined"] == 1 and rows["plant-a"]["quarantined"] == 0
     _, out, _ = run(capsys, "sites", "--home", home.root)
     assert [HOSTILE in line for line in out.splitlines() if "QUARANTINED: 1" in line] == [True]
-    text = generate_latest(Metrics(home, store, (), lambda sites: set()).registry).decode()
+    text = generate_latest(ServerMetrics(home, store, (), lambda sites: set()).registry).decode()
     assert "weightgate_quarantined 1.0\n" in text
 
 
@@ -105,5 +105,5 @@ def test_a_site_whose_newest_release_is_held_is_remembered_by_the_one_before(
     add_sites(store, [HOSTILE])
     store.add_release(stored(HOSTILE, received=1.0))
     store.add_release(held(release_id="later", received=2.0))
-    (remembered,) = store.newest_usable_ids(encoder="e", excluded_site="")
+    (remembered,) = store.newest_usable_release_ids(encoder_sha256="e", excluded_site="")
     assert store.require_release(remembered).received == 1.0

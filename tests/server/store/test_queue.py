@@ -9,7 +9,7 @@ from tests.server.rows import add_sites, release_of
 from wg_core.errors import ConfigError
 from wg_server.store import schema
 from wg_server.store.campaigns import Campaign, TaskState
-from wg_server.store.queue import CampaignQueue, NewCampaign, Traffic
+from wg_server.store.queue import CampaignQueue, NewCampaign, TaskTraffic
 from wg_server.store.sites import ServerStore
 
 
@@ -86,7 +86,7 @@ def test_a_campaign_is_done_if_every_site_was_served(
     queue: CampaignQueue, states: tuple[TaskState, TaskState], ended: str
 ) -> None:
     campaign = add(queue)
-    queue.start_queued()
+    queue.start_queued_campaigns()
     for site, state in zip("ab", states, strict=True):
         [counted] = queue.newest_campaigns(with_tasks=False)
         assert (counted.tasks, counted.progress) == ((), queue.find_campaign(campaign.id).progress)
@@ -95,22 +95,22 @@ def test_a_campaign_is_done_if_every_site_was_served(
         queue.newest_campaigns(with_tasks=False)[0].progress
         == queue.find_campaign(campaign.id).progress
     )
-    found = queue.finish(campaign.id)
+    found = queue.finish_campaign(campaign.id)
     assert found.state == ended and found.finished is not None
     assert all(task.state != "waiting" for task in found.tasks)
-    assert queue.start_queued() == []
+    assert queue.start_queued_campaigns() == []
 
 
 def test_cancelling_ends_what_waits_at_once_and_what_runs_soon(queue: CampaignQueue) -> None:
     waiting, running = add(queue), add(queue)
-    assert queue.cancel(waiting.id).state == "cancelled"
-    assert queue.start_queued() == [running.id]
-    assert queue.cancel(running.id).state == "cancelling"
-    found = queue.finish(running.id)
+    assert queue.cancel_campaign(waiting.id).state == "cancelled"
+    assert queue.start_queued_campaigns() == [running.id]
+    assert queue.cancel_campaign(running.id).state == "cancelling"
+    found = queue.finish_campaign(running.id)
     assert found.state == "cancelled"
     assert {task.state for task in found.tasks} == {"cancelled"}
     with pytest.raises(ConfigError, match="already"):
-        queue.cancel(running.id)
+        queue.cancel_campaign(running.id)
 
 
 def test_an_unknown_campaign_says_so(queue: CampaignQueue) -> None:
@@ -120,14 +120,17 @@ def test_an_unknown_campaign_says_so(queue: CampaignQueue) -> None:
 
 def test_all_campaigns_are_worked_on_beside_one_another(queue: CampaignQueue) -> None:
     older, newer = add(queue, current_time=1.0), add(queue, current_time=2.0)
-    assert queue.start_queued(current_time=3.0) == [older.id, newer.id]
-    assert queue.start_queued(current_time=4.0) == [older.id, newer.id]  # also after a restart
+    assert queue.start_queued_campaigns(current_time=3.0) == [older.id, newer.id]
+    assert queue.start_queued_campaigns(current_time=4.0) == [
+        older.id,
+        newer.id,
+    ]  # also after a restart
     for each in (older, newer):
         found = queue.find_campaign(each.id)
         assert (found.state, found.started) == ("running", 3.0)
         assert {task.opened for task in found.tasks} == {3.0}
-    queue.finish(older.id)
-    assert queue.start_queued() == [newer.id]
+    queue.finish_campaign(older.id)
+    assert queue.start_queued_campaigns() == [newer.id]
 
 
 def test_a_campaign_that_is_held_keeps_no_other_waiting(
@@ -138,10 +141,12 @@ def test_a_campaign_that_is_held_keeps_no_other_waiting(
     first, second = add(queue, current_time=1.0), add(queue, current_time=2.0)
     with store.engine.begin() as connection:
         connection.execute(
-            sa.select(schema.campaign).where(schema.campaign.c.id == first.id).with_for_update()
+            sa.select(schema.campaign_table)
+            .where(schema.campaign_table.c.id == first.id)
+            .with_for_update()
         )
-        assert queue.start_queued() == [second.id]
-    assert queue.start_queued() == [first.id, second.id]
+        assert queue.start_queued_campaigns() == [second.id]
+    assert queue.start_queued_campaigns() == [first.id, second.id]
 
 
 def test_cancelling_never_reopens_a_campaign_that_ends_meanwhile(
@@ -149,18 +154,18 @@ def test_cancelling_never_reopens_a_campaign_that_ends_meanwhile(
 ) -> None:
     for _ in range(10):
         campaign = add(queue, "a")
-        queue.start_queued()
+        queue.start_queued_campaigns()
         errors: list[Exception] = []
 
         def cancel(campaign: Campaign = campaign, errors: list[Exception] = errors) -> None:
             try:
-                queue.cancel(campaign.id)
+                queue.cancel_campaign(campaign.id)
             except ConfigError as error:
                 errors.append(error)
 
         threads = [
             threading.Thread(target=cancel),
-            threading.Thread(target=queue.finish, args=(campaign.id,)),
+            threading.Thread(target=queue.finish_campaign, args=(campaign.id,)),
         ]
         for thread in threads:
             thread.start()
@@ -173,15 +178,18 @@ def test_cancelling_never_reopens_a_campaign_that_ends_meanwhile(
 
 def test_totals_are_counted_over_all_campaigns(queue: CampaignQueue) -> None:
     first = add(queue)
-    queue.start_queued()
+    queue.start_queued_campaigns()
     add(queue)
     queue.update_task(
-        first.id, "a", traffic=Traffic(messages=2, bytes_sent=5, bytes_received=7), state="refused"
+        first.id,
+        "a",
+        traffic=TaskTraffic(messages=2, bytes_sent=5, bytes_received=7),
+        state="refused",
     )
-    queue.update_task(first.id, "b", traffic=Traffic(messages=1, bytes_sent=1))
+    queue.update_task(first.id, "b", traffic=TaskTraffic(messages=1, bytes_sent=1))
     found = queue.count_totals()
-    assert found.campaigns == {"running": 1, "queued": 1}
-    assert found.tasks == {"refused": 1, "waiting": 3}
+    assert found.campaign_counts_by_state == {"running": 1, "queued": 1}
+    assert found.task_counts_by_state == {"refused": 1, "waiting": 3}
     assert (found.bytes_received, found.bytes_sent) == (7, 6)
 
 
@@ -189,7 +197,7 @@ def test_a_late_answer_changes_nothing_where_another_process_was_first(
     queue: CampaignQueue,
 ) -> None:
     campaign = add(queue, "a")
-    queue.start_queued()
+    queue.start_queued_campaigns()
     queue.update_task(campaign.id, "a", required_state="waiting", state="released", release_id="r")
     queue.update_task(campaign.id, "a", required_state="released", state="packaged")
     queue.update_task(

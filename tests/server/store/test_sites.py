@@ -35,7 +35,7 @@ def enrol(
     current_time: float = NOW,
     tls_key: str = "tls key",
 ) -> str:
-    result, _ = store.enrol(
+    result, _ = store.enrol_site(
         asked,
         f"node {asked.signing_key}",
         tls_key,
@@ -53,47 +53,47 @@ def store(any_store: ServerStore) -> ServerStore:
 
 @pytest.fixture
 def enrolled(store: ServerStore) -> ServerStore:
-    store.invite("plant-a", "s1", NOW + 60)
+    store.store_join_token("plant-a", "s1", NOW + 60)
     enrol(store, request(), "f1")
     return store
 
 
 def test_a_token_enrols_one_set_of_keys(store: ServerStore) -> None:
-    store.invite("plant-a", "s1", NOW + 60)
+    store.store_join_token("plant-a", "s1", NOW + 60)
     assert enrol(store, request(), "f1") == "certificate"
     for other in (request(keys="x"), replace(request(), ledger_origin="x")):
         with pytest.raises(RefusedError, match="used already, with other keys"):
             enrol(store, other, "f2")
     with pytest.raises(RefusedError, match="used already, with other keys"):
         enrol(store, request(), "f2", tls_key="x")
-    assert store.authenticate("f2", NOW) is None
+    assert store.authenticate_site("f2", NOW) is None
 
 
 def test_a_site_that_asks_again_with_its_token_and_keys_is_answered_again(
     store: ServerStore,
 ) -> None:
-    store.invite("plant-a", "s1", NOW + 60)
+    store.store_join_token("plant-a", "s1", NOW + 60)
     enrol(store, request(), "f1")
     enrol(store, request(), "f2", NOW + 30)
     for name in ("f1", "f2"):  # the first answer may have come after all
-        assert store.authenticate(name, NOW + 31) is not None
+        assert store.authenticate_site(name, NOW + 31) is not None
     assert store.require_site("plant-a").enrolled == NOW
     with pytest.raises(RefusedError, match=r"expired; ask.*enroll --replace"):
         enrol(store, request(), "f3", NOW + 60)
 
 
 def test_a_used_token_does_not_undo_what_came_after_it(store: ServerStore) -> None:
-    store.invite("plant-a", "s1", NOW + 60)
+    store.store_join_token("plant-a", "s1", NOW + 60)
     enrol(store, request(), "f1")
-    store.revoke("plant-a", NOW + 1)
+    store.revoke_site("plant-a", NOW + 1)
     with pytest.raises(RefusedError, match="then the site changed"):
         enrol(store, request(), "f2", NOW + 2)
-    store.invite("plant-a", "s2", NOW + 60)
+    store.store_join_token("plant-a", "s2", NOW + 60)
     enrol(store, request(secret="s2", keys="new"), "f3", NOW + 3)
     with pytest.raises(RefusedError, match="then the site changed"):
         enrol(store, request(), "f4", NOW + 4)
-    assert store.authenticate("f1", NOW + 5) is None
-    assert store.authenticate("f3", NOW + 5) is not None
+    assert store.authenticate_site("f1", NOW + 5) is None
+    assert store.authenticate_site("f3", NOW + 5) is not None
 
 
 @pytest.mark.parametrize(
@@ -103,26 +103,26 @@ def test_a_used_token_does_not_undo_what_came_after_it(store: ServerStore) -> No
 def test_a_token_of_another_site_or_secret_or_time_is_refused(
     store: ServerStore, site: str, secret: str, current_time: float
 ) -> None:
-    store.invite("plant-a", "s1", NOW + 60)
-    store.invite("plant-b", "s9", NOW + 60)
+    store.store_join_token("plant-a", "s1", NOW + 60)
+    store.store_join_token("plant-b", "s9", NOW + 60)
     with pytest.raises(RefusedError):
         enrol(store, request(site, secret), "f1", current_time)
     enrol(store, request(), "f1")  # and the refusal spent nothing
 
 
 def test_a_certificate_that_cannot_be_made_spends_no_token(store: ServerStore) -> None:
-    store.invite("plant-a", "s1", NOW + 60)
+    store.store_join_token("plant-a", "s1", NOW + 60)
 
     def fail() -> tuple[str, float, str]:
         raise RefusedError("no")
 
     with pytest.raises(RefusedError, match="no"):
-        store.enrol(request(), "node", "tls", NOW, fail, UNSEEN)
+        store.enrol_site(request(), "node", "tls", NOW, fail, UNSEEN)
     enrol(store, request(), "f1")
 
 
 def test_two_sites_cannot_share_a_key(enrolled: ServerStore) -> None:
-    enrolled.invite("plant-b", "s2", NOW + 60)
+    enrolled.store_join_token("plant-b", "s2", NOW + 60)
     with pytest.raises(RefusedError, match="another site"):
         enrol(enrolled, request("plant-b", "s2"), "f2")
 
@@ -130,12 +130,12 @@ def test_two_sites_cannot_share_a_key(enrolled: ServerStore) -> None:
 def test_secrets_are_not_in_the_database(tmp_path: Path) -> None:
     path = tmp_path / "store.sqlite"
     with ServerStore(open_engine(f"sqlite:///{path}")) as store:
-        store.invite("plant-a", "a-very-secret-secret", NOW)
+        store.store_join_token("plant-a", "a-very-secret-secret", NOW)
     assert b"a-very-secret-secret" not in path.read_bytes()
 
 
 def test_one_of_many_racing_enrolments_wins(database_url: str, store: ServerStore) -> None:
-    store.invite("plant-a", "s1", NOW + 60)
+    store.store_join_token("plant-a", "s1", NOW + 60)
     outcomes: list[str] = []
 
     def attempt(number: int) -> None:
@@ -155,7 +155,7 @@ def test_of_two_sites_that_race_with_one_key_one_wins(
     for attempt in range(5):
         names = [f"site-{attempt}-{number}" for number in range(4)]
         for name in names:
-            store.invite(name, name, NOW + 60)
+            store.store_join_token(name, name, NOW + 60)
         outcomes: list[str] = []
 
         def enter(name: str, keys: str = f"k{attempt}", outcomes: list[str] = outcomes) -> None:
@@ -196,11 +196,11 @@ def race(actions: Sequence[Callable[[], object]]) -> None:
 
 
 def test_a_certificate_is_good_until_it_expires_or_is_revoked(enrolled: ServerStore) -> None:
-    found = enrolled.authenticate("f1", NOW + 99)
+    found = enrolled.authenticate_site("f1", NOW + 99)
     assert found is not None and found.name == "plant-a"
-    assert enrolled.authenticate("f1", NOW + 101) is None
-    enrolled.revoke("plant-a", NOW)
-    assert enrolled.authenticate("f1", NOW) is None
+    assert enrolled.authenticate_site("f1", NOW + 101) is None
+    enrolled.revoke_site("plant-a", NOW)
+    assert enrolled.authenticate_site("f1", NOW) is None
     assert enrolled.require_site("plant-a").state == "revoked"
 
 
@@ -210,28 +210,28 @@ def test_renewing_on_and_on_leaves_the_newest_certificates(enrolled: ServerStore
     good = [
         number
         for number in range(2 * CERTIFICATES_LIMIT)
-        if enrolled.authenticate(f"r{number}", NOW)
+        if enrolled.authenticate_site(f"r{number}", NOW)
     ]
     assert good == list(range(CERTIFICATES_LIMIT, 2 * CERTIFICATES_LIMIT))
-    assert enrolled.authenticate("f1", NOW) is None
+    assert enrolled.authenticate_site("f1", NOW) is None
 
 
 def test_revocation_kills_unused_tokens_and_renewed_certificates(enrolled: ServerStore) -> None:
     enrolled.add_certificate("plant-a", "f2", NOW + 100)
-    enrolled.invite("plant-a", "s2", NOW + 60, replace=True)
-    enrolled.revoke("plant-a", NOW)
-    assert enrolled.authenticate("f2", NOW) is None
+    enrolled.store_join_token("plant-a", "s2", NOW + 60, may_replace=True)
+    enrolled.revoke_site("plant-a", NOW)
+    assert enrolled.authenticate_site("f2", NOW) is None
     with pytest.raises(RefusedError):
         enrol(enrolled, request(secret="s2"), "f3")
 
 
 def test_enrolling_again_needs_a_word_and_replaces_the_keys(enrolled: ServerStore) -> None:
     with pytest.raises(ConfigError, match="--replace"):
-        enrolled.invite("plant-a", "s2", NOW + 60)
-    enrolled.invite("plant-a", "s2", NOW + 60, replace=True)
+        enrolled.store_join_token("plant-a", "s2", NOW + 60)
+    enrolled.store_join_token("plant-a", "s2", NOW + 60, may_replace=True)
     enrol(enrolled, request(secret="s2", keys="new"), "f2")
-    assert enrolled.authenticate("f1", NOW) is None
-    found = enrolled.authenticate("f2", NOW)
+    assert enrolled.authenticate_site("f1", NOW) is None
+    found = enrolled.authenticate_site("f2", NOW)
     assert found is not None and found.signing_key == "new-signing"
 
 
@@ -252,14 +252,14 @@ def test_the_witness_remembers_and_a_refusal_changes_nothing(enrolled: ServerSto
         enrolled.update_checkpoint(site, NOW, bad)
     enrolled.update_checkpoint(site, NOW, good)
     assert seen == [b"0", b"checkpoint", b"checkpoint"]
-    assert enrolled.last_cosigned(site.ledger_origin) == b"checkpoint"
+    assert enrolled.last_cosigned_checkpoint(site.ledger_origin) == b"checkpoint"
 
 
 def test_memory_is_the_newest_release_of_every_other_site_in_good_standing(
     store: ServerStore,
 ) -> None:
     for number, name in enumerate(("plant-a", "plant-b", "plant-c")):
-        store.invite(name, name, NOW + 60)
+        store.store_join_token(name, name, NOW + 60)
         enrol(store, request(name, name, keys=name), f"f{number}")
     one = release_of("plant-b", "r1")
     store.add_release(one)
@@ -270,21 +270,24 @@ def test_memory_is_the_newest_release_of_every_other_site_in_good_standing(
     store.add_release(replace(one, release_id="r5", statistics=MACHINE_STATISTICS, received=4.0))
     with pytest.raises(VerificationError, match="another site"):
         store.add_release(replace(one, site="plant-a"))
-    assert store.newest_usable_ids(encoder="e", excluded_site="plant-a") == ["r2", "r4"]
-    store.revoke("plant-c", NOW)
-    assert store.newest_usable_ids(encoder="e", excluded_site="plant-a") == ["r2"]
-    assert not store.newest_usable_ids(encoder="e", excluded_site="plant-b")
+    assert store.newest_usable_release_ids(encoder_sha256="e", excluded_site="plant-a") == [
+        "r2",
+        "r4",
+    ]
+    store.revoke_site("plant-c", NOW)
+    assert store.newest_usable_release_ids(encoder_sha256="e", excluded_site="plant-a") == ["r2"]
+    assert not store.newest_usable_release_ids(encoder_sha256="e", excluded_site="plant-b")
 
 
 def test_sites_are_read_by_pages_and_found_by_a_part_of_their_name(store: ServerStore) -> None:
     names = [f"plant-{number}" for number in range(5)]
     add_sites(store, names)
     add_sites(store, ["other"], state="revoked")
-    assert [len(page) for page in store.site_pages(rows=4)] == [4, 2]
+    assert [len(page) for page in store.site_pages(rows_per_page=4)] == [4, 2]
     assert [site.name for site in store.sites("enrolled")] == names
-    page, count = store.search_sites("Plant-", offset=2, rows=2)
+    page, count = store.search_and_count_sites("Plant-", offset=2, rows_per_page=2)
     assert ([site.name for site in page], count) == (names[2:4], 5)
-    assert store.search_sites("plant_", offset=0, rows=9) == ([], 0)
+    assert store.search_and_count_sites("plant_", offset=0, rows_per_page=9) == ([], 0)
 
 
 def test_a_site_that_sends_new_keys_cannot_keep_itself_from_being_revoked(
@@ -315,7 +318,7 @@ def test_a_site_that_sends_new_keys_cannot_keep_itself_from_being_revoked(
         revoke_certificates(*words)
 
     monkeypatch.setattr(sites, "_revoke_certificates", rotate_meanwhile)
-    enrolled.revoke("plant-a", NOW)
+    enrolled.revoke_site("plant-a", NOW)
     thread.join()
     assert [type(error) for error in refusals] == [RefusedError]
     assert enrolled.require_site("plant-a").state == "revoked"

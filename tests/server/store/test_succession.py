@@ -20,7 +20,7 @@ from wg_core.ledger import export as exports
 from wg_core.ledger import recovery
 from wg_core.ledger.charging import ChargeRequest
 from wg_core.ledger.entries import Predecessor
-from wg_core.ledger.store import DatasetRecord, Ledger
+from wg_core.ledger.store import DatasetRegistration, Ledger
 from wg_core.ledger.witness import WitnessRefused
 from wg_core.site import identity
 from wg_core.site.home import ClientHome
@@ -58,14 +58,14 @@ class Central:
         return home
 
     def request(self, plant: ClientHome) -> EnrolmentRequest:
-        token = create_join_token(self.home, self.store, SITE, 60, replace=True)
+        token = create_join_token(self.home, self.store, SITE, 60, may_replace=True)
         return request_of(plant, token.secret, replaced=self._shown())
 
     def _shown(self) -> str:
         if self.shows is None:
             return ""
         path = self.folder / "shown.wgl"
-        exports.write(self.shows, path)
+        exports.write_export(self.shows, path)
         return base64.b64encode(path.read_bytes()).decode()
 
     def enrol(self, plant: ClientHome) -> EnrolmentReply:
@@ -85,7 +85,7 @@ class Central:
             )
 
     def said(self) -> str:
-        return succession.classify_site_logs(
+        return succession.classify_successions_by_site(
             [self.store.require_site(SITE)], self.store.logs_of_sites([SITE])
         )[SITE]
 
@@ -210,7 +210,9 @@ def spent(central: Central) -> ClientHome:
     central.enrol(plant)
     with ledger_of(plant) as ledger:
         ledger.register_dataset(
-            DatasetRecord(name="parts", commitment="ab" * 32, cap_epsilon="8", cap_delta="1e-5")
+            DatasetRegistration(
+                name="parts", commitment="ab" * 32, cap_epsilon="8", cap_delta="1e-5"
+            )
         )
         ledger.accountant = lambda events, delta: 1.0
         ledger.charge(site_request())
@@ -272,7 +274,7 @@ def test_a_successor_whose_log_before_was_never_shown_is_not_cosigned(central: C
     new = central.plant("two", recovery.read_predecessor(old.ledger, "key lost"))
     central.enrol(new)
     with central.store.engine.begin() as connection:
-        connection.execute(schema.replaced_log.delete())
+        connection.execute(schema.replaced_log_table.delete())
     with pytest.raises(WitnessRefused, match="was not shown"):
         central.work(new)
 

@@ -14,7 +14,7 @@ from wg_core.settings import parse_yaml
 from wg_server.zoo.family_heads import (
     SimulatedSites,
     SiteRecords,
-    accuracy_at_sites,
+    evaluate_head_at_sites,
     fit_family_head,
 )
 from wg_server.zoo.plan import ZooPlan
@@ -45,10 +45,12 @@ def test_standardised_features_are_worth_their_while_at_held_out_sites() -> None
     head = fit_family_head(sites, 3, LAYOUT)
     held = np.arange(24) % 5 == np.full((20, 1), 4)
     shown = SiteRecords(np.tile(np.arange(24), (20, 1)), held)
-    assert accuracy_at_sites(sites, shown, LAYOUT, _fit)[0] > 0.9
+    assert evaluate_head_at_sites(sites, shown, LAYOUT, _fit)[0] > 0.9
     alike = replace(head, records=np.array([np.inf]))  # no site's own records count
-    weight, bias = alike.adapt_to_site(sites.local[0], LAYOUT)
-    assert ((sites.local[0] @ weight.T + bias).argmax(axis=1) == sites.labels[0]).mean() < 0.9
+    weight, bias = alike.adapt_to_site(sites.local_features[0], LAYOUT)
+    assert (
+        (sites.local_features[0] @ weight.T + bias).argmax(axis=1) == sites.labels[0]
+    ).mean() < 0.9
     assert head.weight.shape == (3, 14)
     assert 0 < head.records[0] < 1  # sites differ by more than records do
     again = fit_family_head(_sites(20), 3, LAYOUT)
@@ -71,7 +73,7 @@ def test_figures_are_of_records_that_no_fit_has_seen() -> None:
     held = rows % 10 < 2
     none = np.zeros_like(held)
     none[4::5] = True  # judged are all records of held-out sites; the fit has seen them elsewhere
-    assert accuracy_at_sites(sites, SiteRecords(rows, none), LAYOUT, _fit_two)[0] > 0.75
-    accuracy, found = accuracy_at_sites(sites, SiteRecords(rows, held), LAYOUT, _fit_two)
+    assert evaluate_head_at_sites(sites, SiteRecords(rows, none), LAYOUT, _fit_two)[0] > 0.75
+    accuracy, found = evaluate_head_at_sites(sites, SiteRecords(rows, held), LAYOUT, _fit_two)
     assert accuracy < 0.7
-    assert found.area - found.error > 0.5  # what is known by heart is found
+    assert found.roc_area - found.standard_error > 0.5  # what is known by heart is found

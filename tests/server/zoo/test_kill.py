@@ -22,9 +22,9 @@ sources:
 
 
 def _hashes(home: ServerHome) -> dict[str, str]:
-    found = {entry.key: entry.sha256 for entry in ZooStore(home.zoo).entries()}
-    for entry in ZooStore(home.zoo).entries():
-        ZooStore(home.zoo).read_entry(entry)
+    found = {entry.key: entry.sha256 for entry in ZooStore(home.zoo_folder).read_entries()}
+    for entry in ZooStore(home.zoo_folder).read_entries():
+        ZooStore(home.zoo_folder).read_encoded_task(entry)
     return found
 
 
@@ -37,7 +37,7 @@ def _words(root: Path, workers: int) -> list[str]:
 
 def test_a_build_killed_at_any_moment_goes_on(tmp_path: Path) -> None:
     home = ServerHome(tmp_path / "server")
-    entries = files(home.zoo / "entries", "*.json")
+    entries = files(home.zoo_folder / "entries", "*.json")
     assert kill_at(_words(home.root, 1), entries, 1, 0.0)
     before = _hashes(home)
     plan = parse_yaml(PLAN.encode(), ZooPlan, "plan")
@@ -54,8 +54,8 @@ def test_a_build_killed_many_times_ends_with_the_entries_of_one_that_was_not(
     whole, killed = ServerHome(tmp_path / "whole"), ServerHome(tmp_path / "killed")
     plan = parse_yaml(PLAN.encode(), ZooPlan, "plan")
     build_zoo(whole, plan, workers=1, progress=lambda _done, _detail: None)
-    entries = files(killed.zoo / "entries", "*.json")
+    entries = files(killed.zoo_folder / "entries", "*.json")
     assert kill_often(_words(killed.root, 2), entries, 5, seed=1) >= 3
     assert _hashes(killed) == _hashes(whole)
-    assert killed.encoder.read_bytes() == whole.encoder.read_bytes()
-    assert not list(killed.zoo.rglob("*.tmp"))
+    assert killed.encoder_file.read_bytes() == whole.encoder_file.read_bytes()
+    assert not list(killed.zoo_folder.rglob("*.tmp"))

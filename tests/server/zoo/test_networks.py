@@ -15,7 +15,7 @@ from wg_common.nets import lite0_low
 from wg_common.nets import network as whole_networks
 from wg_server.site.home import ServerHome
 from wg_server.zoo import heads, networks, own_families, sources
-from wg_server.zoo.build import build_zoo, count_entries
+from wg_server.zoo.build import build_zoo, count_plan_entries
 from wg_server.zoo.plan import EncoderPlan, SourcePlan, ZooPlan
 from wg_server.zoo.store import ZooStore
 
@@ -32,7 +32,7 @@ PLAN = ZooPlan(
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """A network that learns next to nothing."""
-    monkeypatch.setattr(networks, "TRAINING_STEPS", 2)
+    monkeypatch.setattr(networks, "TRAINING_STEP_COUNT", 2)
 
 
 @pytest.fixture
@@ -52,20 +52,20 @@ def test_own_families_have_a_network_and_rendered_ones_have_none(
     home, told = ServerHome(tmp_path / "home"), list[int]()
     plan = replace(PLAN, sources=(*PLAN.sources, own))
     build_zoo(home, plan, workers=1, progress=lambda done, _: told.append(done))
-    assert told == [0, *range(count_entries(plan) + 1)]
-    zoo = ZooStore(home.zoo)
+    assert told == [0, *range(count_plan_entries(plan) + 1)]
+    zoo = ZooStore(home.zoo_folder)
     (entry,) = own_families.family_entries(zoo, home.encoder_id())
     assert (entry.family, len(entry.labels)) == ("npz-0", 2)
     assert entry.architecture == Images.family_network
     assert 0 <= float(entry.network_at_sites) <= 1
     _, network, _ = own_families.read_family(zoo, entry)
     published = lite0_low.imagenet_tensors()
-    assert network is not None and network.trunk.keys() == published.keys()
-    assert all(np.any(network.trunk[name] != value) for name, value in published.items())
+    assert network is not None and network.trunk_tensors.keys() == published.keys()
+    assert all(np.any(network.trunk_tensors[name] != value) for name, value in published.items())
     assert len(network.head.weight) == 2
-    document = (home.zoo / "families" / f"{entry.task}.json").read_bytes()
+    document = (home.zoo_folder / "families" / f"{entry.task}.json").read_bytes()
     build_zoo(home, plan, workers=1, progress=lambda *_: None)  # what is there is not made again
-    assert (home.zoo / "families" / f"{entry.task}.json").read_bytes() == document
+    assert (home.zoo_folder / "families" / f"{entry.task}.json").read_bytes() == document
 
 
 def _stripes(count: int, seed: int) -> sources.LabelledTask:
@@ -78,7 +78,7 @@ def _stripes(count: int, seed: int) -> sources.LabelledTask:
     return sources.LabelledTask(
         records=list(records),
         labels=labels,
-        names=("across", "along"),
+        class_names=("across", "along"),
         family="stripes",
         licence="test",
         modality="images",
@@ -100,13 +100,13 @@ def test_a_network_of_made_up_sites_is_right_under_a_camera_that_it_has_not_seen
     rng = np.random.default_rng(2)
     sites = networks.simulated_site_batches(NET, _stripes(60, 1), np.arange(60), rng)
     made, head = networks.fine_tune_at_sites(
-        NET, lite0_low.imagenet_tensors(), sites, 2, steps=60, rng=np.random.default_rng(4)
+        NET, lite0_low.imagenet_tensors(), sites, 2, step_count=60, rng=np.random.default_rng(4)
     )
     new, layout = _stripes(40, 3), FeatureLayout(whole_networks.feature_count(NET), ())
     trunk = whole_networks.load_trunk(NET, made)
     for gain in (1.0, 0.8):
         dark = [(gain * record).astype(np.uint8) for record in new.records]
         seen = whole_networks.prepare_batch(NET, dark)
-        features = whole_networks.trunk_features(trunk, seen)
+        features = whole_networks.compute_trunk_features(trunk, seen)
         weight, bias = head.adapt_to_site(features, layout)
         assert heads.head_accuracy(weight, bias, features, new.labels) > 0.9

@@ -15,7 +15,7 @@ from wg_core.errors import ConfigError
 from wg_core.settings import parse_yaml
 from wg_server.site.home import ServerHome
 from wg_server.zoo import build, own_families, private_heads, sources
-from wg_server.zoo.build import build_task, build_zoo, count_entries
+from wg_server.zoo.build import build_task, build_zoo, count_plan_entries
 from wg_server.zoo.plan import EncoderPlan, SourcePlan, ZooPlan, list_tasks, private_families
 from wg_server.zoo.store import ZooStore
 from wg_server.zoo.task_spec import TaskSpec
@@ -36,7 +36,7 @@ def test_a_private_source_is_one_family_and_no_task() -> None:
     assert all(spec.kind == "procedural" for spec in list_tasks(plan))
     (family,) = private_families(plan)
     assert (family.privacy.epsilon, family.privacy.delta) == ("4", "1e-05")
-    assert count_entries(plan) == len(list_tasks(plan)) + 1
+    assert count_plan_entries(plan) == len(list_tasks(plan)) + 1
 
 
 def test_a_server_without_the_sampler_is_told_before_it_builds(
@@ -88,17 +88,17 @@ def test_of_private_records_a_zoo_keeps_one_head(
     plan: ZooPlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        private_heads, "SIMULATED_SITES", 5
+        private_heads, "SIMULATED_SITE_COUNT", 5
     )  # The fewest that figures can be measured at
-    monkeypatch.setattr(private_heads, "_FAMILIES", 3)
+    monkeypatch.setattr(private_heads, "_RENDERED_FAMILY_COUNT", 3)
     home, words = ServerHome(tmp_path / "home"), list[str]()
     build_zoo(home, plan, workers=1, progress=lambda _, said: words.append(said))
     assert words[-1] == "steel-0: private, a head alone"
-    zoo = ZooStore(home.zoo)
-    assert not [entry for entry in zoo.entries() if entry.task.path]
+    zoo = ZooStore(home.zoo_folder)
+    assert not [entry for entry in zoo.read_entries() if entry.task.path]
     (entry,) = own_families.family_entries(zoo, home.encoder_id())
     assert (entry.privacy.epsilon, entry.labels) == ("4", ("a", "b", "c"))
-    assert set(zoo.read_tensors(entry.sha256)) == {"weight", "bias", "reference", "records"}
+    assert set(zoo.read_object(entry.sha256)) == {"weight", "bias", "reference", "records"}
     head, network, sites = own_families.read_family(zoo, entry)
     assert network is None and not sites.size
     assert (
@@ -118,15 +118,15 @@ def test_of_private_records_a_zoo_keeps_one_head(
 def _check_numbers(encoder: Encoder, spec: TaskSpec) -> None:
     """Compare a record's numbers beside some records and beside others, to the last bit."""
     task = sources.load_task(replace(spec, sites=1))
-    layout = FeatureLayout(encoder.scaled_dimension, encoder.local_blocks)
-    space = private_heads._fit_head_inputs(encoder, spec, task.modality, layout)
+    layout = FeatureLayout(encoder.scaled_dimension, encoder.local_block_sizes)
+    space = private_heads._fit_head_input_map(encoder, spec, task.modality, layout)
 
     def numbers(rows: list[int]) -> list[NDArray[np.float64]]:
         records = [task.records[row] for row in rows]
         views = private_heads._local_features_by_site(
             encoder.encode_local, records, task.modality, spec
         )
-        return [space.head_inputs(site, local) for site, local in enumerate(views)]
+        return [space.map_to_inputs(site, local) for site, local in enumerate(views)]
 
     for whole, part in zip(numbers([*range(9)]), numbers([7, 2, 8]), strict=True):
         np.testing.assert_array_equal(whole[[7, 2, 8]], part)

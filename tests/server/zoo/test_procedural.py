@@ -9,7 +9,7 @@ from wg_server.zoo.procedural import boards, defects, families, glyphs, surfaces
 def test_every_surface_is_finite_and_varied(kind: str) -> None:
     rng = np.random.default_rng(0)
     sheet = surfaces.draw_sheet(rng, surfaces.draw_recipe(rng, kind))
-    assert sheet.shape == (surfaces.SHEET_SIDE, surfaces.SHEET_SIDE)
+    assert sheet.shape == (surfaces.SHEET_SIDE_PIXELS, surfaces.SHEET_SIDE_PIXELS)
     assert np.isfinite(sheet).all()
     assert 0.005 < sheet.std() < 0.5
 
@@ -42,7 +42,7 @@ def test_digits_have_ten_names_and_ink() -> None:
         assert 0.01 < drawn.mean() < 0.5
 
 
-@pytest.mark.parametrize("kind", families.KINDS)
+@pytest.mark.parametrize("kind", families.FAMILY_KINDS)
 def test_pictures_are_the_same_for_a_seed(kind: str) -> None:
     pictures = []
     for _ in range(2):
@@ -58,7 +58,7 @@ def test_pictures_are_the_same_for_a_seed(kind: str) -> None:
 def test_sites_of_a_family_differ_and_share_labels() -> None:
     family = families.draw_family((12, 1), "defects")
     sites = [families.draw_site(family, n, strength=0.7) for n in range(2)]
-    assert not np.array_equal(sites[0].sheet, sites[1].sheet)
+    assert not np.array_equal(sites[0].material_sheet, sites[1].material_sheet)
     assert len(set(family.labels)) == len(family.labels) >= 2
 
 

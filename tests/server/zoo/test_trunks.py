@@ -39,7 +39,7 @@ sources:
 def plan(folder: Path, graph: Any = None) -> ZooPlan:
     kind = encoder_file(graph)
     path = folder / "pooled.onnx"
-    path.write_bytes(kind.data)
+    path.write_bytes(kind.file_bytes)
     text = PLAN.replace(b"FILE", str(path).encode()).replace(b"HASH", kind.digest().encode())
     return settings.parse_yaml(text, ZooPlan, "plan")
 
@@ -62,11 +62,15 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
 
 def test_a_zoo_stands_on_a_file_and_lite0_is_a_further_trunk(built: Built) -> None:
     home, read = built
-    data = home.encoder.read_bytes()
+    data = home.encoder_file.read_bytes()
     encoder = load_encoder(data)
-    lite0 = image_trunk.ImageTrunk.local_blocks
-    assert encoder.local_blocks == (WIDTH, *lite0) == package.unpack_encoder(data).local_blocks
-    assert encoder.trunk_blocks == (1, 3) == package.unpack_encoder(data).trunk_blocks
+    lite0 = image_trunk.ImageTrunk.local_block_sizes
+    assert (
+        encoder.local_block_sizes
+        == (WIDTH, *lite0)
+        == package.unpack_encoder(data).local_block_sizes
+    )
+    assert encoder.trunk_block_counts == (1, 3) == package.unpack_encoder(data).trunk_block_counts
     assert (encoder.dimension, encoder.scaled_dimension) == (8, 24)
     assert encoder.local_dimension == 24 + WIDTH + sum(lite0)
     rng = np.random.default_rng(4)
@@ -75,9 +79,9 @@ def test_a_zoo_stands_on_a_file_and_lite0_is_a_further_trunk(built: Built) -> No
     assert alone.shape == (3, encoder.local_dimension)
     np.testing.assert_array_equal(encoder.encode_local(images[::-1])[::-1], alone)
     np.testing.assert_array_equal(encoder.encode(images), alone[:, :8])
-    np.testing.assert_allclose(encoder.encode_batched(images), alone, atol=1e-3, rtol=1e-3)
-    assert len(list(ZooStore(home.zoo).entries(encoder.id))) == 4
-    assert build_zoo(home, read, workers=1, progress=lambda *_: None).encoder == encoder.id
+    np.testing.assert_allclose(encoder.encode_local_batched(images), alone, atol=1e-3, rtol=1e-3)
+    assert len(list(ZooStore(home.zoo_folder).read_entries(encoder.id))) == 4
+    assert build_zoo(home, read, workers=1, progress=lambda *_: None).encoder_id == encoder.id
 
 
 def test_other_hashes_and_names_are_refused_before_anything_is_made(tmp_path: Path) -> None:
@@ -115,7 +119,7 @@ def test_a_hostile_file_is_refused_by_what_it_does(
 
 
 def test_a_package_whose_trunks_are_not_what_it_says_is_refused(built: Built) -> None:
-    data = built[0].encoder.read_bytes()
+    data = built[0].encoder_file.read_bytes()
     for old, new in ((b"pooled", b"poodle"), (b"file-0", b"file-1"), (b":48}", b":47}")):
         assert old in data
         with pytest.raises((DecodeError, VerificationError)):

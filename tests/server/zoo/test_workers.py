@@ -46,14 +46,14 @@ def test_every_job_is_done_once_and_an_error_of_one_comes_through(
         found = dict(pool.run_jobs(bytes.count, bytes(range(20)), jobs))
         assert found == {n: int(n < 20) for n in range(30)}
         with pytest.raises(DataError, match=r"no\.npz"):
-            list(pool.run_jobs(building._unprojected_features, b"", _missing(tmp_path)))
+            list(pool.run_jobs(building._raw_features_and_labels, b"", _missing(tmp_path)))
 
 
 def _built(root: Path, workers: int) -> dict[str, str]:
     plan = parse_yaml(PLAN, ZooPlan, "plan")
     home = ServerHome(root)
     building.build_zoo(home, plan, workers=workers, progress=lambda *_: None)
-    return {entry.key: entry.sha256 for entry in ZooStore(home.zoo).entries()}
+    return {entry.key: entry.sha256 for entry in ZooStore(home.zoo_folder).read_entries()}
 
 
 def test_a_zoo_is_the_same_for_any_number_of_workers(tmp_path: Path) -> None:

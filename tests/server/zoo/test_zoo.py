@@ -46,17 +46,17 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> ServerHome:
 
 
 def test_every_task_has_an_entry_with_provenance(home: ServerHome) -> None:
-    entries = list(ZooStore(home.zoo).entries())
+    entries = list(ZooStore(home.zoo_folder).read_entries())
     assert len(entries) == 4
     for entry in entries:
-        encoded = ZooStore(home.zoo).read_entry(entry)
+        encoded = ZooStore(home.zoo_folder).read_encoded_task(entry)
         assert entry.licence
         assert entry.task.seed == 3
         assert encoded.features.shape == (entry.records, 8) == (80, 8)
 
 
 def test_a_lost_entry_is_made_again_to_the_byte(home: ServerHome) -> None:
-    path = sorted((home.zoo / "entries").glob("*.json"))[0]
+    path = sorted((home.zoo_folder / "entries").glob("*.json"))[0]
     before = path.read_bytes()
     path.unlink()
     done = build_zoo(home, _plan(), workers=1, progress=_silent)
@@ -65,13 +65,13 @@ def test_a_lost_entry_is_made_again_to_the_byte(home: ServerHome) -> None:
 
 
 def test_a_changed_object_is_found(home: ServerHome, tmp_path: Path) -> None:
-    entry = next(ZooStore(home.zoo).entries())
+    entry = next(ZooStore(home.zoo_folder).read_entries())
     broken = ZooStore(tmp_path)
-    data = bytearray((home.zoo / "objects" / f"{entry.sha256}.safetensors").read_bytes())
+    data = bytearray((home.zoo_folder / "objects" / f"{entry.sha256}.safetensors").read_bytes())
     data[-1] ^= 1
     broken.write_entry(bytes(data), entry)
     with pytest.raises(VerificationError, match="SHA-256"):
-        broken.read_entry(entry)
+        broken.read_encoded_task(entry)
 
 
 PACKAGED = sorted(
@@ -89,7 +89,7 @@ def test_a_packaged_plan_needs_nothing_but_what_pip_installs(name: str) -> None:
 @pytest.mark.parametrize("name", ["own-data", "own-windows"])
 def test_the_examples_of_own_data_can_be_read(name: str) -> None:
     plan = read_plan(Path(__file__).parents[3] / "docs" / "examples" / f"{name}.yaml")
-    assert own_families.family_tasks(list_tasks(plan))
+    assert own_families.first_family_tasks(list_tasks(plan))
     assert plan.networks == (plan.modality == "images")
 
 
@@ -134,8 +134,8 @@ sources:
         ZooPlan,
         "plan",
     )
-    (spec,) = own_families.family_tasks(list_tasks(plan))
-    assert spec.is_own and spec.site == 0
+    (spec,) = own_families.first_family_tasks(list_tasks(plan))
+    assert spec.has_operator_records and spec.site == 0
     encoder, zoo = load_encoder(home.read_encoder()), ZooStore(tmp_path)
     assert not own_families.has_family(zoo, spec, encoder.id, 10)
     entry = own_families.build_family(zoo, encoder, spec, 10)
@@ -160,7 +160,7 @@ sources:
     layout = entry.layout
     assert network is None
     assert sites.shape[::2] == (10, encoder.dimension)
-    assert layout == FeatureLayout(encoder.scaled_dimension, encoder.local_blocks)
+    assert layout == FeatureLayout(encoder.scaled_dimension, encoder.local_block_sizes)
     task = sources.load_task(spec)
     right = heads.head_accuracy(
         *head.adapt_to_site(local := encoder.encode_local(task.records), layout), local, task.labels
@@ -172,22 +172,24 @@ def test_another_encoder_takes_the_place_of_the_home_s_while_no_campaign_is_open
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home = ServerHome(tmp_path / "server")
-    home.encoder.parent.mkdir(parents=True)
-    home.encoder.write_bytes(b"old")
+    home.encoder_file.parent.mkdir(parents=True)
+    home.encoder_file.write_bytes(b"old")
     plan = tmp_path / "plan.yaml"
     plan.write_bytes(PLAN)
     queue: Any = set()
     monkeypatch.setattr(ServerStore, "open", lambda _: nullcontext(SimpleNamespace(engine=None)))
-    monkeypatch.setattr(CampaignQueue, "generators_in_use", lambda _: queue)
+    monkeypatch.setattr(CampaignQueue, "generator_ids_in_use", lambda _: queue)
     monkeypatch.setattr("wg_server.cli.zoo.logged_action", lambda *_: nullcontext())
     words = ["build", "--home", str(home.root), "--plan", str(plan), "--new-encoder", "--json"]
     words += ["--workers", "1"]
     queue.add("a")
     with pytest.raises(SystemExit) as refusal:
         cli.run_program(zoo, words)
-    assert refusal.value.code == 3 and home.encoder.read_bytes() == b"old"
+    assert refusal.value.code == 3 and home.encoder_file.read_bytes() == b"old"
     queue.clear()
     with pytest.raises(SystemExit) as ended:
         cli.run_program(zoo, words)
     assert ended.value.code in (0, None)
-    assert {entry.encoder for entry in ZooStore(home.zoo).entries()} == {home.encoder_id()}
+    assert {entry.encoder for entry in ZooStore(home.zoo_folder).read_entries()} == {
+        home.encoder_id()
+    }

@@ -13,10 +13,14 @@ CODE = "WG-F02"
 def check(comparison: ModelComparison) -> CheckFinding | None:
     """Pass if the lower confidence bound of the accuracy exceeds the commonest class's share."""
     labels = comparison.records.evaluated_labels
-    if comparison.local is None or comparison.has_single_class:  # the share of a single class is 1
+    if (
+        comparison.local_only is None or comparison.accepts_single_class
+    ):  # the share of a single class is 1
         return None
-    right = float(comparison.model.fitted.correct_share.mean())
-    lower = clopper_pearson_lower_bound(right, comparison.records.independent_count, CONFIDENCE)
+    right = float(comparison.model.fitted_model.correct_share.mean())
+    lower = clopper_pearson_lower_bound(
+        right, comparison.records.independent_record_count, CONFIDENCE
+    )
     commonest = float(np.bincount(labels).max() / len(labels))
     return CheckFinding(
         model=comparison.name,

@@ -22,28 +22,28 @@ class ModelComparison:
     Attributes:
         name: Name of the model's method.
         model: The model.
-        local: Local-only; None if no labelled record can be evaluated.
-        prior: Score before any label, if the package has a network for the declared machine
+        local_only: Local-only; None if no labelled record can be evaluated.
+        prior_score: Score before any label, if the package has a network for the declared machine
             (``selection.precedence``); otherwise None.
         gain: Estimated gain over local-only; ``gain.UNKNOWN_GAIN`` without evaluated records.
         records: The plant's records.
         package: The package that the model was made with.
         policy: The plant's acceptance policy.
-        labels: Names of the classes; empty if there are no names.
+        class_names: Names of the classes; empty if there are no names.
     """
 
     name: str
     model: FittedMethod
-    local: FittedMethod | None
+    local_only: FittedMethod | None
     gain: EstimatedGain
     records: PlantRecords
     package: PreparedPackage
     policy: AcceptanceConfig
-    labels: Sequence[str] = ()
-    prior: float | None = None
+    class_names: Sequence[str] = ()
+    prior_score: float | None = None
 
     @property
-    def required_errors(self) -> float:
+    def required_standard_errors(self) -> float:
         """Number of standard errors by which the gain must be above zero.
 
         It is 0 for models made for this kind of plant from the operator's records, and for models
@@ -51,23 +51,23 @@ class ModelComparison:
         others, which local-only then never predicts, have none, it is half the policy's number, but
         at least one, or the policy's number if that is below one.
         """
-        if self.model.made_for_kind:
+        if self.model.made_for_plant_kind:
             return 0.0
         errors = self.policy.standard_errors
         some_missing = self.records.unseen_mass and not self.records.has_single_class
         return max(errors / 2, min(1.0, errors)) if some_missing else errors
 
     @property
-    def judged_units(self) -> int:
+    def evaluated_unit_count(self) -> int:
         """Number of units with evaluated records."""
         return len(np.unique(self.records.evaluated_groups))
 
     @property
-    def has_single_class(self) -> bool:
+    def accepts_single_class(self) -> bool:
         """True if a delivered model may be kept although all labels are of one class."""
         return (
             self.records.has_single_class
-            and self.package.is_known_elsewhere
+            and self.package.has_outside_knowledge
             and self.policy.accepts_without_labels
         )
 
@@ -78,9 +78,9 @@ class ModelComparison:
 
     def quoted_label(self, index: int) -> str:
         """Return a class's name in quotes, or its number if there are no names."""
-        if not self.labels:
+        if not self.class_names:
             return text("class {number}", number=index + 1)
-        return f"'{self.labels[index]}'"
+        return f"'{self.class_names[index]}'"
 
 
 class AcceptanceCheck(Protocol):

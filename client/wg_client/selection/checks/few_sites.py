@@ -16,20 +16,22 @@ from wg_common.language import list_names, text
 from wg_core.site.failures import FEW_SITES_CODE
 
 CODE = FEW_SITES_CODE
-LEAST_SITES = 3  # Fewest sites that must support a class
+LEAST_SUPPORTING_SITES = 3  # Fewest sites that must support a class
 
 
 def check(comparison: ModelComparison) -> CheckFinding | None:
     """Pass if enough sites support each class without a local record."""
     posterior, model = comparison.package.posterior, comparison.model
-    if posterior is None or model.origin != POSTERIOR_SOURCE:
+    if posterior is None or model.origin_candidate != POSTERIOR_SOURCE:
         return None
     counts = supporting_site_counts(posterior, set(comparison.records.labels.tolist()))
     enough = text(
         "At least {needed} sites agree on each class of which you have no record.",
-        needed=LEAST_SITES,
+        needed=LEAST_SUPPORTING_SITES,
     )
-    doubted_classes = {index: count for index, count in counts.items() if count < LEAST_SITES}
+    doubted_classes = {
+        index: count for index, count in counts.items() if count < LEAST_SUPPORTING_SITES
+    }
     counts_shown = list_names(
         [
             text("{label}: {count}", label=comparison.quoted_label(index), count=count)
@@ -43,13 +45,13 @@ def check(comparison: ModelComparison) -> CheckFinding | None:
         figures={
             "classes": float(len(doubted_classes)),
             "fewest": float(min(counts.values(), default=0)),
-            "needed": float(LEAST_SITES),
+            "needed": float(LEAST_SUPPORTING_SITES),
         },
         message=text(
             "Fewer than {needed} sites agree on classes of which you have no record "
             "({classes}). The site that released most records of such a class decides what "
             "its name means.",
-            needed=LEAST_SITES,
+            needed=LEAST_SUPPORTING_SITES,
             classes=counts_shown,
         )
         if doubted_classes
@@ -57,10 +59,10 @@ def check(comparison: ModelComparison) -> CheckFinding | None:
     )
 
 
-def supporting_site_counts(posterior: Posterior, present_mask: set[int]) -> dict[int, int]:
+def supporting_site_counts(posterior: Posterior, present_classes: set[int]) -> dict[int, int]:
     """Return the number of supporting sites of each released class without a local record."""
     return {
         int(index): int(posterior.sites[index])
         for index in np.flatnonzero(posterior.evidence_mask)
-        if index not in present_mask
+        if index not in present_classes
     }

@@ -14,7 +14,7 @@ def check(comparison: ModelComparison) -> CheckFinding:
     """Pass if all tensors are finite, and all logits of local records below the limit."""
     model = comparison.model
     bad = sum(int((~np.isfinite(values)).sum()) for values in model.tensors().values())
-    head = model.fitted.head
+    head = model.fitted_model.head
     with np.errstate(all="ignore"):
         largest = float(np.max(np.abs(head.logits(model.trunk.features)), initial=0.0))
         norm = float(np.linalg.norm(head.weight, axis=1).max())

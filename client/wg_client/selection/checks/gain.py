@@ -18,13 +18,13 @@ def check(comparison: ModelComparison) -> CheckFinding | None:
     With records of one class only, a model also passes if it recognises enough of them before and
     after fine-tuning: local-only predicts no other class, and nothing else can be checked.
     """
-    if comparison.local is None:
+    if comparison.local_only is None:
         return None
-    if comparison.prior:
-        return _machine_network_finding(comparison, comparison.prior)
-    gain, margin = comparison.gain, comparison.required_errors
+    if comparison.prior_score:
+        return _machine_network_finding(comparison, comparison.prior_score)
+    gain, margin = comparison.gain, comparison.required_standard_errors
     is_passed = gain.is_significant(margin)
-    if comparison.has_single_class and not is_passed:
+    if comparison.accepts_single_class and not is_passed:
         return _one_class_finding(comparison)
     return CheckFinding(
         model=comparison.name,
@@ -53,20 +53,20 @@ def check(comparison: ModelComparison) -> CheckFinding | None:
     )
 
 
-def _machine_network_finding(comparison: ModelComparison, prior: float) -> CheckFinding:
+def _machine_network_finding(comparison: ModelComparison, prior_score: float) -> CheckFinding:
     """Return the finding on a network for this machine, which fails only if labels refute it."""
-    gain, units = comparison.gain, comparison.judged_units
+    gain, units = comparison.gain, comparison.evaluated_unit_count
     return CheckFinding(
         model=comparison.name,
         code=CODE,
-        passed=precedence.selection_score(gain, units, prior) > 0,
+        passed=precedence.selection_score(gain, units, prior_score) > 0,
         figures={
             "gain": gain.accuracy_gain,
             "sd": gain.accuracy_gain_se,
             "log_loss_gain": gain.log_loss,
             "log_loss_se": gain.log_loss_se,
             "units": units,
-            "prior": prior,
+            "prior": prior_score,
             "unseen_recall": gain.unseen_recall,
         },
         message=text(
@@ -82,21 +82,25 @@ def _machine_network_finding(comparison: ModelComparison, prior: float) -> Check
             sd=100 * gain.accuracy_gain_se,
             total=precedence.selection_score(gain, units, 0.0),
             units=units,
-            least=-prior,
+            least=-prior_score,
         ),
     )
 
 
-def _missing_accuracy_words(gain: EstimatedGain, margin: float) -> str:
+def _missing_accuracy_words(gain: EstimatedGain, standard_errors: float) -> str:
     """Return words on the accuracy that the model must reach; empty if it does."""
-    if gain.has_enough_accuracy(margin):
+    if gain.has_enough_accuracy_gain(standard_errors):
         return ""
-    return text(", and it must be higher") if margin > 0 else text(", and it must not be lower")
+    return (
+        text(", and it must be higher")
+        if standard_errors > 0
+        else text(", and it must not be lower")
+    )
 
 
 def _one_class_finding(comparison: ModelComparison) -> CheckFinding:
     """Return the finding if all labels are of one class: the model must recognise its records."""
-    judged_labels, fitted_model = comparison.records.evaluated_labels, comparison.model.fitted
+    judged_labels, fitted_model = comparison.records.evaluated_labels, comparison.model.fitted_model
     recalls = fitted_model.leave_class_out.recalls
     learnt = float(fitted_model.correct_share.mean())
     recall = min(learnt, float(recalls.mean())) if len(recalls) else 0.0

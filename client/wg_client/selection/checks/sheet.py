@@ -1,6 +1,10 @@
 """Check WG-F14: the plant's records contradict its data sheet (``methods.sheet_fit``)."""
 
-from wg_client.methods.base import REAL_SHEET_RATE, SHEET_LIMIT, SHEET_RATE
+from wg_client.methods.base import (
+    REAL_SHEET_DOUBT_RATE,
+    SHEET_FIT_LIMIT,
+    SIMULATED_SHEET_DOUBT_RATE,
+)
 from wg_client.methods.names import GENERATED, GENERATED_FINETUNED
 from wg_client.models.manifest import CheckFinding
 from wg_client.selection.checks.base import ModelComparison
@@ -14,12 +18,12 @@ def check(comparison: ModelComparison) -> CheckFinding | None:
     fit = comparison.package.sheet_fit
     if fit is None or comparison.name not in (GENERATED, GENERATED_FINETUNED):
         return None
-    fits = fit >= SHEET_LIMIT
+    fits = fit >= SHEET_FIT_LIMIT
     return CheckFinding(
         model=comparison.name,
         code=CODE,
         passed=fits,
-        figures={"fit": fit, "limit": SHEET_LIMIT, "rate": REAL_SHEET_RATE},
+        figures={"fit": fit, "limit": SHEET_FIT_LIMIT, "rate": REAL_SHEET_DOUBT_RATE},
         message=text("Your records do not contradict the data sheet.")
         if fits
         else text(
@@ -28,7 +32,7 @@ def check(comparison: ModelComparison) -> CheckFinding | None:
             "with the machine. At most {simulated:.0f} in 100 correct sheets of simulated "
             "bearings, and {real:.0f} in 100 of a real one, look as doubtful. Label some "
             "records: the labels then decide.",
-            simulated=100 * SHEET_RATE,
-            real=100 * REAL_SHEET_RATE,
+            simulated=100 * SIMULATED_SHEET_DOUBT_RATE,
+            real=100 * REAL_SHEET_DOUBT_RATE,
         ),
     )

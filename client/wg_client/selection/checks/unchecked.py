@@ -1,6 +1,6 @@
 """Check WG-F11: labels cannot check a model: none, one class only, or fewer than three units."""
 
-from wg_client.fitting.folds import LEAST_UNITS
+from wg_client.fitting.folds import LEAST_UNITS_PER_CLASS
 from wg_client.models.manifest import CheckFinding
 from wg_client.selection.checks.base import ModelComparison
 from wg_common.language import text
@@ -10,9 +10,9 @@ CODE = "WG-F11"
 
 def check(comparison: ModelComparison) -> CheckFinding | None:
     """Fail if a plant has too few labels to compare models; the policy decides what follows."""
-    if comparison.local is not None and not comparison.has_single_class:
+    if comparison.local_only is not None and not comparison.accepts_single_class:
         return None
-    if comparison.local is not None:
+    if comparison.local_only is not None:
         message = text(
             "All labels are of one class, so the model's accuracy on the others is unknown."
         )
@@ -20,7 +20,7 @@ def check(comparison: ModelComparison) -> CheckFinding | None:
         message = text(
             "No class has labels from {units} or more units, so the model's accuracy on "
             "other units is unknown.",
-            units=LEAST_UNITS,
+            units=LEAST_UNITS_PER_CLASS,
         )
     else:
         message = text("There are no labels here, so the model's accuracy is unknown.")

@@ -19,9 +19,9 @@ def check(comparison: ModelComparison) -> CheckFinding | None:
     Returns:
         The finding; None if the model was made for no kind of plant, or for a declared machine.
     """
-    if not comparison.model.made_for_kind or comparison.package.made_for_machine:
+    if not comparison.model.made_for_plant_kind or comparison.package.made_for_machine:
         return None
-    unlike = comparison.package.unlikeness
+    unlike = comparison.package.family_unlikeness
     is_passed = unlike <= UNLIKENESS_THRESHOLD
     return CheckFinding(
         model=comparison.name,

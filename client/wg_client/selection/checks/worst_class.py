@@ -12,9 +12,9 @@ CODE = "WG-F03"
 def check(comparison: ModelComparison) -> CheckFinding | None:
     """Pass if every class with records has a recall of at least 1 / K."""
     records = comparison.records
-    if comparison.local is None:
+    if comparison.local_only is None:
         return None
-    right = comparison.model.fitted.correct_share
+    right = comparison.model.fitted_model.correct_share
     counts = np.bincount(records.evaluated_labels, minlength=records.class_count)
     hits = np.bincount(records.evaluated_labels, weights=right, minlength=records.class_count)
     recalls = np.divide(hits, counts, out=np.full(records.class_count, np.inf), where=counts > 0)

@@ -44,7 +44,7 @@ from wg_core.wire import canonical
 CHILD_MODULE = "wg_common.nets.encoder.trunk_process"
 CPU_SECONDS_LIMIT = 10  # CPU time that a trunk may spend on one record, in seconds
 WALL_SECONDS_LIMIT = 120.0  # Wall-clock time to load a trunk or to wait for one record, in seconds
-_EXAMPLE_SHAPE = (8, 64)  # First two dimensions of the artificial record for ``load_trunk``
+_EXAMPLE_RECORD_SHAPE = (8, 64)  # First two dimensions of the artificial record for ``load_trunk``
 
 
 class TrunkNotStarted(StorageError):
@@ -70,7 +70,7 @@ def load_trunk(kind: TrunkKind, modality: str, settings: Mapping[str, str]) -> E
     trunk = kind.from_settings(settings).eval()
     with isolation.limit_to_one_thread(), torch.inference_mode():
         trunk.compute_features(
-            trunk.prepare([modality_of(modality).example_record(_EXAMPLE_SHAPE)])
+            trunk.prepare([modality_of(modality).example_record(_EXAMPLE_RECORD_SHAPE)])
         )
     return trunk
 
@@ -96,7 +96,7 @@ class ConfinedTrunk(EncoderTrunk):
         )
         self._order = canonical.encode(order)
         self._lock = threading.Lock()
-        self._process: _Process | None = None
+        self._process: _TrunkProcess | None = None
         self._start = self._start_process()
 
     @property
@@ -110,7 +110,7 @@ class ConfinedTrunk(EncoderTrunk):
         return self._start.width
 
     @property
-    def local_blocks(self) -> tuple[int, ...]:
+    def local_block_sizes(self) -> tuple[int, ...]:
         """Number of features in each block of further local features."""
         return self._start.local_blocks
 
@@ -127,7 +127,7 @@ class ConfinedTrunk(EncoderTrunk):
     def prepare(self, records: Sequence[Record]) -> Tensor:
         """Compute raw and further local features of a single record in the trunk's process.
 
-        The result is one row, ``[1, width + sum(local_blocks)]``.
+        The result is one row, ``[1, width + sum(local_block_sizes)]``.
 
         Raises:
             DecodeError: The trunk failed on the record; the message has the reason.
@@ -136,10 +136,10 @@ class ConfinedTrunk(EncoderTrunk):
         (record,) = records
         with self._lock:
             if self._process is None or self._process.owner != os.getpid():
-                self._restart()
-            answer = self._ask(encode_record_message(record))
+                self._restart_process()
+            answer = self._ask_process(encode_record_message(record))
         try:
-            return decode_features(answer, self.width + sum(self.local_blocks))
+            return decode_features(answer, self.width + sum(self.local_block_sizes))
         except DecodeError as error:
             raise DecodeError(f"{self.label}: {error}") from error
 
@@ -149,31 +149,31 @@ class ConfinedTrunk(EncoderTrunk):
 
     def compute_features(self, records: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
         """Split a row from ``prepare`` into raw features and blocks of further local features."""
-        ends = itertools.accumulate(self.local_blocks, initial=self.width)
+        ends = itertools.accumulate(self.local_block_sizes, initial=self.width)
         blocks = [records[:, start:end] for start, end in itertools.pairwise(ends)]
         return self(records), blocks
 
-    def _ask(self, *frames: bytes) -> bytes:
+    def _ask_process(self, *messages: bytes) -> bytes:
         """Return the process's answer to messages, or a failure answer if the process ended."""
         process = self._process
         if process is None:
             raise InternalError(f"{self.label}: no process to ask")
         try:
-            answer = process.ask(*frames)
+            answer = process.request_answer(*messages)
         except BaseException:
-            self._end()
+            self._stop_process()
             raise
         if answer is None:
-            self._end()
+            self._stop_process()
             return b"-" + process.reason.encode()
         return answer
 
-    def _end(self) -> None:
+    def _stop_process(self) -> None:
         if self._process is not None:
             self._process.end()
         self._process = None
 
-    def _restart(self) -> None:
+    def _restart_process(self) -> None:
         try:
             start = self._start_process()
         except errors.WgError as error:
@@ -183,18 +183,18 @@ class ConfinedTrunk(EncoderTrunk):
 
     def _start_process(self) -> TrunkReply:
         """Start a new trunk process, and return its first answer, which describes the trunk."""
-        self._process = _Process()
-        answer = self._ask(self._order, self._kind.data)
+        self._process = _TrunkProcess()
+        answer = self._ask_process(self._order, self._kind.file_bytes)
         if self._process is None:
             raise DecodeError(f"{self.label}: {answer[1:].decode()}")
-        start = canonical.decode(TrunkReply, answer, subject=f"{self.label}: trunk")
+        start = canonical.decode(TrunkReply, answer, input_name=f"{self.label}: trunk")
         if start.code:
-            self._end()
+            self._stop_process()
             raise errors.ERRORS_BY_CODE.get(start.code, InternalError)(start.message)
         return start
 
 
-class _Process:
+class _TrunkProcess:
     """Process that runs a trunk, and ends when this object is deleted, unless in a forked copy."""
 
     def __init__(self) -> None:
@@ -211,15 +211,15 @@ class _Process:
         except OSError as error:
             raise ConfigError(f"{CHILD_MODULE}: cannot be started: {error.strerror}") from error
         self.owner = os.getpid()
-        self.end = weakref.finalize(self, _end_process, self._process, self.owner)
+        self.end = weakref.finalize(self, _end_owned_process, self._process, self.owner)
 
-    def ask(self, *frames: bytes) -> bytes | None:
+    def request_answer(self, *messages: bytes) -> bytes | None:
         """Send messages and return the answer; None, with ``reason``, if there is no answer."""
         timeout = threading.Event()
 
         def stop() -> None:
             timeout.set()
-            _kill(self._process)
+            _kill_process(self._process)
 
         source, target = self._process.stdin, self._process.stdout
         if source is None or target is None:
@@ -228,7 +228,7 @@ class _Process:
         clock.daemon = True
         clock.start()
         try:
-            for frame in frames:
+            for frame in messages:
                 write_frame(source, frame)
             answer = read_frame(target, FRAME_LIMIT)
         except OSError:  # the process no longer reads
@@ -244,7 +244,7 @@ class _Process:
         return answer
 
 
-def _kill(process: "subprocess.Popen[bytes]") -> None:
+def _kill_process(process: "subprocess.Popen[bytes]") -> None:
     """Kill a trunk process, and the forked copy of it that encodes a record, if there is one."""
     if process.poll() is not None:
         return
@@ -254,10 +254,10 @@ def _kill(process: "subprocess.Popen[bytes]") -> None:
         process.kill()
 
 
-def _end_process(process: "subprocess.Popen[bytes]", owner: int) -> None:
-    if os.getpid() != owner:
+def _end_owned_process(process: "subprocess.Popen[bytes]", owner_pid: int) -> None:
+    if os.getpid() != owner_pid:
         return
-    _kill(process)
+    _kill_process(process)
     for stream in (process.stdin, process.stdout):
         if stream is not None:
             with suppress(OSError):  # unread output cannot be flushed

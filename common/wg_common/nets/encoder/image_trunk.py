@@ -25,23 +25,25 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from wg_common.modalities.base import Record
-from wg_common.modalities.images import ENCODER_PIXELS
+from wg_common.modalities.images import ENCODER_SIDE_PIXELS
 from wg_common.nets.encoder import published_weights
 from wg_common.nets.encoder.trunk import NamedTrunk
 from wg_core.errors import DecodeError
 
-STAGES = {2: 24, 4: 40, 7: 80, 10: 112, 14: 192}
+STAGE_CHANNELS = {2: 24, 4: 40, 7: 80, 10: 112, 14: 192}
 """Index of each block whose output gives features, and its number of channels."""
-LAST_CHANNELS = 1280  # Channels of the last feature map
-STAGES_WIDTH = 2 * sum(STAGES.values()) + LAST_CHANNELS  # Number of features of one scale
-WIDTH = STAGES_WIDTH + LAST_CHANNELS
+LAST_MAP_CHANNELS = 1280  # Channels of the last feature map
+SCALE_FEATURE_COUNT = (
+    2 * sum(STAGE_CHANNELS.values()) + LAST_MAP_CHANNELS
+)  # Number of features of one scale
+FEATURE_COUNT = SCALE_FEATURE_COUNT + LAST_MAP_CHANNELS
 """Number W of raw features: those of the coarse scale, then the last map of the fine scale."""
 
-_CLASSES = 1000  # Number of ImageNet's classes
-_FINE_WEIGHT = 2.0
+_IMAGENET_CLASS_COUNT = 1000  # Number of ImageNet's classes
+_LOGIT_BLOCK_WEIGHT = 2.0
 """Weight of the block of ImageNet's logits; each block of a stage's statistics has weight 1."""
 
-CHANNEL_MOMENTS = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+IMAGENET_CHANNEL_MOMENTS = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Mean and standard deviation of red, green and blue in ImageNet, for pixels from 0 to 1."""
 
 M = TypeVar("M", bound=nn.Module)
@@ -59,8 +61,8 @@ class FusedLite0(nn.Module):
         self.stem = _merge_padding(fuse_conv_bn_eval(net._conv_stem, net._bn0))
         self.blocks = nn.ModuleList(_fuse_block(block) for block in net._blocks)
         self.head = _merge_padding(fuse_conv_bn_eval(net._conv_head, net._bn1))
-        self.register_buffer("mean", torch.tensor(CHANNEL_MOMENTS[0]).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(CHANNEL_MOMENTS[1]).view(1, 3, 1, 1))
+        self.register_buffer("mean", torch.tensor(IMAGENET_CHANNEL_MOMENTS[0]).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(IMAGENET_CHANNEL_MOMENTS[1]).view(1, 3, 1, 1))
         self.requires_grad_(False)
         self.eval()
 
@@ -70,35 +72,39 @@ class FusedLite0(nn.Module):
         columns = []
         for number, block in enumerate(self.blocks):
             x = block(x)  # [n, c, h, w]
-            if number in STAGES:
+            if number in STAGE_CHANNELS:
                 columns += spatial_statistics(x)
-        return torch.cat([*columns, self._last_map_means(x)], dim=1)
+        return torch.cat([*columns, self._head_means(x)], dim=1)
 
-    def last_map(self, images: Tensor) -> Tensor:
+    def last_map_means(self, images: Tensor) -> Tensor:
         """Return the spatial means ``[n, 1280]`` of the last feature map of images."""
         x = self.first_block_input(images)
         for block in self.blocks:
             x = block(x)
-        return self._last_map_means(x)
+        return self._head_means(x)
 
     def first_block_input(self, images: Tensor) -> Tensor:
         """Normalise images ``[n, 3, p, p]``, 0 to 255, and apply the convolution before blocks."""
         x = (images / 255.0 - self.mean) / self.std
         return F.relu6(self.stem(x), inplace=True)
 
-    def _last_map_means(self, x: Tensor) -> Tensor:
+    def _head_means(self, x: Tensor) -> Tensor:
         return F.relu6(self.head(x), inplace=True).mean(dim=(2, 3))
 
 
 class ImageTrunk(NamedTrunk):
     """Frozen image trunk: EfficientNet-Lite0 at two scales of the image."""
 
-    label = f"{published_weights.NAME}-two-scales"
-    width = WIDTH
-    batch = 16
+    label = f"{published_weights.NETWORK_NAME}-two-scales"
+    width = FEATURE_COUNT
+    batch_size = 16
     needs_process = False
-    directions = 448
-    local_blocks = (LAST_CHANNELS, STAGES_WIDTH - LAST_CHANNELS, STAGES_WIDTH - LAST_CHANNELS)
+    direction_count = 448
+    local_block_sizes = (
+        LAST_MAP_CHANNELS,
+        SCALE_FEATURE_COUNT - LAST_MAP_CHANNELS,
+        SCALE_FEATURE_COUNT - LAST_MAP_CHANNELS,
+    )
 
     def __init__(self, pixels: int) -> None:
         super().__init__()
@@ -119,29 +125,29 @@ class ImageTrunk(NamedTrunk):
         rows = (
             published_weights.load_imagenet_weights()["_fc.weight"].double().numpy()
         )  # [1000, LAST_CHANNELS]
-        matrix = np.zeros((WIDTH, STAGES_WIDTH + _CLASSES))
-        matrix[:STAGES_WIDTH, :STAGES_WIDTH] = np.eye(STAGES_WIDTH)
-        matrix[STAGES_WIDTH:, STAGES_WIDTH:] = (rows - rows.mean(axis=0)).T
+        matrix = np.zeros((FEATURE_COUNT, SCALE_FEATURE_COUNT + _IMAGENET_CLASS_COUNT))
+        matrix[:SCALE_FEATURE_COUNT, :SCALE_FEATURE_COUNT] = np.eye(SCALE_FEATURE_COUNT)
+        matrix[SCALE_FEATURE_COUNT:, SCALE_FEATURE_COUNT:] = (rows - rows.mean(axis=0)).T
         return matrix
 
     @classmethod
-    def block_weights(cls) -> NDArray[np.float64]:
+    def released_fit_weights(cls) -> NDArray[np.float64]:
         """Return weights ``[m]``: 1 for each block of statistics, 2 for the block of logits."""
-        fine = np.full(_CLASSES, _FINE_WEIGHT * _CLASSES**-0.5)
-        return np.concatenate([_stage_weights(), fine])
+        fine = np.full(_IMAGENET_CLASS_COUNT, _LOGIT_BLOCK_WEIGHT * _IMAGENET_CLASS_COUNT**-0.5)
+        return np.concatenate([_scale_block_weights(), fine])
 
     @classmethod
-    def local_weights(cls) -> NDArray[np.float64]:
+    def local_fit_weights(cls) -> NDArray[np.float64]:
         """Return weights ``[W]`` that restrict projected local features to the coarse scale.
 
         The fine scale's features are local features without a projection (``compute_features``).
         """
-        return np.concatenate([_stage_weights(), np.zeros(LAST_CHANNELS)])
+        return np.concatenate([_scale_block_weights(), np.zeros(LAST_MAP_CHANNELS)])
 
     @classmethod
     def settings(cls, *, pixels: int = 0) -> dict[str, str]:
         """Return the trunk's one setting, the side of input images in pixels; 0 is the default."""
-        return {"pixels": str(pixels or ENCODER_PIXELS)}
+        return {"pixels": str(pixels or ENCODER_SIDE_PIXELS)}
 
     @classmethod
     def check_settings(cls, metadata: Mapping[str, Any]) -> None:
@@ -183,8 +189,12 @@ class ImageTrunk(NamedTrunk):
         the fine and of the coarse scale.
         """
         coarse, fine = self.stages(F.avg_pool2d(records, 2)), self.stages(records)
-        last = fine[:, -LAST_CHANNELS:]
-        stages = F.normalize(last, dim=1), fine[:, :-LAST_CHANNELS], coarse[:, :-LAST_CHANNELS]
+        last = fine[:, -LAST_MAP_CHANNELS:]
+        stages = (
+            F.normalize(last, dim=1),
+            fine[:, :-LAST_MAP_CHANNELS],
+            coarse[:, :-LAST_MAP_CHANNELS],
+        )
         return torch.cat([coarse, last], dim=1), stages
 
     def feature_bounds(self) -> NDArray[np.float64]:
@@ -206,14 +216,14 @@ class ImageTrunk(NamedTrunk):
                 if skip
                 else projection_bounds
             )
-            if number in STAGES:
+            if number in STAGE_CHANNELS:
                 bounds += [torch.maximum(low.abs(), high.abs()), high - low]
-        bounds.append(torch.full((2 * LAST_CHANNELS,), 6.0, dtype=torch.float64))
+        bounds.append(torch.full((2 * LAST_MAP_CHANNELS,), 6.0, dtype=torch.float64))
         return np.asarray(1.01 * torch.cat(bounds).numpy() + 1e-3)
 
 
-def _stage_weights() -> NDArray[np.float64]:
-    sizes = [size for size in STAGES.values() for _ in range(2)] + [LAST_CHANNELS]
+def _scale_block_weights() -> NDArray[np.float64]:
+    sizes = [size for size in STAGE_CHANNELS.values() for _ in range(2)] + [LAST_MAP_CHANNELS]
     return np.concatenate([np.full(size, size**-0.5) for size in sizes])
 
 
@@ -225,14 +235,14 @@ def spatial_statistics(x: Tensor) -> list[Tensor]:
 
 
 def resize_images(
-    images: Sequence[NDArray[np.uint8]], pixels: int, *, mode: str = "bilinear"
+    images: Sequence[NDArray[np.uint8]], pixels: int, *, interpolation_mode: str = "bilinear"
 ) -> Tensor:
     """Resize valid images of any size to one batch, with antialiasing.
 
     Args:
         images: Images, each uint8 ``[h, w]`` or ``[h, w, 3]``.
         pixels: Side of the result in pixels.
-        mode: Mode of ``torch.nn.functional.interpolate``.
+        interpolation_mode: Mode of ``torch.nn.functional.interpolate``.
 
     Returns:
         Batch, float32 ``[n, 3, pixels, pixels]``, 0 to 255.
@@ -246,7 +256,11 @@ def resize_images(
         stack = stack.unsqueeze(1) if len(shape) == 2 else stack.permute(0, 3, 1, 2)
         if shape[:2] != (pixels, pixels):
             stack = F.interpolate(
-                stack, size=(pixels, pixels), mode=mode, antialias=True, align_corners=False
+                stack,
+                size=(pixels, pixels),
+                mode=interpolation_mode,
+                antialias=True,
+                align_corners=False,
             ).clamp_(0, 255)
         batch[rows] = stack  # one channel broadcasts to three
     return batch
@@ -254,7 +268,7 @@ def resize_images(
 
 def resized_batch(images: Sequence[NDArray[np.uint8]], pixels: int) -> Tensor:
     """Return images as one batch ``[n, 3, pixels, pixels]``, resized by cubic interpolation."""
-    batch = resize_images(images, pixels, mode="bicubic")
+    batch = resize_images(images, pixels, interpolation_mode="bicubic")
     return batch.contiguous(memory_format=torch.channels_last)
 
 
@@ -265,17 +279,17 @@ def to_channels_last(module: M) -> M:
     return module
 
 
-class Block(nn.Module):
+class InvertedResidualBlock(nn.Module):
     """Inverted residual block of EfficientNet-Lite0, with convolutions and norms fused."""
 
     def __init__(
-        self, expand: nn.Module | None, depthwise: nn.Module, project: nn.Module, skip: bool
+        self, expand: nn.Module | None, depthwise: nn.Module, project: nn.Module, has_skip: bool
     ) -> None:
         super().__init__()
         self.expand = expand
         self.depthwise = depthwise
         self.project = project
-        self.skip = skip
+        self.skip = has_skip
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the block's layers, and add its input if it has a skip connection."""
@@ -285,14 +299,14 @@ class Block(nn.Module):
         return out
 
 
-def _output_bounds(project: nn.Module) -> tuple[Tensor, Tensor]:
+def _output_bounds(convolution: nn.Module) -> tuple[Tensor, Tensor]:
     """Return lower and upper bounds ``[c]`` on a 1x1 convolution's outputs for inputs 0 to 6."""
-    weight, bias = (value.detach().double().cpu() for value in project.parameters())
+    weight, bias = (value.detach().double().cpu() for value in convolution.parameters())
     terms = 6 * weight.flatten(1)
     return bias + terms.clamp(max=0).sum(dim=1), bias + terms.clamp(min=0).sum(dim=1)
 
 
-def _fuse_block(block: Any) -> Block:
+def _fuse_block(block: Any) -> InvertedResidualBlock:
     expand = getattr(block, "_expand_conv", None)
     depthwise = fuse_conv_bn_eval(block._depthwise_conv, block._bn1)
     project = fuse_conv_bn_eval(block._project_conv, block._bn2)
@@ -301,7 +315,7 @@ def _fuse_block(block: Any) -> Block:
     stride = block._block_args.stride
     unit_stride = stride == 1 or stride == [1]
     same_width = block._block_args.input_filters == block._block_args.output_filters
-    return Block(
+    return InvertedResidualBlock(
         None if expand is None else _merge_padding(expand),
         _merge_padding(depthwise),
         _merge_padding(project),

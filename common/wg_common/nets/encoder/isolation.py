@@ -24,11 +24,11 @@ from torch import nn
 
 from wg_core.errors import InternalError
 
-ALIGNMENT = 64  # Alignment of torch's CPU allocator, in bytes
+ALIGNMENT_BYTES = 64  # Alignment of torch's CPU allocator, in bytes
 
 M = TypeVar("M", bound=nn.Module)
 
-_LOCK = threading.Lock()
+_THREAD_COUNTS_LOCK = threading.Lock()
 _thread_counts: list[int] = []
 """Torch's number of threads at the start of each open ``limit_to_one_thread`` block."""
 
@@ -40,13 +40,13 @@ def limit_to_one_thread() -> Iterator[None]:
     Torch's number of threads is a setting of the whole process. It is restored when the last open
     block ends, so that no block lifts the restriction of another.
     """
-    with _LOCK:
+    with _THREAD_COUNTS_LOCK:
         _thread_counts.append(torch.get_num_threads())
         torch.set_num_threads(1)
     try:
         yield
     finally:
-        with _LOCK:
+        with _THREAD_COUNTS_LOCK:
             before = _thread_counts.pop()
             if not _thread_counts:
                 torch.set_num_threads(before)
@@ -62,6 +62,6 @@ def align_memory(module: M) -> M:
     """
     for tensor in itertools.chain(module.parameters(), module.buffers()):
         tensor.data = tensor.detach().clone()
-        if tensor.device.type == "cpu" and tensor.data_ptr() % ALIGNMENT:
-            raise InternalError(f"torch: memory is not aligned to {ALIGNMENT} bytes")
+        if tensor.device.type == "cpu" and tensor.data_ptr() % ALIGNMENT_BYTES:
+            raise InternalError(f"torch: memory is not aligned to {ALIGNMENT_BYTES} bytes")
     return module

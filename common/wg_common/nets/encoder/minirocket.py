@@ -20,7 +20,7 @@ KERNEL_SAMPLES = 9  # Length of a kernel, and smallest number of samples of a wi
 KERNEL_COUNT = math.comb(KERNEL_SAMPLES, 3)  # 84: one kernel for each position of three weights
 FEATURE_COUNT = 10_000 // KERNEL_COUNT * KERNEL_COUNT  # 9,996: equally many for each kernel
 _MOST_DILATIONS = 32  # Largest number of dilations of a kernel
-MOST_CHANNELS = 9  # Largest number of channels that a kernel sums, as in aeon
+MOST_MIXED_CHANNELS = 9  # Largest number of channels that a kernel sums, as in aeon
 _BATCH_SAMPLES = 4096  # Approximate number of samples, per channel, of all windows in a batch
 
 Windows = NDArray[np.float32]
@@ -39,35 +39,39 @@ class MiniRocket(nn.Module):
     thresholds: Tensor
     kernels: Tensor
 
-    def __init__(self, channels: int, time: int, features: int = FEATURE_COUNT) -> None:
+    def __init__(
+        self, channel_count: int, sample_count: int, feature_count: int = FEATURE_COUNT
+    ) -> None:
         super().__init__()
-        per_kernel = features // KERNEL_COUNT
+        per_kernel = feature_count // KERNEL_COUNT
         dilation_count = min(per_kernel, _MOST_DILATIONS)
-        steps = np.logspace(0, np.log2((time - 1) / 8), dilation_count, base=2).astype(int)
+        steps = np.logspace(0, np.log2((sample_count - 1) / 8), dilation_count, base=2).astype(int)
         dilations, counts = np.unique(steps, return_counts=True)
         counts = (counts * (per_kernel / dilation_count)).astype(int)
         remainder = np.arange(per_kernel - counts.sum()) % len(counts)
         counts += np.bincount(remainder, minlength=len(counts))
         self._dilations, self._counts = dilations.tolist(), counts.tolist()
         self.register_buffer("kernels", minirocket_kernels(), persistent=False)
-        self.register_buffer("mixes", torch.zeros(len(counts), KERNEL_COUNT, channels))
+        self.register_buffer("mixes", torch.zeros(len(counts), KERNEL_COUNT, channel_count))
         self.register_buffer("thresholds", torch.zeros(per_kernel, KERNEL_COUNT))
 
     @classmethod
     def fit(
-        cls, windows: Windows, rng: np.random.Generator, features: int = FEATURE_COUNT
+        cls, windows: Windows, rng: np.random.Generator, feature_count: int = FEATURE_COUNT
     ) -> "MiniRocket":
         """Fit a MiniRocket module on training windows.
 
         Args:
             windows: Training windows ``[n, C, T]``, n at least 1.
             rng: Generator that draws the channels of each kernel, and the window of each threshold.
-            features: Number of features, a multiple of 84.
+            feature_count: Number of features, a multiple of 84.
         """
         _, channels, time = windows.shape
-        rocket = cls(channels, time, features)
-        rocket.mixes.copy_(torch.from_numpy(_channel_masks(channels, len(rocket._counts), rng)))
-        golden = (np.arange(1, features + 1) * (np.sqrt(5) + 1) / 2) % 1
+        rocket = cls(channels, time, feature_count)
+        rocket.mixes.copy_(
+            torch.from_numpy(_draw_channel_masks(channels, len(rocket._counts), rng))
+        )
+        golden = (np.arange(1, feature_count + 1) * (np.sqrt(5) + 1) / 2) % 1
         quantiles = iter(torch.from_numpy(golden.astype(np.float32)))
         ends = np.cumsum(rocket._counts)
         for number, kernel in np.ndindex(len(ends), KERNEL_COUNT):
@@ -106,15 +110,15 @@ class MiniRocket(nn.Module):
         return np.asarray(torch.cat(parts).numpy())
 
     def _kernel_responses(
-        self, windows: Tensor, number: int, kernels: slice = slice(None)
+        self, windows: Tensor, dilation_index: int, kernels: slice = slice(None)
     ) -> Tensor:
         """Convolve windows with kernels at one dilation; the responses are ``[kernels, n, T]``."""
-        dilation = self._dilations[number]
+        dilation = self._dilations[dilation_index]
         n, channels, time = windows.shape
         wider = F.pad(windows, (4 * dilation, 4 * dilation))
         near = wider.unfold(-1, 8 * dilation + 1, 1)[..., ::dilation]  # [n, C, T, 9]
         columns = near.permute(1, 3, 0, 2).reshape(9 * channels, n * time)
-        weights = self.mixes[number, kernels, :, None] * self.kernels[kernels, None]
+        weights = self.mixes[dilation_index, kernels, :, None] * self.kernels[kernels, None]
         return (weights.flatten(1) @ columns).reshape(-1, n, time)
 
 
@@ -126,10 +130,12 @@ def minirocket_kernels() -> Tensor:
     return kernels
 
 
-def _channel_masks(channels: int, dilations: int, rng: np.random.Generator) -> NDArray[np.float32]:
+def _draw_channel_masks(
+    channel_count: int, dilation_count: int, rng: np.random.Generator
+) -> NDArray[np.float32]:
     """Draw the 1 to 9 channels that each kernel sums at each dilation: 0 or 1, ``[.., 84, C]``."""
-    size = dilations, KERNEL_COUNT
-    largest = np.log2(min(channels, MOST_CHANNELS) + 1)
+    size = dilation_count, KERNEL_COUNT
+    largest = np.log2(min(channel_count, MOST_MIXED_CHANNELS) + 1)
     count = np.floor(2 ** rng.uniform(0, largest, size))
-    order = rng.random((*size, channels)).argsort(axis=-1).argsort(axis=-1)
+    order = rng.random((*size, channel_count)).argsort(axis=-1).argsort(axis=-1)
     return np.asarray(order < count[..., None], dtype=np.float32)

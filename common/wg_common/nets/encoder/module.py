@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from wg_common.language import text
-from wg_common.machines.registry import declared_kind, declared_unit
+from wg_common.machines.registry import declared_machine_kind, declared_process_unit
 from wg_common.modalities.base import Record
 from wg_common.modalities.images import Images
 from wg_common.modalities.registry import find_modality as modality_of
@@ -74,13 +74,15 @@ class EncoderModule(nn.Module):
     def forward(self, records: Tensor) -> Tensor:
         """Compute the local features of a batch from ``trunk.prepare``, the released ones first."""
         raw, other_trunks = self.trunk.compute_features(records)
-        return torch.cat([self.project(raw), (raw - self.mean) @ self.local, *other_trunks], dim=1)
+        return torch.cat(
+            [self.project_and_clip(raw), (raw - self.mean) @ self.local, *other_trunks], dim=1
+        )
 
     def released_features(self, records: Tensor) -> Tensor:
         """Compute only the released features ``[n, d]`` of a batch from ``trunk.prepare``."""
-        return self.project(self.trunk(records))
+        return self.project_and_clip(self.trunk(records))
 
-    def project(self, raw: Tensor) -> Tensor:
+    def project_and_clip(self, raw: Tensor) -> Tensor:
         """Project raw features ``[n, W]`` to released features ``[n, d]``, and clip their norms."""
         features = (raw - self.mean) @ self.projection
         norm = features.square().sum(dim=1, keepdim=True).sqrt()
@@ -96,33 +98,35 @@ class Encoder:
         modality: Name of the modality that it encodes.
         dimension: Number d of released features.
         scaled_dimension: Number P of local features with a public scale; the first d are released.
-        local_blocks: Number of features in each block of local features without a public scale.
-        trunk_blocks: Number of such blocks that each trunk has.
+        local_block_sizes: Number of features in each block of local features without a public
+            scale.
+        trunk_block_counts: Number of such blocks that each trunk has.
         local_dimension: Number D of local features; each plant scales those after the first P.
         clip_radius: Largest L2 norm of a released feature vector.
-        settings: Settings of the first trunk, as in the package.
+        trunk_settings: Settings of the first trunk, as in the package.
         module: The network, with the first trunk.
-        further: Other trunks, whose features are never released; they come last in local features.
-        maps: Reading maps by kind of machine; empty if the encoder has none, as for images.
+        further_trunks: Other trunks, whose features are never released; they come last in local
+            features.
+        reading_maps: Reading maps by kind of machine; empty if the encoder has none, as for images.
     """
 
     id: str
     modality: str
     dimension: int
     scaled_dimension: int
-    local_blocks: tuple[int, ...]
-    trunk_blocks: tuple[int, ...]
+    local_block_sizes: tuple[int, ...]
+    trunk_block_counts: tuple[int, ...]
     local_dimension: int
     clip_radius: float
-    settings: Mapping[str, str]
+    trunk_settings: Mapping[str, str]
     module: EncoderModule
-    further: tuple[EncoderTrunk, ...] = ()
-    maps: ReadingMaps = field(default_factory=dict)
+    further_trunks: tuple[EncoderTrunk, ...] = ()
+    reading_maps: ReadingMaps = field(default_factory=dict)
 
     @property
     def machine_kinds(self) -> tuple[str, ...]:
         """Kinds of machines for which the encoder computes machine features."""
-        return tuple(self.maps)
+        return tuple(self.reading_maps)
 
     def machine_features(self, records: Records, data_sheet: DataSheet) -> NDArray[np.float32]:
         """Compute machine features (see ``reading_map``) of records, one record at a time.
@@ -143,9 +147,9 @@ class Encoder:
                 trained on, or the encoder has no reading map for this kind of machine.
             DataError: A record has a wrong type or shape.
         """
-        kind = declared_unit(data_sheet) or declared_kind(data_sheet)
+        kind = declared_process_unit(data_sheet) or declared_machine_kind(data_sheet)
         figures = kind.read_figures(data_sheet)
-        if kind.name not in self.maps:
+        if kind.name not in self.reading_maps:
             raise ConfigError(
                 text(
                     "encoder {encoder}: no reading map of {kind}, so that its records have no"
@@ -155,7 +159,7 @@ class Encoder:
                     kind=kind.name,
                 )
             )
-        reading_map = self.maps[kind.name]
+        reading_map = self.reading_maps[kind.name]
         numbers = np.zeros((len(records), MACHINE_DIMENSION), np.float32)
         with isolation.limit_to_one_thread(), torch.inference_mode():
             for row in range(len(records)):
@@ -169,13 +173,13 @@ class Encoder:
 
         The trunk's features come last among the local features; released features stay the same.
         """
-        blocks, counts = trunk.layout(self.local_blocks, self.trunk_blocks)
+        blocks, counts = trunk.extend_layout(self.local_block_sizes, self.trunk_block_counts)
         return replace(
             self,
-            local_blocks=blocks,
-            trunk_blocks=counts,
+            local_block_sizes=blocks,
+            trunk_block_counts=counts,
             local_dimension=self.local_dimension + trunk.width,
-            further=(*self.further, isolation.align_memory(trunk)),
+            further_trunks=(*self.further_trunks, isolation.align_memory(trunk)),
         )
 
     def encode(self, records: Records, *, one_by_one: bool = True) -> NDArray[np.float32]:
@@ -186,8 +190,10 @@ class Encoder:
         other than a release.
         """
         run, trunk = self.module.released_features, self.module.trunk
-        batch = 1 if one_by_one else trunk.batch
-        return _zeros_for_failures(self._run(run, trunk, records, self.dimension, batch=batch))
+        batch = 1 if one_by_one else trunk.batch_size
+        return _replace_failures_by_zeros(
+            self._compute_in_batches(run, trunk, records, self.dimension, batch_size=batch)
+        )
 
     def encode_local(self, records: Records) -> NDArray[np.float32]:
         """Compute all local features of records, one record at a time.
@@ -207,43 +213,53 @@ class Encoder:
             DataError: A record has a wrong type or shape.
             StorageError: The machine cannot restart a trunk's process.
         """
-        return self._local(records, one_by_one=True)
+        return self._compute_local(records, one_by_one=True)
 
-    def encode_batched(self, records: Records) -> NDArray[np.float32]:
+    def encode_local_batched(self, records: Records) -> NDArray[np.float32]:
         """Compute all local features ``[n, D]`` in batches, for records that no release uses.
 
         The result equals that of ``encode_local`` up to rounding, except that failures of a trunk
         give zeros. For images it takes a quarter of the time. Errors are those of ``encode_local``.
         """
-        return _zeros_for_failures(self._local(records, one_by_one=False))
+        return _replace_failures_by_zeros(self._compute_local(records, one_by_one=False))
 
-    def _local(self, records: Records, *, one_by_one: bool) -> NDArray[np.float32]:
+    def _compute_local(self, records: Records, *, one_by_one: bool) -> NDArray[np.float32]:
         trunk = self.module.trunk
-        width = self.local_dimension - sum(_local_width(trunk) for trunk in self.further)
-        batch = 1 if one_by_one else trunk.batch
-        parts = [self._run(self.module, trunk, records, width, batch=batch)]
-        for trunk in self.further:
-            batch = 1 if one_by_one else trunk.batch
+        width = self.local_dimension - sum(
+            _local_feature_count(trunk) for trunk in self.further_trunks
+        )
+        batch = 1 if one_by_one else trunk.batch_size
+        parts = [self._compute_in_batches(self.module, trunk, records, width, batch_size=batch)]
+        for trunk in self.further_trunks:
+            batch = 1 if one_by_one else trunk.batch_size
             parts.append(
-                self._run(trunk.local_features, trunk, records, _local_width(trunk), batch=batch)
+                self._compute_in_batches(
+                    trunk.local_features,
+                    trunk,
+                    records,
+                    _local_feature_count(trunk),
+                    batch_size=batch,
+                )
             )
         return np.concatenate(parts, axis=1)
 
-    def _run(
+    def _compute_in_batches(
         self,
-        run: Callable[[Tensor], Tensor],
+        compute: Callable[[Tensor], Tensor],
         trunk: EncoderTrunk,
         records: Records,
-        width: int,
+        feature_count: int,
         *,
-        batch: int,
+        batch_size: int,
     ) -> NDArray[np.float32]:
         modality_of(self.modality).check_records(records)
-        return _chunked_features(lambda part: run(trunk.prepare(part)), records, width, batch=batch)
+        return _chunked_features(
+            lambda part: compute(trunk.prepare(part)), records, feature_count, batch_size=batch_size
+        )
 
 
-def _local_width(trunk: EncoderTrunk) -> int:
-    return sum(trunk.local_blocks) or trunk.width
+def _local_feature_count(trunk: EncoderTrunk) -> int:
+    return sum(trunk.local_block_sizes) or trunk.width
 
 
 def plant_features(trunk: PlantTrunk, modality: str, records: Records) -> NDArray[np.float32]:
@@ -257,16 +273,16 @@ def plant_features(trunk: PlantTrunk, modality: str, records: Records) -> NDArra
     modality_of(modality).check_records(records)
     run = trunk.local_features
     features = _chunked_features(
-        lambda part: run(trunk.prepare(part)), records, trunk.width, batch=1
+        lambda part: run(trunk.prepare(part)), records, trunk.width, batch_size=1
     )
-    return _zeros_for_failures(features)
+    return _replace_failures_by_zeros(features)
 
 
-def raw_features(
+def compute_raw_features(
     records: Records,
     *,
     modality: str = Images.name,
-    settings: Mapping[str, str] | None = None,
+    trunk_settings: Mapping[str, str] | None = None,
     trunk: TrunkKind | None = None,
 ) -> NDArray[np.float32]:
     """Compute a trunk's raw features ``[n, W]`` of public records, for ``fit.fit_encoder``.
@@ -276,7 +292,7 @@ def raw_features(
     Args:
         records: Public records.
         modality: Name of their modality.
-        settings: Settings of the trunk; None for the defaults.
+        trunk_settings: Settings of the trunk; None for the defaults.
         trunk: Kind of the trunk; None for the default trunk.
 
     Raises:
@@ -284,15 +300,18 @@ def raw_features(
         DecodeError: There is no such modality, or a setting is out of range.
     """
     kind = find_trunk(modality) if trunk is None else trunk
-    run = load_trunk(kind, modality, kind.settings() if settings is None else settings)
+    run = load_trunk(kind, modality, kind.settings() if trunk_settings is None else trunk_settings)
     modality_of(modality).check_records(records)
     raw = _chunked_features(
-        lambda part: run(run.prepare(part)), records, run.width, batch=min(kind.batch, run.batch)
+        lambda part: run(run.prepare(part)),
+        records,
+        run.width,
+        batch_size=min(kind.batch_size, run.batch_size),
     )
     failures = int(np.isnan(raw).any(axis=1).sum())
     if failures:
         log.warning("trunk %s failed on %d of %d public records", run.label, failures, len(raw))
-    return _zeros_for_failures(raw)
+    return _replace_failures_by_zeros(raw)
 
 
 def load_encoder(data: bytes) -> Encoder:
@@ -307,11 +326,11 @@ def load_encoder(data: bytes) -> Encoder:
         ConfigError: A trunk that the package names is not installed.
     """
     contents = packages.unpack_encoder(data)
-    metadata, (kind, *further_kinds) = contents.metadata, contents.kinds
+    metadata, (kind, *further_kinds) = contents.metadata, contents.trunk_kinds
     modality = packages.stated_modality(metadata)
     trunk = load_trunk(kind, modality, metadata)
     packages.check_overflow(contents.tensors, trunk.feature_bounds())
-    parts = [torch.from_numpy(contents.tensors[part]) for part in packages.TENSORS]
+    parts = [torch.from_numpy(contents.tensors[part]) for part in packages.TENSOR_NAMES]
     module = EncoderModule(trunk, *parts).eval()
     other_trunks = tuple(
         load_trunk(further_kind, modality, further_kind.settings())
@@ -324,43 +343,47 @@ def load_encoder(data: bytes) -> Encoder:
         {key: metadata[key] for key in kind.settings()},
         other_trunks,
     )
-    maps = {name: isolation.align_memory(part) for name, part in contents.maps.items()}
-    return replace(encoder, maps=maps)
+    maps = {name: isolation.align_memory(part) for name, part in contents.reading_maps.items()}
+    return replace(encoder, reading_maps=maps)
 
 
 def assemble_encoder(
     package_sha256: str,
     modality: str,
     module: EncoderModule,
-    settings: Mapping[str, str],
+    trunk_settings: Mapping[str, str],
     further_trunks: tuple[EncoderTrunk, ...] = (),
 ) -> Encoder:
     """Build an ``Encoder`` without reading maps from its parts, whose weights are aligned."""
     dimension = module.projection.shape[1]
     scaled_width = dimension + module.local.shape[1]
-    by_trunk = packages.local_block_sizes((module.trunk, *further_trunks))
+    by_trunk = packages.block_sizes_by_trunk((module.trunk, *further_trunks))
     blocks = sum(by_trunk, ())
     return Encoder(
         id=package_sha256,
         modality=modality,
         dimension=dimension,
         scaled_dimension=scaled_width,
-        local_blocks=blocks,
-        trunk_blocks=tuple(len(sizes) for sizes in by_trunk),
+        local_block_sizes=blocks,
+        trunk_block_counts=tuple(len(sizes) for sizes in by_trunk),
         local_dimension=scaled_width + sum(blocks),
         clip_radius=CLIP_RADIUS,
-        settings=settings,
+        trunk_settings=trunk_settings,
         module=isolation.align_memory(module),
-        further=tuple(isolation.align_memory(trunk) for trunk in further_trunks),
+        further_trunks=tuple(isolation.align_memory(trunk) for trunk in further_trunks),
     )
 
 
-def _zeros_for_failures(features: NDArray[np.float32]) -> NDArray[np.float32]:
+def _replace_failures_by_zeros(features: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.where(np.isfinite(features), features, np.float32(0))
 
 
 def _chunked_features(
-    run: Callable[[Sequence[Record]], Tensor], records: Records, width: int, *, batch: int
+    compute: Callable[[Sequence[Record]], Tensor],
+    records: Records,
+    feature_count: int,
+    *,
+    batch_size: int,
 ) -> NDArray[np.float32]:
     """Compute a trunk's features ``[n, width]`` of records, with NaN where the trunk fails.
 
@@ -374,51 +397,53 @@ def _chunked_features(
     its last record, and an interrupted job that resumes gives the same numbers.
 
     Args:
-        run: Function from a full batch of records to its features ``[batch, width]``.
+        compute: Function from a full batch of records to its features ``[batch, width]``.
     """
-    features = np.full((len(records), width), np.nan, np.float32)
+    features = np.full((len(records), feature_count), np.nan, np.float32)
     with isolation.limit_to_one_thread(), torch.inference_mode():
-        for start in range(0, len(records), batch):
-            chunk = list(records[start : start + batch])
-            features[start : start + batch] = _batch_features(run, chunk, (batch, width))
+        for start in range(0, len(records), batch_size):
+            chunk = list(records[start : start + batch_size])
+            features[start : start + batch_size] = _batch_features(
+                compute, chunk, (batch_size, feature_count)
+            )
     features[~np.isfinite(features).all(axis=1)] = np.nan
     return features
 
 
 def _batch_features(
-    run: Callable[[Sequence[Record]], Tensor], chunk: Sequence[Record], shape: tuple[int, int]
+    compute: Callable[[Sequence[Record]], Tensor], chunk: Sequence[Record], shape: tuple[int, int]
 ) -> NDArray[np.float32]:
-    """Compute features of at most one batch, with NaN rows for records on which ``run`` fails."""
+    """Compute features of at most one batch; rows are NaN where ``compute`` fails."""
     batch, width = shape
-    rows = _features_or_none(run, [*chunk, *[chunk[-1]] * (batch - len(chunk))], shape)
+    rows = _features_or_none(compute, [*chunk, *[chunk[-1]] * (batch - len(chunk))], shape)
     if rows is not None:
         return rows[: len(chunk)]
     failures = np.full((len(chunk), width), np.nan, np.float32)
     if batch == 1:
         return failures
-    usable = [_features_or_none(run, [record] * batch, shape) is not None for record in chunk]
+    usable = [_features_or_none(compute, [record] * batch, shape) is not None for record in chunk]
     if not any(usable):
         return failures
     substitute = chunk[usable.index(True)]
     full_chunk = [
         record if is_usable else substitute for record, is_usable in zip(chunk, usable, strict=True)
     ]
-    rows = _features_or_none(run, [*full_chunk, *[substitute] * (batch - len(chunk))], shape)
+    rows = _features_or_none(compute, [*full_chunk, *[substitute] * (batch - len(chunk))], shape)
     if rows is not None:
         failures[usable] = rows[: len(chunk)][usable]
     return failures
 
 
 def _features_or_none(
-    run: Callable[[Sequence[Record]], Tensor], records: Sequence[Record], shape: tuple[int, int]
+    compute: Callable[[Sequence[Record]], Tensor], records: Sequence[Record], shape: tuple[int, int]
 ) -> NDArray[np.float32] | None:
-    """Compute features of a full batch; None if ``run`` raises, or if their shape is not ``shape``.
+    """Compute features of a full batch; None if ``compute`` fails or returns another shape.
 
     Raises:
         TrunkNotStarted: The machine cannot start the trunk's process, whatever the record.
     """
     try:
-        rows = run(records).cpu().numpy()
+        rows = compute(records).cpu().numpy()
     except TrunkNotStarted:
         raise
     except (Exception, SystemExit):  # noqa: BLE001 - whatever it is, the record has no features

@@ -16,19 +16,19 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-WIDTH = 2048  # Length of a text's vector
-VERSION = "n-grams-1"  # Name of this rule in hashes; a changed rule gets another name
+VECTOR_LENGTH = 2048  # Length of a text's vector
+NGRAM_RULE_VERSION = "n-grams-1"  # Name of this rule in hashes; a changed rule gets another name
 _NGRAM_LENGTHS = range(2, 6)  # Lengths of character n-grams
-_NONZERO_ENTRIES = 8  # Number of nonzero entries in a direction
+_NONZERO_COUNT = 8  # Number of nonzero entries in a direction
 
 
 def text_vector(text: str) -> NDArray[np.float32]:
     """Return a text's vector, float32 ``[2048]``, of unit length, or 0 without any word."""
-    total = np.zeros(WIDTH)
+    total = np.zeros(VECTOR_LENGTH)
     for ngram, count in sorted(Counter(_ngrams(text)).items()):
-        digest = hashlib.blake2b(ngram.encode(), digest_size=2 * _NONZERO_ENTRIES).digest()
+        digest = hashlib.blake2b(ngram.encode(), digest_size=2 * _NONZERO_COUNT).digest()
         bits = np.frombuffer(digest, "<u2")
-        np.add.at(total, bits % WIDTH, np.log1p(count) * (1.0 - 2.0 * (bits >> 15)))
+        np.add.at(total, bits % VECTOR_LENGTH, np.log1p(count) * (1.0 - 2.0 * (bits >> 15)))
     return np.asarray(total / (np.linalg.norm(total) + 1e-12), dtype=np.float32)
 
 

@@ -15,24 +15,24 @@ from torch import Tensor
 from wg_common.modalities.base import Record
 from wg_common.nets.encoder import published_weights
 from wg_common.nets.encoder.image_trunk import (
-    LAST_CHANNELS,
+    LAST_MAP_CHANNELS,
     FusedLite0,
     resized_batch,
     to_channels_last,
 )
 from wg_common.nets.encoder.trunk import NamedTrunk
 
-_SIDE = 224
+_IMAGE_SIDE = 224
 
 
 class ObjectTrunk(NamedTrunk):
     """Trunk from images to unit vectors ``[n, 1280]``, the spatial means of the last map."""
 
-    label = f"{published_weights.NAME}-{_SIDE}"
-    width = LAST_CHANNELS
-    batch = 16
+    label = f"{published_weights.NETWORK_NAME}-{_IMAGE_SIDE}"
+    width = LAST_MAP_CHANNELS
+    batch_size = 16
     needs_process = False
-    directions = 448
+    direction_count = 448
     advice = "plants without a known kind are right two points more often with it; 30 ms a record"
 
     def __init__(self) -> None:
@@ -45,9 +45,9 @@ class ObjectTrunk(NamedTrunk):
         return published_weights.FILE_SHA256
 
     @classmethod
-    def block_weights(cls) -> NDArray[np.float64]:
+    def released_fit_weights(cls) -> NDArray[np.float64]:
         """Return ones: all features have equal weight in the fit."""
-        return np.ones(LAST_CHANNELS)
+        return np.ones(LAST_MAP_CHANNELS)
 
     def feature_bounds(self) -> float:
         """Return 1.01 as bound on feature magnitudes, since vectors have unit length."""
@@ -55,11 +55,11 @@ class ObjectTrunk(NamedTrunk):
 
     def prepare(self, records: Sequence[Record]) -> Tensor:
         """Resize images to one batch ``[n, 3, 224, 224]``, channels last."""
-        return resized_batch(records, _SIDE)
+        return resized_batch(records, _IMAGE_SIDE)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return unit vectors of images ``[n, 3, 224, 224]``, 0 to 255."""
-        return F.normalize(self.stages.last_map(images), dim=1)
+        return F.normalize(self.stages.last_map_means(images), dim=1)
 
 
 TRUNK = ObjectTrunk

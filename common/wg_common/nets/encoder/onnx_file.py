@@ -38,14 +38,14 @@ from torch import Tensor
 from wg_common.modalities.base import Record
 from wg_common.nets.encoder import image_trunk
 from wg_common.nets.encoder.trunk import EncoderTrunk
-from wg_common.nets.encoder.trunk_choice import WIDTH_LIMIT, TrunkChoice
+from wg_common.nets.encoder.trunk_choice import FEATURE_COUNT_LIMIT, TrunkChoice
 from wg_core.errors import ConfigError, DecodeError, VerificationError
 from wg_core.wire import canonical
 
 FILE_LIMIT = 96 << 20  # Largest file that is read, in bytes
 ARENA_LIMIT = 2 << 30  # Memory of all tensors at run time, including those of the file, in bytes
 NODE_LIMIT = 20_000  # Largest number of nodes of a graph
-OPERATORS = frozenset(
+ALLOWED_OPERATORS = frozenset(
     name
     for line in (
         "Abs Add And AveragePool BatchNormalization Cast CastLike Ceil Clip Concat Constant",
@@ -64,7 +64,7 @@ OPERATORS = frozenset(
     for name in line.split()
 )
 """Operators of image networks whose work is bounded by the size of their output tensors."""
-_OPERATOR_DOMAINS = frozenset({"", "ai.onnx"})
+_ALLOWED_DOMAINS = frozenset({"", "ai.onnx"})
 _INSTALL_COMMAND = "pip install 'weightgate[encoders]'"
 
 
@@ -74,16 +74,16 @@ class OnnxFile:
 
     Attributes:
         declared_format: Declared name, hash, input format, output and licence.
-        data: Content of the file, at most ``FILE_LIMIT`` bytes, not yet checked.
-        batch, needs_process, whitening, local_norm: See ``trunk.TrunkKind``.
+        file_bytes: Content of the file, at most ``FILE_LIMIT`` bytes, not yet checked.
+        batch, needs_process, whitening, median_local_norm: See ``trunk.TrunkKind``.
     """
 
     declared_format: TrunkChoice
-    data: bytes
-    batch: int = 1
+    file_bytes: bytes
+    batch_size: int = 1
     needs_process: bool = True
-    whitening: float = 0.25
-    local_norm: float = 2.0
+    whitening_exponent: float = 0.25
+    median_local_norm: float = 2.0
 
     @property
     def label(self) -> str:
@@ -96,12 +96,12 @@ class OnnxFile:
         return self.declared_format.width
 
     @property
-    def directions(self) -> int:
+    def direction_count(self) -> int:
         """Largest number of projected local features: the image trunk's, but at most ``width``."""
-        return min(image_trunk.ImageTrunk.directions, self.width)
+        return min(image_trunk.ImageTrunk.direction_count, self.width)
 
     @property
-    def local_blocks(self) -> tuple[int, ...]:
+    def local_block_sizes(self) -> tuple[int, ...]:
         """Sizes of local feature blocks: one block of all raw features."""
         return (self.width,)
 
@@ -113,13 +113,13 @@ class OnnxFile:
         """Return the declared SHA-256 of the file, hex."""
         return self.declared_format.sha256
 
-    def block_weights(self) -> NDArray[np.float64]:
+    def released_fit_weights(self) -> NDArray[np.float64]:
         """Return equal weights ``[width]``, whose squares add up to 1."""
         return np.full(self.width, self.width**-0.5)
 
-    def local_weights(self) -> NDArray[np.float64]:
-        """Return the same weights as ``block_weights``."""
-        return self.block_weights()
+    def local_fit_weights(self) -> NDArray[np.float64]:
+        """Return the same weights as ``released_fit_weights``."""
+        return self.released_fit_weights()
 
     def pre_projection(self) -> None:
         """Return None: the projection is fitted on the raw features themselves."""
@@ -133,7 +133,7 @@ class OnnxFile:
 
     def from_settings(self, metadata: Mapping[str, Any]) -> OnnxTrunk:
         """Load the file's network into this process; errors as for ``OnnxTrunk``."""
-        return OnnxTrunk(self.declared_format, self.data)
+        return OnnxTrunk(self.declared_format, self.file_bytes)
 
 
 class OnnxTrunk(EncoderTrunk):
@@ -149,12 +149,12 @@ class OnnxTrunk(EncoderTrunk):
     _std: Tensor
     _width: int
 
-    def __init__(self, choice: TrunkChoice, data: bytes) -> None:
+    def __init__(self, choice: TrunkChoice, file_bytes: bytes) -> None:
         super().__init__()
-        check_hash(choice, data)
+        check_hash(choice, file_bytes)
         self.choice = choice
-        check_graph(data, choice)
-        self._session = _open_session(data, choice.name)
+        check_graph(file_bytes, choice)
+        self._session = _open_session(file_bytes, choice.name)
         first_input = self._session.get_inputs()[0]
         self._input, self._bytes = first_input.name, first_input.type == "tensor(uint8)"
         self._output = choice.output or self._session.get_outputs()[0].name
@@ -162,8 +162,8 @@ class OnnxTrunk(EncoderTrunk):
         self._std = torch.tensor(choice.std).view(1, 3, 1, 1)
         features = self._features(self.prepare([example_image(choice.pixels)]))
         self._width = int(features.shape[1])
-        if not 1 <= self.width <= WIDTH_LIMIT or choice.width not in (0, self.width):
-            expected_width = choice.width or f"1 to {WIDTH_LIMIT}"
+        if not 1 <= self.width <= FEATURE_COUNT_LIMIT or choice.width not in (0, self.width):
+            expected_width = choice.width or f"1 to {FEATURE_COUNT_LIMIT}"
             raise DecodeError(f"{choice.name}: {self.width} features, expected {expected_width}")
         if not np.isfinite(features).all() or not features.any():
             raise DecodeError(
@@ -181,7 +181,7 @@ class OnnxTrunk(EncoderTrunk):
         return self._width
 
     @property
-    def local_blocks(self) -> tuple[int, ...]:
+    def local_block_sizes(self) -> tuple[int, ...]:
         """Sizes of local feature blocks: one block of all raw features."""
         return (self._width,)
 
@@ -192,7 +192,9 @@ class OnnxTrunk(EncoderTrunk):
 
     def prepare(self, records: Sequence[Record]) -> Tensor:
         """Convert an image to the network's input, ``[1, 3, p, p]`` or ``[1, p, p, 3]``."""
-        pixels = image_trunk.resize_images(records, self.choice.pixels, mode="bicubic")
+        pixels = image_trunk.resize_images(
+            records, self.choice.pixels, interpolation_mode="bicubic"
+        )
         batch = pixels.round().byte() if self._bytes else (pixels / 255 - self._mean) / self._std
         return batch.permute(0, 2, 3, 1).contiguous() if self.choice.layout == "nhwc" else batch
 
@@ -223,14 +225,14 @@ class OnnxTrunk(EncoderTrunk):
         return _pool_output(output, self.choice)
 
 
-def check_hash(choice: TrunkChoice, data: bytes) -> None:
+def check_hash(choice: TrunkChoice, file_bytes: bytes) -> None:
     """Raise ``VerificationError`` unless an ONNX file has the declared SHA-256."""
-    digest = canonical.sha256_hex(data)
+    digest = canonical.sha256_hex(file_bytes)
     if digest != choice.sha256:
         raise VerificationError(f"{choice.name}: SHA-256 {digest}, expected {choice.sha256}")
 
 
-def check_graph(data: bytes, choice: TrunkChoice) -> None:
+def check_graph(file_bytes: bytes, choice: TrunkChoice) -> None:
     """Check that an ONNX file has only accepted operators and the declared format; don't run it.
 
     Raises:
@@ -243,7 +245,7 @@ def check_graph(data: bytes, choice: TrunkChoice) -> None:
     except ImportError as error:
         raise ConfigError(f"an ONNX file needs the package onnx: {_INSTALL_COMMAND}") from error
     try:
-        model = onnx.load_model_from_string(data)
+        model = onnx.load_model_from_string(file_bytes)
     except Exception as error:  # protobuf's errors, of which it has several kinds
         raise DecodeError(f"{source}: not an ONNX file: {_error_excerpt(error)}") from error
     graph = model.graph
@@ -263,23 +265,23 @@ def check_graph(data: bytes, choice: TrunkChoice) -> None:
     _check_input(onnx, graph, choice)
 
 
-def _check_tensor(onnx: Any, tensor: Any, source: str) -> None:
+def _check_tensor(onnx: Any, tensor: Any, trunk_name: str) -> None:
     if tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.external_data:
-        raise DecodeError(f"{source}: tensor {tensor.name[:64]!r} names another file")
+        raise DecodeError(f"{trunk_name}: tensor {tensor.name[:64]!r} names another file")
 
 
-def _check_node(onnx: Any, node: Any, source: str) -> None:
-    if node.domain not in _OPERATOR_DOMAINS or node.op_type not in OPERATORS:
+def _check_node(onnx: Any, node: Any, trunk_name: str) -> None:
+    if node.domain not in _ALLOWED_DOMAINS or node.op_type not in ALLOWED_OPERATORS:
         name = f"{node.domain}.{node.op_type}".strip(".")[:100]
-        raise DecodeError(f"{source}: operator {name!r} is not taken")
+        raise DecodeError(f"{trunk_name}: operator {name!r} is not taken")
     plain = onnx.AttributeProto
     for attribute in node.attribute:
         if attribute.type in (plain.GRAPH, plain.GRAPHS) or attribute.HasField("g"):
-            raise DecodeError(f"{source}: operator {node.op_type!r} holds a graph")
+            raise DecodeError(f"{trunk_name}: operator {node.op_type!r} holds a graph")
         if attribute.HasField("sparse_tensor") or attribute.sparse_tensors:
-            raise DecodeError(f"{source}: sparse tensors are not taken")
+            raise DecodeError(f"{trunk_name}: sparse tensors are not taken")
         for tensor in (attribute.t, *attribute.tensors):
-            _check_tensor(onnx, tensor, source)
+            _check_tensor(onnx, tensor, trunk_name)
 
 
 def _check_input(onnx: Any, graph: Any, choice: TrunkChoice) -> None:
@@ -300,21 +302,21 @@ def _check_input(onnx: Any, graph: Any, choice: TrunkChoice) -> None:
         )
 
 
-def _open_session(data: bytes, name: str) -> Any:
+def _open_session(file_bytes: bytes, trunk_name: str) -> Any:
     try:
         import onnxruntime
     except ImportError as error:
         raise ConfigError(
             f"an ONNX file needs the package onnxruntime: {_INSTALL_COMMAND}"
         ) from error
-    _bound_memory()
+    _register_bounded_arena()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4  # errors are raised
     options.add_session_config_entry("session.use_env_allocators", "1")
     try:
         return onnxruntime.InferenceSession(
-            data,
+            file_bytes,
             options,
             providers=["CPUExecutionProvider"],
             # Constant folding would compute before the time limit applies.
@@ -322,12 +324,12 @@ def _open_session(data: bytes, name: str) -> Any:
         )
     except Exception as error:  # ONNX Runtime's errors share no other base
         raise DecodeError(
-            f"{name}: ONNX Runtime does not take it: {_error_excerpt(error)}"
+            f"{trunk_name}: ONNX Runtime does not take it: {_error_excerpt(error)}"
         ) from error
 
 
 @cache
-def _bound_memory() -> None:
+def _register_bounded_arena() -> None:
     """Give all ONNX Runtime sessions of this process one memory arena of bounded size."""
     import onnxruntime
 

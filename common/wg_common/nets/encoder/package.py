@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from wg_common.modalities.registry import find_modality
 from wg_common.modalities.texts import Texts
 from wg_common.nets.encoder.reading_map import (
-    OUTPUT_BOUND,
+    LAYER_OUTPUT_BOUND,
     ReadingMap,
     ReadingMaps,
     is_map_tensor,
@@ -40,11 +40,13 @@ from wg_core.errors import ConfigError, DecodeError, VerificationError
 from wg_core.privacy.schema import CLIP_RADIUS
 from wg_core.wire import canonical
 
-VERSION = 1
+PACKAGE_VERSION = 1
 PACKAGE_LIMIT = 128 << 20
-FEATURE_RANGE = OUTPUT_BOUND  # Largest magnitude of any record's feature before the clip
+FEATURE_MAGNITUDE_BOUND = (
+    LAYER_OUTPUT_BOUND  # Largest magnitude of any record's feature before the clip
+)
 
-TENSORS = ("mean", "projection", "local")  # Tensors of every package; see ``pack_encoder``
+TENSOR_NAMES = ("mean", "projection", "local")  # Tensors of every package; see ``pack_encoder``
 
 _FILE_PREFIX = (
     "file-"  # Name prefix of the tensor with a trunk file's bytes; the trunk's index follows
@@ -56,24 +58,26 @@ class EncoderDescription:
     """Description of an encoder package, from its metadata.
 
     Attributes:
-        encoder: SHA-256 of the package, hex.
+        encoder_id: SHA-256 of the package, hex.
         modality: Name of the modality that it encodes.
-        sources: Names of the public data that it was fitted on, as its maker claims.
-        trunks: Names of its trunks, or formats of their files; only the first is released from.
+        source_names: Names of the public data that it was fitted on, as its maker claims.
+        trunk_choices: Names of its trunks, or formats of their files; only the first is released
+            from.
         machine_kinds: Kinds of machines for which it has a reading map.
     """
 
-    encoder: str
+    encoder_id: str
     modality: str
-    sources: tuple[str, ...]
-    trunks: tuple[TrunkChoice, ...]
+    source_names: tuple[str, ...]
+    trunk_choices: tuple[TrunkChoice, ...]
     machine_kinds: tuple[str, ...]
 
     @property
     def trunk_names(self) -> tuple[str, ...]:
         """Names of the encoder's trunks for display, with the licence of one from a file."""
         return tuple(
-            f"{trunk.name} ({trunk.licence})" if trunk.file else trunk.name for trunk in self.trunks
+            f"{trunk.name} ({trunk.licence})" if trunk.file else trunk.name
+            for trunk in self.trunk_choices
         )
 
 
@@ -84,51 +88,51 @@ class EncoderContents:
     Attributes:
         tensors: Tensors ``mean``, ``projection`` and ``local``; see ``pack_encoder``.
         metadata: Metadata of the package.
-        kinds: Kinds of its trunks; features of the first are released.
-        maps: Reading maps by kind of machine.
+        trunk_kinds: Kinds of its trunks; features of the first are released.
+        reading_maps: Reading maps by kind of machine.
     """
 
     tensors: dict[str, NDArray[np.float32]]
     metadata: dict[str, str]
-    kinds: tuple[TrunkKind, ...]
-    maps: dict[str, ReadingMap]
+    trunk_kinds: tuple[TrunkKind, ...]
+    reading_maps: dict[str, ReadingMap]
 
     @property
-    def local_blocks(self) -> tuple[int, ...]:
+    def local_block_sizes(self) -> tuple[int, ...]:
         """Sizes of the blocks of local features without a public scale, trunk by trunk."""
-        return sum(local_block_sizes(self.kinds), ())
+        return sum(block_sizes_by_trunk(self.trunk_kinds), ())
 
     @property
-    def trunk_blocks(self) -> tuple[int, ...]:
+    def trunk_block_counts(self) -> tuple[int, ...]:
         """Number of local feature blocks of each trunk."""
-        return tuple(len(blocks) for blocks in local_block_sizes(self.kinds))
+        return tuple(len(blocks) for blocks in block_sizes_by_trunk(self.trunk_kinds))
 
 
-def local_block_sizes(kinds: Sequence[TrunkKind | EncoderTrunk]) -> list[tuple[int, ...]]:
+def block_sizes_by_trunk(trunks: Sequence[TrunkKind | EncoderTrunk]) -> list[tuple[int, ...]]:
     """Return the block sizes of local features without a public scale, one tuple for each trunk.
 
     A trunk after the first that has no blocks counts as one block of its raw features.
     """
-    other_blocks = [kind.local_blocks or (kind.width,) for kind in kinds[1:]]
-    return [kinds[0].local_blocks, *other_blocks]
+    other_blocks = [kind.local_block_sizes or (kind.width,) for kind in trunks[1:]]
+    return [trunks[0].local_block_sizes, *other_blocks]
 
 
 def choose_trunks(
-    modality: str, choices: Sequence[TrunkChoice], files: Mapping[str, bytes]
+    modality: str, choices: Sequence[TrunkChoice], file_contents: Mapping[str, bytes]
 ) -> tuple[TrunkKind, ...]:
     """Look up or wrap the trunks that an operator chose; the default trunk if none is chosen.
 
     Args:
         modality: Name of the modality.
         choices: Names of trunks, or formats of trunk files.
-        files: Contents of the trunk files, by ``TrunkChoice.file``.
+        file_contents: Contents of the trunk files, by ``TrunkChoice.file``.
 
     Raises:
         DecodeError: There is no such modality.
         ConfigError: There is no such trunk, or the modality reads no trunks from files.
     """
     return tuple(
-        trunk_from_file(modality, choice, files[choice.file])
+        trunk_from_file(modality, choice, file_contents[choice.file])
         if choice.file
         else find_trunk(modality, choice.name)
         for choice in choices
@@ -164,19 +168,21 @@ def read_description(data: bytes) -> EncoderDescription:
         sources = json.loads(contents.metadata.get("sources", "[]"))
     except (ValueError, TypeError, RecursionError) as error:
         raise DecodeError("encoder: sources is no list of names") from error
-    if not isinstance(sources, list) or not all(_is_name(source) for source in sources):
+    if not isinstance(sources, list) or not all(_is_displayable_name(source) for source in sources):
         raise DecodeError("encoder: sources is no list of names")
-    trunks = _read_trunk_choices(contents.metadata) or (TrunkChoice(name=contents.kinds[0].label),)
+    trunks = _read_trunk_choices(contents.metadata) or (
+        TrunkChoice(name=contents.trunk_kinds[0].label),
+    )
     return EncoderDescription(
-        encoder=canonical.sha256_hex(data),
+        encoder_id=canonical.sha256_hex(data),
         modality=stated_modality(contents.metadata),
-        sources=tuple(sources),
-        trunks=trunks,
-        machine_kinds=tuple(contents.maps),
+        source_names=tuple(sources),
+        trunk_choices=trunks,
+        machine_kinds=tuple(contents.reading_maps),
     )
 
 
-def projection_of_texts(data: bytes) -> NDArray[np.float32] | None:
+def read_text_projection(data: bytes) -> NDArray[np.float32] | None:
     """Return the projection ``[512, d]`` of a text encoder's package; None for other modalities.
 
     Raises:
@@ -187,9 +193,9 @@ def projection_of_texts(data: bytes) -> NDArray[np.float32] | None:
     return contents.tensors["projection"] if texts else None
 
 
-def _is_name(source: object) -> bool:
+def _is_displayable_name(value: object) -> bool:
     """Return True for a string of 1 to 200 printable characters, which can be shown to a user."""
-    return isinstance(source, str) and 0 < len(source) <= 200 and source.isprintable()
+    return isinstance(value, str) and 0 < len(value) <= 200 and value.isprintable()
 
 
 def pack_encoder(
@@ -197,7 +203,7 @@ def pack_encoder(
     projection: NDArray[np.float64],
     local: NDArray[np.float64],
     metadata: dict[str, str],
-    kinds: Sequence[TrunkKind] = (),
+    trunk_kinds: Sequence[TrunkKind] = (),
 ) -> bytes:
     """Pack an encoder's tensors as float32, with its metadata, into a package.
 
@@ -206,15 +212,15 @@ def pack_encoder(
         projection: Map from centred raw features to released features, ``[W, d]``.
         local: Map from centred raw features to other local features, ``[W, P - d]``.
         metadata: Metadata from ``fit.encoder_metadata``.
-        kinds: Trunks of the encoder; stored unless the only one is the trunk in the metadata.
+        trunk_kinds: Trunks of the encoder; stored unless the only one is the trunk in the metadata.
     """
-    values = zip(TENSORS, (mean, projection, local), strict=True)
+    values = zip(TENSOR_NAMES, (mean, projection, local), strict=True)
     tensors: dict[str, NDArray[np.generic]] = {
         name: np.ascontiguousarray(value, dtype=np.float32) for name, value in values
     }
     choices = []
-    for number, kind in enumerate(kinds):
-        data, choice = kind.data, kind.choice()
+    for number, kind in enumerate(trunk_kinds):
+        data, choice = kind.file_bytes, kind.choice()
         if data:
             choice = replace(choice, file=f"{_FILE_PREFIX}{number}")
             tensors[choice.file] = np.frombuffer(data, np.uint8)
@@ -253,7 +259,7 @@ def _read_trunk_choices(metadata: Mapping[str, str]) -> tuple[TrunkChoice, ...]:
         return ()
     try:
         data = str(text).encode()
-        trunk_choices = canonical.decode(_TrunkChoices, data, subject="trunks").trunks
+        trunk_choices = canonical.decode(_TrunkChoices, data, input_name="trunks").trunks
         check_choices(trunk_choices)
     except (ConfigError, UnicodeEncodeError) as error:
         raise DecodeError(f"encoder: {error}") from error
@@ -274,7 +280,7 @@ def unpack_encoder(data: bytes) -> EncoderContents:
     try:
         tensors = safetensors.numpy.load(data)
         metadata = json.loads(_read_metadata(data)["encoder"])
-        shapes = [tensors[name].shape for name in TENSORS]
+        shapes = [tensors[name].shape for name in TENSOR_NAMES]
     except (
         safetensors.SafetensorError,
         ValueError,
@@ -289,12 +295,12 @@ def unpack_encoder(data: bytes) -> EncoderContents:
         {name: tensors.pop(name) for name in set(tensors) if is_map_tensor(name)}
     )
     kinds = _trunk_kinds(
-        metadata, {name: tensors.pop(name) for name in set(tensors) - set(TENSORS)}
+        metadata, {name: tensors.pop(name) for name in set(tensors) - set(TENSOR_NAMES)}
     )
     trunk = kinds[0]
     expected = {
         "format": "weightgate-encoder",
-        "version": str(VERSION),
+        "version": str(PACKAGE_VERSION),
         "trunk": trunk.label,
         "trunk_sha256": trunk.digest(),
         "clip_radius": repr(CLIP_RADIUS),
@@ -314,7 +320,7 @@ def unpack_encoder(data: bytes) -> EncoderContents:
     )
     if not good:
         raise DecodeError("encoder: tensors are not finite projections of this trunk")
-    return EncoderContents(tensors=tensors, metadata=metadata, kinds=kinds, maps=maps)
+    return EncoderContents(tensors=tensors, metadata=metadata, trunk_kinds=kinds, reading_maps=maps)
 
 
 def _read_metadata(data: bytes) -> dict[str, str]:
@@ -345,24 +351,24 @@ def _trunk_kinds(
 
 
 def check_overflow(
-    tensors: Mapping[str, NDArray[np.float32]], bounds: NDArray[np.float64] | float
+    tensors: Mapping[str, NDArray[np.float32]], raw_bounds: NDArray[np.float64] | float
 ) -> None:
     """Check that no record can make an encoder's features overflow; see the module's argument.
 
     Args:
         tensors: Tensors from ``unpack_encoder``.
-        bounds: Bounds on the magnitudes of raw features, ``[W]``, or one common bound.
+        raw_bounds: Bounds on the magnitudes of raw features, ``[W]``, or one common bound.
 
     Raises:
         VerificationError: A feature could have a magnitude above 1e12 before the clip.
     """
-    extent = bounds + np.abs(tensors["mean"].astype(np.float64))
+    extent = raw_bounds + np.abs(tensors["mean"].astype(np.float64))
     for name in ("projection", "local"):
         # float64 holds the product of any two float32.
         largest = float((extent @ np.abs(tensors[name].astype(np.float64))).max())
-        if not max(largest, float(extent.max())) <= FEATURE_RANGE:
+        if not max(largest, float(extent.max())) <= FEATURE_MAGNITUDE_BOUND:
             raise VerificationError(
                 f"encoder: {name}: features of up to {max(largest, float(extent.max())):.3g} before"
-                f" the clip, at most {FEATURE_RANGE:g} are accepted: it could overflow on a record,"
-                " and tell by that whether the record is there"
+                f" the clip, at most {FEATURE_MAGNITUDE_BOUND:g} are accepted: it could overflow on"
+                " a record, and tell by that whether the record is there"
             )

@@ -25,13 +25,13 @@ from wg_common.nets.encoder.minirocket import (
 )
 from wg_common.nets.encoder.trunk import EncoderTrunk
 
-LABEL = "plant-windows-2"
-SHARE_COUNT = FEATURE_COUNT // 2 // KERNEL_COUNT * KERNEL_COUNT
+TRUNK_LABEL = "plant-windows-2"
+ROCKET_FEATURE_COUNT = FEATURE_COUNT // 2 // KERNEL_COUNT * KERNEL_COUNT
 """Number of MiniRocket features: half of the paper's number, to save time and memory."""
-FITTED_WINDOWS = 512  # Largest number of windows that a trunk is fitted on, evenly spaced
-_BANDS = 64
-_QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
-_MOMENTS = 8 + len(_QUANTILES)
+MOST_FIT_WINDOWS = 512  # Largest number of windows that a trunk is fitted on, evenly spaced
+_BAND_COUNT = 64
+_QUANTILE_LEVELS = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
+_MOMENT_COUNT = 8 + len(_QUANTILE_LEVELS)
 _SPECTRUM_FLOOR = 1e-4  # Floor of a spectrum, in units of the mean power of the plant's records
 
 
@@ -48,21 +48,21 @@ class PlantTrunk(EncoderTrunk):
 
     floor: Tensor
 
-    def __init__(self, channels: int, time: int) -> None:
+    def __init__(self, channel_count: int, sample_count: int) -> None:
         super().__init__()
-        self._channels, self._time = channels, max(time, KERNEL_SAMPLES)
-        self.rocket = MiniRocket(channels, self._time, SHARE_COUNT)
-        self.register_buffer("floor", torch.ones(channels))
+        self._channels, self._time = channel_count, max(sample_count, KERNEL_SAMPLES)
+        self.rocket = MiniRocket(channel_count, self._time, ROCKET_FEATURE_COUNT)
+        self.register_buffer("floor", torch.ones(channel_count))
 
     @classmethod
     def fit(cls, records: Sequence[NDArray[np.floating]]) -> "PlantTrunk":
         """Fit a trunk on a plant's windows ``[C, T]``, at least one; their shapes may differ."""
-        rows = np.linspace(0, len(records) - 1, min(len(records), FITTED_WINDOWS)).astype(int)
+        rows = np.linspace(0, len(records) - 1, min(len(records), MOST_FIT_WINDOWS)).astype(int)
         windows = [records[row] for row in dict.fromkeys(rows.tolist())]
         time = min(window.shape[1] for window in windows)
         trunk = cls(max(len(window) for window in windows), time)
         batch = torch.cat([trunk.prepare([window])[..., : trunk._time] for window in windows])
-        trunk.rocket = MiniRocket.fit(batch.numpy(), np.random.default_rng(0), SHARE_COUNT)
+        trunk.rocket = MiniRocket.fit(batch.numpy(), np.random.default_rng(0), ROCKET_FEATURE_COUNT)
         trunk.floor.copy_(_SPECTRUM_FLOOR * batch.var(dim=2, correction=0).mean(dim=0) + 1e-30)
         return trunk.eval()
 
@@ -82,31 +82,34 @@ class PlantTrunk(EncoderTrunk):
     @property
     def label(self) -> str:
         """Name of the trunk's input in exported models."""
-        return LABEL
+        return TRUNK_LABEL
 
     @property
     def width(self) -> int:
         """Number of features of the trunk."""
-        return sum(self.local_blocks)
+        return sum(self.local_block_sizes)
 
     @property
-    def local_blocks(self) -> tuple[int, ...]:
+    def local_block_sizes(self) -> tuple[int, ...]:
         """Numbers of MiniRocket features, of channel moments, and of spectrum values."""
-        return SHARE_COUNT, self._channels * _MOMENTS, self._channels * _BANDS
+        return ROCKET_FEATURE_COUNT, self._channels * _MOMENT_COUNT, self._channels * _BAND_COUNT
 
-    def layout(
-        self, blocks: Sequence[int], counts: Sequence[int]
+    def extend_layout(
+        self, block_sizes: Sequence[int], block_counts: Sequence[int]
     ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Extend an encoder's ``local_blocks`` and ``trunk_blocks`` by this trunk.
+        """Extend an encoder's ``local_block_sizes`` and ``trunk_blocks`` by this trunk.
 
         Args:
-            blocks: Sizes of the encoder's blocks of local features without a public scale.
-            counts: Number of blocks of each of its trunks.
+            block_sizes: Sizes of the encoder's blocks of local features without a public scale.
+            block_counts: Number of blocks of each of its trunks.
 
         Returns:
             Both, extended; each block of this trunk counts as a trunk with one block.
         """
-        return (*blocks, *self.local_blocks), (*counts, *(1 for _ in self.local_blocks))
+        return (*block_sizes, *self.local_block_sizes), (
+            *block_counts,
+            *(1 for _ in self.local_block_sizes),
+        )
 
     def feature_bounds(self) -> float:
         """Return infinity: features that are never released need no bound."""
@@ -121,23 +124,23 @@ class PlantTrunk(EncoderTrunk):
 
     def forward(self, batch: Tensor) -> Tensor:
         """Return features ``[n, width]`` of prepared windows."""
-        moments_and_spectra = [part.flatten(1) for part in self._describe(batch)]
+        moments_and_spectra = [part.flatten(1) for part in self._moments_and_spectra(batch)]
         return torch.cat([self.rocket(batch), *moments_and_spectra], dim=1)
 
     def compute_features(self, records: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
         """Return the features of prepared windows, ``[n, width]``, and the same by block."""
         features = self(records)
-        ends = itertools.accumulate(self.local_blocks, initial=0)
+        ends = itertools.accumulate(self.local_block_sizes, initial=0)
         return features, [features[:, a:b] for a, b in itertools.pairwise(ends)]
 
-    def _describe(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def _moments_and_spectra(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the channels' M moments ``[n, C, M]`` and B-band log spectra ``[n, C, B]``."""
         mean = x.mean(dim=-1, keepdim=True)
         deviations = x - mean
         std = deviations.square().mean(dim=-1, keepdim=True).sqrt()
         shape = deviations / (std + self.floor[:, None].sqrt())
         steps = x[..., 1:] - x[..., :-1]
-        at = [round(q * (x.shape[-1] - 1)) for q in _QUANTILES]
+        at = [round(q * (x.shape[-1] - 1)) for q in _QUANTILE_LEVELS]
         moments = [
             mean[..., 0],
             std[..., 0],
@@ -149,7 +152,7 @@ class PlantTrunk(EncoderTrunk):
             torch.log(shape.pow(4).mean(dim=-1) + 1e-2),
         ]
         line = torch.view_as_real(torch.fft.rfft(deviations)).square().sum(dim=-1)
-        power = F.adaptive_avg_pool1d(line[..., 1:] / x.shape[-1], _BANDS)
+        power = F.adaptive_avg_pool1d(line[..., 1:] / x.shape[-1], _BAND_COUNT)
         spectrum = torch.log(power + self.floor[:, None])
         levels = x.sort(dim=-1).values[..., at]
         return torch.cat([torch.stack(moments, dim=-1), levels], dim=-1), spectrum

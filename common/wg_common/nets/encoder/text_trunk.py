@@ -21,26 +21,28 @@ from wg_common.nets.encoder.trunk import NamedTrunk
 class TextTrunk(NamedTrunk):
     """Text trunk, which receives sentence and n-gram vectors ``[n, 512 + 2048]`` as its batch."""
 
-    label = f"use-multilingual-3 {sentences.PACKAGE} {ngrams.VERSION}"
-    width = sentences.WIDTH
-    local_blocks = (sentences.WIDTH, ngrams.WIDTH)
-    batch = 32
+    label = f"use-multilingual-3 {sentences.PACKAGE_REQUIREMENT} {ngrams.NGRAM_RULE_VERSION}"
+    width = sentences.VECTOR_LENGTH
+    local_block_sizes = (sentences.VECTOR_LENGTH, ngrams.VECTOR_LENGTH)
+    batch_size = 32
     needs_process = False
-    directions = 448
+    direction_count = 448
     # Sentence vectors were trained for cosine similarity: a plant's models get them unwhitened, at
     # a scale that outweighs the released features.
-    whitening = 0.0
-    local_norm = 8.0
+    whitening_exponent = 0.0
+    median_local_norm = 8.0
 
     @classmethod
     def digest(cls) -> str:
         """Return the SHA-256 of the pinned package's hash and the n-gram rule's name, hex."""
-        return hashlib.sha256(f"{sentences.FILES_SHA256} {ngrams.VERSION}".encode()).hexdigest()
+        return hashlib.sha256(
+            f"{sentences.FILES_SHA256} {ngrams.NGRAM_RULE_VERSION}".encode()
+        ).hexdigest()
 
     @classmethod
-    def block_weights(cls) -> NDArray[np.float64]:
+    def released_fit_weights(cls) -> NDArray[np.float64]:
         """Return ones: all features have equal weight in the fit."""
-        return np.ones(sentences.WIDTH)
+        return np.ones(sentences.VECTOR_LENGTH)
 
     def feature_bounds(self) -> float:
         """Return 1.01 as bound on feature magnitudes, since vectors have unit length."""
@@ -55,11 +57,11 @@ class TextTrunk(NamedTrunk):
     def compute_features(self, records: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
         """Return the sentence vectors as raw features, and both kinds of vectors as blocks."""
         raw = self(records)
-        return raw, (raw, records[:, sentences.WIDTH :])
+        return raw, (raw, records[:, sentences.VECTOR_LENGTH :])
 
     def forward(self, records: Tensor) -> Tensor:
         """Return the raw features ``[n, 512]`` of prepared texts, their sentence vectors."""
-        return records[:, : sentences.WIDTH]
+        return records[:, : sentences.VECTOR_LENGTH]
 
 
 TRUNK = TextTrunk

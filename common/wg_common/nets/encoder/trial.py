@@ -21,7 +21,7 @@ from wg_common.nets.encoder.trunk import EncoderTrunk, TrunkKind
 from wg_core.errors import VerificationError
 
 
-def try_trunk_file(kind: OnnxFile) -> tuple[OnnxFile, float]:
+def try_and_time_file(kind: OnnxFile) -> tuple[OnnxFile, float]:
     """Run a trunk's file on artificial images in separate processes, and measure its time.
 
     Returns:
@@ -33,20 +33,22 @@ def try_trunk_file(kind: OnnxFile) -> tuple[OnnxFile, float]:
         ConfigError: A package is missing.
     """
     choice = kind.choice()
-    check_hash(choice, kind.data)
+    check_hash(choice, kind.file_bytes)
     trunks = [ConfinedTrunk(kind, Images.name, {}) for _ in range(2)]
-    features, seconds = zip(*(_time_trunk(trunk, choice.pixels) for trunk in trunks), strict=True)
+    features, seconds = zip(
+        *(_run_and_time_trunk(trunk, choice.pixels) for trunk in trunks), strict=True
+    )
     if features[0] != features[1]:
         raise VerificationError(f"{choice.name}: features differ from one process to another")
     width = choice.width or trunks[0].width
-    return OnnxFile(replace(choice, width=width), kind.data), 1000 * min(seconds)
+    return OnnxFile(replace(choice, width=width), kind.file_bytes), 1000 * min(seconds)
 
 
 def try_trunk_files(kinds: tuple[TrunkKind, ...]) -> None:
     """Run ``try_trunk_file`` for each trunk that comes from a file, with the errors of that."""
     for kind in kinds:
         if isinstance(kind, OnnxFile):
-            try_trunk_file(kind)
+            try_and_time_file(kind)
 
 
 def _trial_images(pixels: int) -> list[Record]:
@@ -57,7 +59,7 @@ def _trial_images(pixels: int) -> list[Record]:
     return [example_image(pixels), *noise]
 
 
-def _time_trunk(trunk: EncoderTrunk, pixels: int) -> tuple[bytes, float]:
+def _run_and_time_trunk(trunk: EncoderTrunk, pixels: int) -> tuple[bytes, float]:
     """Encode all trial images; return their features as bytes, and the shortest time in seconds."""
     images = _trial_images(pixels)
     seconds, turns = [], []

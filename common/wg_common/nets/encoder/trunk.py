@@ -24,7 +24,7 @@ from wg_common.modalities.registry import find_modality
 from wg_common.nets.encoder.trunk_choice import TrunkChoice
 from wg_core.errors import ConfigError
 
-TRUNKS_GROUP = "weightgate.trunks"
+ENTRY_POINT_GROUP = "weightgate.trunks"
 Records = Sequence[Record] | Record
 
 
@@ -42,12 +42,12 @@ class EncoderTrunk(nn.Module):
         """Number of raw features of the trunk."""
 
     @property
-    def batch(self) -> int:
+    def batch_size(self) -> int:
         """Largest number of public records that ``prepare`` accepts; 1 if their shapes differ."""
         return 1
 
     @property
-    def local_blocks(self) -> tuple[int, ...]:
+    def local_block_sizes(self) -> tuple[int, ...]:
         """Number of features in each block of further local features from ``compute_features``.
 
         These features have no public scale: a plant scales each block by its own records.
@@ -82,14 +82,14 @@ class EncoderTrunk(nn.Module):
 
     @abstractmethod
     def prepare(self, records: Sequence[Record]) -> Tensor:
-        """Convert up to ``batch`` valid records to one batch for the trunk."""
+        """Convert up to ``batch_size`` valid records to one batch for the trunk."""
 
 
 class TrunkKind(Protocol):
     """Kind of trunk: what is known of a trunk before its weights are loaded."""
 
     @property
-    def data(self) -> bytes:
+    def file_bytes(self) -> bytes:
         """Content of the trunk's file; empty if the trunk has no file."""
 
     @property
@@ -101,26 +101,26 @@ class TrunkKind(Protocol):
         """Number of raw features of the trunk."""
 
     @property
-    def batch(self) -> int:
+    def batch_size(self) -> int:
         """Largest number of public records that are encoded together."""
 
     @property
-    def directions(self) -> int:
+    def direction_count(self) -> int:
         """Number of projected local features, unless fewer public records limit it."""
 
     @property
-    def whitening(self) -> float:
+    def whitening_exponent(self) -> float:
         """Exponent of whitening: each local direction is divided by its variance to this power.
 
         0 keeps distances between raw features; 0.5 gives all directions equal variance.
         """
 
     @property
-    def local_norm(self) -> float:
+    def median_local_norm(self) -> float:
         """Median L2 norm to which public records' projected local features are scaled."""
 
     @property
-    def local_blocks(self) -> tuple[int, ...]:
+    def local_block_sizes(self) -> tuple[int, ...]:
         """Number of features in each block of the trunk's further local features."""
 
     @property
@@ -136,10 +136,10 @@ class TrunkKind(Protocol):
     def digest(self) -> str:
         """Return the SHA-256 of all that determines raw features, hex; packages pin it."""
 
-    def block_weights(self) -> NDArray[np.float64]:
+    def released_fit_weights(self) -> NDArray[np.float64]:
         """Return weights ``[m]`` of mapped features in the fit of the released projection."""
 
-    def local_weights(self) -> NDArray[np.float64]:
+    def local_fit_weights(self) -> NDArray[np.float64]:
         """Return weights ``[width]`` of raw features in the fit of projected local features."""
 
     def pre_projection(self) -> NDArray[np.float64] | None:
@@ -164,14 +164,14 @@ class NamedTrunk(EncoderTrunk):
     """Trunk that an installed module defines; the class itself also serves as ``TrunkKind``."""
 
     label: ClassVar[str]
-    data: ClassVar[bytes] = b""
+    file_bytes: ClassVar[bytes] = b""
     width: ClassVar[int]
-    batch: ClassVar[int] = 1
-    local_blocks: ClassVar[tuple[int, ...]] = ()
+    batch_size: ClassVar[int] = 1
+    local_block_sizes: ClassVar[tuple[int, ...]] = ()
     needs_process: ClassVar[bool] = True
-    directions: ClassVar[int]
-    whitening: ClassVar[float] = 0.25
-    local_norm: ClassVar[float] = 2.0
+    direction_count: ClassVar[int]
+    whitening_exponent: ClassVar[float] = 0.25
+    median_local_norm: ClassVar[float] = 2.0
     advice: ClassVar[str] = ""  # Reason, for operators, to use it in addition to the default trunk
 
     @classmethod
@@ -191,13 +191,13 @@ class NamedTrunk(EncoderTrunk):
 
     @classmethod
     @abstractmethod
-    def block_weights(cls) -> NDArray[np.float64]:
+    def released_fit_weights(cls) -> NDArray[np.float64]:
         """Return weights ``[m]`` of mapped features in the fit of the released projection."""
 
     @classmethod
-    def local_weights(cls) -> NDArray[np.float64]:
-        """Return the weights of ``block_weights`` for projected local features, too."""
-        return cls.block_weights()
+    def local_fit_weights(cls) -> NDArray[np.float64]:
+        """Return the weights of ``released_fit_weights`` for projected local features, too."""
+        return cls.released_fit_weights()
 
     @classmethod
     def pre_projection(cls) -> NDArray[np.float64] | None:
@@ -225,28 +225,33 @@ class NamedTrunk(EncoderTrunk):
         """Raise ``DecodeError`` if a setting is out of range, without building anything."""
 
 
-def builtin_trunks(name: str) -> tuple[type[NamedTrunk], ...]:
+def builtin_trunks(modality_name: str) -> tuple[type[NamedTrunk], ...]:
     """Import the trunks of a modality in this program; ``DecodeError`` for an unknown modality."""
-    modules = find_modality(name).trunks
-    classes = [getattr(_import_trunks(name, at), "TRUNK", None) for at in range(len(modules))]
+    modules = find_modality(modality_name).trunk_modules
+    classes = [
+        getattr(_import_trunk_module(modality_name, at), "TRUNK", None)
+        for at in range(len(modules))
+    ]
     return _check_trunk_classes(dict(zip(modules, classes, strict=True)))
 
 
-def default_trunks(name: str) -> tuple[type[NamedTrunk], ...]:
+def default_trunks(modality_name: str) -> tuple[type[NamedTrunk], ...]:
     """Return a modality's trunks whose packages are installed, for plants without a server.
 
     Raises:
         DecodeError: There is no such modality.
     """
-    builtin = builtin_trunks(name)
-    extras = installed_trunks(name)[len(builtin) :]
+    builtin = builtin_trunks(modality_name)
+    extras = installed_trunks(modality_name)[len(builtin) :]
     return builtin + tuple(trunk for trunk in extras if trunk.is_available())
 
 
-def installed_trunks(name: str) -> tuple[type[NamedTrunk], ...]:
+def installed_trunks(modality_name: str) -> tuple[type[NamedTrunk], ...]:
     """Return a modality's trunks, in this program and then in other installed packages."""
-    extras = [point for point in entry_points(group=TRUNKS_GROUP) if point.name == name]
-    return builtin_trunks(name) + _check_trunk_classes(
+    extras = [
+        point for point in entry_points(group=ENTRY_POINT_GROUP) if point.name == modality_name
+    ]
+    return builtin_trunks(modality_name) + _check_trunk_classes(
         {point.value: point.load() for point in extras}
     )
 
@@ -258,43 +263,43 @@ def _check_trunk_classes(trunks: Mapping[str, Any]) -> tuple[type[NamedTrunk], .
     return tuple(trunks.values())
 
 
-def find_trunk(name: str, label: str = "") -> type[NamedTrunk]:
+def find_trunk(modality_name: str, label: str = "") -> type[NamedTrunk]:
     """Look up a trunk of a modality.
 
     Args:
-        name: Name of the modality.
+        modality_name: Name of the modality.
         label: Label of the trunk; empty for the default trunk, the first.
 
     Raises:
         DecodeError: There is no such modality.
         ConfigError: There is no such trunk.
     """
-    trunks = installed_trunks(name)
+    trunks = installed_trunks(modality_name)
     for trunk in trunks:
         if label in ("", trunk.label):
             return trunk
     known_labels = ", ".join(trunk.label for trunk in trunks)
     raise ConfigError(
-        f"trunk {label[:64]!r}: of {find_modality(name).title} there are {known_labels}"
+        f"trunk {label[:64]!r}: of {find_modality(modality_name).title} there are {known_labels}"
     )
 
 
-def trunk_from_file(name: str, choice: TrunkChoice, data: bytes) -> TrunkKind:
+def trunk_from_file(modality_name: str, choice: TrunkChoice, file_bytes: bytes) -> TrunkKind:
     """Return a trunk kind for the bytes of a trunk file, without checking the file.
 
     Raises:
         DecodeError: There is no such modality.
         ConfigError: The modality reads no trunks from files.
     """
-    kind = find_modality(name)
-    if not kind.trunk_file:
+    kind = find_modality(modality_name)
+    if not kind.trunk_file_module:
         raise ConfigError(f"trunk {choice.name}: of {kind.title} none is read from a file")
-    make: Callable[[TrunkChoice, bytes], TrunkKind] = _import_trunks(name, -1).FILE
-    return make(choice, data)
+    make: Callable[[TrunkChoice, bytes], TrunkKind] = _import_trunk_module(modality_name, -1).FILE
+    return make(choice, file_bytes)
 
 
-def _import_trunks(name: str, index: int) -> ModuleType:
+def _import_trunk_module(modality_name: str, module_index: int) -> ModuleType:
     """Import the trunk module with an index of a modality; index -1: the one that reads files."""
-    kind = find_modality(name)
-    module = (*kind.trunks, kind.trunk_file)[index]
+    kind = find_modality(modality_name)
+    module = (*kind.trunk_modules, kind.trunk_file_module)[module_index]
     return importlib.import_module(module)

@@ -15,7 +15,7 @@ from wg_core import settings
 from wg_core.errors import ConfigError
 from wg_core.wire import protocol
 
-WIDTH_LIMIT = 4096
+FEATURE_COUNT_LIMIT = 4096
 TRUNKS_LIMIT = 4
 _NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9 =._-]{0,99}")
 _OUTPUT_NAME_PATTERN = re.compile(r"[\x21-\x7e]{0,200}")
@@ -61,13 +61,13 @@ class TrunkChoice:
             if any(getattr(self, part.name) != part.default for part in image_fields):
                 raise ConfigError(f"{subject}: takes no setting but its name, without a file")
             return
-        if not protocol.SHA256.fullmatch(self.sha256):
+        if not protocol.SHA256_PATTERN.fullmatch(self.sha256):
             raise ConfigError(
                 f"{subject}: sha256: {self.sha256[:80]!r}, expected 64 lower-case hex digits:"
                 " sha256sum prints them"
             )
         settings.check_range(f"{subject}: pixels", self.pixels, 32, 512)
-        settings.check_range(f"{subject}: width", self.width, 0, WIDTH_LIMIT)
+        settings.check_range(f"{subject}: width", self.width, 0, FEATURE_COUNT_LIMIT)
         for part, values, low in (("mean", self.mean, -1e3), ("std", self.std, 1e-3)):
             if not all(math.isfinite(value) and low <= value <= 1e3 for value in values):
                 raise ConfigError(f"{subject}: {part}: {values}, expected numbers to 1000")

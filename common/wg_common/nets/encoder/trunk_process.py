@@ -34,7 +34,7 @@ from wg_core.wire import canonical
 
 MEMORY_LIMIT = 4 << 30  # Memory for the trunk and a record, in bytes
 FRAME_LIMIT = 1 << 30  # Longest message (a record, or a trunk's file), in bytes
-_LENGTH_BYTES = 8
+_LENGTH_PREFIX_BYTES = 8
 _FEATURES, _FAILURE = b"+", b"-"
 
 
@@ -74,28 +74,28 @@ class TrunkReply:
     bounds: tuple[float, ...] = ()
 
 
-def write_frame(stream: IO[bytes], data: bytes) -> None:
+def write_frame(stream: IO[bytes], message: bytes) -> None:
     """Write a message, preceded by its length, to a pipe; ``OSError`` if the pipe is closed."""
-    stream.write(len(data).to_bytes(_LENGTH_BYTES, "big") + data)
+    stream.write(len(message).to_bytes(_LENGTH_PREFIX_BYTES, "big") + message)
     stream.flush()
 
 
-def read_frame(stream: IO[bytes], limit: int = FRAME_LIMIT) -> bytes | None:
-    """Read a message of ``write_frame``; None if the pipe ends, or for over ``limit`` bytes."""
-    length = int.from_bytes(head := stream.read(_LENGTH_BYTES), "big")
-    if len(head) < _LENGTH_BYTES or length > limit:
+def read_frame(stream: IO[bytes], bytes_limit: int = FRAME_LIMIT) -> bytes | None:
+    """Read a ``write_frame`` message; None if the pipe ends or it exceeds ``bytes_limit``."""
+    length = int.from_bytes(head := stream.read(_LENGTH_PREFIX_BYTES), "big")
+    if len(head) < _LENGTH_PREFIX_BYTES or length > bytes_limit:
         return None
     data = stream.read(length)
     return data if len(data) == length else None
 
 
-def decode_features(answer: bytes, count: int) -> torch.Tensor:
+def decode_features(answer: bytes, feature_count: int) -> torch.Tensor:
     """Decode a process's answer to a record: its raw and further features, ``[1, count]``.
 
     Raises:
         DecodeError: The trunk failed on the record, for the stated reason.
     """
-    if answer[:1] == _FEATURES and len(answer) == 1 + 4 * count:
+    if answer[:1] == _FEATURES and len(answer) == 1 + 4 * feature_count:
         return torch.from_numpy(np.frombuffer(answer, "<f4", offset=1)[None].copy()).clone()
     reason = answer[1:].decode("utf-8", "replace") if answer[:1] == _FAILURE else ""
     raise DecodeError("".join(letter for letter in reason if letter.isprintable())[:300] or "ended")
@@ -115,24 +115,24 @@ def main() -> None:
         write_frame(answers, canonical.encode(start))
         if trunk is None:
             return
-        seconds = canonical.decode(TrunkRequest, order, subject="trunk").seconds
+        seconds = canonical.decode(TrunkRequest, order, input_name="trunk").seconds
         while (record := read_frame(records)) is not None:
-            write_frame(answers, _answer_from_copy(trunk, start, record, seconds))
+            write_frame(answers, _answer_in_forked_copy(trunk, start, record, seconds))
 
 
 def _load_requested_trunk(
-    order_bytes: bytes, data: bytes
+    request_bytes: bytes, file_bytes: bytes
 ) -> tuple[TrunkReply, EncoderTrunk | None]:
     """Load the trunk of a ``TrunkRequest``; return the first answer, and the trunk or None."""
     try:
-        order = canonical.decode(TrunkRequest, order_bytes, subject="trunk")
+        order = canonical.decode(TrunkRequest, request_bytes, input_name="trunk")
         modality, choice = order.modality, order.choice
         named_kind = find_trunk(modality, choice.name) if not choice.file else None
-        kind = named_kind or trunk_from_file(modality, choice, data)
+        kind = named_kind or trunk_from_file(modality, choice, file_bytes)
         trunk = kind.from_settings(dict(order.settings)).eval()
         bounds = np.atleast_1d(np.asarray(trunk.feature_bounds(), dtype=np.float64)).tolist()
         start = TrunkReply(
-            width=trunk.width, local_blocks=tuple(trunk.local_blocks), bounds=tuple(bounds)
+            width=trunk.width, local_blocks=tuple(trunk.local_block_sizes), bounds=tuple(bounds)
         )
     except WgError as error:
         return TrunkReply(code=error.code, message=str(error)), None
@@ -141,20 +141,20 @@ def _load_requested_trunk(
     return start, trunk
 
 
-def _answer_from_copy(
-    trunk: EncoderTrunk, first_reply: TrunkReply, record: bytes, seconds: int
+def _answer_in_forked_copy(
+    trunk: EncoderTrunk, first_reply: TrunkReply, record_message: bytes, cpu_seconds: int
 ) -> bytes:
     """Encode a record in a forked copy of this process, if possible; return the answer to send."""
     if not hasattr(os, "fork"):
-        return _encode_answer(trunk, first_reply, record)
+        return _encode_answer(trunk, first_reply, record_message)
     source, target = os.pipe()
     process = os.fork()
     if process == 0:
         try:
             os.close(source)
-            _limit_cpu_seconds(seconds)
+            _limit_cpu_seconds(cpu_seconds)
             with os.fdopen(target, "wb") as stream:
-                stream.write(_encode_answer(trunk, first_reply, record))
+                stream.write(_encode_answer(trunk, first_reply, record_message))
         finally:
             os._exit(0)  # ends this copy without cleanup, whatever was raised
     os.close(target)
@@ -165,14 +165,14 @@ def _answer_from_copy(
         return answer
     number = os.WTERMSIG(status)
     if hasattr(signal, "SIGXCPU") and number == signal.SIGXCPU:
-        return _FAILURE + f"takes more than {seconds} s".encode()
+        return _FAILURE + f"takes more than {cpu_seconds} s".encode()
     return _FAILURE + f"the process ended with signal {number}".encode()
 
 
-def _encode_answer(trunk: EncoderTrunk, first_reply: TrunkReply, data: bytes) -> bytes:
+def _encode_answer(trunk: EncoderTrunk, first_reply: TrunkReply, record_message: bytes) -> bytes:
     """Encode a record in this process; return its features, or the error, as an answer to send."""
     try:
-        raw, blocks = trunk.compute_features(trunk.prepare([_decode_record(data)]))
+        raw, blocks = trunk.compute_features(trunk.prepare([_decode_record(record_message)]))
         shapes = [tuple(part.shape) for part in (raw, *blocks)]
         expected = [(1, size) for size in (first_reply.width, *first_reply.local_blocks)]
         if shapes != expected:
@@ -186,15 +186,15 @@ def encode_record_message(record: np.ndarray[Any, Any]) -> bytes:
     """Return a message to a trunk process with a record's dtype, shape and values."""
     record = np.ascontiguousarray(record).reshape(record.shape)
     head = canonical.encode({"type": record.dtype.str, "shape": list(record.shape)})
-    return len(head).to_bytes(_LENGTH_BYTES, "big") + head + record.tobytes()
+    return len(head).to_bytes(_LENGTH_PREFIX_BYTES, "big") + head + record.tobytes()
 
 
-def _decode_record(data: bytes) -> np.ndarray[Any, Any]:
-    length = _LENGTH_BYTES + int.from_bytes(data[:_LENGTH_BYTES], "big")
+def _decode_record(record_message: bytes) -> np.ndarray[Any, Any]:
+    length = _LENGTH_PREFIX_BYTES + int.from_bytes(record_message[:_LENGTH_PREFIX_BYTES], "big")
     head = canonical.decode_known_fields(
-        _RecordHeader, data[_LENGTH_BYTES:length], subject="record"
+        _RecordHeader, record_message[_LENGTH_PREFIX_BYTES:length], input_name="record"
     )
-    return np.frombuffer(data, head.type, offset=length).reshape(head.shape).copy()
+    return np.frombuffer(record_message, head.type, offset=length).reshape(head.shape).copy()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,12 +216,12 @@ def _limit_resources() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def _limit_cpu_seconds(seconds: int) -> None:
+def _limit_cpu_seconds(cpu_seconds: int) -> None:
     """Limit the total CPU time of this process, where the system has such limits."""
     with suppress(ImportError):
         import resource
 
-        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
+        resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 1))
 
 
 if __name__ == "__main__":

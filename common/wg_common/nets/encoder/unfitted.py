@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 from wg_common.nets.encoder import fit, package
 from wg_common.nets.encoder.module import Encoder, load_encoder
 from wg_common.nets.encoder.trunk import default_trunks
-from wg_core.privacy.schema import DIMENSION
+from wg_core.privacy.schema import RELEASED_DIMENSION
 
-SOURCE = "built in"  # Source in the package's metadata, where others name their public data
+BUILTIN_SOURCE_NAME = (
+    "built in"  # Source in the package's metadata, where others name their public data
+)
 
 
 def unfitted_package(modality: str) -> bytes:
@@ -34,7 +36,7 @@ def unfitted_package(modality: str) -> bytes:
     trunks = default_trunks(modality)
     trunk = trunks[0]
     zeros = np.zeros((trunk.width, 1))
-    about = fit.encoder_metadata(modality, trunk, None, [SOURCE])
+    about = fit.encoder_metadata(modality, trunk, None, [BUILTIN_SOURCE_NAME])
     return package.pack_encoder(
         zeros[:, 0], _pseudorandom_signs(trunk.label, trunk.width), zeros, about, trunks
     )
@@ -45,8 +47,8 @@ def unfitted_encoder(modality: str) -> Encoder:
     return load_encoder(unfitted_package(modality))
 
 
-def _pseudorandom_signs(label: str, width: int) -> NDArray[np.float64]:
+def _pseudorandom_signs(trunk_label: str, width: int) -> NDArray[np.float64]:
     """Return pseudorandom signs from a hash of a name, ``[width, DIMENSION]``."""
-    data = hashlib.shake_256(label.encode()).digest(width * DIMENSION // 8)
+    data = hashlib.shake_256(trunk_label.encode()).digest(width * RELEASED_DIMENSION // 8)
     bits = np.unpackbits(np.frombuffer(data, np.uint8))
-    return bits.reshape(width, DIMENSION).astype(np.float64) * 2 - 1
+    return bits.reshape(width, RELEASED_DIMENSION).astype(np.float64) * 2 - 1

@@ -33,45 +33,66 @@ from wg_common.nets.encoder.trunk import NamedTrunk
 from wg_common.nets.encoder.window_kernels import WindowKernels
 from wg_core.site.reading import CHANNELS_LIMIT
 
-NAME = "windows-4"
+TRUNK_NAME = "windows-4"
 VIEW_SAMPLES = 1024  # Number of samples of a view
-SHORT_LENGTH = window_kernels.POSITIONS  # Number of samples of the views of short windows
-PIECES = 4  # Largest number of pieces of a window
+SHORT_VIEW_SAMPLES = (
+    window_kernels.RESPONSE_POSITIONS
+)  # Number of samples of the views of short windows
+MOST_PIECES = 4  # Largest number of pieces of a window
 
-_BANDS = 24
-_ENVELOPE_BANDS = 16
-_ENVELOPES = ((24, 96), (96, 224), (224, 513))
-_SHORT_ENVELOPES = 1  # Number of envelope bands with lines in the short grid
-_LAGS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)  # Of 1,024 samples
-_QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
-_COURSE_POINTS = 32
+_SPECTRUM_BAND_COUNT = 24
+_ENVELOPE_BAND_COUNT = 16
+_ENVELOPE_PASS_BANDS = ((24, 96), (96, 224), (224, 513))
+_SHORT_ENVELOPE_COUNT = 1  # Number of envelope bands with lines in the short grid
+_AUTOCORRELATION_LAGS = (
+    1,
+    2,
+    3,
+    4,
+    6,
+    8,
+    12,
+    16,
+    24,
+    32,
+    48,
+    64,
+    96,
+    128,
+    192,
+    256,
+)  # Of 1,024 samples
+_QUANTILE_LEVELS = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
+_COURSE_POINT_COUNT = 32
 _SCALE_COUNT = 5
-_THRESHOLDS = (-0.6, 0.0, 0.6)
-_PERIODS = (2.0, 0.5, 0.12)
-_SIGN_CODES = 24
+_RESPONSE_THRESHOLDS = (-0.6, 0.0, 0.6)
+_PHASE_PERIODS = (2.0, 0.5, 0.12)
+_SIGN_CODE_COUNT = 24
 
-_FEATURES_BY_KIND = {
-    "spectrum": 2 * _BANDS,
-    "envelope": len(_ENVELOPES) * (_ENVELOPE_BANDS + 2),
-    "moments": 2 + 2 * len(_QUANTILES) + 2 + len(_LAGS),
-    "course": _COURSE_POINTS,
+_FEATURE_COUNT_BY_KIND = {
+    "spectrum": 2 * _SPECTRUM_BAND_COUNT,
+    "envelope": len(_ENVELOPE_PASS_BANDS) * (_ENVELOPE_BAND_COUNT + 2),
+    "moments": 2 + 2 * len(_QUANTILE_LEVELS) + 2 + len(_AUTOCORRELATION_LAGS),
+    "course": _COURSE_POINT_COUNT,
 }
-LEVEL_FEATURES = 2 + 4 * len(_PERIODS)  # Number of features for a channel's size and mean
-_CODED_FEATURES = LEVEL_FEATURES + 6 + 8
+LEVEL_FEATURE_COUNT = 2 + 4 * len(
+    _PHASE_PERIODS
+)  # Number of features for a channel's size and mean
+_CODED_FEATURE_COUNT = LEVEL_FEATURE_COUNT + 6 + 8
 
-BLOCKS: Mapping[str, int] = {
+BLOCK_SIZES: Mapping[str, int] = {
     **{
         f"{name}-{pool}": n
-        for name, n in _FEATURES_BY_KIND.items()
+        for name, n in _FEATURE_COUNT_BY_KIND.items()
         for pool in ("mean", "std", "max")
     },
-    "kernels-mean": 84 * _SCALE_COUNT * (len(_THRESHOLDS) + 1),
-    "level-mean": LEVEL_FEATURES,
-    "channels": _CODED_FEATURES * _SIGN_CODES,
+    "kernels-mean": 84 * _SCALE_COUNT * (len(_RESPONSE_THRESHOLDS) + 1),
+    "level-mean": LEVEL_FEATURE_COUNT,
+    "channels": _CODED_FEATURE_COUNT * _SIGN_CODE_COUNT,
     "together": 8,
 }
 """Names and sizes of the blocks of raw features, in their order."""
-WIDTH = sum(BLOCKS.values())
+FEATURE_COUNT = sum(BLOCK_SIZES.values())
 FEATURE_BOUND = 1e3
 """Bound on the magnitude of every raw feature of an accepted window, by construction. A
 standardised sample is at most sqrt(1024) = 32, and so are courses. Logarithms have floors of 1e-12
@@ -90,11 +111,11 @@ class WindowTrunk(NamedTrunk):
     L is 1024, or 128 for short windows, where features that need more samples are constant.
     """
 
-    label = NAME
-    width = WIDTH
+    label = TRUNK_NAME
+    width = FEATURE_COUNT
     needs_process = False
-    directions = 400
-    local_blocks = (window_kernels.WIDTH, WIDTH)
+    direction_count = 400
+    local_block_sizes = (window_kernels.FEATURE_COUNT, FEATURE_COUNT)
 
     kernels: Tensor
     signs: Tensor
@@ -108,26 +129,30 @@ class WindowTrunk(NamedTrunk):
         self.register_buffer("kernels", window_kernels.unit_kernels(), persistent=False)
         self.unscaled = WindowKernels()
         self.register_buffer("signs", channel_signs(), persistent=False)
-        self.register_buffer("bands", _band_matrix(VIEW_SAMPLES // 2 + 1, _BANDS), persistent=False)
-        envelope = _band_matrix(VIEW_SAMPLES // 2 + 1, _ENVELOPE_BANDS)
+        self.register_buffer(
+            "bands", _band_matrix(VIEW_SAMPLES // 2 + 1, _SPECTRUM_BAND_COUNT), persistent=False
+        )
+        envelope = _band_matrix(VIEW_SAMPLES // 2 + 1, _ENVELOPE_BAND_COUNT)
         self.register_buffer("envelope_bands", envelope, persistent=False)
-        self.register_buffer("masks", _envelope_bands(), persistent=False)
-        silent = [math.log(1e-4)] * _ENVELOPE_BANDS + [math.log(1e-3), 0.0]
+        self.register_buffer("masks", _envelope_masks(), persistent=False)
+        silent = [math.log(1e-4)] * _ENVELOPE_BAND_COUNT + [math.log(1e-3), 0.0]
         self.register_buffer("blank", torch.tensor(silent), persistent=False)
 
     @classmethod
     def digest(cls) -> str:
         """Return the SHA-256 of all constants that determine raw and kernel features, hex."""
-        code = hashlib.sha256(f"{NAME} {BLOCKS} {_ENVELOPES} {_LAGS} {_PERIODS}".encode())
-        for tensor in (window_kernels.unit_kernels(), channel_signs(), _envelope_bands()):
+        bands, lags = _ENVELOPE_PASS_BANDS, _AUTOCORRELATION_LAGS
+        constants = f"{TRUNK_NAME} {BLOCK_SIZES} {bands} {lags} {_PHASE_PERIODS}"
+        code = hashlib.sha256(constants.encode())
+        for tensor in (window_kernels.unit_kernels(), channel_signs(), _envelope_masks()):
             code.update(tensor.numpy().tobytes())
-        code.update(window_kernels.digest().encode())
+        code.update(window_kernels.kernel_digest().encode())
         return code.hexdigest()
 
     @classmethod
-    def block_weights(cls) -> NDArray[np.float64]:
+    def released_fit_weights(cls) -> NDArray[np.float64]:
         """Return weights ``[W]`` by which all blocks of features count equally."""
-        return np.concatenate([np.full(size, size**-0.5) for size in BLOCKS.values()])
+        return np.concatenate([np.full(size, size**-0.5) for size in BLOCK_SIZES.values()])
 
     def compute_features(self, records: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
         """Return raw features, and two local blocks: ``WindowKernels`` features and raw ones."""
@@ -150,14 +175,14 @@ class WindowTrunk(NamedTrunk):
         floor = 1e-6 * mean.abs() + 1e-12
         x = centred_views / (std + floor)  # [n, C, 1 + S, L]
         overview, pieces = x[:, :, 0], x[:, :, 1:]
-        course = F.adaptive_avg_pool1d(overview, _COURSE_POINTS)
+        course = F.adaptive_avg_pool1d(overview, _COURSE_POINT_COUNT)
         power = _power_shares(x) @ self.bands[: x.shape[-1] // 2 + 1]  # [n, C, 1 + S, B]
         log_power = torch.log(power + 1e-4)
         spectrum = torch.cat([log_power[:, :, 1:].mean(dim=2), log_power[:, :, 0]], dim=-1)
         size = level_features(mean[:, :, 0, 0], std[:, :, 0, 0])
         description = (
             spectrum,
-            self._envelope(pieces).mean(dim=2),
+            self._envelope_features(pieces).mean(dim=2),
             _moment_features(pieces).mean(dim=2),
             course,
         )
@@ -166,20 +191,22 @@ class WindowTrunk(NamedTrunk):
             centre = block.mean(dim=1)
             variance = (block - centre.unsqueeze(1)).square().mean(dim=1)
             columns += [centre, (variance + 1e-12).sqrt(), block.amax(dim=1)]
-        columns.append(self._kernel_responses(pieces).mean(dim=(1, 2)))
+        columns.append(self._kernel_features(pieces).mean(dim=(1, 2)))
         short = F.adaptive_avg_pool1d(log_power[:, :, 0], 6)
         channel_codes = torch.cat(
             [size, short, F.adaptive_avg_pool1d(course, 8)], dim=-1
         )  # [n, C, D]
         signs = self.signs[: views.shape[1]]  # [C, Q]
         sums = torch.einsum("ncd,cq->ndq", channel_codes, signs) / math.sqrt(views.shape[1])
-        columns += [size.mean(dim=1), sums.flatten(1), _correlation_eigenvalues(overview)]
+        columns += [size.mean(dim=1), sums.flatten(1), _correlation_features(overview)]
         return torch.cat(columns, dim=1)
 
-    def _envelope(self, x: Tensor) -> Tensor:
+    def _envelope_features(self, x: Tensor) -> Tensor:
         """Return features ``[..., 54]`` of signals' envelopes in three bands: spectrum and size."""
         line = torch.view_as_real(torch.fft.rfft(x))  # [..., L / 2 + 1, 2]
-        band_count = len(_ENVELOPES) if x.shape[-1] == VIEW_SAMPLES else _SHORT_ENVELOPES
+        band_count = (
+            len(_ENVELOPE_PASS_BANDS) if x.shape[-1] == VIEW_SAMPLES else _SHORT_ENVELOPE_COUNT
+        )
         masks = self.masks[:band_count, : line.shape[-2], None]
         band_spectra = line.unsqueeze(-3) * masks  # [..., shown, F, 2]
         total = line.square().sum(dim=(-1, -2)).unsqueeze(-1) + 1e-9
@@ -196,16 +223,20 @@ class WindowTrunk(NamedTrunk):
         description = torch.cat(
             [torch.log(power + 1e-4), swing.unsqueeze(-1), share.sqrt().unsqueeze(-1)], dim=-1
         )
-        if band_count < len(_ENVELOPES):  # the values of a silent band in the formulas above
-            blank = self.blank.expand(*description.shape[:-2], len(_ENVELOPES) - band_count, -1)
+        if band_count < len(
+            _ENVELOPE_PASS_BANDS
+        ):  # the values of a silent band in the formulas above
+            blank = self.blank.expand(
+                *description.shape[:-2], len(_ENVELOPE_PASS_BANDS) - band_count, -1
+            )
             description = torch.cat([description, blank], dim=-2)
         return description.flatten(-2)
 
-    def _kernel_responses(self, x: Tensor) -> Tensor:
+    def _kernel_features(self, x: Tensor) -> Tensor:
         """Return soft shares above thresholds, and log size, of kernel responses at all scales."""
         rows = x.flatten(0, -2)  # [m, L]
         missing = int(math.log2(VIEW_SAMPLES // x.shape[-1]))
-        parts = [rows.new_zeros(rows.shape[0], 84 * (len(_THRESHOLDS) + 1) * missing)]
+        parts = [rows.new_zeros(rows.shape[0], 84 * (len(_RESPONSE_THRESHOLDS) + 1) * missing)]
         for scale in range(missing, _SCALE_COUNT):
             # Unfold and multiply: five times as fast as a convolution with one input channel.
             stride = 2 if scale == 0 else 1
@@ -214,7 +245,8 @@ class WindowTrunk(NamedTrunk):
             std = answer.square().mean(dim=-1, keepdim=True).sqrt()
             responses = answer.mul_(4 / (std + 1e-4))
             parts += [
-                responses.clamp(4 * b - 1, 4 * b + 1).mean(dim=-1) - 4 * b for b in _THRESHOLDS
+                responses.clamp(4 * b - 1, 4 * b + 1).mean(dim=-1) - 4 * b
+                for b in _RESPONSE_THRESHOLDS
             ]
             parts.append(torch.log(std.squeeze(-1) + 1e-2))
             rows = F.avg_pool1d(rows, 2)
@@ -232,10 +264,10 @@ def window_views(window: NDArray[np.floating]) -> Tensor:
     x = x.clone().unsqueeze(0)  # [1, C, T], in aligned memory
     time = x.shape[-1]
     if time <= VIEW_SAMPLES:
-        length = SHORT_LENGTH if time <= SHORT_LENGTH else VIEW_SAMPLES
+        length = SHORT_VIEW_SAMPLES if time <= SHORT_VIEW_SAMPLES else VIEW_SAMPLES
         overview = F.interpolate(x, length, mode="linear", align_corners=True)
         return torch.stack([overview, overview], dim=2)
-    count = min(PIECES, -(-time // VIEW_SAMPLES))
+    count = min(MOST_PIECES, -(-time // VIEW_SAMPLES))
     starts = [round(i * (time - VIEW_SAMPLES) / (count - 1)) for i in range(count)]
     pieces = [x[..., start : start + VIEW_SAMPLES] for start in starts]
     return torch.stack([F.adaptive_avg_pool1d(x, VIEW_SAMPLES), *pieces], dim=2)
@@ -254,7 +286,7 @@ def level_features(mean: Tensor, std: Tensor) -> Tensor:
     columns = [mean / rms, torch.log10(std / rms + 1e-4) / 4]
     for value in (std, mean.abs()):
         decades = torch.log10(value + 1e-9)
-        for period in _PERIODS:
+        for period in _PHASE_PERIODS:
             turn = 2 * math.pi / period * decades
             columns += [turn.sin(), turn.cos()]
     return torch.stack(columns, dim=-1)
@@ -269,9 +301,9 @@ def _moment_features(x: Tensor) -> Tensor:
     order_statistics = x.sort(dim=-1).values
     step_sizes = (step / (size + 1e-4)).abs().sort(dim=-1).values
     length = x.shape[-1]
-    at = [round(q * (length - 1)) for q in _QUANTILES]
-    at_step = [round(q * (length - 2)) for q in _QUANTILES]
-    lags = [lag * length // VIEW_SAMPLES for lag in _LAGS]
+    at = [round(q * (length - 1)) for q in _QUANTILE_LEVELS]
+    at_step = [round(q * (length - 2)) for q in _QUANTILE_LEVELS]
+    lags = [lag * length // VIEW_SAMPLES for lag in _AUTOCORRELATION_LAGS]
     crossings = (x[..., 1:] * x[..., :-1] < 0).float().mean(dim=-1)
     autocorrelations = [(x[..., lag:] * x[..., : length - lag]).mean(dim=-1) for lag in lags]
     columns = [
@@ -285,7 +317,7 @@ def _moment_features(x: Tensor) -> Tensor:
     return torch.cat([torch.stack(columns, dim=-1), *tails], dim=-1)
 
 
-def _correlation_eigenvalues(overview: Tensor) -> Tensor:
+def _correlation_features(overview: Tensor) -> Tensor:
     """Return features ``[n, 8]`` of the correlations between channels: power sums and means."""
     c = overview.shape[1]
     coarse = F.adaptive_avg_pool1d(overview, 128)
@@ -309,25 +341,25 @@ def channel_signs() -> Tensor:
     rows = []
     for channel in range(CHANNELS_LIMIT):
         digest = hashlib.sha256(f"weightgate window channel {channel}".encode()).digest()
-        bits = np.unpackbits(np.frombuffer(digest, np.uint8))[:_SIGN_CODES]
+        bits = np.unpackbits(np.frombuffer(digest, np.uint8))[:_SIGN_CODE_COUNT]
         rows.append(1.0 - 2.0 * bits.astype(np.float32))
     return torch.from_numpy(np.stack(rows))
 
 
-def _band_matrix(lines: int, bands: int) -> Tensor:
+def _band_matrix(line_count: int, band_count: int) -> Tensor:
     """Return a matrix ``[lines, bands]`` that sums spectral lines in logarithmic bands."""
-    edges = np.geomspace(1, lines, bands + 1)
-    edges = np.maximum(edges, np.arange(1, bands + 2))  # low bands hold a line at least
-    matrix = np.zeros((lines, bands), np.float32)
-    for band in range(bands):
+    edges = np.geomspace(1, line_count, band_count + 1)
+    edges = np.maximum(edges, np.arange(1, band_count + 2))  # low bands hold a line at least
+    matrix = np.zeros((line_count, band_count), np.float32)
+    for band in range(band_count):
         matrix[int(edges[band]) : max(int(edges[band + 1]), int(edges[band]) + 1), band] = 1
     return torch.from_numpy(matrix)
 
 
-def _envelope_bands() -> Tensor:
+def _envelope_masks() -> Tensor:
     """Return masks ``[3, lines]`` of the spectral lines in each envelope's band."""
-    masks = torch.zeros(len(_ENVELOPES), VIEW_SAMPLES // 2 + 1)
-    for row, (low, high) in enumerate(_ENVELOPES):
+    masks = torch.zeros(len(_ENVELOPE_PASS_BANDS), VIEW_SAMPLES // 2 + 1)
+    for row, (low, high) in enumerate(_ENVELOPE_PASS_BANDS):
         masks[row, low:high] = 1
     return masks
 

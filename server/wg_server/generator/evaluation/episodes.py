@@ -19,9 +19,9 @@ from wg_core.privacy.statistics import NoisyStatistics
 from wg_server.generator.evaluation.simulated_release import simulate_statistics
 from wg_server.generator.prior.zoo_tasks import ZooTask
 
-DELTA = float(DEFAULT_DELTA)
+RELEASE_DELTA = float(DEFAULT_DELTA)
 CLASS_LIMIT = 12
-HELD_OUT_RECORDS = 48
+HELD_OUT_RECORD_COUNT = 48
 MAX_SAME_FAMILY_SITES = 3  # Largest number of other sites of the family that release
 
 
@@ -31,20 +31,20 @@ class EpisodeSettings:
 
     Attributes:
         epsilon: Epsilon of every release; infinite: releases without noise.
-        shots: Approximate number of records per class at the plant.
-        missing: Probability that the plant has no records of some classes.
-        unlabelled: Probability that the plant has no labels.
-        same_family_shots: Approximate number of records per class at other sites of the family.
-        out_of_family: Probability that a site of another family releases under the plant's class
-            names.
+        labels_per_class: Approximate number of records per class at the plant.
+        missing_classes_probability: Probability that the plant has no records of some classes.
+        unlabelled_probability: Probability that the plant has no labels.
+        same_family_labels: Approximate number of records per class at other sites of the family.
+        foreign_release_probability: Probability that a site of another family releases under the
+            plant's class names.
     """
 
     epsilon: float = 4.0
-    shots: int = 20
-    missing: float = 0.0
-    unlabelled: float = 0.0
-    same_family_shots: int = 60
-    out_of_family: float = 0.0
+    labels_per_class: int = 20
+    missing_classes_probability: float = 0.0
+    unlabelled_probability: float = 0.0
+    same_family_labels: int = 60
+    foreign_release_probability: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,40 +52,41 @@ class Episode:
     """One simulated plant, with its release and those of other sites.
 
     Attributes:
-        own: Features ``[n, d]`` and class indices ``[n]`` (-1: no label) of the plant's records.
-        queries: Features of held-out records of the plant, ``[q, d]``.
-        answers: Class indices of the held-out records, ``[q]``.
+        own_records: Features ``[n, d]`` and class indices ``[n]`` (-1: no label) of the plant's
+            records.
+        held_out_features: Features of held-out records of the plant, ``[q, d]``.
+        held_out_classes: Class indices of the held-out records, ``[q]``.
         release: Noisy statistics of the plant's records.
-        others: Noisy statistics that the other sites released.
+        other_releases: Noisy statistics that the other sites released.
         labels: Class names of the plant.
         family: Family of the plant.
     """
 
-    own: tuple[NDArray[np.float64], NDArray[np.int64]]
-    queries: NDArray[np.float32]
-    answers: NDArray[np.int64]
+    own_records: tuple[NDArray[np.float64], NDArray[np.int64]]
+    held_out_features: NDArray[np.float32]
+    held_out_classes: NDArray[np.int64]
     release: NoisyStatistics
-    others: tuple[NoisyStatistics, ...]
+    other_releases: tuple[NoisyStatistics, ...]
     labels: tuple[str, ...]
     family: str
 
     def accuracy(self, head: tuple[NDArray[np.float64], NDArray[np.float64]]) -> float:
         """Return the accuracy of a head (weights ``[K, d]``, bias ``[K]``) on held-out records."""
         weight, bias = head
-        logits = self.queries @ weight.T + bias
-        return float((logits.argmax(axis=1) == self.answers).mean())
+        logits = self.held_out_features @ weight.T + bias
+        return float((logits.argmax(axis=1) == self.held_out_classes).mean())
 
 
 class EpisodeSampler:
     """Sampler of simulated plants from zoo tasks."""
 
-    def __init__(self, tasks: Sequence[ZooTask], encoder: str, radius: float) -> None:
+    def __init__(self, tasks: Sequence[ZooTask], encoder: str, clip_radius: float) -> None:
         self._families: dict[str, list[ZooTask]] = {}
         for task in tasks:
             self._families.setdefault(task.family, []).append(task)
         self._names = sorted(self._families)
         self._encoder = encoder
-        self._radius = radius
+        self._radius = clip_radius
 
     def draw_episode(self, rng: np.random.Generator, scenario: EpisodeSettings) -> Episode:
         """Draw one simulated plant with its records, its release, and those of other sites."""
@@ -96,7 +97,7 @@ class EpisodeSampler:
         class_choice = _choose_classes(len(target.labels), rng)
         labels = tuple(target.labels[c] for c in class_choice)
         support, query = _split_records(target, class_choice, rng)
-        features, answers = _target_records(target, class_choice, support, rng, scenario)
+        features, answers = _draw_plant_records(target, class_choice, support, rng, scenario)
         release = self._simulate_release(features, answers, labels, rng, scenario.epsilon)
         other_releases = []
         count = int(rng.integers(0, MAX_SAME_FAMILY_SITES + 1))
@@ -105,15 +106,15 @@ class EpisodeSampler:
                 class_choice if rng.random() < 0.7 else _drop_random_classes(class_choice, rng)
             )
             other_releases.append(self._simulate_site_release(sites[index], classes, rng, scenario))
-        if rng.random() < scenario.out_of_family:
+        if rng.random() < scenario.foreign_release_probability:
             other_releases.append(self._simulate_foreign_release(family, labels, rng, scenario))
-        rows = query[rng.permutation(len(query))[:HELD_OUT_RECORDS]]
+        rows = query[rng.permutation(len(query))[:HELD_OUT_RECORD_COUNT]]
         return Episode(
-            own=(features.astype(np.float64), answers),
-            queries=target.features[rows],
-            answers=np.searchsorted(class_choice, target.y[rows]),
+            own_records=(features.astype(np.float64), answers),
+            held_out_features=target.features[rows],
+            held_out_classes=np.searchsorted(class_choice, target.y[rows]),
             release=release,
-            others=tuple(other_releases),
+            other_releases=tuple(other_releases),
             labels=labels,
             family=family,
         )
@@ -127,7 +128,7 @@ class EpisodeSampler:
         names: Sequence[str] | None = None,
     ) -> NoisyStatistics:
         rows = np.flatnonzero(np.isin(task.y, classes))
-        rows = _draw_shots(task.y, rows, scenario.same_family_shots, rng)
+        rows = _draw_rows_per_class(task.y, rows, scenario.same_family_labels, rng)
         y = np.searchsorted(classes, task.y[rows])
         labels = tuple(task.labels[c] for c in classes) if names is None else tuple(names)
         return self._simulate_release(task.features[rows], y, labels, rng, scenario.epsilon)
@@ -166,17 +167,17 @@ class EpisodeSampler:
 
 
 @functools.lru_cache(maxsize=256)
-def _noise_scale(encoder: str, dimension: int, radius: float, epsilon: float) -> float:
+def _noise_scale(encoder: str, dimension: int, clip_radius: float, epsilon: float) -> float:
     """Return sigma of a release's noise in grid units; it does not depend on the class names."""
     schema: StatisticsSchema = default_schema(
-        encoder=encoder, dimension=dimension, labels=("any",), clip_radius=radius
+        encoder=encoder, dimension=dimension, labels=("any",), clip_radius=clip_radius
     )
-    return mechanism.noise_scale(schema, epsilon, DELTA)
+    return mechanism.noise_scale(schema, epsilon, RELEASE_DELTA)
 
 
-def _choose_classes(total: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    size = total if rng.random() < 0.6 else int(rng.integers(2, total + 1))
-    return np.sort(rng.permutation(total)[: min(size, CLASS_LIMIT)])
+def _choose_classes(class_count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    size = class_count if rng.random() < 0.6 else int(rng.integers(2, class_count + 1))
+    return np.sort(rng.permutation(class_count)[: min(size, CLASS_LIMIT)])
 
 
 def _drop_random_classes(classes: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
@@ -198,10 +199,10 @@ def _split_records(
     return np.concatenate(support), np.concatenate(query)
 
 
-def _draw_shots(
-    y: NDArray[np.int64], rows: NDArray[np.int64], shots: int, rng: np.random.Generator
+def _draw_rows_per_class(
+    y: NDArray[np.int64], rows: NDArray[np.int64], rows_per_class: int, rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Return the rows of about ``shots`` records of each class; numbers vary between classes.
+    """Return rows of about ``rows_per_class`` records a class; numbers vary between classes.
 
     A class with fewer records is drawn with replacement: this simulates a plant whose release has
     the noise of many records, but the sampling error of few.
@@ -209,24 +210,24 @@ def _draw_shots(
     drawn_rows = [np.zeros(0, dtype=np.int64)]
     for label in np.unique(y[rows]):
         mine = rows[y[rows] == label]
-        count = max(1, round(shots * rng.uniform(0.5, 1.5)))
+        count = max(1, round(rows_per_class * rng.uniform(0.5, 1.5)))
         drawn_rows.append(rng.choice(mine, count, replace=count > len(mine)))
     return np.concatenate(drawn_rows)
 
 
-def _target_records(
+def _draw_plant_records(
     target: ZooTask,
-    indices: NDArray[np.int64],
-    support: NDArray[np.int64],
+    class_indices: NDArray[np.int64],
+    support_rows: NDArray[np.int64],
     rng: np.random.Generator,
     scenario: EpisodeSettings,
 ) -> tuple[NDArray[np.floating], NDArray[np.int64]]:
     """Draw the plant's records: features ``[n, d]`` and class indices ``[n]``; -1: no label."""
-    blind = rng.random() < scenario.unlabelled
-    classes = indices
-    if not blind and len(indices) > 2 and rng.random() < scenario.missing:
-        classes = _drop_random_classes(indices, rng)
-    rows = support[np.isin(target.y[support], classes)]
-    rows = _draw_shots(target.y, rows, scenario.shots, rng)
-    y = np.full(len(rows), -1) if blind else np.searchsorted(indices, target.y[rows])
+    blind = rng.random() < scenario.unlabelled_probability
+    classes = class_indices
+    if not blind and len(class_indices) > 2 and rng.random() < scenario.missing_classes_probability:
+        classes = _drop_random_classes(class_indices, rng)
+    rows = support_rows[np.isin(target.y[support_rows], classes)]
+    rows = _draw_rows_per_class(target.y, rows, scenario.labels_per_class, rng)
+    y = np.full(len(rows), -1) if blind else np.searchsorted(class_indices, target.y[rows])
     return target.features[rows], y

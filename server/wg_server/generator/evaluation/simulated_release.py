@@ -14,19 +14,19 @@ from wg_core.privacy.statistics import NoisyStatistics
 
 
 def simulate_release(
-    exact: NDArray[np.int64], sigma: float, rng: np.random.Generator
+    exact_statistics: NDArray[np.int64], sigma: float, rng: np.random.Generator
 ) -> NDArray[np.int64]:
     """Add rounded Gaussian noise that is *not private*.
 
     Args:
-        exact: Exact statistics, int64, any shape.
+        exact_statistics: Exact statistics, int64, any shape.
         sigma: Standard deviation of the noise, grid units.
 
     Returns:
         Noisy statistics, int64, same shape.
     """
-    noise = np.rint(rng.normal(0.0, sigma, size=exact.shape))
-    return np.asarray(exact + noise.astype(np.int64), dtype=np.int64)
+    noise = np.rint(rng.normal(0.0, sigma, size=exact_statistics.shape))
+    return np.asarray(exact_statistics + noise.astype(np.int64), dtype=np.int64)
 
 
 def simulate_statistics(

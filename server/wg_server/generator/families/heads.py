@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from scipy.special import expit
 
-from wg_common.catalogue import ANY_FAMILY, SAME_FAMILY, CandidateSource
+from wg_common.catalogue import ANY_FAMILY_SOURCE, SAME_FAMILY_SOURCE, CandidateSource
 from wg_common.inference import family_head, likeness
 from wg_common.inference.family_head import FamilyHead, FeatureLayout
 from wg_common.inference.hostile_tensors import split_prefix
@@ -34,12 +34,12 @@ from wg_server.generator.prior.names import same_class_log_ratio
 
 OFFERED_FAMILIES_LIMIT = 16
 """Largest number of families offered to a plant; each takes about a megabyte with its network."""
-_MATCH_SHARE = 0.5
+_MIN_MATCHED_SHARE = 0.5
 """Share of a plant's class names that must match for a family to be offered as matching."""
 _SAME_NAME_LOG_ODDS = 1e3
 """Log odds assigned to two equal names, so that they are matched first."""
 
-Tensors = dict[str, NDArray[np.floating]]
+NumpyTensors = dict[str, NDArray[np.floating]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,7 +65,7 @@ class OperatorFamily:
         network_tensors = family_network.pack_network(self.network)
         return self.head.tensors() | self.likeness.tensors() | network_tensors
 
-    def candidate_tensors(self, rows: NDArray[np.integer[Any]]) -> Tensors:
+    def candidate_tensors(self, rows: NDArray[np.integer[Any]]) -> NumpyTensors:
         """Return a candidate's tensors by name, for the family's classes ``rows`` in this order."""
         network = None if self.network is None else self.network.select_classes(rows)
         tensors = self.head.select_classes(rows).tensors() | self.likeness.tensors()
@@ -133,12 +133,12 @@ def families_from_arrays(
 
 
 def family_candidates(
-    operator: OperatorFamilies, labels: Sequence[str]
-) -> Iterator[tuple[CandidateSource, Tensors, PrivacyGuarantee]]:
+    operator_families: OperatorFamilies, labels: Sequence[str]
+) -> Iterator[tuple[CandidateSource, NumpyTensors, PrivacyGuarantee]]:
     """Yield the families that a plant is offered as candidates, the best match first.
 
     Args:
-        operator: All families of the operator.
+        operator_families: All families of the operator.
         labels: Names of the plant's K classes.
 
     Yields:
@@ -146,19 +146,19 @@ def family_candidates(
         names, with rows in the plant's order; or, if there is none, of all families with at least K
         classes, with rows in the family's order.
     """
-    large_enough = [f for f in operator.families.values() if len(f.labels) >= len(labels)]
-    matches = [(_match_names(family.labels, labels), family) for family in large_enough]
-    named_matches = [(match, family) for match, family in matches if match[0] > _MATCH_SHARE]
+    large_enough = [f for f in operator_families.families.values() if len(f.labels) >= len(labels)]
+    matches = [(_match_share_and_rows(family.labels, labels), family) for family in large_enough]
+    named_matches = [(match, family) for match, family in matches if match[0] > _MIN_MATCHED_SHARE]
     named_matches.sort(key=lambda pair: -pair[0][0])
     for (_, rows), family in named_matches[:OFFERED_FAMILIES_LIMIT]:
-        yield SAME_FAMILY, family.candidate_tensors(rows), family.privacy
+        yield SAME_FAMILY_SOURCE, family.candidate_tensors(rows), family.privacy
     if not named_matches:
         for family in large_enough[:OFFERED_FAMILIES_LIMIT]:
             every = np.arange(len(family.labels))
-            yield ANY_FAMILY, family.candidate_tensors(every), family.privacy
+            yield ANY_FAMILY_SOURCE, family.candidate_tensors(every), family.privacy
 
 
-def _match_names(
+def _match_share_and_rows(
     family_labels: Sequence[str], labels: Sequence[str]
 ) -> tuple[float, NDArray[np.intp]]:
     """Return the share of K class names that match, and the family's row for each, ``[K]``."""

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_common.inference.likeness import (
-    FEWEST_RECORDS,
+    FEWEST_TESTED_RECORDS,
     REFUSED_SHARE,
     UNLIKENESS_THRESHOLD,
     LikenessTest,
@@ -36,14 +36,14 @@ class FittedLikeness:
 
     Attributes:
         test: The fitted test.
-        refused: Share of the family's own held-out simulated sites that the test refuses.
-        caught: Mean share of refused sites of the operator's other families, each held out in turn;
-            NaN if there are none.
+        own_refusal_rate: Share of the family's own held-out simulated sites that the test refuses.
+        other_refusal_rate: Mean share of refused sites of the operator's other families, each held
+            out in turn; NaN if there are none.
     """
 
     test: LikenessTest
-    refused: float
-    caught: float
+    own_refusal_rate: float
+    other_refusal_rate: float
 
 
 def fit_likeness_test(
@@ -59,7 +59,10 @@ def fit_likeness_test(
     """
     family_sites = _describe_sites(own_sites[family])
     small_sites = _describe_sites(
-        [site[:: len(site) // FEWEST_RECORDS or 1][:FEWEST_RECORDS] for site in own_sites[family]]
+        [
+            site[:: len(site) // FEWEST_TESTED_RECORDS or 1][:FEWEST_TESTED_RECORDS]
+            for site in own_sites[family]
+        ]
     )
     other_families = {
         name: _describe_sites(sites[:: len(sites) // _SITES_PER_FAMILY or 1])
@@ -86,8 +89,8 @@ def fit_likeness_test(
             bias=np.array([UNLIKENESS_THRESHOLD * bias / limit]),
             width=np.array([min(limit / few_limit, 1.0)]),
         ),
-        refused=float((scores > limit).mean()),
-        caught=_refused_share(family_sites, other_families, scale, float(limit)),
+        own_refusal_rate=float((scores > limit).mean()),
+        other_refusal_rate=_other_refusal_rate(family_sites, other_families, scale, float(limit)),
     )
 
 
@@ -96,16 +99,19 @@ def accept_all_test(dimension: int) -> LikenessTest:
     return LikenessTest(np.zeros(description_size(dimension)), np.zeros(1), np.ones(1))
 
 
-def _refused_share(
-    family_sites: Floats, other_families: Mapping[str, Floats], scale: Floats, limit: float
+def _other_refusal_rate(
+    family_sites: Floats,
+    other_families: Mapping[str, Floats],
+    column_weights: Floats,
+    threshold: float,
 ) -> float:
     """Return the mean share of refused sites over other families, each held out of the fit."""
     shares = []
     for name in filter(None, other_families):
         remaining = [sites for family, sites in other_families.items() if family != name]
         if remaining:
-            weight, bias = _fit_ridge(family_sites, remaining, scale)
-            shares.append(float((other_families[name] @ weight + bias > limit).mean()))
+            weight, bias = _fit_ridge(family_sites, remaining, column_weights)
+            shares.append(float((other_families[name] @ weight + bias > threshold).mean()))
     return float(np.mean(shares)) if shares else float("nan")
 
 
@@ -124,13 +130,13 @@ def _part_weights(rows: Floats) -> Floats:
 
 
 def _fit_ridge(
-    family_sites: Floats, other_families: Sequence[Floats], scale: Floats
+    family_sites: Floats, other_families: Sequence[Floats], column_weights: Floats
 ) -> tuple[Floats, float]:
     """Fit weight ``[F]`` and bias to targets 0 at the family's sites and 2 at all others.
 
     Both targets have equal total weight, and so do all other families.
     """
-    rows = np.concatenate([family_sites, *other_families]) * scale
+    rows = np.concatenate([family_sites, *other_families]) * column_weights
     target = np.repeat([0.0, 2.0], [len(family_sites), len(rows) - len(family_sites)])
     shares = [np.full(len(family_sites), 0.5 / len(family_sites))]
     shares += [np.full(len(part), 0.5 / len(part) / len(other_families)) for part in other_families]
@@ -140,5 +146,5 @@ def _fit_ridge(
     gram = z @ z.T
     penalty = float(share @ np.diagonal(gram)) / len(rows)  # by the mean squared length of a row
     dual = np.linalg.solve(gram + penalty * np.diag(1 / (len(rows) * share)), target - 1.0)
-    weight = (z.T @ dual) * scale
-    return weight, float(1.0 - weight @ (centre / scale))
+    weight = (z.T @ dual) * column_weights
+    return weight, float(1.0 - weight @ (centre / column_weights))

@@ -20,7 +20,7 @@ from wg_common.inference.posterior import Posterior, PredictedMeans, SiteEvidenc
 
 Floats = NDArray[np.float64]
 
-SITE_RATIO = 0.15  # Ratio of the site-specific to the total variance of a class mean
+SITE_VARIANCE_RATIO = 0.15  # Ratio of the site-specific to the total variance of a class mean
 
 _EIGENVALUE_FLOOR = 0.25  # Smallest eigenvalue of T, relative to the mean of its eigenvalues
 COVARIANCE_RIDGE = 2.0
@@ -50,7 +50,7 @@ class ModelVariances:
     @property
     def ratio(self) -> Floats:
         """Variance of a class mean between sites, along each eigenvector, ``[d]``."""
-        return SITE_RATIO * self.between
+        return SITE_VARIANCE_RATIO * self.between
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,11 +59,11 @@ class ClassDeviationPrior:
 
     Attributes:
         mean: Prior mean of each class deviation along each eigenvector of T, ``[K, d]``.
-        between: Prior variance of a class deviation along each eigenvector, ``[d]``.
+        variance: Prior variance of a class deviation along each eigenvector, ``[d]``.
     """
 
     mean: Floats
-    between: Floats
+    variance: Floats
 
 
 def fit_variances(
@@ -107,7 +107,7 @@ def site_equations(priors: ModelVariances, site: SiteEvidence) -> tuple[Floats, 
     Returns:
         A matrix for each direction, ``[d, K, K]``, and right-hand sides, ``[d, K]``.
     """
-    d, size = len(priors.within), 1 + len(site.counts)
+    d, size = len(priors.within), 1 + len(site.record_counts)
     system, right = np.zeros((d, size, size)), np.zeros((d, size))
     system[:, 0, 0] = 1 / priors.site
     posteriors.add_site_evidence(system, right, priors, site, 0)
@@ -134,13 +134,13 @@ def mixed_model_equations(
     name_prior = name_prior or ClassDeviationPrior(np.zeros((classes, d)), priors.between)
     precision, right_side = np.zeros((d, 1 + classes, 1 + classes)), np.zeros((d, 1 + classes))
     precision[:, 0, 0] = 1 / priors.site
-    precision[:, 1:, 1:] = matrices + np.eye(classes) / name_prior.between[:, None, None]
-    right_side[:, 1:] = right_sides + (name_prior.mean / name_prior.between).T
+    precision[:, 1:, 1:] = matrices + np.eye(classes) / name_prior.variance[:, None, None]
+    right_side[:, 1:] = right_sides + (name_prior.mean / name_prior.variance).T
     return Posterior(
         basis=priors.basis,
         within=priors.within,
         ratio=priors.ratio,
-        between=name_prior.between,
+        between=name_prior.variance,
         covariance=np.asarray(np.linalg.inv(priors.whitener)),
         precision=precision,
         weighted=right_side,
@@ -171,5 +171,5 @@ def predict_class_means(
     """Predict the class means of the first of ``sites`` from the evidence of all of them."""
     plant = sites[0]
     return posteriors.predict_class_means(
-        posterior_from_sites(priors, sites[1:], len(plant.counts), name_prior), plant
+        posterior_from_sites(priors, sites[1:], len(plant.record_counts), name_prior), plant
     )

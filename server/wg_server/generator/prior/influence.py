@@ -24,15 +24,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_common.inference.posterior import SiteEvidence
-from wg_server.generator.prior.blup import SITE_RATIO, ModelVariances
+from wg_server.generator.prior.blup import SITE_VARIANCE_RATIO, ModelVariances
 
 Floats = NDArray[np.float64]
 
-DISAGREEMENT_ERRORS = 6.0
+DISAGREEMENT_STANDARD_ERRORS = 6.0
 """Number of standard errors beyond which disagreement is not chance; twice the usual three,
 because noise differs between directions."""
 
-POSITIVE_EVIDENCE = 1.0
+POSITIVE_LOG_FACTOR = 1.0
 """Natural logarithm of the Bayes factor from which evidence is called positive (Kass and Raftery
 1995, *Journal of the American Statistical Association* 90(430), section 3.2)."""
 
@@ -44,14 +44,14 @@ class PeerAgreement:
     """Agreement between the class means of a site and those of its peers.
 
     Attributes:
-        noise: Variance to be added to the noise on each entry of the site's class means.
+        extra_variance: Variance to be added to the noise on each entry of the site's class means.
         is_outlier: True if the class means differ significantly from those of peers, and by more
             than half the mean squared distance of two classes; such a site is left out.
         agreed_classes: Mask of the classes on which the site agrees with its peers, ``[K]``; all
             False for an outlier.
     """
 
-    noise: float
+    extra_variance: float
     is_outlier: bool
     agreed_classes: NDArray[np.bool_]
 
@@ -64,18 +64,18 @@ def compare_with_peers(
     The site's extra variance is the lower median of its excess variances with each peer that has at
     least two classes in common, or 0 if there are fewer than two such peers or it is negative.
     """
-    pairs = [_excess_variance(priors, site, peer) for peer in peers]
+    pairs = [_excess_variance_and_error(priors, site, peer) for peer in peers]
     gaps = sorted(pair for pair in pairs if pair is not None)
     extra, error = gaps[(len(gaps) - 1) // 2] if len(gaps) > 1 else (0.0, 0.0)
     class_distance = 2 * float(priors.between.sum())  # of two classes
     noise = max(extra, 0.0) / len(priors.between)
-    odd = extra > class_distance / 2 and extra > DISAGREEMENT_ERRORS * error
-    stands = log_bayes_factors(priors, site, peers, noise) >= POSITIVE_EVIDENCE
+    odd = extra > class_distance / 2 and extra > DISAGREEMENT_STANDARD_ERRORS * error
+    stands = log_bayes_factors(priors, site, peers, noise) >= POSITIVE_LOG_FACTOR
     return PeerAgreement(noise, odd, stands & (not odd))
 
 
 def log_bayes_factors(
-    priors: ModelVariances, site: SiteEvidence, peers: Sequence[SiteEvidence], noise: float
+    priors: ModelVariances, site: SiteEvidence, peers: Sequence[SiteEvidence], extra_variance: float
 ) -> Floats:
     """Return the log Bayes factors, ``[K]``, that site and peers mean the same class by a name.
 
@@ -86,7 +86,7 @@ def log_bayes_factors(
     precision, so that a minority cannot dominate. The log factor of a class without peers is 0.
 
     Args:
-        noise: Additional variance of the site, as in ``PeerAgreement``.
+        extra_variance: Additional variance of the site, as in ``PeerAgreement``.
     """
     size, d = site.means.shape
     total, weights, variance = np.zeros((size, d)), np.zeros(size), np.zeros((size, d))
@@ -106,11 +106,13 @@ def log_bayes_factors(
             continue
         weight = np.minimum(sure, median)
         total += weight[:, None] * _mean_differences(priors, site, peer, both)
-        variance += np.square(weight)[:, None] * (_variance_by_direction(priors, peer) + noise)
+        variance += np.square(weight)[:, None] * (
+            _variance_by_direction(priors, peer) + extra_variance
+        )
         weights += weight
     has_peer = weights > 0
     scale = np.where(has_peer, weights, 1.0)[:, None]
-    same_class = _variance_by_direction(priors, site) + noise + variance / np.square(scale)
+    same_class = _variance_by_direction(priors, site) + extra_variance + variance / np.square(scale)
     ratio = 2 * priors.between / same_class
     evidence = np.log1p(ratio) - np.square(total / scale) / same_class * ratio / (1 + ratio)
     return np.where(has_peer, evidence.sum(axis=1) / 2, 0.0)
@@ -118,33 +120,43 @@ def log_bayes_factors(
 
 def _common_classes(site_a: SiteEvidence, site_b: SiteEvidence) -> NDArray[np.bool_]:
     """Return the mask of classes that two sites share, ``[K]``; all False if there is only one."""
-    both = (site_a.present > _PRESENCE_THRESHOLD) & (site_b.present > _PRESENCE_THRESHOLD)
+    both = (site_a.presence_probabilities > _PRESENCE_THRESHOLD) & (
+        site_b.presence_probabilities > _PRESENCE_THRESHOLD
+    )
     return np.asarray(both & (both.sum() > 1))
 
 
 def _mean_differences(
-    priors: ModelVariances, site: SiteEvidence, peer: SiteEvidence, both: NDArray[np.bool_]
+    priors: ModelVariances,
+    site: SiteEvidence,
+    peer: SiteEvidence,
+    common_classes: NDArray[np.bool_],
 ) -> Floats:
     """Return the differences of two sites' class means along the eigenvectors, ``[K, d]``.
 
-    Their weighted mean over the C common classes (mask ``both``) is subtracted, and they are scaled
-    by sqrt(C / (C - 1)) for the lost degree of freedom. Differences of other classes are 0.
+    Their weighted mean over the C common classes (mask ``common_classes``) is subtracted, and they
+    are scaled by sqrt(C / (C - 1)) for the lost degree of freedom. Differences of other classes are
+    0.
     """
     difference = (site.means - peer.means) @ priors.basis
     weight = np.where(
-        both, 1 / (_class_mean_variance(priors, site) + _class_mean_variance(priors, peer)), 0.0
+        common_classes,
+        1 / (_class_mean_variance(priors, site) + _class_mean_variance(priors, peer)),
+        0.0,
     )
     difference = difference - weight @ difference / weight.sum()
-    classes = int(both.sum())
-    return np.where(both[:, None], difference * np.sqrt(classes / (classes - 1)), 0.0)
+    classes = int(common_classes.sum())
+    return np.where(common_classes[:, None], difference * np.sqrt(classes / (classes - 1)), 0.0)
 
 
 def _variance_by_direction(priors: ModelVariances, site: SiteEvidence) -> Floats:
     """Return the model's variance of a site's class means along each eigenvector, ``[K, d]``."""
-    return np.asarray(site.noise[:, None] + priors.within / site.counts[:, None] + priors.ratio)
+    return np.asarray(
+        site.noise_variances[:, None] + priors.within / site.record_counts[:, None] + priors.ratio
+    )
 
 
-def _excess_variance(
+def _excess_variance_and_error(
     priors: ModelVariances, site_a: SiteEvidence, site_b: SiteEvidence
 ) -> tuple[float, float] | None:
     """Estimate the variance between two sites' class means beyond the model's, by moments.
@@ -153,7 +165,9 @@ def _excess_variance(
         Unbiased estimate, summed over the d entries, which may be negative, and its standard error
         if the true value is 0. None if the sites have fewer than two classes in common.
     """
-    both = (site_a.present > _PRESENCE_THRESHOLD) & (site_b.present > _PRESENCE_THRESHOLD)
+    both = (site_a.presence_probabilities > _PRESENCE_THRESHOLD) & (
+        site_b.presence_probabilities > _PRESENCE_THRESHOLD
+    )
     if both.sum() < 2:
         return None
     expected = (
@@ -172,7 +186,7 @@ def _class_mean_variance(priors: ModelVariances, site: SiteEvidence) -> Floats:
     """Return the model's variance of each class mean of a site, summed over entries, ``[K]``."""
     d = len(priors.between)
     return np.asarray(
-        SITE_RATIO * float(priors.between.sum())
-        + d * site.noise
-        + float(priors.within.sum()) / site.counts
+        SITE_VARIANCE_RATIO * float(priors.between.sum())
+        + d * site.noise_variances
+        + float(priors.within.sum()) / site.record_counts
     )

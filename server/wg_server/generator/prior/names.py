@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 Floats = NDArray[np.float64]
 
 _FOLDS = 5
-_PENALTIES = (3.0, 30.0, 300.0, 1e6)
+_RIDGE_PENALTIES = (3.0, 30.0, 300.0, 1e6)
 _SIMILAR_COSINE = 0.5  # Cosine above which two names may mean the same
 _MIN_NAMES = 20  # Smallest number of different class names to fit on
 _MIN_EXPLAINED_SHARE = 0.02  # Share of explained variance below which names are not used
@@ -83,15 +83,19 @@ class ClassPriors:
 
     Attributes:
         priors: Variances of the mixed model.
-        names: Map from class names to class deviations; None if names predict nothing.
+        name_regression: Map from class names to class deviations; None if names predict nothing.
     """
 
     priors: ModelVariances
-    names: NameRegression | None = None
+    name_regression: NameRegression | None = None
 
     def class_prior(self, labels: Sequence[str]) -> ClassDeviationPrior | None:
         """Return the prior of class deviations; None if these class names predict nothing."""
-        return None if self.names is None else self.names.predict_prior(self.priors, labels)
+        return (
+            None
+            if self.name_regression is None
+            else self.name_regression.predict_prior(self.priors, labels)
+        )
 
 
 def normalise_name(name: str) -> str:
@@ -111,7 +115,7 @@ def name_vectors(names: Sequence[str]) -> Floats | None:
     if not _has_sentence_model():
         return None
     return np.array([_name_vector(normalise_name(name)) for name in names]).reshape(
-        -1, sentences.WIDTH
+        -1, sentences.VECTOR_LENGTH
     )
 
 
@@ -149,7 +153,10 @@ def same_class_log_ratio(labels: Sequence[str], other_labels: Sequence[str]) -> 
 def _has_sentence_model() -> bool:
     is_installed = sentences.is_installed()
     if not is_installed:
-        log.info("class names are compared by letters alone: %s is not there", sentences.PACKAGE)
+        log.info(
+            "class names are compared by letters alone: %s is not there",
+            sentences.PACKAGE_REQUIREMENT,
+        )
     return is_installed
 
 
@@ -180,7 +187,7 @@ def fit_name_regression(
         )
         if embeddings is not None:
             rows.append(embeddings - embeddings.mean(axis=0))
-            targets.append(task.class_mean_moments()[1] @ priors.basis)
+            targets.append(task.class_mean_and_deviations()[1] @ priors.basis)
             names += [normalise_name(name) for name in task.labels]
             part += [families.index(task.family) % _FOLDS] * len(embeddings)
     unique_names = sorted(set(names))
@@ -190,29 +197,29 @@ def fit_name_regression(
     x, y = np.concatenate(rows), np.concatenate(targets)
     number = np.array([unique_names.index(name) for name in names])
     direct = projection.astype(np.float64) @ priors.basis
-    errors, total = np.zeros((len(_PENALTIES), y.shape[1])), np.zeros(y.shape[1])
+    errors, total = np.zeros((len(_RIDGE_PENALTIES), y.shape[1])), np.zeros(y.shape[1])
     for fold in range(_FOLDS):
         test_names = np.arange(len(unique_names)) % _FOLDS == fold
         near = (embeddings @ embeddings[test_names].T).max(axis=1) > _SIMILAR_COSINE
         test_rows = np.array(part) == fold
         out, fit_rows = test_rows & test_names[number], ~test_rows & ~near[number]
         total += (y[out] ** 2).sum(axis=0)
-        for row, penalty in enumerate(_PENALTIES):
+        for row, penalty in enumerate(_RIDGE_PENALTIES):
             matrix = _fit_name_map(x[fit_rows], y[fit_rows], direct, penalty)
             errors[row] += ((y[out] - x[out] @ matrix) ** 2).sum(axis=0)
     best = int(errors.sum(axis=1).argmin())
     if errors[best].sum() >= (1 - _MIN_EXPLAINED_SHARE) * total.sum():
         return None
     explained_share = np.clip(1 - errors[best] / total, 0, _MAX_EXPLAINED_SHARE)
-    return NameRegression(_fit_name_map(x, y, direct, _PENALTIES[best]), explained_share)
+    return NameRegression(_fit_name_map(x, y, direct, _RIDGE_PENALTIES[best]), explained_share)
 
 
-def _fit_name_map(x: Floats, y: Floats, direct: Floats, penalty: float) -> Floats:
-    """Fit the name map: a multiple of ``direct``, plus a ridge regression of the residual."""
-    direct_fit = x @ direct
+def _fit_name_map(x: Floats, y: Floats, direct_map: Floats, penalty: float) -> Floats:
+    """Fit the name map: a multiple of ``direct_map``, plus a ridge regression of the residual."""
+    direct_fit = x @ direct_map
     share = float((direct_fit * y).sum() / max(float((direct_fit**2).sum()), 1e-12))
     system = x.T @ x + penalty * np.eye(x.shape[1])
-    return np.asarray(share * direct + np.linalg.solve(system, x.T @ (y - share * direct_fit)))
+    return np.asarray(share * direct_map + np.linalg.solve(system, x.T @ (y - share * direct_fit)))
 
 
 def fit_public_priors(

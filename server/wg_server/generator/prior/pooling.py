@@ -30,7 +30,7 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 SITES_LIMIT = 1 << 20  # Largest number of sites in a pool, so that sums stay below 2**63
-CLASS_MEAN_LIMIT = 64.0  # Largest entry of a class mean; features are clipped far below
+CLASS_MEAN_ENTRY_LIMIT = 64.0  # Largest entry of a class mean; features are clipped far below
 
 _FIXED_POINT_UNIT = 2.0**-36
 
@@ -41,44 +41,44 @@ class EvidencePool:
 
     Attributes:
         labels: Names of the K classes, sorted.
-        sites: Number of sites in the sum.
+        site_count: Number of sites in the sum.
         precision: Upper triangles of the matrices, in fixed-point units, ``[d, K (K + 1) / 2]``.
-        weighted: Right-hand sides, in fixed-point units, ``[d, K]``.
+        right_sides: Right-hand sides, in fixed-point units, ``[d, K]``.
     """
 
     labels: tuple[str, ...]
-    sites: int
+    site_count: int
     precision: Integers
-    weighted: Integers
+    right_sides: Integers
 
     def __add__(self, pool: EvidencePool) -> EvidencePool:
         """Return the sum of two pools; ``ValueError`` if they have different classes."""
-        return self._combine(pool, 1)
+        return self._add_signed(pool, 1)
 
     def __sub__(self, pool: EvidencePool) -> EvidencePool:
         """Return this pool without the sites of ``pool``, which were added before."""
-        return self._combine(pool, -1)
+        return self._add_signed(pool, -1)
 
-    def _combine(self, pool: EvidencePool, sign: int) -> EvidencePool:
+    def _add_signed(self, pool: EvidencePool, sign: int) -> EvidencePool:
         if pool.labels != self.labels:
             raise ValueError(f"a pool of {pool.labels} is none of {self.labels}")
-        sites = self.sites + sign * pool.sites
+        sites = self.site_count + sign * pool.site_count
         if not 0 <= sites <= SITES_LIMIT:
             raise ValueError(f"{sites} sites in a pool, expected at most {SITES_LIMIT}")
         return EvidencePool(
             self.labels,
             sites,
             self.precision + sign * pool.precision,
-            self.weighted + sign * pool.weighted,
+            self.right_sides + sign * pool.right_sides,
         )
 
-    def equation_matrices(self, priors: ModelVariances) -> tuple[Floats, Floats]:
+    def matrices_and_right_sides(self, priors: ModelVariances) -> tuple[Floats, Floats]:
         """Return matrices ``[d, K, K]`` and right-hand sides ``[d, K]`` of the pool's equations."""
         size, unit = len(self.labels), _FIXED_POINT_UNIT / priors.ratio
         rows, columns = np.triu_indices(size)
         full = np.zeros((len(unit), size, size))
         full[:, rows, columns] = full[:, columns, rows] = self.precision * unit[:, None]
-        return full, self.weighted * unit[:, None]
+        return full, self.right_sides * unit[:, None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,22 +87,22 @@ class PooledReleases:
 
     Attributes:
         pools: Pools with a class of the site, without the site's own release.
-        root: Merkle tree hash (RFC 6962, section 2.1) over the sorted ids of all releases in these
-            pools, including the site's own if one has it; empty if there are no releases.
-        releases: Number of these releases.
+        merkle_root: Merkle tree hash (RFC 6962, section 2.1) over the sorted ids of all releases in
+            these pools, including the site's own if one has it; empty if there are no releases.
+        release_count: Number of these releases.
         supporting_sites: Number of other sites that agree on each class (``influence``), by class
             name.
     """
 
     pools: tuple[EvidencePool, ...]
-    root: str
-    releases: int
+    merkle_root: str
+    release_count: int
     supporting_sites: Mapping[str, int] = field(default_factory=dict)
 
     @property
-    def other_sites(self) -> int:
+    def other_site_count(self) -> int:
         """Number of other sites whose releases are pooled."""
-        return sum(pool.sites for pool in self.pools)
+        return sum(pool.site_count for pool in self.pools)
 
 
 NO_POOLED_RELEASES = PooledReleases((), "", 0)
@@ -129,7 +129,7 @@ def single_site_pool(
     """
     precision, right_side = blup.site_equations(priors, site)
     rows, columns = np.triu_indices(len(labels))
-    bound = CLASS_MEAN_LIMIT / _FIXED_POINT_UNIT
+    bound = CLASS_MEAN_ENTRY_LIMIT / _FIXED_POINT_UNIT
     units = priors.ratio[:, None] / _FIXED_POINT_UNIT
     return EvidencePool(
         tuple(labels),
@@ -140,7 +140,9 @@ def single_site_pool(
 
 
 def pools_of_releases(
-    priors: ModelVariances, plant: NoisyStatistics | None, releases: Sequence[NoisyStatistics]
+    priors: ModelVariances,
+    plant_release: NoisyStatistics | None,
+    releases: Sequence[NoisyStatistics],
 ) -> list[EvidencePool]:
     """Pool the releases of a few sites by their class names.
 
@@ -149,8 +151,8 @@ def pools_of_releases(
 
     Args:
         priors: Variances of the mixed model.
-        plant: Release of the plant that the pools are for; the others are compared with it, but it
-            is in no pool.
+        plant_release: Release of the plant that the pools are for; the others are compared with it,
+            but it is in no pool.
         releases: Releases of other sites; those of another dimension are left out.
     """
     pools: dict[tuple[str, ...], EvidencePool] = {}
@@ -159,7 +161,7 @@ def pools_of_releases(
         labels = tuple(sorted(release.schema.labels))
         if release.schema.dimension != d:
             continue
-        neighbours = (plant, *releases[:number], *releases[number + 1 :])
+        neighbours = (plant_release, *releases[:number], *releases[number + 1 :])
         peers = [
             site_evidence(x, labels)
             for x in neighbours
@@ -169,7 +171,9 @@ def pools_of_releases(
         agreement = influence.compare_with_peers(priors, site, peers)
         if not agreement.is_outlier:
             part = single_site_pool(
-                priors, labels, replace(site, noise=site.noise + agreement.noise)
+                priors,
+                labels,
+                replace(site, noise_variances=site.noise_variances + agreement.extra_variance),
             )
             pools[labels] = pools.get(labels, empty_pool(labels, d)) + part
     return list(pools.values())
@@ -196,7 +200,7 @@ def posterior_from_pools(
     row_of = {name: row for row, name in enumerate(labels)}
     for pool in pools:
         is_shared = np.array([name in row_of for name in pool.labels])
-        if not pool.sites or not is_shared.any():
+        if not pool.site_count or not is_shared.any():
             continue
         addition = _eliminate_classes(priors, pool, ~is_shared)
         rows = np.array([row_of[name] for name in pool.labels if name in row_of])
@@ -206,41 +210,47 @@ def posterior_from_pools(
 
 
 def _eliminate_classes(
-    priors: ModelVariances, pool: EvidencePool, drop: NDArray[np.bool_]
+    priors: ModelVariances, pool: EvidencePool, dropped_classes: NDArray[np.bool_]
 ) -> tuple[Floats, Floats]:
-    """Return matrices and right-hand sides of a pool without some classes (mask ``drop``)."""
-    matrices, right = pool.equation_matrices(priors)
-    if not drop.any():
+    """Return matrices and right-hand sides of a pool without the masked ``dropped_classes``."""
+    matrices, right = pool.matrices_and_right_sides(priors)
+    if not dropped_classes.any():
         return matrices, right
-    inner = matrices[:, drop][:, :, drop]
-    inner = inner + np.eye(int(drop.sum())) / priors.between[:, None, None]
-    cross = matrices[:, ~drop][:, :, drop]
+    inner = matrices[:, dropped_classes][:, :, dropped_classes]
+    inner = inner + np.eye(int(dropped_classes.sum())) / priors.between[:, None, None]
+    cross = matrices[:, ~dropped_classes][:, :, dropped_classes]
     gain = np.linalg.solve(inner, cross.transpose(0, 2, 1)).transpose(0, 2, 1)
-    remaining = matrices[:, ~drop][:, :, ~drop] - gain @ cross.transpose(0, 2, 1)
-    return remaining, right[:, ~drop] - np.einsum("dkn,dn->dk", gain, right[:, drop])
+    remaining = matrices[:, ~dropped_classes][:, :, ~dropped_classes] - gain @ cross.transpose(
+        0, 2, 1
+    )
+    return remaining, right[:, ~dropped_classes] - np.einsum(
+        "dkn,dn->dk", gain, right[:, dropped_classes]
+    )
 
 
 def encode_pool(pool: EvidencePool) -> bytes:
     """Encode the sums of a pool as little-endian 64-bit integers, ``precision`` first."""
-    numbers = np.concatenate([pool.precision.ravel(), pool.weighted.ravel()])
+    numbers = np.concatenate([pool.precision.ravel(), pool.right_sides.ravel()])
     return numbers.astype("<i8").tobytes()
 
 
-def decode_pool(data: bytes, labels: Iterable[str], dimension: int, sites: int) -> EvidencePool:
+def decode_pool(
+    data: bytes, labels: Iterable[str], dimension: int, site_count: int
+) -> EvidencePool:
     """Decode a pool from the bytes of ``encode_pool``.
 
     Raises:
         DecodeError: The size of the data does not fit the numbers of classes and directions.
     """
     bare = empty_pool(labels, dimension)
-    size = bare.precision.size + bare.weighted.size
+    size = bare.precision.size + bare.right_sides.size
     if len(data) != 8 * size:
         raise DecodeError(f"pool: {len(data)} bytes, expected {8 * size}")
     numbers = np.frombuffer(data, "<i8").astype(np.int64)
     precision, right_side = np.split(numbers, [bare.precision.size])
     return EvidencePool(
         bare.labels,
-        sites,
+        site_count,
         precision.reshape(bare.precision.shape),
-        right_side.reshape(bare.weighted.shape),
+        right_side.reshape(bare.right_sides.shape),
     )

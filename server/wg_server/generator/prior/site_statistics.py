@@ -41,7 +41,7 @@ def site_evidence(statistics: NoisyStatistics, labels: Sequence[str]) -> SiteEvi
     rows = np.array([row_of.get(name, -1) for name in labels])
     in_release = rows >= 0
     counts, sums = statistics.counts(), statistics.sums()
-    typical = _typical_count(statistics) if len(schema.labels) else 1.0
+    typical = _typical_class_count(statistics) if len(schema.labels) else 1.0
     if in_release.any():
         prior = (_COUNT_SPREAD * typical) ** 2
         weight = prior / (prior + statistics.count_std**2)
@@ -54,24 +54,24 @@ def site_evidence(statistics: NoisyStatistics, labels: Sequence[str]) -> SiteEvi
             sums[rows[in_release]],
         )
         result.means[in_release] = statistics.centre() + chosen_sums / n[:, None]
-        result.noise[in_release] = (statistics.sum_std / n) ** 2
-        result.counts[in_release] = n
-        result.present[in_release] = present
+        result.noise_variances[in_release] = (statistics.sum_std / n) ** 2
+        result.record_counts[in_release] = n
+        result.presence_probabilities[in_release] = present
     same_classes = set(schema.labels) == set(labels)
-    domain, noise, total = _overall_mean(statistics, typical * max(len(schema.labels), 1))
+    domain, noise, total = _overall_mean_and_count(statistics, typical * max(len(schema.labels), 1))
     # A mean over a different set of classes does not observe the site's mean.
     return SiteEvidence(
         result.means,
-        result.noise,
-        result.counts,
-        result.present,
+        result.noise_variances,
+        result.record_counts,
+        result.presence_probabilities,
         domain,
         noise if same_classes or not in_release.any() else np.inf,
         total,
     )
 
 
-def _typical_count(statistics: NoisyStatistics) -> float:
+def _typical_class_count(statistics: NoisyStatistics) -> float:
     """Estimate the typical number of records per class, by the posterior mean of its logarithm.
 
     It is observed through the mean count, and through the energy of the sum over all records.
@@ -81,7 +81,7 @@ def _typical_count(statistics: NoisyStatistics) -> float:
         nonzero_counts = counts[counts > 0]
         return float(nonzero_counts.mean()) if len(nonzero_counts) else 1.0
     k, count_std = len(counts), statistics.count_std
-    energy, noise, expected, doubt = _total_energy(statistics)
+    energy, noise, expected, doubt = _total_energy_statistics(statistics)
     spread = noise + (doubt * expected) ** 2
     log_weight = -((energy - expected) ** 2) / (2 * spread) - np.log(spread) / 2
     log_weight -= (counts.mean() - _COUNT_GRID) ** 2 / (
@@ -92,7 +92,7 @@ def _typical_count(statistics: NoisyStatistics) -> float:
     return float(np.exp((weight * np.log(_COUNT_GRID)).sum() / weight.sum()))
 
 
-def _total_energy(statistics: NoisyStatistics) -> tuple[float, Floats, Floats, float]:
+def _total_energy_statistics(statistics: NoisyStatistics) -> tuple[float, Floats, Floats, float]:
     """Return the squared length of the sum over all records, and its distribution by count.
 
     Returns:
@@ -103,8 +103,8 @@ def _total_energy(statistics: NoisyStatistics) -> tuple[float, Floats, Floats, f
     schema, k = statistics.schema, len(statistics.schema.labels)
     total, std, size = statistics.moments(), statistics.moment_std, schema.dimension
     records = k * _COUNT_GRID + _unlabelled_count(statistics)
-    expected = (records * float(centring.TYPICAL_LENGTH) * schema.radius) ** 2
-    doubt = 2 * float(centring.TYPICAL_VARIANCE) ** 0.5
+    expected = (records * float(centring.TYPICAL_MEAN_LENGTH) * schema.radius) ** 2
+    doubt = 2 * float(centring.TYPICAL_LENGTH_VARIANCE) ** 0.5
     noise = 2 * size * std**4 + 4 * std**2 * expected
     return float(np.square(total).sum()) - size * std**2, noise, expected, doubt
 
@@ -138,7 +138,9 @@ def _presence_probability(n: Floats, typical: float, statistics: NoisyStatistics
     return np.asarray(1 / (1 + np.exp(-np.clip(gain, -30, 30))))
 
 
-def _overall_mean(statistics: NoisyStatistics, total: float) -> tuple[Floats, float, float]:
+def _overall_mean_and_count(
+    statistics: NoisyStatistics, total: float
+) -> tuple[Floats, float, float]:
     """Return the mean of all records, the variance of its noise per entry, and their number.
 
     Args:

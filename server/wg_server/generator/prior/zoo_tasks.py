@@ -27,7 +27,7 @@ class ZooTask:
     features: NDArray[np.float32]
     y: NDArray[np.int64]
 
-    def class_mean_moments(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def class_mean_and_deviations(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the mean of the class means, ``[d]``, and the classes' deviations, ``[K, d]``."""
         means = class_means(self.features, self.y, len(self.labels))
         centre = means.mean(axis=0)

@@ -24,15 +24,15 @@ from wg_common.machines import bearing
 from wg_common.machines.base import WINDOW_SAMPLES, MachineKind
 from wg_common.machines.bearing import line_frequencies
 from wg_server.generator.weights.drawing import (
-    CURVE_POINTS,
-    SIMULATED_SAMPLES,
+    RESPONSE_SUMMARY_SIZE,
+    SIMULATED_SAMPLE_COUNT,
     RandomDraws,
     summarise_responses,
 )
 
-_SAMPLING_RATES = (6000, 51200)  # Hz
+_SAMPLING_RATE_RANGE = (6000, 51200)  # Hz
 _CONTACT_ANGLES = (0.0, 0.0, 0.0, 15.0, 25.0, 40.0)  # Degrees
-_TONES, _MODULATIONS = 6, 3
+_TONE_COUNT, _MODULATION_COUNT = 6, 3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,36 +43,36 @@ class SimulatedBearings:
         figures: Declared figures, ``[m, 7]``, in the order of the data sheet: speed (1/min),
             sampling rate (Hz), elements, their diameter, pitch diameter, contact angle, load.
         hidden_figures: Hidden properties, scaled to order 1, ``[m, HIDDEN_FIGURES]``.
-        rates: True frequencies of the lines in cycles per window, ``[m, 5]``, in the order of
+        line_rates: True frequencies of the lines in cycles per window, ``[m, 5]``, in the order of
             ``bearing.line_frequencies``.
         response: Complex frequency response of the structure, ``[m, SIMULATED_SAMPLES / 2 + 1]``.
-        noise: Amplitude of the noise at the same frequencies as ``response``.
-        severity: Level of each damage's vibration over the noise in dB, ``[m, 3]``.
-        character: Properties of impacts, ``[m, 5]``: slip, depth of the load zone, unevenness, and
-            share and duration of bursts of noise.
+        noise_amplitudes: Amplitude of the noise at the same frequencies as ``response``.
+        severity_db: Level of each damage's vibration over the noise in dB, ``[m, 3]``.
+        impact_properties: Properties of impacts, ``[m, 5]``: slip, depth of the load zone,
+            unevenness, and share and duration of bursts of noise.
         tones: Frequency in cycles per window, and amplitude, ``[m, 2, _TONES]``.
         modulations: Frequency in cycles per window, and depth, ``[m, 2, _MODULATIONS]``.
-        hum: Magnetic forces, ``[m, 5]``: cycles per window, vibration amplitude, depth of the
-            noise's modulation, and sharpness of the pulses of both.
+        magnetic_forces: Magnetic forces, ``[m, 5]``: cycles per window, vibration amplitude, depth
+            of the noise's modulation, and sharpness of the pulses of both.
     """
 
     figures: Tensor
     hidden_figures: Tensor
-    rates: Tensor
+    line_rates: Tensor
     response: Tensor
-    noise: Tensor
-    severity: Tensor
-    character: Tensor
+    noise_amplitudes: Tensor
+    severity_db: Tensor
+    impact_properties: Tensor
     tones: Tensor
     modulations: Tensor
-    hum: Tensor
+    magnetic_forces: Tensor
 
     def __len__(self) -> int:
         return len(self.figures)
 
 
-HIDDEN_FIGURES = 2 * CURVE_POINTS + 3 + 5 + 2 * _MODULATIONS + 1 + 4
-_CONDITIONS = len(bearing.KIND.conditions)
+HIDDEN_FIGURE_COUNT = 2 * RESPONSE_SUMMARY_SIZE + 3 + 5 + 2 * _MODULATION_COUNT + 1 + 4
+_CONDITION_COUNT = len(bearing.MACHINE_KIND.conditions)
 
 
 class BearingSimulator:
@@ -80,11 +80,11 @@ class BearingSimulator:
 
     Attributes:
         kind: Kind of machine: rolling bearings.
-        hidden_size: Number of hidden properties of a machine.
+        hidden_figure_count: Number of hidden properties of a machine.
     """
 
-    kind: MachineKind = bearing.KIND
-    hidden_size = HIDDEN_FIGURES
+    kind: MachineKind = bearing.MACHINE_KIND
+    hidden_figure_count = HIDDEN_FIGURE_COUNT
 
     def __init__(self, seed: int) -> None:
         self._draw = RandomDraws(seed)
@@ -97,8 +97,8 @@ class BearingSimulator:
         pitch = torch.exp(self._draw.uniform(math.log(20), math.log(250), count))
         speed = self._draw.uniform(10, 60, count)  # Hz
         turns = torch.exp(self._draw.uniform(math.log(0.6), math.log(8), count))
-        rate = (speed * WINDOW_SAMPLES / turns).clamp(*_SAMPLING_RATES).round()
-        angle = self._draw.choices(_CONTACT_ANGLES, count)
+        rate = (speed * WINDOW_SAMPLES / turns).clamp(*_SAMPLING_RATE_RANGE).round()
+        angle = self._draw.choose(_CONTACT_ANGLES, count)
         # An undeclared load is replaced by half of the nominal one.
         load = torch.where(
             self._draw.uniform(0, 1, count) < 0.7, self._draw.uniform(0, 1, count), 0.5
@@ -111,24 +111,26 @@ class BearingSimulator:
         rate, load = figures[:, 1], figures[:, 6]
         # True speeds differ slightly from the declared ones.
         rates = line_frequencies(figures) * (1 + 0.004 * self._draw.normal(count, 1))
-        response = self._draw.frequency_responses(rate, SIMULATED_SAMPLES)
+        response = self._draw.frequency_responses(rate, SIMULATED_SAMPLE_COUNT)
         power = response.abs().square()
         power = power / power.mean(dim=1, keepdim=True)
-        tilt = torch.fft.rfftfreq(SIMULATED_SAMPLES).clamp(min=0.01)[None] ** -self._draw.uniform(
-            -0.5, 1.2, count, 1
-        )
+        tilt = torch.fft.rfftfreq(SIMULATED_SAMPLE_COUNT).clamp(min=0.01)[
+            None
+        ] ** -self._draw.uniform(-0.5, 1.2, count, 1)
         tilt = tilt / tilt.mean(dim=1, keepdim=True)
         # Share of the sensor's noise; the rest comes through the structure
         sensor_noise = 10 ** self._draw.uniform(-2, 0, count, 1)
         noise = sensor_noise * tilt + (1 - sensor_noise) * power
         severity = self._draw.uniform(-8, 8, count, 1) + 2 * self._draw.normal(count, 3)
         character = self._draw_impact_properties(load)
-        mains = self._draw.choices((100.0, 120.0), count) * WINDOW_SAMPLES / rate
+        mains = self._draw.choose((100.0, 120.0), count) * WINDOW_SAMPLES / rate
         tones = self._draw_tones(rates[:, 0], mains)
         hum = self._draw_magnetic_forces(mains)
         harmonic = torch.tensor([1.0, 2.0]) * rates[:, :1]
-        machine_lines = torch.exp(self._draw.uniform(0, math.log(120), count, _MODULATIONS - 2))
-        depth = 0.5 * self._draw.uniform(-0.7, 1, count, _MODULATIONS).clamp(min=0)
+        machine_lines = torch.exp(
+            self._draw.uniform(0, math.log(120), count, _MODULATION_COUNT - 2)
+        )
+        depth = 0.5 * self._draw.uniform(-0.7, 1, count, _MODULATION_COUNT).clamp(min=0)
         modulations = torch.stack([torch.cat([harmonic, machine_lines], dim=1), depth], dim=1)
         hidden_figures = torch.cat(
             [
@@ -148,14 +150,14 @@ class BearingSimulator:
         return SimulatedBearings(
             figures=figures,
             hidden_figures=hidden_figures,
-            rates=rates,
+            line_rates=rates,
             response=response,
-            noise=noise.sqrt(),
-            severity=severity,
-            character=character,
+            noise_amplitudes=noise.sqrt(),
+            severity_db=severity,
+            impact_properties=character,
             tones=tones,
             modulations=modulations,
-            hum=hum,
+            magnetic_forces=hum,
         )
 
     def _draw_impact_properties(self, load: Tensor) -> Tensor:
@@ -191,22 +193,22 @@ class BearingSimulator:
         count = len(turns)
         teeth = self._draw.uniform(9, 70, count).floor()
         cycles = [turns, 2 * turns, 3 * turns, teeth * turns, (teeth + 1) * turns, mains]
-        amplitude = self._draw.uniform(-0.3, 0.8, count, _TONES).clamp(min=0)
+        amplitude = self._draw.uniform(-0.3, 0.8, count, _TONE_COUNT).clamp(min=0)
         return torch.stack([torch.stack(cycles, dim=1), amplitude], dim=1)
 
     def simulate_windows(self, machines: SimulatedBearings, count: int) -> Tensor:
         """Draw ``count`` windows of each condition, ``[m, 4, count, WINDOW_SAMPLES]``."""
-        size, conditions = len(machines), _CONDITIONS
+        size, conditions = len(machines), _CONDITION_COUNT
         background = self._draw_background(machines, conditions * count)
         background = background.reshape(size, conditions, count, WINDOW_SAMPLES)
         blows = [self._draw_impacts(machines, number, count) for number in range(3)]
         excitation = torch.fft.rfft(torch.stack(blows, dim=1))  # [m, 3, count, f]
         ringing = torch.fft.irfft(
-            excitation * machines.response[:, None, None], n=SIMULATED_SAMPLES
+            excitation * machines.response[:, None, None], n=SIMULATED_SAMPLE_COUNT
         )
         ringing = ringing[..., -WINDOW_SAMPLES:]
         ringing = ringing / (ringing.square().mean(dim=-1, keepdim=True).sqrt() + 1e-9)
-        level = machines.severity[:, :, None] + 2 * self._draw.normal(size, 3, count)
+        level = machines.severity_db[:, :, None] + 2 * self._draw.normal(size, 3, count)
         background[:, 1:] += ringing * (10 ** (level / 20))[..., None]
         return background
 
@@ -214,13 +216,13 @@ class BearingSimulator:
         """Draw modulated noise and tones without damage, ``[m, count, WINDOW_SAMPLES]``."""
         size = len(machines)
         spectrum = torch.complex(
-            self._draw.normal(size, count, SIMULATED_SAMPLES // 2 + 1),
-            self._draw.normal(size, count, SIMULATED_SAMPLES // 2 + 1),
+            self._draw.normal(size, count, SIMULATED_SAMPLE_COUNT // 2 + 1),
+            self._draw.normal(size, count, SIMULATED_SAMPLE_COUNT // 2 + 1),
         )
-        noise = torch.fft.irfft(spectrum * machines.noise[:, None], n=SIMULATED_SAMPLES)[
-            ..., -WINDOW_SAMPLES:
-        ]
-        noise = noise * (SIMULATED_SAMPLES / 2) ** 0.5
+        noise = torch.fft.irfft(
+            spectrum * machines.noise_amplitudes[:, None], n=SIMULATED_SAMPLE_COUNT
+        )[..., -WINDOW_SAMPLES:]
+        noise = noise * (SIMULATED_SAMPLE_COUNT / 2) ** 0.5
         time = torch.arange(WINDOW_SAMPLES) / WINDOW_SAMPLES
         gain = 1 + self._sum_sines(machines.modulations, count, time)
         pulling, loudness = self._respond_to_magnetic_forces(machines, count)
@@ -237,13 +239,15 @@ class BearingSimulator:
             ``[m, count, WINDOW_SAMPLES]``.
         """
         cycles, amplitude, depth, sharpness, noise_sharpness = (
-            value[:, None, None] for value in machines.hum.unbind(dim=1)
+            value[:, None, None] for value in machines.magnetic_forces.unbind(dim=1)
         )
         turn = self._draw.uniform(0, 1, len(machines), count, 1)
-        angle = 2 * math.pi * (cycles * torch.arange(SIMULATED_SAMPLES) / WINDOW_SAMPLES + turn)
+        angle = (
+            2 * math.pi * (cycles * torch.arange(SIMULATED_SAMPLE_COUNT) / WINDOW_SAMPLES + turn)
+        )
         force = torch.exp(sharpness * (angle.cos() - 1))
         excitation = torch.fft.rfft(force - force.mean(dim=-1, keepdim=True))
-        sound = torch.fft.irfft(excitation * machines.response[:, None], n=SIMULATED_SAMPLES)[
+        sound = torch.fft.irfft(excitation * machines.response[:, None], n=SIMULATED_SAMPLE_COUNT)[
             ..., -WINDOW_SAMPLES:
         ]
         sound = sound / (sound.square().mean(dim=-1, keepdim=True).sqrt() + 1e-9)
@@ -264,44 +268,50 @@ class BearingSimulator:
             total += amplitude[:, number, None, None] * torch.sin(angle)
         return total
 
-    def _draw_impacts(self, machines: SimulatedBearings, damage: int, count: int) -> Tensor:
+    def _draw_impacts(self, machines: SimulatedBearings, damaged_part: int, count: int) -> Tensor:
         """Draw the impact forces of one damage, ``[m, count, SIMULATED_SAMPLES]``.
 
         Args:
             machines: The m machines.
-            damage: Damaged part: 0 rolling element, 1 inner ring, 2 outer ring.
+            damaged_part: Damaged part: 0 rolling element, 1 inner ring, 2 outer ring.
             count: Number of windows of each machine.
         """
         size = len(machines)
         slip, depth, uneven, noisy, width = (
-            value[:, None, None] for value in machines.character.unbind(dim=1)
+            value[:, None, None] for value in machines.impact_properties.unbind(dim=1)
         )
         speed = 1 + 0.003 * self._draw.normal(size, count, 1)
         rate = (
-            machines.rates[:, 2 + damage, None, None] * speed / WINDOW_SAMPLES
+            machines.line_rates[:, 2 + damaged_part, None, None] * speed / WINDOW_SAMPLES
         )  # Impacts per sample
-        sample_count = int(float(rate.max()) * SIMULATED_SAMPLES) + 3
+        sample_count = int(float(rate.max()) * SIMULATED_SAMPLE_COUNT) + 3
         steps = 1 + slip * self._draw.normal(size, count, sample_count)
         at = (steps.cumsum(dim=2) - 2 * self._draw.uniform(0, 1, size, count, 1)) / rate  # Samples
         force = torch.exp(0.25 * self._draw.normal(size, count, sample_count))
-        if damage < 2:  # The damage turns with the cage or with the shaft
-            turns = machines.rates[:, 1 - damage, None, None] * speed / WINDOW_SAMPLES
+        if damaged_part < 2:  # The damage turns with the cage or with the shaft
+            turns = machines.line_rates[:, 1 - damaged_part, None, None] * speed / WINDOW_SAMPLES
             phase = 2 * math.pi * self._draw.uniform(0, 1, size, count, 1)
             zone = 1 - depth + depth * torch.cos(2 * math.pi * turns * at + phase)
             force = force * zone.clamp(min=0)
-        if damage == 0:  # A damaged element hits the two rings in turn
+        if damaged_part == 0:  # A damaged element hits the two rings in turn
             force[..., 1::2] *= 1 - uneven[..., 0:1]
-        inside = (at >= 0) & (at < SIMULATED_SAMPLES - 1)
-        force, at = force * inside, at.clamp(0, SIMULATED_SAMPLES - 2)
+        inside = (at >= 0) & (at < SIMULATED_SAMPLE_COUNT - 1)
+        force, at = force * inside, at.clamp(0, SIMULATED_SAMPLE_COUNT - 2)
         place = at.floor()
         part = at - place
-        train = torch.zeros(size, count, SIMULATED_SAMPLES)
+        train = torch.zeros(size, count, SIMULATED_SAMPLE_COUNT)
         train.scatter_add_(2, place.long(), force * (1 - part))
         train.scatter_add_(2, place.long() + 1, force * part)
         # Worn places cause bursts of noise, lasting a share of the time between impacts.
-        spread = width / machines.rates[:, 2 + damage, None, None] * WINDOW_SAMPLES  # Samples
-        smooth = torch.exp(-2 * (math.pi * torch.fft.rfftfreq(SIMULATED_SAMPLES) * spread).square())
-        bursts = torch.fft.irfft(torch.fft.rfft(train) * smooth, n=SIMULATED_SAMPLES).clamp(min=0)
-        bursts = bursts * spread.sqrt() * self._draw.normal(size, count, SIMULATED_SAMPLES)
+        spread = (
+            width / machines.line_rates[:, 2 + damaged_part, None, None] * WINDOW_SAMPLES
+        )  # Samples
+        smooth = torch.exp(
+            -2 * (math.pi * torch.fft.rfftfreq(SIMULATED_SAMPLE_COUNT) * spread).square()
+        )
+        bursts = torch.fft.irfft(torch.fft.rfft(train) * smooth, n=SIMULATED_SAMPLE_COUNT).clamp(
+            min=0
+        )
+        bursts = bursts * spread.sqrt() * self._draw.normal(size, count, SIMULATED_SAMPLE_COUNT)
         excitation: Tensor = (1 - noisy) * train + noisy * bursts * 2
         return excitation

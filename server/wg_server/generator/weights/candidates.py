@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from wg_common.catalogue import CandidateSource, InputScaling
 from wg_common.weights_package import NO_PRIVACY, PrivacyGuarantee
 
-Tensors = dict[str, NDArray[np.floating]]
+NumpyTensors = dict[str, NDArray[np.floating]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -21,12 +21,12 @@ class GeneratedCandidate:
         tensors: Tensors by name. A family of the operator has those of its ``FamilyHead``, its
             ``LikenessTest`` and its ``FamilyNetwork``, if any; a ``posterior`` has those of a
             ``wg_common.inference.posterior.Posterior``; a network has its weights.
-        inputs: Scaling of a network's inputs at the plant: raw, or standardised.
+        input_scaling: Scaling of a network's inputs at the plant: raw, or standardised.
         privacy: Privacy guarantee for the operator's records that it was trained on.
     """
 
     name: str
     source: CandidateSource
-    tensors: Tensors
-    inputs: InputScaling = "raw"
+    tensors: NumpyTensors
+    input_scaling: InputScaling = "raw"
     privacy: PrivacyGuarantee = NO_PRIVACY

@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def head_for_classes(
-    weight: Tensor, bias: Tensor, conditions: Sequence[int | None]
+    weight: Tensor, bias: Tensor, condition_indices: Sequence[int | None]
 ) -> tuple[Tensor, Tensor]:
     """Return weights ``[classes, F]`` and biases ``[classes]`` of a head for a plant's classes.
 
@@ -18,13 +18,13 @@ def head_for_classes(
     Args:
         weight: Weights for conditions, ``[K, F]``.
         bias: Biases for conditions, ``[K]``.
-        conditions: Index of the condition that each class describes, or None.
+        condition_indices: Index of the condition that each class describes, or None.
     """
-    numbers = [condition for condition in conditions if condition is not None]
+    numbers = [condition for condition in condition_indices if condition is not None]
     shares = torch.tensor([float(numbers.count(condition)) for condition in numbers]).log()
     rows = torch.cat([weight[numbers], (bias[numbers] - shares)[:, None]], dim=1)
     mean, known_rows = rows.mean(dim=0), iter(rows)
     head = torch.stack(
-        [mean if condition is None else next(known_rows) for condition in conditions]
+        [mean if condition is None else next(known_rows) for condition in condition_indices]
     )
     return head[:, :-1], head[:, -1]

@@ -5,10 +5,10 @@ import math
 import torch
 from torch import Tensor
 
-SIMULATED_SAMPLES = 1280  # Simulated samples per window; only the last WINDOW_SAMPLES are used
-CURVE_POINTS = 32
+SIMULATED_SAMPLE_COUNT = 1280  # Simulated samples per window; only the last WINDOW_SAMPLES are used
+RESPONSE_SUMMARY_SIZE = 32
 """Number of values that summarise a frequency response."""
-_RESONANCES = 5
+_RESONANCE_COUNT = 5
 
 
 class RandomDraws:
@@ -29,7 +29,7 @@ class RandomDraws:
         """Draw standard normal numbers."""
         return torch.randn(shape, generator=self._generator)
 
-    def choices(self, values: tuple[float, ...], count: int) -> Tensor:
+    def choose(self, values: tuple[float, ...], count: int) -> Tensor:
         """Draw ``count`` values uniformly from ``values``, with replacement."""
         rows = torch.randint(len(values), (count,), generator=self._generator)
         return torch.tensor(values)[rows]
@@ -42,35 +42,37 @@ class RandomDraws:
         """Draw phases uniformly from 0 to 2 pi."""
         return self.uniform(0, 2 * math.pi, *shape)
 
-    def frequency_responses(self, rate: Tensor, size: int) -> Tensor:
+    def frequency_responses(self, sampling_rates: Tensor, sample_count: int) -> Tensor:
         """Draw frequency responses of structures with one to five damped resonances up to 9 kHz.
 
         Args:
-            rate: Sampling rates, Hz, ``[m]``.
-            size: Number of samples of the signals.
+            sampling_rates: Sampling rates, Hz, ``[m]``.
+            sample_count: Number of samples of the signals.
 
         Returns:
             Complex responses ``[m, size / 2 + 1]``.
         """
-        count = len(rate)
-        top = (0.45 * rate).clamp(max=9000)[:, None].log()
-        low = (0.15 * rate).clamp(max=900)[:, None].log()
-        peak = (low + (top - low) * self.uniform(0, 1, count, _RESONANCES)).exp() / rate[:, None]
-        damping = self.log_uniform(0.01, 0.08, count, _RESONANCES)
-        gain = self.uniform(0.2, 1, count, _RESONANCES)
-        gain[:, 1:] *= self.uniform(0, 1, count, _RESONANCES - 1) < 0.5
-        f, p = torch.fft.rfftfreq(size)[None, None], peak[..., None]
+        count = len(sampling_rates)
+        top = (0.45 * sampling_rates).clamp(max=9000)[:, None].log()
+        low = (0.15 * sampling_rates).clamp(max=900)[:, None].log()
+        peak = (
+            low + (top - low) * self.uniform(0, 1, count, _RESONANCE_COUNT)
+        ).exp() / sampling_rates[:, None]
+        damping = self.log_uniform(0.01, 0.08, count, _RESONANCE_COUNT)
+        gain = self.uniform(0.2, 1, count, _RESONANCE_COUNT)
+        gain[:, 1:] *= self.uniform(0, 1, count, _RESONANCE_COUNT - 1) < 0.5
+        f, p = torch.fft.rfftfreq(sample_count)[None, None], peak[..., None]
         resonator = p**2 / (p**2 - f**2 + 2j * damping[..., None] * p * f)
         total: Tensor = (gain[..., None] * damping[..., None] * resonator).sum(dim=1)
         return total
 
 
-def amplitude_from_db(level: Tensor) -> Tensor:
+def amplitude_from_db(level_db: Tensor) -> Tensor:
     """Return the amplitude ``10^(level / 20)`` of a level in dB."""
-    return torch.pow(10.0, level / 20)
+    return torch.pow(10.0, level_db / 20)
 
 
 def summarise_responses(power: Tensor) -> Tensor:
     """Summarise power spectra ``[m, 1 + n * CURVE_POINTS]`` by log means of order 1 over n bins."""
-    steps = power[:, 1:].reshape(len(power), CURVE_POINTS, -1).mean(dim=2)
+    steps = power[:, 1:].reshape(len(power), RESPONSE_SUMMARY_SIZE, -1).mean(dim=2)
     return (steps + 1e-2).log() / 2

@@ -24,18 +24,21 @@ from torch import Tensor
 from wg_common.machines import gearbox
 from wg_common.machines.base import WINDOW_SAMPLES, MachineKind
 from wg_server.generator.weights.drawing import (
-    CURVE_POINTS,
-    SIMULATED_SAMPLES,
+    RESPONSE_SUMMARY_SIZE,
+    SIMULATED_SAMPLE_COUNT,
     RandomDraws,
     amplitude_from_db,
     summarise_responses,
 )
 
-_MESHES, _ORDERS = 4, 3  # Numbers of mesh harmonics, and of shaft harmonics that modulate them
-_DAMAGES = 2  # Pinion's tooth, gear's tooth
-_MESHING_TEETH = (30.0, 400.0)  # Teeth per window
-_MIN_TURNS = 2.0  # Smallest number of the gear's turns per window
-_SAMPLING_RATES = (1000, 51200)  # Hz
+_MESH_HARMONIC_COUNT, _SHAFT_ORDER_COUNT = (
+    4,
+    3,
+)  # Numbers of mesh harmonics, and of shaft harmonics that modulate them
+_DAMAGE_COUNT = 2  # Pinion's tooth, gear's tooth
+_MESHING_TEETH_RANGE = (30.0, 400.0)  # Teeth per window
+_MIN_GEAR_TURNS = 2.0  # Smallest number of the gear's turns per window
+_SAMPLING_RATE_RANGE = (1000, 51200)  # Hz
 _MESH_SPREAD, _DAMAGE_SPREAD, _DRIVEN_SPREAD = 2.0, 2.0, 4.0  # Deviation between windows, dB
 
 
@@ -49,36 +52,36 @@ class SimulatedGearboxes:
         hidden_figures: Hidden properties, scaled to order 1, ``[m, hidden_size]``.
         turns: True turns of pinion and gear per window, ``[m, 2]``.
         response: Complex frequency response of the structure, ``[m, SIMULATED_SAMPLES / 2 + 1]``.
-        noise: Amplitude of the noise at the same frequencies as ``response``.
-        mesh: Amplitude of each harmonic of the mesh, ``[m, _MESHES]``.
-        wear: Increase of each mesh harmonic by wear in dB, ``[m, _MESHES]``.
-        runout: Depth of the modulation by each harmonic of each shaft, ``[m, 2, _ORDERS]``.
-        uneven: Factor by which worn teeth increase ``runout``, ``[m]``.
-        rub: Share of the noise that swells with the mesh of worn teeth, ``[m]``.
-        strike: Level of each damaged tooth's vibration over the noise in dB, ``[m, 2]``.
-        dip: Decrease of amplitude and shift of phase (radians) of the mesh at each damaged tooth,
-            ``[m, 2, 2]``.
-        length: Time that a damaged tooth is in mesh, in teeth, ``[m]``.
+        noise_amplitudes: Amplitude of the noise at the same frequencies as ``response``.
+        mesh_amplitudes: Amplitude of each harmonic of the mesh, ``[m, _MESHES]``.
+        wear_gains_db: Increase of each mesh harmonic by wear in dB, ``[m, _MESHES]``.
+        runout_depths: Depth of the modulation by each harmonic of each shaft, ``[m, 2, _ORDERS]``.
+        worn_runout_factor: Factor by which worn teeth increase ``runout_depths``, ``[m]``.
+        rubbing_noise_share: Share of the noise that swells with the mesh of worn teeth, ``[m]``.
+        impact_levels_db: Level of each damaged tooth's vibration over the noise in dB, ``[m, 2]``.
+        damaged_tooth_changes: Decrease of amplitude and shift of phase (radians) of the mesh at
+            each damaged tooth, ``[m, 2, 2]``.
+        damage_teeth: Time that a damaged tooth is in mesh, in teeth, ``[m]``.
         tones: Frequency in cycles per window, and amplitude, of other tones, ``[m, 2, n]``.
-        drive: Impacts of driven equipment: number per window, and level over the noise in dB,
-            ``[m, 2]``.
+        driven_impacts: Impacts of driven equipment: number per window, and level over the noise in
+            dB, ``[m, 2]``.
     """
 
     figures: Tensor
     hidden_figures: Tensor
     turns: Tensor
     response: Tensor
-    noise: Tensor
-    mesh: Tensor
-    wear: Tensor
-    runout: Tensor
-    uneven: Tensor
-    rub: Tensor
-    strike: Tensor
-    dip: Tensor
-    length: Tensor
+    noise_amplitudes: Tensor
+    mesh_amplitudes: Tensor
+    wear_gains_db: Tensor
+    runout_depths: Tensor
+    worn_runout_factor: Tensor
+    rubbing_noise_share: Tensor
+    impact_levels_db: Tensor
+    damaged_tooth_changes: Tensor
+    damage_teeth: Tensor
     tones: Tensor
-    drive: Tensor
+    driven_impacts: Tensor
 
     def __len__(self) -> int:
         return len(self.figures)
@@ -87,8 +90,18 @@ class SimulatedGearboxes:
 class GearboxSimulator:
     """Simulator of gear pairs and their windows, see ``simulators.MachineSimulator``."""
 
-    kind: MachineKind = gearbox.KIND
-    hidden_size = 2 * CURVE_POINTS + 2 * _MESHES + 2 * _ORDERS + 2 + 2 + 4 + 1 + 1 + 2
+    kind: MachineKind = gearbox.MACHINE_KIND
+    hidden_figure_count = (
+        2 * RESPONSE_SUMMARY_SIZE
+        + 2 * _MESH_HARMONIC_COUNT
+        + 2 * _SHAFT_ORDER_COUNT
+        + 2
+        + 2
+        + 4
+        + 1
+        + 1
+        + 2
+    )
 
     def __init__(self, seed: int) -> None:
         self._draw = RandomDraws(seed)
@@ -97,15 +110,15 @@ class GearboxSimulator:
         """Draw declared figures of one-stage pairs whose gear turns at least twice per window."""
         draw = self._draw
         pinion_teeth = draw.log_uniform(13, 45, count).floor()
-        low, high = _MESHING_TEETH
+        low, high = _MESHING_TEETH_RANGE
         # A gear with twice as many teeth needs twice as many meshing teeth per turn.
-        largest = (0.8 * high / _MIN_TURNS / pinion_teeth).clamp(max=7)
+        largest = (0.8 * high / _MIN_GEAR_TURNS / pinion_teeth).clamp(max=7)
         ratio = (largest.log() * draw.uniform(0, 1, count)).exp()
         gear_teeth = (pinion_teeth * ratio).round()
-        least = (_MIN_TURNS * gear_teeth).clamp(min=low).log()
+        least = (_MIN_GEAR_TURNS * gear_teeth).clamp(min=low).log()
         mesh = (least + (math.log(high) - least) * draw.uniform(0, 1, count)).exp()
         speed = draw.log_uniform(5, 60, count)  # Hz
-        rate = (speed * pinion_teeth * WINDOW_SAMPLES / mesh).clamp(*_SAMPLING_RATES)
+        rate = (speed * pinion_teeth * WINDOW_SAMPLES / mesh).clamp(*_SAMPLING_RATE_RANGE)
         speed = mesh * rate / WINDOW_SAMPLES / pinion_teeth
         # An undeclared load is replaced by half of the nominal one.
         load = torch.where(draw.uniform(0, 1, count) < 0.7, draw.uniform(0.1, 1, count), 0.5)
@@ -116,25 +129,31 @@ class GearboxSimulator:
         draw, figures = self._draw, self._draw_figures(count)
         rate, load = figures[:, 1], figures[:, 4]
         turns = gearbox.line_frequencies(figures)[:, :2] * (1 + 0.004 * draw.normal(count, 1))
-        response = draw.frequency_responses(rate, SIMULATED_SAMPLES)
+        response = draw.frequency_responses(rate, SIMULATED_SAMPLE_COUNT)
         power = response.abs().square()
         power = power / power.mean(dim=1, keepdim=True)
-        frequencies = torch.fft.rfftfreq(SIMULATED_SAMPLES).clamp(min=0.01)
+        frequencies = torch.fft.rfftfreq(SIMULATED_SAMPLE_COUNT).clamp(min=0.01)
         tilt = frequencies[None] ** -draw.uniform(-0.5, 1.2, count, 1)
         of_sensor = draw.amplitudes(-40, 0, count, 1)
         noise = of_sensor * tilt / tilt.mean(dim=1, keepdim=True) + (1 - of_sensor) * power
         # Heavier loads bend teeth more, and cause a louder mesh tone.
         fundamental = draw.uniform(-8, 12, count, 1) + 6 * (load[:, None] - 0.5)
-        falls = -draw.uniform(-2, 10, count, _MESHES - 1).cumsum(dim=1)
+        falls = -draw.uniform(-2, 10, count, _MESH_HARMONIC_COUNT - 1).cumsum(dim=1)
         mesh = torch.cat([fundamental, fundamental + falls], dim=1)
         wear = draw.uniform(2, 12, count, 1) * torch.tensor([0.4, 1.0, 0.9, 0.8])
-        wear = wear + 1.5 * draw.normal(count, _MESHES)
+        wear = wear + 1.5 * draw.normal(count, _MESH_HARMONIC_COUNT)
         runout = draw.log_uniform(0.02, 0.35, count, 2, 1)
-        runout = runout * draw.uniform(0.1, 0.6, count, 2, _ORDERS) ** torch.arange(_ORDERS)
+        runout = runout * draw.uniform(0.1, 0.6, count, 2, _SHAFT_ORDER_COUNT) ** torch.arange(
+            _SHAFT_ORDER_COUNT
+        )
         uneven, rub = draw.uniform(1, 2.5, count), draw.uniform(0.1, 0.8, count)
-        strike = draw.uniform(-10, 8, count, 1) + 2 * draw.normal(count, _DAMAGES)
+        strike = draw.uniform(-10, 8, count, 1) + 2 * draw.normal(count, _DAMAGE_COUNT)
         dip = torch.stack(
-            [draw.uniform(0.05, 0.6, count, _DAMAGES), draw.uniform(0, 0.6, count, _DAMAGES)], dim=2
+            [
+                draw.uniform(0.05, 0.6, count, _DAMAGE_COUNT),
+                draw.uniform(0, 0.6, count, _DAMAGE_COUNT),
+            ],
+            dim=2,
         )
         length = draw.uniform(0.7, 2, count)  # Up to two teeth share the load
         tones = self._draw_tones(turns, rate)
@@ -157,17 +176,17 @@ class GearboxSimulator:
             hidden_figures=torch.cat(numbers, dim=1),
             turns=turns,
             response=response,
-            noise=noise.sqrt(),
-            mesh=amplitude_from_db(mesh),
-            wear=wear,
-            runout=runout,
-            uneven=uneven,
-            rub=rub,
-            strike=strike,
-            dip=dip,
-            length=length,
+            noise_amplitudes=noise.sqrt(),
+            mesh_amplitudes=amplitude_from_db(mesh),
+            wear_gains_db=wear,
+            runout_depths=runout,
+            worn_runout_factor=uneven,
+            rubbing_noise_share=rub,
+            impact_levels_db=strike,
+            damaged_tooth_changes=dip,
+            damage_teeth=length,
             tones=tones,
-            drive=drive,
+            driven_impacts=drive,
         )
 
     def _draw_tones(self, turns: Tensor, rate: Tensor) -> Tensor:
@@ -176,7 +195,7 @@ class GearboxSimulator:
         pinion, gear = turns.unbind(dim=1)
         other_teeth = draw.uniform(9, 70, count).floor()
         shaft = torch.where(draw.uniform(0, 1, count) < 0.5, pinion, gear)
-        mains = draw.choices((100.0, 120.0), count) * WINDOW_SAMPLES / rate
+        mains = draw.choose((100.0, 120.0), count) * WINDOW_SAMPLES / rate
         cycles = [pinion, 2 * pinion, gear, 2 * gear, other_teeth * shaft]
         cycles += [(other_teeth + 1) * shaft, (other_teeth - 1) * shaft, mains]
         sizes = draw.uniform(-0.3, 0.8, count, len(cycles)).clamp(min=0)
@@ -188,7 +207,7 @@ class GearboxSimulator:
         draw, conditions = self._draw, len(self.kind.conditions)
         shape = (len(machines), conditions, count)
         wander = 1 + 0.002 * draw.normal(*shape, 1)
-        time = torch.arange(SIMULATED_SAMPLES) / WINDOW_SAMPLES * wander
+        time = torch.arange(SIMULATED_SAMPLE_COUNT) / WINDOW_SAMPLES * wander
         pinion = machines.turns[:, 0, None, None, None] * time + draw.uniform(0, 1, *shape, 1)
         teeth = (machines.figures[:, 2, None, None, None], machines.figures[:, 3, None, None, None])
         # The same teeth meet again only after many turns: the angles are independent.
@@ -197,8 +216,8 @@ class GearboxSimulator:
         depth, bend = self._draw_modulation(machines, (pinion, gear), wear_mask)
         # Shape: [m, 2, count, SIMULATED_SAMPLES]
         pulses = self._damaged_tooth_pulses(machines, (pinion, gear), teeth)
-        for damage in range(_DAMAGES):
-            change = machines.dip[:, damage, :, None, None]
+        for damage in range(_DAMAGE_COUNT):
+            change = machines.damaged_tooth_changes[:, damage, :, None, None]
             depth[:, 1 + damage] -= change[:, 0] * pulses[:, damage]
             bend[:, 1 + damage] += change[:, 1] * pulses[:, damage]
         mesh = self._mesh_harmonics(machines, teeth[0] * pinion, depth, bend, wear_mask)
@@ -215,20 +234,21 @@ class GearboxSimulator:
         return out
 
     def _draw_modulation(
-        self, machines: SimulatedGearboxes, shafts: tuple[Tensor, Tensor], wear_mask: Tensor
+        self, machines: SimulatedGearboxes, shaft_turns: tuple[Tensor, Tensor], wear_mask: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Return factor on the mesh's amplitude and shift of its phase by both shafts.
 
         Args:
             machines: The m gearboxes.
-            shafts: Turns of pinion and gear, ``[m, K, count, SIMULATED_SAMPLES]``, as the results.
+            shaft_turns: Turns of pinion and gear, ``[m, K, count, SIMULATED_SAMPLES]``, as the
+                results.
             wear_mask: 1 for the condition with worn teeth, 0 for others, ``[K, 1, 1]``.
         """
-        depth, bend = torch.ones_like(shafts[0]), torch.zeros_like(shafts[0])
-        stronger = 1 + wear_mask * (machines.uneven[:, None, None, None] - 1)
-        for number, turns in enumerate(shafts):
-            for order in range(_ORDERS):
-                size = machines.runout[:, number, order, None, None, None] * stronger
+        depth, bend = torch.ones_like(shaft_turns[0]), torch.zeros_like(shaft_turns[0])
+        stronger = 1 + wear_mask * (machines.worn_runout_factor[:, None, None, None] - 1)
+        for number, turns in enumerate(shaft_turns):
+            for order in range(_SHAFT_ORDER_COUNT):
+                size = machines.runout_depths[:, number, order, None, None, None] * stronger
                 # The angle of the runout is a property of the machine, not of the window.
                 angle = 2 * math.pi * (order + 1) * turns
                 depth += size * angle.cos()
@@ -239,14 +259,14 @@ class GearboxSimulator:
         self,
         machines: SimulatedGearboxes,
         shafts: tuple[Tensor, Tensor],
-        teeth: tuple[Tensor, Tensor],
+        tooth_counts: tuple[Tensor, Tensor],
     ) -> Tensor:
         """Return engagement of damaged teeth, 0 to 1, ``[m, 2, count, SIMULATED_SAMPLES]``."""
         pulses = []
-        for damage, (turns, number) in enumerate(zip(shafts, teeth, strict=True)):
+        for damage, (turns, number) in enumerate(zip(shafts, tooth_counts, strict=True)):
             shaft_turns = turns[:, 1 + damage]
             distance = (shaft_turns - shaft_turns.round()) * number[:, 0]  # Teeth
-            width = machines.length[:, None, None] / 2.5
+            width = machines.damage_teeth[:, None, None] / 2.5
             pulses.append(torch.exp(-0.5 * (distance / width).square()))
         return torch.stack(pulses, dim=1)
 
@@ -254,8 +274,8 @@ class GearboxSimulator:
         self,
         machines: SimulatedGearboxes,
         mesh_turns: Tensor,
-        depth: Tensor,
-        bend: Tensor,
+        amplitude_factor: Tensor,
+        phase_shift: Tensor,
         wear_mask: Tensor,
     ) -> Tensor:
         """Return the sum of the mesh harmonics below half the sampling rate, as ``mesh_turns``.
@@ -263,49 +283,58 @@ class GearboxSimulator:
         Args:
             machines: The m gearboxes.
             mesh_turns: Meshed teeth, ``[m, K, count, SIMULATED_SAMPLES]``.
-            depth: Factor on the amplitude, of the same shape.
-            bend: Shift of the phase, radians, of the same shape.
+            amplitude_factor: Factor on the amplitude, of the same shape.
+            phase_shift: Shift of the phase, radians, of the same shape.
             wear_mask: 1 for the condition with worn teeth, 0 for others, ``[K, 1, 1]``.
         """
         draw, cycles = self._draw, machines.turns[:, 0] * machines.figures[:, 2]
         total = torch.zeros_like(mesh_turns)
         load = amplitude_from_db(_MESH_SPREAD * draw.normal(*mesh_turns.shape[:3]))
-        for harmonic in range(1, _MESHES + 1):
+        for harmonic in range(1, _MESH_HARMONIC_COUNT + 1):
             audible = (harmonic * cycles < 0.48 * WINDOW_SAMPLES).float()
-            size = (machines.mesh[:, harmonic - 1] * audible)[:, None, None]
+            size = (machines.mesh_amplitudes[:, harmonic - 1] * audible)[:, None, None]
             size = size * load * amplitude_from_db(draw.normal(*load.shape))
             wear_gain = amplitude_from_db(
-                wear_mask * machines.wear[:, harmonic - 1, None, None, None]
+                wear_mask * machines.wear_gains_db[:, harmonic - 1, None, None, None]
             )
-            angle = harmonic * (2 * math.pi * mesh_turns + bend) + draw.phases(
+            angle = harmonic * (2 * math.pi * mesh_turns + phase_shift) + draw.phases(
                 *mesh_turns.shape[:3], 1
             )
-            total += size[..., None] * wear_gain * depth * angle.cos()
+            total += size[..., None] * wear_gain * amplitude_factor * angle.cos()
         return total
 
     def _draw_noise(
         self, machines: SimulatedGearboxes, mesh_turns: Tensor, wear_mask: Tensor
     ) -> Tensor:
         """Draw noise that swells with worn teeth's mesh, ``[m, K, count, SIMULATED_SAMPLES]``."""
-        draw, shape = self._draw, (*mesh_turns.shape[:3], SIMULATED_SAMPLES // 2 + 1)
+        draw, shape = self._draw, (*mesh_turns.shape[:3], SIMULATED_SAMPLE_COUNT // 2 + 1)
         spectrum = torch.complex(draw.normal(*shape), draw.normal(*shape))
-        noise = torch.fft.irfft(spectrum * machines.noise[:, None, None], n=SIMULATED_SAMPLES)
-        swell = 1 + wear_mask * machines.rub[:, None, None, None] * (2 * math.pi * mesh_turns).cos()
-        out: Tensor = noise * (SIMULATED_SAMPLES / 2) ** 0.5 * swell
+        noise = torch.fft.irfft(
+            spectrum * machines.noise_amplitudes[:, None, None], n=SIMULATED_SAMPLE_COUNT
+        )
+        swell = (
+            1
+            + wear_mask
+            * machines.rubbing_noise_share[:, None, None, None]
+            * (2 * math.pi * mesh_turns).cos()
+        )
+        out: Tensor = noise * (SIMULATED_SAMPLE_COUNT / 2) ** 0.5 * swell
         return out
 
     def _respond_to_damage(
-        self, machines: SimulatedGearboxes, shafts: tuple[Tensor, Tensor], pulses: Tensor
+        self, machines: SimulatedGearboxes, shaft_turns: tuple[Tensor, Tensor], pulses: Tensor
     ) -> Tensor:
         """Return the vibration caused by each damaged tooth, ``[m, 2, count, WINDOW_SAMPLES]``."""
         # A damaged tooth causes an impact as it comes into mesh, and rubs while it is in mesh.
-        strikes = torch.stack([_passage_mask(shafts[k][:, 1 + k]) for k in (0, 1)], dim=1)
+        strikes = torch.stack([_passage_mask(shaft_turns[k][:, 1 + k]) for k in (0, 1)], dim=1)
         force = self._vary_impacts(strikes) + 0.15 * pulses * self._draw.normal(*pulses.shape)
-        return self._housing_response(machines, force, machines.strike[:, :, None], _DAMAGE_SPREAD)
+        return self._housing_response(
+            machines, force, machines.impact_levels_db[:, :, None], _DAMAGE_SPREAD
+        )
 
     def _respond_to_driven_equipment(self, machines: SimulatedGearboxes, time: Tensor) -> Tensor:
         """Return the vibration caused by driven equipment, ``[m, K, count, WINDOW_SAMPLES]``."""
-        rate, level = (value[:, None, None] for value in machines.drive.unbind(dim=1))
+        rate, level = (value[:, None, None] for value in machines.driven_impacts.unbind(dim=1))
         shaft_turns = rate[..., None] * time + self._draw.uniform(0, 1, *time.shape[:3], 1)
         force = self._vary_impacts(_passage_mask(shaft_turns))
         return self._housing_response(machines, force, level, _DRIVEN_SPREAD)
@@ -316,26 +345,27 @@ class GearboxSimulator:
         return out
 
     def _housing_response(
-        self, machines: SimulatedGearboxes, force: Tensor, level: Tensor, spread: float
+        self, machines: SimulatedGearboxes, force: Tensor, level_db: Tensor, spread_db: float
     ) -> Tensor:
         """Filter forces by the housing, and scale the vibration of each window to a level.
 
         Args:
             machines: The m gearboxes.
             force: Forces ``[m, k, count, SIMULATED_SAMPLES]`` of k causes in each window.
-            level: Mean level of the vibration over the noise, dB, broadcast to ``[m, k, count]``.
-            spread: Standard deviation of the level between windows, dB.
+            level_db: Mean level of the vibration over the noise, dB, broadcast to ``[m, k,
+                count]``.
+            spread_db: Standard deviation of the level between windows, dB.
 
         Returns:
             Vibration ``[m, k, count, WINDOW_SAMPLES]``.
         """
         response = machines.response[:, None, None]
-        answer = torch.fft.irfft(torch.fft.rfft(force) * response, n=SIMULATED_SAMPLES)[
+        answer = torch.fft.irfft(torch.fft.rfft(force) * response, n=SIMULATED_SAMPLE_COUNT)[
             ..., -WINDOW_SAMPLES:
         ]
         answer = answer / (answer.square().mean(dim=-1, keepdim=True).sqrt() + 1e-9)
-        level = level + spread * self._draw.normal(*answer.shape[:3])
-        out: Tensor = amplitude_from_db(level)[..., None] * answer
+        level_db = level_db + spread_db * self._draw.normal(*answer.shape[:3])
+        out: Tensor = amplitude_from_db(level_db)[..., None] * answer
         return out
 
 

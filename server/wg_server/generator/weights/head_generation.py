@@ -47,7 +47,7 @@ its source a name in ``wg_common.catalogue``."""
 
 
 def family_heads(
-    package: HeadPackage, labels: tuple[str, ...], pooled_means: Posterior
+    package: HeadPackage, labels: tuple[str, ...], posterior: Posterior
 ) -> Iterator[GeneratedCandidate]:
     """Yield the operator's families for a plant, heads on inputs standardised by its records."""
     if package.operator_families is not None:
@@ -58,11 +58,11 @@ def family_heads(
 
 
 def posterior_candidates(
-    package: HeadPackage, labels: tuple[str, ...], pooled_means: Posterior
+    package: HeadPackage, labels: tuple[str, ...], posterior: Posterior
 ) -> Iterator[GeneratedCandidate]:
     """Yield the posterior of class means given other sites, unless it has too many classes."""
     if len(labels) <= MAX_POSTERIOR_CLASSES:
-        yield GeneratedCandidate(POSTERIOR_SOURCE, POSTERIOR_SOURCE, pooled_means.tensors())
+        yield GeneratedCandidate(POSTERIOR_SOURCE, POSTERIOR_SOURCE, posterior.tensors())
 
 
 CANDIDATE_MAKERS: tuple[CandidateMaker, ...] = (family_heads, posterior_candidates)

@@ -22,9 +22,9 @@ from wg_server.generator.families.heads import OperatorFamilies
 from wg_server.generator.prior.blup import ModelVariances
 from wg_server.generator.prior.names import ClassPriors, NameRegression
 
-VERSION = 1
+FORMAT_VERSION = 1
 PACKAGE_LIMIT = 512 << 20
-FORMAT = "weightgate-generator"
+FORMAT_NAME = "weightgate-generator"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,12 +35,12 @@ class HeadPackage:
     architecture: str
     priors: ModelVariances
     operator_families: OperatorFamilies | None = None
-    names: NameRegression | None = None
+    name_regression: NameRegression | None = None
 
     @property
     def fitted_priors(self) -> ClassPriors:
         """Priors of class means: variances, and the map from class names."""
-        return ClassPriors(self.priors, self.names)
+        return ClassPriors(self.priors, self.name_regression)
 
 
 def pack_heads(package: HeadPackage) -> bytes:
@@ -50,8 +50,8 @@ def pack_heads(package: HeadPackage) -> bytes:
         for name in _PRIOR_FIELDS
     }
     document: dict[str, Any] = {
-        "format": FORMAT,
-        "version": VERSION,
+        "format": FORMAT_NAME,
+        "version": FORMAT_VERSION,
         "encoder": package.encoder,
         "architecture": package.architecture,
     }
@@ -59,9 +59,9 @@ def pack_heads(package: HeadPackage) -> bytes:
         arrays = package.operator_families.arrays()
         tensors |= {f"{_FAMILIES_PREFIX}.{k}": torch.from_numpy(v) for k, v in arrays.items()}
         document[_FAMILIES_PREFIX] = _describe_families(package.operator_families)
-    if package.names is not None:
+    if package.name_regression is not None:
         for name in _NAME_MAP_FIELDS:
-            value = getattr(package.names, name)
+            value = getattr(package.name_regression, name)
             tensors[f"{_NAME_MAP_PREFIX}.{name}"] = torch.tensor(value, dtype=torch.float64)
     return container.pack_tensors(tensors, _HEADER_KEY, document)
 
@@ -73,7 +73,11 @@ def unpack_heads(data: bytes) -> HeadPackage:
         DecodeError: The bytes are not such a package of this version, or are inconsistent.
     """
     tensors, document = container.unpack_tensors(
-        data, _HEADER_KEY, form=FORMAT, version=VERSION, limit=PACKAGE_LIMIT
+        data,
+        _HEADER_KEY,
+        format_name=FORMAT_NAME,
+        version=FORMAT_VERSION,
+        limit_bytes=PACKAGE_LIMIT,
     )
     with container.convert_decode_errors(_HEADER_KEY):
         return HeadPackage(
@@ -85,7 +89,7 @@ def unpack_heads(data: bytes) -> HeadPackage:
             operator_families=_decode_families(tensors, document)
             if _FAMILIES_PREFIX in document
             else None,
-            names=NameRegression(
+            name_regression=NameRegression(
                 **{
                     name: _to_numpy(tensors[f"{_NAME_MAP_PREFIX}.{name}"])
                     for name in _NAME_MAP_FIELDS
@@ -96,15 +100,15 @@ def unpack_heads(data: bytes) -> HeadPackage:
         )
 
 
-def _describe_families(operator: OperatorFamilies) -> dict[str, Any]:
+def _describe_families(operator_families: OperatorFamilies) -> dict[str, Any]:
     return {
-        "families": list(operator.families),
-        "labels": [list(family.labels) for family in operator.families.values()],
-        "scaled": operator.layout.scaled,
-        "blocks": list(operator.layout.blocks),
+        "families": list(operator_families.families),
+        "labels": [list(family.labels) for family in operator_families.families.values()],
+        "scaled": operator_families.layout.scaled_count,
+        "blocks": list(operator_families.layout.block_sizes),
         "privacy": {
             name: asdict(family.privacy)
-            for name, family in operator.families.items()
+            for name, family in operator_families.families.items()
             if family.privacy != NO_PRIVACY
         },
     }

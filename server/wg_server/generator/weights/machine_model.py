@@ -39,7 +39,7 @@ from wg_server.generator.weights.simulators import SimulatedMachines
 
 INPUT_SCALINGS: tuple[InputScaling, ...] = get_args(InputScaling)
 FLOW_STEPS = 8  # Euler steps of the flow per sample
-_MIN_NOISE = 1e-4  # Lower bound of a statistic's noise before its logarithm is taken
+_MIN_INPUT_NOISE = 1e-4  # Lower bound of a statistic's noise before its logarithm is taken
 
 
 class StatisticEmbedding(nn.Module):
@@ -60,7 +60,7 @@ class StatisticEmbedding(nn.Module):
     def forward(self, statistics: StatisticBatch) -> Tensor:
         """Return the embeddings ``[m, size]`` of a batch of statistics."""
         # Numbers of a vector of norm 1 are of the order of 1 / sqrt(MACHINE_DIMENSION).
-        noise = (statistics.noises.clamp(min=_MIN_NOISE).log()[:, None] + 5) / 2
+        noise = (statistics.noise_deviations.clamp(min=_MIN_INPUT_NOISE).log()[:, None] + 5) / 2
         numbers = torch.cat([statistics.means * MACHINE_DIMENSION**0.5, noise], dim=1)
         values: Tensor = self.layers(numbers)
         return values * statistics.present[:, None]
@@ -69,14 +69,16 @@ class StatisticEmbedding(nn.Module):
 class ConditionedNetworks(nn.Module):
     """Decoder of networks for one scaling of inputs, with encoder and flow of the latents."""
 
-    def __init__(self, kind: MachineKind, hidden_size: int, sizes: NetworkSizes) -> None:
+    def __init__(self, kind: MachineKind, hidden_figure_count: int, sizes: NetworkSizes) -> None:
         super().__init__()
-        stated_size, latent = kind.condition_size, sizes.latent
+        stated_size, latent = kind.figure_feature_count, sizes.latent
         self.kind, self.latent = kind, latent
         self.embedding = StatisticEmbedding()
         known_size = stated_size + StatisticEmbedding.size
         self.decoder = LineHypernetwork(kind, known_size + latent, sizes)
-        self.encoder = three_layer_network(stated_size + hidden_size, sizes.hidden, 2 * latent)
+        self.encoder = three_layer_network(
+            stated_size + hidden_figure_count, sizes.hidden, 2 * latent
+        )
         self.denoiser = three_layer_network(
             stated_size + StatisticEmbedding.size + latent + 1, sizes.hidden, latent
         )
@@ -132,11 +134,11 @@ class MachineModel(nn.Module):
         film: Network with the condition as an input (baseline), on standardised inputs.
     """
 
-    def __init__(self, kind: MachineKind, hidden_size: int, sizes: NetworkSizes) -> None:
+    def __init__(self, kind: MachineKind, hidden_figure_count: int, sizes: NetworkSizes) -> None:
         super().__init__()
-        self.kind, self.hidden_size, self.sizes = kind, hidden_size, sizes
+        self.kind, self.hidden_figure_count, self.sizes = kind, hidden_figure_count, sizes
         self.conditioned = nn.ModuleDict(
-            {name: ConditionedNetworks(kind, hidden_size, sizes) for name in INPUT_SCALINGS}
+            {name: ConditionedNetworks(kind, hidden_figure_count, sizes) for name in INPUT_SCALINGS}
         )
         self.template = nn.ModuleDict(
             {name: TemplateNetwork(kind, sizes) for name in INPUT_SCALINGS}

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from wg_common.machines.base import MachineKind
 from wg_common.nets.encoder import reading_map
-from wg_common.nets.spectrum_lines import INPUTS
+from wg_common.nets.spectrum_lines import INPUT_COUNT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,11 +73,11 @@ def run_networks(weights: NetworkWeights, inputs: Tensor) -> Tensor:
 class SpectralLineNetworks(NetworkWeights):
     """Networks of m machines whose first layers act on readings, ``[m, width, R]``."""
 
-    def logits(self, view: WindowInputs) -> Tensor:
+    def logits(self, windows: WindowInputs) -> Tensor:
         """Return the logits ``[m, n, classes]`` of windows."""
-        return run_networks(self, view.readings)
+        return run_networks(self, windows.readings)
 
-    def weights(self, templates: Tensor) -> NetworkWeights:
+    def weights_over_inputs(self, templates: Tensor) -> NetworkWeights:
         """Return the same networks on inputs, for templates ``[m, T, HALF_BINS]``."""
         return NetworkWeights(
             reading_map.readings_to_input_weights(self.first, templates), *self[1:]
@@ -102,11 +102,11 @@ class WeightedDirections(nn.Module):
 class LineHypernetwork(nn.Module):
     """Low-rank hypernetwork, which generates networks from conditions ``[m, c]``."""
 
-    def __init__(self, kind: MachineKind, condition: int, sizes: NetworkSizes) -> None:
+    def __init__(self, kind: MachineKind, condition_size: int, sizes: NetworkSizes) -> None:
         super().__init__()
         rank, width, features = sizes.rank, sizes.width, sizes.features
         classes, inputs = len(kind.conditions), reading_map.reading_count(kind)
-        self.factors = three_layer_network(condition, sizes.hidden, rank)
+        self.factors = three_layer_network(condition_size, sizes.hidden, rank)
         self.first = WeightedDirections(rank, (width, inputs), inputs**-0.5)
         self.second = WeightedDirections(rank, (features, width), width**-0.5)
         self.head = WeightedDirections(rank, (classes, features), features**-0.5)
@@ -136,11 +136,13 @@ class TemplateNetwork(nn.Module):
         self.second = nn.Linear(sizes.width, sizes.features)
         self.head = nn.Linear(sizes.features, len(kind.conditions))
 
-    def forward(self, count: int) -> SpectralLineNetworks:
-        """Return the template network, repeated for ``count`` machines."""
+    def forward(self, machine_count: int) -> SpectralLineNetworks:
+        """Return the template network, repeated for ``machine_count`` machines."""
         layers = (self.first, self.second, self.head)
         parameters = [value for layer in layers for value in (layer.weight, layer.bias)]
-        return SpectralLineNetworks(*(value.expand(count, *value.shape) for value in parameters))
+        return SpectralLineNetworks(
+            *(value.expand(machine_count, *value.shape) for value in parameters)
+        )
 
 
 class FixedNetwork(nn.Module):
@@ -148,7 +150,7 @@ class FixedNetwork(nn.Module):
 
     def __init__(self, kind: MachineKind, sizes: NetworkSizes) -> None:
         super().__init__()
-        self.first = nn.Linear(INPUTS, sizes.width)
+        self.first = nn.Linear(INPUT_COUNT, sizes.width)
         self.second = nn.Linear(sizes.width, sizes.features)
         self.head = nn.Linear(sizes.features, len(kind.conditions))
 
@@ -161,14 +163,14 @@ class FixedNetwork(nn.Module):
 class InputNetwork(nn.Module):
     """Baseline: one network whose layers the condition scales and shifts (FiLM, Perez 2018)."""
 
-    def __init__(self, kind: MachineKind, embedding: int) -> None:
+    def __init__(self, kind: MachineKind, embedding_size: int) -> None:
         super().__init__()
         width, self.waves = 128, 8
-        self.first, self.second = nn.Linear(INPUTS, width), nn.Linear(width, width)
+        self.first, self.second = nn.Linear(INPUT_COUNT, width), nn.Linear(width, width)
         self.head = nn.Linear(width, len(kind.conditions))
-        waves = 2 * self.waves * kind.condition_size
+        waves = 2 * self.waves * kind.figure_feature_count
         self.change = nn.Sequential(
-            nn.Linear(waves + embedding, 256), nn.GELU(), nn.Linear(256, 4 * width)
+            nn.Linear(waves + embedding_size, 256), nn.GELU(), nn.Linear(256, 4 * width)
         )
 
     def forward(self, inputs: Tensor, figure_features: Tensor, embedding: Tensor) -> Tensor:

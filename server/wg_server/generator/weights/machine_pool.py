@@ -37,24 +37,25 @@ class PooledMachines:
         figures: Declared figures, ``[m, f]``.
         hidden_figures: Hidden properties, ``[m, h]``.
         templates: Templates at the declared lines, ``[m, T, HALF_BINS]``.
-        labelled: Inputs of labelled windows, float16 ``[m, K, LABELLED_WINDOWS, INPUTS]``.
-        means: Means of the unlabelled records' inputs, by condition, ``[m, K, INPUTS]``.
-        squares: Mean squares of these inputs, by condition, ``[m, K, INPUTS]``.
-        readings: Readings of the unlabelled records, float16 ``[m, K, UNLABELLED_RECORDS, R]``.
+        labelled_inputs: Inputs of labelled windows, float16 ``[m, K, LABELLED_WINDOWS, INPUTS]``.
+        input_means: Means of the unlabelled records' inputs, by condition, ``[m, K, INPUTS]``.
+        input_mean_squares: Mean squares of these inputs, by condition, ``[m, K, INPUTS]``.
+        record_readings: Readings of the unlabelled records, float16 ``[m, K, UNLABELLED_RECORDS,
+            R]``.
     """
 
     figures: Tensor
     hidden_figures: Tensor
     templates: Tensor
-    labelled: Tensor
-    means: Tensor
-    squares: Tensor
-    readings: Tensor
+    labelled_inputs: Tensor
+    input_means: Tensor
+    input_mean_squares: Tensor
+    record_readings: Tensor
 
     def __len__(self) -> int:
         return len(self.figures)
 
-    def select(self, rows: Tensor) -> "PooledMachines":
+    def select_rows(self, rows: Tensor) -> "PooledMachines":
         """Return the machines at the given rows."""
         return PooledMachines(*(getattr(self, field.name)[rows] for field in fields(self)))
 
@@ -64,7 +65,7 @@ class PooledMachines:
             getattr(self, field.name)[rows] = getattr(machines, field.name)
 
 
-def draw_machines(simulator: MachineSimulator, count: int) -> PooledMachines:
+def draw_pooled_machines(simulator: MachineSimulator, count: int) -> PooledMachines:
     """Draw ``count`` new machines with their windows."""
     parts = [
         _render_machines(simulator, min(_RENDER_BATCH, count - start))
@@ -77,19 +78,19 @@ def draw_machines(simulator: MachineSimulator, count: int) -> PooledMachines:
 
 def _render_machines(simulator: MachineSimulator, count: int) -> PooledMachines:
     machines = simulator.draw_machines(count)
-    templates = simulator.kind.templates(machines.figures)
+    templates = simulator.kind.line_templates(machines.figures)
     windows = simulator.simulate_windows(machines, LABELLED_WINDOWS + UNLABELLED_RECORDS)
-    inputs = spectrum_lines.envelope_spectra(windows.flatten(0, 2)).reshape(*windows.shape[:3], -1)
+    inputs = spectrum_lines.piece_inputs(windows.flatten(0, 2)).reshape(*windows.shape[:3], -1)
     records = inputs[:, :, LABELLED_WINDOWS:]
     record_readings = window_readings(records.flatten(1, 2), templates)
     return PooledMachines(
         figures=machines.figures,
         hidden_figures=machines.hidden_figures,
         templates=templates,
-        labelled=inputs[:, :, :LABELLED_WINDOWS].half(),
-        means=records.mean(dim=2),
-        squares=records.square().mean(dim=2),
-        readings=record_readings.reshape(*records.shape[:3], -1).half(),
+        labelled_inputs=inputs[:, :, :LABELLED_WINDOWS].half(),
+        input_means=records.mean(dim=2),
+        input_mean_squares=records.square().mean(dim=2),
+        record_readings=record_readings.reshape(*records.shape[:3], -1).half(),
     )
 
 
@@ -100,28 +101,31 @@ class TrainingBatch:
     Attributes:
         machines: Windows and properties of the m machines.
         labels: Conditions of the n labelled windows, ``[m, n]``.
-        views: Inputs and readings of these windows, by the scaling of inputs.
-        shares: Share of each condition among a plant's records, ``[m, K]``.
-        records: Number of each plant's records, ``[m]``.
-        noises: Standard deviations of the noise on sums and count of each release, ``[m, 2]``.
+        inputs_by_scaling: Inputs and readings of these windows, by the scaling of inputs.
+        condition_shares: Share of each condition among a plant's records, ``[m, K]``.
+        record_counts: Number of each plant's records, ``[m]``.
+        noise_deviations: Standard deviations of the noise on sums and count of each release, ``[m,
+            2]``.
     """
 
     machines: PooledMachines
     labels: Tensor
-    views: dict[InputScaling, WindowInputs]
-    shares: Tensor
-    records: Tensor
-    noises: Tensor
+    inputs_by_scaling: dict[InputScaling, WindowInputs]
+    condition_shares: Tensor
+    record_counts: Tensor
+    noise_deviations: Tensor
 
     def simulate_statistics(
         self, reading_map: ReadingMap, generator: torch.Generator
     ) -> StatisticBatch:
         """Return the statistics that the plants release, computed with a reading map."""
         numbers = reading_map(
-            self.machines.readings.float()
+            self.machines.record_readings.float()
         )  # [m, K, UNLABELLED_RECORDS, MACHINE_DIMENSION]
-        means = (self.shares[..., None] * numbers.mean(dim=2)).sum(dim=1)
-        return machine_statistic.simulate_releases(means, self.records, self.noises, generator)
+        means = (self.condition_shares[..., None] * numbers.mean(dim=2)).sum(dim=1)
+        return machine_statistic.simulate_releases(
+            means, self.record_counts, self.noise_deviations, generator
+        )
 
 
 class MachinePool:
@@ -133,50 +137,50 @@ class MachinePool:
         renewals: Number of machines that each step replaces.
     """
 
-    def __init__(self, simulator: MachineSimulator, size: int, renewals: int) -> None:
-        self.machines = draw_machines(simulator, size)
-        self._simulator, self._renewals, self._oldest = simulator, renewals, 0
+    def __init__(self, simulator: MachineSimulator, size: int, renewals_per_step: int) -> None:
+        self.machines = draw_pooled_machines(simulator, size)
+        self._simulator, self._renewals, self._oldest = simulator, renewals_per_step, 0
 
     def next_batch(self, count: int, generator: torch.Generator) -> TrainingBatch:
         """Replace the oldest machines of the pool, and return ``count`` random ones with plants."""
         oldest = (self._oldest + torch.arange(self._renewals)) % len(self.machines)
-        self.machines.replace_rows(oldest, draw_machines(self._simulator, self._renewals))
+        self.machines.replace_rows(oldest, draw_pooled_machines(self._simulator, self._renewals))
         self._oldest += self._renewals
         rows = torch.randperm(len(self.machines), generator=generator)[:count]
-        return batch_with_plants(self.machines.select(rows), generator)
+        return batch_with_plants(self.machines.select_rows(rows), generator)
 
 
 def batch_with_plants(machines: PooledMachines, generator: torch.Generator) -> TrainingBatch:
     """Draw a plant for each machine: mixture of conditions, number of records, and noise."""
-    count, conditions = machines.labelled.shape[:2]
+    count, conditions = machines.labelled_inputs.shape[:2]
     columns = torch.randperm(LABELLED_WINDOWS, generator=generator)[:_WINDOWS_PER_CONDITION]
-    inputs = machines.labelled[:, :, columns].flatten(1, 2).float()
+    inputs = machines.labelled_inputs[:, :, columns].flatten(1, 2).float()
     labels = torch.arange(conditions).repeat_interleave(_WINDOWS_PER_CONDITION).expand(count, -1)
     shares = draw_condition_shares(count, conditions, generator)
-    mean = torch.einsum("mk,mki->mi", shares, machines.means)
-    square = torch.einsum("mk,mki->mi", shares, machines.squares)
+    mean = torch.einsum("mk,mki->mi", shares, machines.input_means)
+    square = torch.einsum("mk,mki->mi", shares, machines.input_mean_squares)
     spread = (square - mean.square()).clamp(min=0).sqrt()
-    standard_inputs = spectrum_lines.standardise_by(inputs, mean[:, None], spread[:, None])
-    records, noises = draw_release_sizes(count, generator)
+    standard_inputs = spectrum_lines.standardise_inputs(inputs, mean[:, None], spread[:, None])
+    records, noises = draw_counts_and_noises(count, generator)
     return TrainingBatch(
         machines=machines,
         labels=labels,
-        views={
+        inputs_by_scaling={
             "raw": WindowInputs.from_inputs(inputs, machines.templates),
             "standardised": WindowInputs.from_inputs(standard_inputs, machines.templates),
         },
-        shares=shares,
-        records=records,
-        noises=noises,
+        condition_shares=shares,
+        record_counts=records,
+        noise_deviations=noises,
     )
 
 
-def draw_release_sizes(count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def draw_counts_and_noises(count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Draw numbers of records, ``[count]``, and noises on sum and count, ``[count, 2]``."""
     low, high = (math.log(bound) for bound in _RECORD_COUNT_RANGE)
     records = torch.exp(low + (high - low) * torch.rand(count, generator=generator))
     noises = torch.tensor(
-        [machine_statistic.release_noise(epsilon) for epsilon in _RELEASE_EPSILONS]
+        [machine_statistic.release_noise_deviations(epsilon) for epsilon in _RELEASE_EPSILONS]
     )
     return records, noises[torch.randint(len(_RELEASE_EPSILONS), (count,), generator=generator)]
 

@@ -27,7 +27,7 @@ from wg_core.privacy.schema import (
 )
 from wg_core.privacy.statistics import NoisyStatistics
 
-DELTA = float(DEFAULT_DELTA)  # Delta of simulated releases
+RELEASE_DELTA = float(DEFAULT_DELTA)  # Delta of simulated releases
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,27 +36,31 @@ class MachineStatistic:
 
     Attributes:
         mean: Noisy mean of the records' machine features, ``[MACHINE_DIMENSION]``.
-        noise: Standard deviation of the noise on each entry of the mean; 0: no noise.
-        records: Number of records, possibly noisy.
+        noise_deviation: Standard deviation of the noise on each entry of the mean; 0: no noise.
+        record_count: Number of records, possibly noisy.
     """
 
     mean: NDArray[np.floating]
-    noise: float
-    records: float
+    noise_deviation: float
+    record_count: float
 
     def __post_init__(self) -> None:
         good = self.mean.shape == (MACHINE_DIMENSION,) and bool(np.isfinite(self.mean).all())
-        if not good or not 0 <= self.noise < math.inf or not 0 < self.records < math.inf:
+        if (
+            not good
+            or not 0 <= self.noise_deviation < math.inf
+            or not 0 < self.record_count < math.inf
+        ):
             raise DecodeError(
-                f"machine statistic: mean of shape {self.mean.shape}, noise {self.noise!r},"
-                f" {self.records!r} records; expected {MACHINE_DIMENSION} finite numbers, and"
-                " positive ones"
+                f"machine statistic: mean of shape {self.mean.shape}, noise"
+                f" {self.noise_deviation!r}, {self.record_count!r} records; expected"
+                f" {MACHINE_DIMENSION} finite numbers, and positive ones"
             )
 
     @property
     def has_enough_records(self) -> bool:
         """True if the mean is of enough records to condition a generator on it."""
-        return self.records >= MACHINE_RECORDS_MINIMUM
+        return self.record_count >= MACHINE_RECORDS_MINIMUM
 
 
 def statistic_from_release(statistics: NoisyStatistics) -> MachineStatistic | None:
@@ -77,12 +81,12 @@ class StatisticBatch(NamedTuple):
 
     Attributes:
         means: Noisy means of machine features, ``[m, MACHINE_DIMENSION]``.
-        noises: Standard deviation of the noise on each entry of a mean, ``[m]``.
+        noise_deviations: Standard deviation of the noise on each entry of a mean, ``[m]``.
         present: 1 for a machine with a statistic, 0 for one without, ``[m]``.
     """
 
     means: Tensor
-    noises: Tensor
+    noise_deviations: Tensor
     present: Tensor
 
     def shift_by_one(self) -> "StatisticBatch":
@@ -102,11 +106,11 @@ def batch_of_one(statistic: MachineStatistic | None) -> StatisticBatch:
     if statistic is None or not statistic.has_enough_records:
         return absent_statistics(1)
     mean = torch.from_numpy(statistic.mean.astype(np.float32))[None]
-    return StatisticBatch(mean, torch.tensor([statistic.noise]), torch.ones(1))
+    return StatisticBatch(mean, torch.tensor([statistic.noise_deviation]), torch.ones(1))
 
 
 @lru_cache(16)
-def release_noise(epsilon: float) -> tuple[float, float]:
+def release_noise_deviations(epsilon: float) -> tuple[float, float]:
     """Return the standard deviations of the noise on a sum of features, and on the count.
 
     An epsilon of 0 means no noise.
@@ -114,22 +118,24 @@ def release_noise(epsilon: float) -> tuple[float, float]:
     if not epsilon:
         return 0.0, 0.0
     schema = machine_schema("0" * 64, "record")  # The noise does not depend on the encoder
-    sigma = mechanism.noise_scale(schema, epsilon, DELTA)
-    empty = NoisyStatistics(schema, np.zeros(schema.length, np.int64), sigma)
+    sigma = mechanism.noise_scale(schema, epsilon, RELEASE_DELTA)
+    empty = NoisyStatistics(schema, np.zeros(schema.vector_length, np.int64), sigma)
     return empty.moment_std, empty.count_std
 
 
 def simulate_releases(
-    means: Tensor, records: Tensor, noises: Tensor, generator: torch.Generator
+    means: Tensor, record_counts: Tensor, noise_deviations: Tensor, generator: torch.Generator
 ) -> StatisticBatch:
     """Return statistics with the noise of simulated releases; they are *not private*.
 
     Args:
         means: Exact means of the records' machine features, ``[m, MACHINE_DIMENSION]``.
-        records: Numbers of records, ``[m]``.
-        noises: Standard deviations on sum and count, from ``release_noise``, ``[m, 2]``.
+        record_counts: Numbers of records, ``[m]``.
+        noise_deviations: Standard deviations on sum and count, from ``release_noise``, ``[m, 2]``.
     """
     draws = torch.randn(len(means), MACHINE_DIMENSION + 1, generator=generator)
-    sums = records[:, None] * means + noises[:, :1] * draws[:, :-1]
-    counts = (records + noises[:, 1] * draws[:, -1]).clamp(min=1)
-    return StatisticBatch(sums / counts[:, None], noises[:, 0] / counts, torch.ones(len(means)))
+    sums = record_counts[:, None] * means + noise_deviations[:, :1] * draws[:, :-1]
+    counts = (record_counts + noise_deviations[:, 1] * draws[:, -1]).clamp(min=1)
+    return StatisticBatch(
+        sums / counts[:, None], noise_deviations[:, 0] / counts, torch.ones(len(means))
+    )

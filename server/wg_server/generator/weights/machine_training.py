@@ -40,14 +40,14 @@ class SimulatedMachineCounts:
     """Numbers of simulated machines for training, validation and test.
 
     Attributes:
-        step: Number of machines in each training step.
+        per_step: Number of machines in each training step.
         pool: Number of machines in the pool.
         renewals: Number of machines of the pool that each step replaces.
         validation: Number of machines on which a checkpoint is selected.
         test: Number of machines on which the model card is measured.
     """
 
-    step: int = 16
+    per_step: int = 16
     pool: int = 1000
     renewals: int = 3
     validation: int = 60
@@ -80,26 +80,26 @@ class MachineObjective:
         kind: str,
         reading_map: ReadingMap,
         sizes: NetworkSizes,
-        draws: SimulatedMachineCounts,
+        machine_counts: SimulatedMachineCounts,
         seed: int,
     ) -> None:
         drawing = machine_simulator(kind, seed, Stream.SHEET_STEP)
-        self.model = MachineModel(drawing.kind, drawing.hidden_size, sizes)
+        self.model = MachineModel(drawing.kind, drawing.hidden_figure_count, sizes)
         self.model.draw_parameters(torch.Generator().manual_seed(seed))
-        self._pool = MachinePool(drawing, draws.pool, draws.renewals)
-        self._map, self._draws, self._seed = reading_map, draws, seed
-        judges = machine_pool.draw_machines(
-            machine_simulator(kind, seed, Stream.SHEET_VALIDATION), draws.validation
+        self._pool = MachinePool(drawing, machine_counts.pool, machine_counts.renewals)
+        self._map, self._draws, self._seed = reading_map, machine_counts, seed
+        judges = machine_pool.draw_pooled_machines(
+            machine_simulator(kind, seed, Stream.SHEET_VALIDATION), machine_counts.validation
         )
         generator = torch.Generator().manual_seed(seed)
         self._validation = machine_pool.batch_with_plants(judges, generator)
-        self._validation_statistics = self._statistics(self._validation, generator)
+        self._validation_statistics = self._simulate_statistics(self._validation, generator)
 
     def loss(self, step: int) -> Tensor:
         """Return the training loss of a step."""
         generator = torch.Generator().manual_seed(self._seed + step)
-        batch = self._pool.next_batch(self._draws.step, generator)
-        statistics = self._statistics(batch, generator)
+        batch = self._pool.next_batch(self._draws.per_step, generator)
+        statistics = self._simulate_statistics(batch, generator)
         present = torch.rand(len(batch.machines), generator=generator) >= _STATISTIC_DROPOUT
         statistics = statistics._replace(present=present.float())
         return total_loss(self.model, batch, statistics, generator)
@@ -112,13 +112,15 @@ class MachineObjective:
             condition = networks.embed_condition(
                 validation.machines.figures, self._validation_statistics
             )
-            logits = networks.decode_networks(condition).logits(validation.views[name])
+            logits = networks.decode_networks(condition).logits(validation.inputs_by_scaling[name])
             value += float(F.cross_entropy(logits.flatten(0, 1), validation.labels.flatten()))
             right += float((logits.argmax(dim=2) == validation.labels).float().mean())
         return Evaluation(value / len(INPUT_SCALINGS), right / len(INPUT_SCALINGS))
 
     @torch.no_grad()
-    def _statistics(self, batch: TrainingBatch, generator: torch.Generator) -> StatisticBatch:
+    def _simulate_statistics(
+        self, batch: TrainingBatch, generator: torch.Generator
+    ) -> StatisticBatch:
         return batch.simulate_statistics(self._map, generator)
 
 
@@ -131,7 +133,7 @@ def total_loss(
     """Return the sum of the losses of all networks; they share no parameters."""
     count, total = len(batch.machines), torch.zeros(())
     for name in INPUT_SCALINGS:
-        view = batch.views[name]
+        view = batch.inputs_by_scaling[name]
         networks = model.conditioned_networks_for(name)
         total = total + _conditioned_loss(networks, batch, view, statistics, generator)
         total = total + smoothed_cross_entropy(
@@ -139,7 +141,7 @@ def total_loss(
         )
         total = total + smoothed_cross_entropy(model.fixed[name](view.inputs), batch.labels)
     logits = model.film(
-        batch.views["standardised"].inputs,
+        batch.inputs_by_scaling["standardised"].inputs,
         model.kind.figure_features(batch.machines.figures),
         model.embedding(statistics),
     )
@@ -149,7 +151,7 @@ def total_loss(
 def _conditioned_loss(
     networks: ConditionedNetworks,
     batch: TrainingBatch,
-    view: WindowInputs,
+    windows: WindowInputs,
     statistics: StatisticBatch,
     generator: torch.Generator,
 ) -> Tensor:
@@ -160,7 +162,7 @@ def _conditioned_loss(
     variance = (2 * log_deviation).exp()
     divergence = 0.5 * (mean.square() + variance - 1 - variance.log()).sum(dim=1)
     condition = networks.embed_condition(batch.machines.figures, statistics)
-    logits = networks.decode_networks(condition, keep_mask * latents).logits(view)
+    logits = networks.decode_networks(condition, keep_mask * latents).logits(windows)
     total = (
         smoothed_cross_entropy(logits, batch.labels)
         + _DIVERGENCE_WEIGHT * (keep_mask[:, 0] * divergence).mean()

@@ -20,7 +20,7 @@ from wg_server.generator.weights.machine_networks import WindowInputs
 from wg_server.generator.weights.machine_statistic import StatisticBatch
 from wg_server.generator.weights.simulators import MachineSimulator
 
-PLANT_RECORDS = 300
+PLANT_RECORD_COUNT = 300
 """Number of a plant's records."""
 LABELLED_WINDOWS, TEST_WINDOWS = 5, 20
 """Numbers of labelled windows and of test windows per condition."""
@@ -34,28 +34,30 @@ class SimulatedTestPlants:
     """Plants of m simulated machines, all with one mixture of conditions.
 
     Attributes:
-        numbers: Exact means of their records' machine features, ``[m, MACHINE_DIMENSION]``.
-        mean: Means of their records' inputs, ``[m, INPUTS]``.
-        spread: Standard deviations of their records' inputs, ``[m, INPUTS]``.
+        feature_means: Exact means of their records' machine features, ``[m, MACHINE_DIMENSION]``.
+        input_means: Means of their records' inputs, ``[m, INPUTS]``.
+        input_spreads: Standard deviations of their records' inputs, ``[m, INPUTS]``.
     """
 
-    numbers: Tensor
-    mean: Tensor
-    spread: Tensor
+    feature_means: Tensor
+    input_means: Tensor
+    input_spreads: Tensor
 
     def view_inputs(self, inputs: Tensor, scaling: InputScaling, templates: Tensor) -> WindowInputs:
         """Return inputs ``[m, n, INPUTS]`` in one scaling, with their readings at ``templates``."""
         inputs = inputs.float()
         if scaling == "standardised":
-            inputs = spectrum_lines.standardise_by(inputs, self.mean[:, None], self.spread[:, None])
+            inputs = spectrum_lines.standardise_inputs(
+                inputs, self.input_means[:, None], self.input_spreads[:, None]
+            )
         return WindowInputs.from_inputs(inputs, templates)
 
     def simulate_releases(self, epsilon: float, generator: torch.Generator) -> StatisticBatch:
         """Return the statistics that the plants release at an epsilon; 0: without noise."""
-        count = len(self.numbers)
-        noises = torch.tensor(machine_statistic.release_noise(epsilon)).expand(count, 2)
-        records = torch.full((count,), float(PLANT_RECORDS))
-        return machine_statistic.simulate_releases(self.numbers, records, noises, generator)
+        count = len(self.feature_means)
+        noises = torch.tensor(machine_statistic.release_noise_deviations(epsilon)).expand(count, 2)
+        records = torch.full((count,), float(PLANT_RECORD_COUNT))
+        return machine_statistic.simulate_releases(self.feature_means, records, noises, generator)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,20 +68,20 @@ class MachineTestSet:
         figures: Declared figures, ``[m, f]``.
         hidden_figures: Hidden properties, ``[m, h]``.
         templates: Templates at the declared lines, ``[m, T, HALF_BINS]``.
-        judged_inputs: Inputs of test windows, float16 ``[m, K * TEST_WINDOWS, INPUTS]``.
+        test_inputs: Inputs of test windows, float16 ``[m, K * TEST_WINDOWS, INPUTS]``.
         labels: Conditions of the test windows, ``[K * TEST_WINDOWS]``.
-        weights: Weights of the test windows in accuracy, ``[K * TEST_WINDOWS]``, with sum 1.
-        labelled: Inputs of labelled windows, float16 ``[m, K, LABELLED_WINDOWS, INPUTS]``.
+        window_weights: Weights of the test windows in accuracy, ``[K * TEST_WINDOWS]``, with sum 1.
+        labelled_inputs: Inputs of labelled windows, float16 ``[m, K, LABELLED_WINDOWS, INPUTS]``.
         plants: Plants of these machines, by the name of their mixture of conditions.
     """
 
     figures: Tensor
     hidden_figures: Tensor
     templates: Tensor
-    judged_inputs: Tensor
+    test_inputs: Tensor
     labels: Tensor
-    weights: Tensor
-    labelled: Tensor
+    window_weights: Tensor
+    labelled_inputs: Tensor
     plants: dict[str, SimulatedTestPlants]
 
     def __len__(self) -> int:
@@ -87,7 +89,7 @@ class MachineTestSet:
 
     def accuracies(self, logits: Tensor) -> Tensor:
         """Return the accuracy on each machine, ``[m]``, of logits ``[m, K * TEST_WINDOWS, K]``."""
-        return (logits.argmax(dim=2) == self.labels).float() @ self.weights
+        return (logits.argmax(dim=2) == self.labels).float() @ self.window_weights
 
 
 def draw_test_set(
@@ -103,16 +105,16 @@ def _render_test_set(
     simulator: MachineSimulator, reading_map: ReadingMap, count: int
 ) -> MachineTestSet:
     machines, conditions = simulator.draw_machines(count), len(simulator.kind.conditions)
-    templates = simulator.kind.templates(machines.figures)
-    held_count = PLANT_RECORDS // conditions
+    templates = simulator.kind.line_templates(machines.figures)
+    held_count = PLANT_RECORD_COUNT // conditions
     windows = simulator.simulate_windows(machines, LABELLED_WINDOWS + TEST_WINDOWS + held_count)
-    inputs = spectrum_lines.envelope_spectra(windows.flatten(0, 2)).reshape(*windows.shape[:3], -1)
+    inputs = spectrum_lines.piece_inputs(windows.flatten(0, 2)).reshape(*windows.shape[:3], -1)
     records = inputs[:, :, LABELLED_WINDOWS + TEST_WINDOWS :].flatten(
         1, 2
     )  # [m, K * held_count, INPUTS]
     numbers = reading_map(window_readings(records, templates))
     damaged_share = 1 - _MOSTLY_SOUND_SHARE
-    damaged_count = round(PLANT_RECORDS * damaged_share / (conditions - 1))  # Of each damage
+    damaged_count = round(PLANT_RECORD_COUNT * damaged_share / (conditions - 1))  # Of each damage
     place = torch.arange(held_count).repeat(conditions)
     sound = torch.arange(conditions * held_count) < held_count
     mostly = torch.where(
@@ -125,12 +127,12 @@ def _render_test_set(
         figures=machines.figures,
         hidden_figures=machines.hidden_figures,
         templates=templates,
-        judged_inputs=inputs[:, :, LABELLED_WINDOWS : LABELLED_WINDOWS + TEST_WINDOWS]
+        test_inputs=inputs[:, :, LABELLED_WINDOWS : LABELLED_WINDOWS + TEST_WINDOWS]
         .flatten(1, 2)
         .half(),
         labels=torch.arange(conditions).repeat_interleave(TEST_WINDOWS),
-        weights=torch.full((conditions * TEST_WINDOWS,), 1 / (conditions * TEST_WINDOWS)),
-        labelled=inputs[:, :, :LABELLED_WINDOWS].half(),
+        window_weights=torch.full((conditions * TEST_WINDOWS,), 1 / (conditions * TEST_WINDOWS)),
+        labelled_inputs=inputs[:, :, :LABELLED_WINDOWS].half(),
         plants={
             MOSTLY_SOUND: _weighted_plants(records, numbers, mostly * (sound | early)),
             EVEN_MIXTURE: _weighted_plants(
@@ -147,9 +149,9 @@ def _weighted_plants(records: Tensor, numbers: Tensor, shares: Tensor) -> Simula
     mean = torch.einsum("n,mni->mi", shares, records)
     square = torch.einsum("n,mni->mi", shares, records.square())
     return SimulatedTestPlants(
-        numbers=torch.einsum("n,mnd->md", shares, numbers),
-        mean=mean,
-        spread=(square - mean.square()).clamp(min=0).sqrt(),
+        feature_means=torch.einsum("n,mnd->md", shares, numbers),
+        input_means=mean,
+        input_spreads=(square - mean.square()).clamp(min=0).sqrt(),
     )
 
 
@@ -161,15 +163,15 @@ def _join_test_sets(parts: list[MachineTestSet]) -> MachineTestSet:
         mixture: SimulatedTestPlants(
             *(
                 torch.cat([getattr(part.plants[mixture], name) for part in parts])
-                for name in ("numbers", "mean", "spread")
+                for name in ("feature_means", "input_means", "input_spreads")
             )
         )
         for mixture in parts[0].plants
     }
-    names = ("figures", "hidden_figures", "templates", "judged_inputs", "labelled")
+    names = ("figures", "hidden_figures", "templates", "test_inputs", "labelled_inputs")
     return MachineTestSet(
         **{name: join(name) for name in names},
         labels=parts[0].labels,
-        weights=parts[0].weights,
+        window_weights=parts[0].window_weights,
         plants=plants,
     )

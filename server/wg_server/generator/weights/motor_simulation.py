@@ -28,8 +28,8 @@ from wg_common.machines.base import WINDOW_SAMPLES, MachineKind
 from wg_server.generator.weights.drawing import RandomDraws, amplitude_from_db
 
 _SLIP_ORDERS, _SHAFT_ORDERS, _LOADS, _HARMONICS = 3, 2, 4, 2
-_LINE_COUNT = _SLIP_ORDERS + _SHAFT_ORDERS + _LOADS
-_SUPPLY_PERIODS = (50.0, 150.0)  # Supply periods per window
+_MODULATION_COUNT = _SLIP_ORDERS + _SHAFT_ORDERS + _LOADS
+_SUPPLY_PERIOD_RANGE = (50.0, 150.0)  # Supply periods per window
 _MIN_SLIP_PERIODS = 2.5  # Smallest number of periods of twice the slip frequency per window
 _FAULT_SPREAD, _SUPPLY_SPREAD, _DRIVEN_SPREAD = 2.0, 2.0, 5.0  # Deviation between windows, dB
 _DRIVEN_WANDER = 0.04  # Relative variation of driven equipment's rate between windows
@@ -43,26 +43,29 @@ class SimulatedMotors:
         figures: Declared figures, ``[m, 5]``: supply frequency (Hz), sampling rate (Hz), pole
             pairs, slip, load.
         hidden_figures: Hidden properties, scaled to order 1, ``[m, hidden_size]``.
-        supply: True periods of the supply per window, ``[m]``.
-        modulations: Rate of each modulation in cycles per window, ``[m, _LINE_COUNT]``.
-        lower: Amplitude of each lower side band in each condition, ``[m, K, _LINE_COUNT]``.
-        upper: Amplitude of each upper side band relative to the lower one, ``[m, _LINE_COUNT]``.
-        third: Amplitude of the supply's third harmonic in each condition, ``[m, K]``.
-        harmonics: Amplitudes of the supply's fifth and seventh harmonics, ``[m, 2]``.
-        drift: Standard deviation of the slow drift of the amplitude, ``[m]``.
-        noise: Standard deviation of the noise, ``[m]``. Amplitudes are relative to the supply's.
+        supply_periods: True periods of the supply per window, ``[m]``.
+        modulation_rates: Rate of each modulation in cycles per window, ``[m, _LINE_COUNT]``.
+        lower_amplitudes: Amplitude of each lower side band in each condition, ``[m, K,
+            _LINE_COUNT]``.
+        upper_ratios: Amplitude of each upper side band relative to the lower one, ``[m,
+            _LINE_COUNT]``.
+        third_harmonic: Amplitude of the supply's third harmonic in each condition, ``[m, K]``.
+        higher_harmonics: Amplitudes of the supply's fifth and seventh harmonics, ``[m, 2]``.
+        drift_deviation: Standard deviation of the slow drift of the amplitude, ``[m]``.
+        noise_deviation: Standard deviation of the noise, ``[m]``. Amplitudes are relative to the
+            supply's.
     """
 
     figures: Tensor
     hidden_figures: Tensor
-    supply: Tensor
-    modulations: Tensor
-    lower: Tensor
-    upper: Tensor
-    third: Tensor
-    harmonics: Tensor
-    drift: Tensor
-    noise: Tensor
+    supply_periods: Tensor
+    modulation_rates: Tensor
+    lower_amplitudes: Tensor
+    upper_ratios: Tensor
+    third_harmonic: Tensor
+    higher_harmonics: Tensor
+    drift_deviation: Tensor
+    noise_deviation: Tensor
 
     def __len__(self) -> int:
         return len(self.figures)
@@ -71,8 +74,8 @@ class SimulatedMotors:
 class MotorSimulator:
     """Simulator of motors and their currents, see ``simulators.MachineSimulator``."""
 
-    kind: MachineKind = motor.KIND
-    hidden_size = 23
+    kind: MachineKind = motor.MACHINE_KIND
+    hidden_figure_count = 23
 
     def __init__(self, seed: int) -> None:
         self._draw = RandomDraws(seed)
@@ -80,12 +83,12 @@ class MotorSimulator:
     def _draw_figures(self, count: int) -> Tensor:
         """Draw declared figures of motors with up to twelve poles and a measurable slip."""
         draw = self._draw
-        supply = draw.choices((50.0, 60.0), count)
-        pairs = draw.choices((1.0, 2.0, 2.0, 3.0, 4.0, 5.0, 6.0), count)
+        supply = draw.choose((50.0, 60.0), count)
+        pairs = draw.choose((1.0, 2.0, 2.0, 3.0, 4.0, 5.0, 6.0), count)
         load = draw.uniform(0.3, 1.1, count)
         # Rated slips are 1 to 6 %, and grow with the load.
         slip = draw.log_uniform(0.01, 0.06, count) * load
-        low, high = _SUPPLY_PERIODS
+        low, high = _SUPPLY_PERIOD_RANGE
         slip = slip.clamp(min=_MIN_SLIP_PERIODS / 2 / high)
         least = (_MIN_SLIP_PERIODS / 2 / slip).clamp(min=low).log()
         periods = (least + (math.log(high) - least) * draw.uniform(0, 1, count)).exp()
@@ -103,7 +106,7 @@ class MotorSimulator:
         drives = shaft[:, None] * draw.log_uniform(0.06, 2.5, count, _LOADS)
         slips = pole_slip[:, None] * torch.arange(1, _SLIP_ORDERS + 1)
         turns = shaft[:, None] * torch.arange(1, _SHAFT_ORDERS + 1)
-        levels = self._draw_levels(figures[:, 4])
+        levels = self._draw_levels_db(figures[:, 4])
         orders = [-draw.uniform(8, 20, count, n - 1) for n in (_SLIP_ORDERS, _SHAFT_ORDERS)]
         steps = [torch.cat([torch.zeros(count, 1), fall.cumsum(dim=1)], dim=1) for fall in orders]
         bar, eccentric, stator = levels["bar"], levels["eccentric"], levels["shorted"]
@@ -117,7 +120,7 @@ class MotorSimulator:
             slip_levels[..., None] + steps[0][:, None],
             shaft_levels[..., None] + steps[1][:, None],
         ]
-        upper = -draw.uniform(0, 12, count, _LINE_COUNT)
+        upper = -draw.uniform(0, 12, count, _MODULATION_COUNT)
         return SimulatedMotors(
             figures=figures,
             hidden_figures=torch.cat(
@@ -137,17 +140,19 @@ class MotorSimulator:
                 ],
                 dim=1,
             ),
-            supply=supply,
-            modulations=torch.cat([slips, turns, drives], dim=1),
-            lower=amplitude_from_db(torch.cat([*lower, load_levels], dim=2)),
-            upper=amplitude_from_db(upper),
-            third=amplitude_from_db(torch.stack([*3 * [stator[:, 0]], stator[:, 1]], dim=1)),
-            harmonics=amplitude_from_db(levels["harmonics"]),
-            drift=amplitude_from_db(levels["drift"][:, 0]),
-            noise=amplitude_from_db(levels["noise"][:, 0]),
+            supply_periods=supply,
+            modulation_rates=torch.cat([slips, turns, drives], dim=1),
+            lower_amplitudes=amplitude_from_db(torch.cat([*lower, load_levels], dim=2)),
+            upper_ratios=amplitude_from_db(upper),
+            third_harmonic=amplitude_from_db(
+                torch.stack([*3 * [stator[:, 0]], stator[:, 1]], dim=1)
+            ),
+            higher_harmonics=amplitude_from_db(levels["harmonics"]),
+            drift_deviation=amplitude_from_db(levels["drift"][:, 0]),
+            noise_deviation=amplitude_from_db(levels["noise"][:, 0]),
         )
 
-    def _draw_levels(self, load: Tensor) -> dict[str, Tensor]:
+    def _draw_levels_db(self, load: Tensor) -> dict[str, Tensor]:
         """Draw levels by cause, dB relative to the supply's line; for faults (healthy, damaged)."""
         draw, count = self._draw, len(load)
         weaker = 20 * (0.4 + 0.6 * load).clamp(max=1).log10()  # Bar current grows with the load
@@ -173,14 +178,16 @@ class MotorSimulator:
         """Draw ``count`` currents of each condition, ``[m, 4, count, WINDOW_SAMPLES]``."""
         draw, shape = self._draw, (len(machines), len(self.kind.conditions), count)
         time = torch.arange(WINDOW_SAMPLES) / WINDOW_SAMPLES
-        supply = machines.supply[:, None, None, None] * (1 + 0.0002 * draw.normal(*shape, 1))
+        supply = machines.supply_periods[:, None, None, None] * (
+            1 + 0.0002 * draw.normal(*shape, 1)
+        )
         # The slip follows the load, which differs between windows.
         load = (1 + 0.1 * draw.normal(*shape)).clamp(0.7, 1.3)
         envelope = torch.ones(*shape, WINDOW_SAMPLES, dtype=torch.complex64)
-        envelope += machines.drift[:, None, None, None] * self._draw_drift(shape)
-        for line in range(_LINE_COUNT):
-            rate = machines.modulations[:, line, None, None].expand(shape)
-            level = machines.lower[:, :, line, None].expand(shape)
+        envelope += machines.drift_deviation[:, None, None, None] * self._draw_drift(shape)
+        for line in range(_MODULATION_COUNT):
+            rate = machines.modulation_rates[:, line, None, None].expand(shape)
+            level = machines.lower_amplitudes[:, :, line, None].expand(shape)
             if line < _SLIP_ORDERS + _SHAFT_ORDERS:
                 rate = rate * load if line < _SLIP_ORDERS else rate
                 lower = level * amplitude_from_db(_FAULT_SPREAD * draw.normal(*shape))
@@ -188,14 +195,14 @@ class MotorSimulator:
                 rate = rate * (1 + _DRIVEN_WANDER * draw.normal(*shape))
                 works = draw.uniform(0, 1, *shape) < 0.5
                 lower = level * amplitude_from_db(_DRIVEN_SPREAD * draw.normal(*shape)) * works
-            upper = lower * machines.upper[:, line, None, None]
+            upper = lower * machines.upper_ratios[:, line, None, None]
             for sign, size in ((-1, lower), (1, upper)):
                 angle = 2 * math.pi * sign * rate[..., None] * time + draw.phases(*shape, 1)
                 envelope += torch.polar(size[..., None].expand_as(angle), angle)
         carrier = 2 * math.pi * supply * time + draw.phases(*shape, 1)
         current = (envelope * torch.polar(torch.ones_like(carrier), carrier)).real
         current += self._supply_harmonics(machines, carrier)
-        noise: Tensor = current + machines.noise[:, None, None, None] * draw.normal(
+        noise: Tensor = current + machines.noise_deviation[:, None, None, None] * draw.normal(
             *shape, WINDOW_SAMPLES
         )
         return noise
@@ -209,25 +216,26 @@ class MotorSimulator:
             total += self._draw.normal(*shape, 1) * angle.sin() / rate**0.5
         return total
 
-    def _supply_harmonics(self, machines: SimulatedMotors, carrier: Tensor) -> Tensor:
+    def _supply_harmonics(self, machines: SimulatedMotors, carrier_phase: Tensor) -> Tensor:
         """Return the supply's 3rd, 5th and 7th harmonics that are below half the sampling rate.
 
         Args:
             machines: The m motors.
-            carrier: Phase of the supply, radians, ``[m, K, count, WINDOW_SAMPLES]``, as the result.
+            carrier_phase: Phase of the supply, radians, ``[m, K, count, WINDOW_SAMPLES]``, as the
+                result.
         """
         sizes = torch.cat(
             [
-                machines.third[..., None],
-                machines.harmonics[:, None].expand(-1, carrier.shape[1], -1),
+                machines.third_harmonic[..., None],
+                machines.higher_harmonics[:, None].expand(-1, carrier_phase.shape[1], -1),
             ],
             dim=2,
         )
-        total = torch.zeros_like(carrier)
+        total = torch.zeros_like(carrier_phase)
         for number, order in enumerate((3, 5, 7)):
-            audible = (order * machines.supply < WINDOW_SAMPLES / 2).float()[:, None, None]
-            spread = amplitude_from_db(_SUPPLY_SPREAD * self._draw.normal(*carrier.shape[:3]))
+            audible = (order * machines.supply_periods < WINDOW_SAMPLES / 2).float()[:, None, None]
+            spread = amplitude_from_db(_SUPPLY_SPREAD * self._draw.normal(*carrier_phase.shape[:3]))
             size = sizes[:, :, number, None] * audible * spread
-            angle = order * carrier + self._draw.phases(*carrier.shape[:3], 1)
+            angle = order * carrier_phase + self._draw.phases(*carrier_phase.shape[:3], 1)
             total += size[..., None] * angle.cos()
         return total

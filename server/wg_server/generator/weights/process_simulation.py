@@ -30,12 +30,12 @@ class UnitWindows(NamedTuple):
     """Windows of m units, n of each.
 
     Attributes:
-        values: Displayed values of the C instruments, ``[m, n, C, WINDOW_SAMPLES]``.
+        displayed_values: Displayed values of the C instruments, ``[m, n, C, WINDOW_SAMPLES]``.
         true_quantities: True values of the Q quantities that soft sensors estimate, in physical
             units, ``[m, n, Q]``.
     """
 
-    values: Tensor
+    displayed_values: Tensor
     true_quantities: Tensor
 
 
@@ -45,23 +45,26 @@ class SimulatedUnits:
 
     Attributes:
         figures: Declared figures, ``[m, f]``.
-        offsets: Log ratios of true to declared values of three uncertain figures, ``[m, 3]``.
+        figure_offsets: Log ratios of true to declared values of three uncertain figures, ``[m,
+            3]``.
         gain: Gain of each of the C instruments, ``[m, C]``.
         bias: Bias of each instrument relative to its range, ``[m, C]``.
-        drift: Change of this bias from the middle to the end of the records, ``[m, C]``.
-        wander: Standard deviation of the error per window, relative to the range, ``[m, C]``.
-        noise: Standard deviation of the error per sample, relative to the range, ``[m, C]``.
+        bias_drift: Change of this bias from the middle to the end of the records, ``[m, C]``.
+        window_error_deviation: Standard deviation of the error per window, relative to the range,
+            ``[m, C]``.
+        sample_error_deviation: Standard deviation of the error per sample, relative to the range,
+            ``[m, C]``.
         operation_spread: Standard deviation of the operation relative to nominal, ``[m]``.
         fouling: Factor on the growth of a deposit between cleanings, ``[m]``.
     """
 
     figures: Tensor
-    offsets: Tensor
+    figure_offsets: Tensor
     gain: Tensor
     bias: Tensor
-    drift: Tensor
-    wander: Tensor
-    noise: Tensor
+    bias_drift: Tensor
+    window_error_deviation: Tensor
+    sample_error_deviation: Tensor
     operation_spread: Tensor
     fouling: Tensor
 
@@ -81,19 +84,23 @@ def units_with_instruments(draw: RandomDraws, figures: Tensor, channels: int) ->
     care = draw.log_uniform(0.25, 3, count, 1)  # Errors relative to typical ones
     return SimulatedUnits(
         figures=figures,
-        offsets=draw.normal(count, 3) * torch.tensor([0.03, 0.05, 0.01]),
+        figure_offsets=draw.normal(count, 3) * torch.tensor([0.03, 0.05, 0.01]),
         gain=1 + 0.015 * care * draw.normal(count, channels),
         bias=0.01 * care * draw.normal(count, channels),
-        drift=0.005 * care * draw.normal(count, channels),
-        wander=0.004 * care * draw.log_uniform(0.3, 2, count, channels),
-        noise=0.004 * draw.log_uniform(0.3, 3, count, channels) * care.sqrt(),
+        bias_drift=0.005 * care * draw.normal(count, channels),
+        window_error_deviation=0.004 * care * draw.log_uniform(0.3, 2, count, channels),
+        sample_error_deviation=0.004 * draw.log_uniform(0.3, 3, count, channels) * care.sqrt(),
         operation_spread=draw.uniform(0.05, 0.25, count),
         fouling=draw.log_uniform(0.6, 1.6, count),
     )
 
 
 def displayed_values(
-    draw: RandomDraws, units: SimulatedUnits, true_values: Tensor, changes: Tensor, ranges: Tensor
+    draw: RandomDraws,
+    units: SimulatedUnits,
+    true_values: Tensor,
+    value_changes: Tensor,
+    instrument_ranges: Tensor,
 ) -> Tensor:
     """Return displayed values ``[m, n, C, WINDOW_SAMPLES]`` of instruments with errors.
 
@@ -101,21 +108,23 @@ def displayed_values(
         draw: Source of random numbers.
         units: The m units.
         true_values: True means in n windows, ``[m, n, C]``.
-        changes: Changes of the true values from start to end of a window, ``[m, n, C]``.
-        ranges: Range of each instrument, ``[m, C]``.
+        value_changes: Changes of the true values from start to end of a window, ``[m, n, C]``.
+        instrument_ranges: Range of each instrument, ``[m, C]``.
     """
     shape = true_values.shape
     times = draw.uniform(-1, 1, shape[0], shape[1], 1)
     off = (
         units.bias[:, None]
-        + times * units.drift[:, None]
-        + units.wander[:, None] * draw.normal(*shape)
+        + times * units.bias_drift[:, None]
+        + units.window_error_deviation[:, None] * draw.normal(*shape)
     )
-    straight = true_values[..., None] + changes[..., None] * torch.linspace(
+    straight = true_values[..., None] + value_changes[..., None] * torch.linspace(
         -0.5, 0.5, WINDOW_SAMPLES
     )
-    errors = off[..., None] + units.noise[:, None, :, None] * draw.normal(*shape, WINDOW_SAMPLES)
-    return units.gain[:, None, :, None] * straight + ranges[:, None, :, None] * errors
+    errors = off[..., None] + units.sample_error_deviation[:, None, :, None] * draw.normal(
+        *shape, WINDOW_SAMPLES
+    )
+    return units.gain[:, None, :, None] * straight + instrument_ranges[:, None, :, None] * errors
 
 
 class RandomOperation:
@@ -154,7 +163,7 @@ class ProcessSimulator(Protocol):
 class VesselSimulator:
     """Simulator of stirred vessels with cooling jackets; implements ``ProcessSimulator``."""
 
-    unit = vessel.UNIT
+    unit = vessel.PROCESS_UNIT
 
     def __init__(self, seed: int) -> None:
         self._draw = RandomDraws(seed)
@@ -187,13 +196,13 @@ class VesselSimulator:
         coolant = draw_about(1, 1.2, 0.4)
         outflow = (inflow - accumulation).clamp(min=0.2)
         fouling = 0.15 * draw.normal(*inflow.shape).abs()
-        conductance = figures[:, 4, None] * torch.exp(units.offsets[:, 1, None] - fouling)
+        conductance = figures[:, 4, None] * torch.exp(units.figure_offsets[:, 1, None] - fouling)
         feed, water = (flow[:, None] for flow in vessel.heat_capacity_flows(figures))
         exchange = 1 / (1 / conductance + 1 / (2 * water * coolant))
         available = feed * (inflow * hot - warming)
         inside = (available + exchange * inlet) / (feed * inflow + exchange)
         duty = exchange * (inside - inlet)
-        valve = torch.exp(units.offsets[:, 0, None])
+        valve = torch.exp(units.figure_offsets[:, 0, None])
         opening = 50 * outflow / (level.sqrt() * valve)
         nominal_flow, nominal_level = figures[:, 0, None], figures[:, 2, None]
         columns = [inflow * nominal_flow, outflow * nominal_flow, level * nominal_level, opening]
@@ -202,7 +211,12 @@ class VesselSimulator:
         changes = torch.zeros_like(true)
         length = (figures[:, -1] * (WINDOW_SAMPLES - 1) / 3600)[:, None]
         # The true area differs slightly from the declared one.
-        share = length * nominal_flow / figures[:, 1, None] / torch.exp(units.offsets[:, 2, None])
+        share = (
+            length
+            * nominal_flow
+            / figures[:, 1, None]
+            / torch.exp(units.figure_offsets[:, 2, None])
+        )
         changes[..., 2] = accumulation * share * nominal_level
         changes[..., 5] = warming * share / level
         least = (
@@ -217,7 +231,7 @@ class VesselSimulator:
 class ExchangerSimulator:
     """Simulator of counterflow heat exchangers; implements ``ProcessSimulator``."""
 
-    unit = exchanger.UNIT
+    unit = exchanger.PROCESS_UNIT
 
     def __init__(self, seed: int) -> None:
         self._draw = RandomDraws(seed)
@@ -245,15 +259,19 @@ class ExchangerSimulator:
         hot_in = torch.maximum(hot_in, cold_in + 20)
         # Fouling grows between cleanings; the windows cover all its stages.
         fouling = 0.4 * draw.uniform(0, 1, *hot_flow.shape) * units.fouling[:, None]
-        share = torch.sigmoid(10 * units.offsets[:, :1])  # Share of the hot film in the resistance
+        share = torch.sigmoid(
+            10 * units.figure_offsets[:, :1]
+        )  # Share of the hot film in the resistance
         power = -exchanger.FILM_POWER
         films = share * hot_flow**power + (1 - share) * cold_flow**power
-        conductance = figures[:, 6, None] * torch.exp(units.offsets[:, 1, None] - fouling) / films
+        conductance = (
+            figures[:, 6, None] * torch.exp(units.figure_offsets[:, 1, None] - fouling) / films
+        )
         hot, cold = (flow[:, None] for flow in exchanger.heat_capacity_flows(figures))
         duty = exchanger.heat_duty(
             conductance, (hot * hot_flow, cold * cold_flow), hot_in - cold_in
         )
-        drop = hot_flow**exchanger.DROP_POWER * torch.exp(3 * units.offsets[:, 2, None])
+        drop = hot_flow**exchanger.DROP_POWER * torch.exp(3 * units.figure_offsets[:, 2, None])
         columns = [hot_flow * figures[:, 0, None], hot_in, hot_in - duty / (hot * hot_flow)]
         columns += [cold_flow * figures[:, 1, None], cold_in, cold_in + duty / (cold * cold_flow)]
         true = torch.stack([*columns, drop * figures[:, 7, None]], dim=2)

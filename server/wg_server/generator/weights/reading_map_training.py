@@ -41,7 +41,7 @@ class ReadingMapModel(nn.Module):
         super().__init__()
         self.kind = SIMULATORS[kind](0).kind
         self.map, self.embedding = ReadingMap(self.kind), StatisticEmbedding()
-        condition = self.kind.condition_size + self.embedding.size
+        condition = self.kind.figure_feature_count + self.embedding.size
         self.decoders = nn.ModuleDict(
             {name: LineHypernetwork(self.kind, condition, sizes) for name in INPUT_SCALINGS}
         )
@@ -51,7 +51,10 @@ class ReadingMapModel(nn.Module):
         embedding = self.embedding(batch.simulate_statistics(self.map, generator))
         figure_features = self.kind.figure_features(batch.machines.figures)
         condition = torch.cat([figure_features, embedding], dim=1)
-        return [self.decoders[name](condition).logits(batch.views[name]) for name in INPUT_SCALINGS]
+        return [
+            self.decoders[name](condition).logits(batch.inputs_by_scaling[name])
+            for name in INPUT_SCALINGS
+        ]
 
 
 class ReadingMapObjective:
@@ -62,19 +65,21 @@ class ReadingMapObjective:
     """
 
     def __init__(
-        self, kind: str, sizes: NetworkSizes, draws: SimulatedMachineCounts, seed: int
+        self, kind: str, sizes: NetworkSizes, machine_counts: SimulatedMachineCounts, seed: int
     ) -> None:
         self.model = ReadingMapModel(kind, sizes)
         draw_parameters(self.model, torch.Generator().manual_seed(seed))
         self._pool = MachinePool(
-            machine_simulator(kind, seed, Stream.MAP_STEP), draws.pool, draws.renewals
+            machine_simulator(kind, seed, Stream.MAP_STEP),
+            machine_counts.pool,
+            machine_counts.renewals,
         )
-        self._draws, self._seed = draws, seed
-        public = self._pool.machines.readings.float().flatten(0, 2)
+        self._draws, self._seed = machine_counts, seed
+        public = self._pool.machines.record_readings.float().flatten(0, 2)
         self.model.map.centre.copy_(public.mean(dim=0))
         self.model.map.spread.copy_(public.std(dim=0).clamp(min=1e-3))
-        judges = machine_pool.draw_machines(
-            machine_simulator(kind, seed, Stream.MAP_VALIDATION), draws.validation
+        judges = machine_pool.draw_pooled_machines(
+            machine_simulator(kind, seed, Stream.MAP_VALIDATION), machine_counts.validation
         )
         self._validation = machine_pool.batch_with_plants(
             judges, torch.Generator().manual_seed(seed)
@@ -83,7 +88,7 @@ class ReadingMapObjective:
     def loss(self, step: int) -> Tensor:
         """Return the training loss of a step."""
         generator = torch.Generator().manual_seed(self._seed + step)
-        batch = self._pool.next_batch(self._draws.step, generator)
+        batch = self._pool.next_batch(self._draws.per_step, generator)
         return torch.stack(
             [
                 smoothed_cross_entropy(logits, batch.labels)

@@ -17,9 +17,9 @@ from wg_common.nets.process_sensor import (
     HALF_WIDTH,
     HIDDEN_WIDTH,
     OTHER_LAYERS,
-    later_layers,
+    build_later_layers,
 )
-from wg_server.generator.weights.candidates import Tensors
+from wg_server.generator.weights.candidates import NumpyTensors
 from wg_server.generator.weights.machine_model import StatisticEmbedding
 from wg_server.generator.weights.machine_networks import draw_parameters
 from wg_server.generator.weights.machine_statistic import StatisticBatch
@@ -39,9 +39,9 @@ class SensorNetwork(nn.Module):
     def __init__(self, unit: ProcessUnit) -> None:
         super().__init__()
         self.unit, self.embedding = unit, StatisticEmbedding()
-        condition = unit.condition_size + self.embedding.size
+        condition = unit.figure_feature_count + self.embedding.size
         self.first = nn.Linear(unit.reading_count + condition, HIDDEN_WIDTH)
-        self.rest = later_layers(unit)
+        self.rest = build_later_layers(unit)
         self.register_buffer("half_width", torch.zeros(len(unit.quantities)))
 
     def forward(self, readings: Tensor, figures: Tensor, statistics: StatisticBatch) -> Tensor:
@@ -51,7 +51,7 @@ class SensorNetwork(nn.Module):
         out: Tensor = self.rest(x)
         return out
 
-    def package_tensors(self, figures: Tensor, statistics: StatisticBatch) -> Tensors:
+    def package_tensors(self, figures: Tensor, statistics: StatisticBatch) -> NumpyTensors:
         """Return the tensors of a soft sensor for one unit, with figures ``[1, f]``, by name."""
         weight, bias = self._first_layer(figures, statistics)
         values = {

@@ -35,7 +35,10 @@ TEST_WINDOWS, PLANT_RECORDS, RELEASE_EPSILON = 60, 300, 1.0
 INTERVAL_COVERAGE = 0.9
 """Nominal coverage of the prediction intervals."""
 _UNITS_PER_STEP = 32
-_TAKEN, _UNLABELLED = 24, 80  # Windows of each unit with known truth, and further records
+_WINDOWS_WITH_TRUTH, _WINDOWS_WITHOUT_TRUTH = (
+    24,
+    80,
+)  # Windows of each unit with known truth, and further records
 _STATISTIC_DROPOUT = 0.15  # Share of units without a statistic
 
 
@@ -46,42 +49,43 @@ class SensorPlants:
     Attributes:
         figures: Declared figures, ``[m, f]``.
         raw_readings: Readings of the windows with known truth, ``[m, n, R]``.
-        readings: The same readings, standardised by the plant's records, ``[m, n, R]``.
+        standardised_readings: The same readings, standardised by the plant's records, ``[m, n,
+            R]``.
         true_scores: True quantities of these windows as scores (scaled), ``[m, n, Q]``.
-        records: Readings of the plant's k records, ``[m, k, R]``.
+        record_readings: Readings of the plant's k records, ``[m, k, R]``.
     """
 
     figures: Tensor
     raw_readings: Tensor
-    readings: Tensor
+    standardised_readings: Tensor
     true_scores: Tensor
-    records: Tensor
+    record_readings: Tensor
 
     def simulate_releases(
         self, reading_map: ReadingMap, epsilon: float, generator: torch.Generator
     ) -> StatisticBatch:
         """Return the statistics that the plants release at an epsilon; 0: without noise."""
-        count, records = self.records.shape[:2]
-        noises = torch.tensor(machine_statistic.release_noise(epsilon)).expand(count, 2)
-        means = reading_map(self.records).mean(dim=1)
+        count, records = self.record_readings.shape[:2]
+        noises = torch.tensor(machine_statistic.release_noise_deviations(epsilon)).expand(count, 2)
+        means = reading_map(self.record_readings).mean(dim=1)
         return simulate_releases(means, torch.full((count,), float(records)), noises, generator)
 
 
 @torch.no_grad()
 def draw_plants(
-    simulator: ProcessSimulator, count: int, known_count: int, records: int
+    simulator: ProcessSimulator, unit_count: int, known_windows: int, unlabelled_records: int
 ) -> SensorPlants:
-    """Draw units, each with ``known_count`` windows of known truth and a plant's ``records``."""
-    units = simulator.draw_units(count)
-    windows = simulator.simulate_windows(units, known_count + records)
-    readings = simulator.unit.readings(windows.values, units.figures)
-    truths = simulator.unit.scale(units.figures).score(windows.true_quantities)
-    plain, other_readings = readings[:, :known_count], readings[:, known_count:]
+    """Draw units with ``known_windows`` windows of known truth and unlabelled records."""
+    units = simulator.draw_units(unit_count)
+    windows = simulator.simulate_windows(units, known_windows + unlabelled_records)
+    readings = simulator.unit.unit_readings(windows.displayed_values, units.figures)
+    truths = simulator.unit.quantity_scale(units.figures).score(windows.true_quantities)
+    plain, other_readings = readings[:, :known_windows], readings[:, known_windows:]
     return SensorPlants(
         units.figures,
         plain,
         process.standardise_readings(plain, other_readings),
-        truths[:, :known_count],
+        truths[:, :known_windows],
         other_readings,
     )
 
@@ -105,7 +109,7 @@ class SensorObjective:
     """
 
     def __init__(
-        self, kind: str, reading_map: ReadingMap | None, validation: int, seed: int
+        self, kind: str, reading_map: ReadingMap | None, validation_units: int, seed: int
     ) -> None:
         learns = reading_map is None
         step_stream, judged_stream = (
@@ -116,17 +120,22 @@ class SensorObjective:
         self._simulator, self._seed = process_simulator(kind, seed, step_stream), seed
         self.model = SensorModel(SensorNetwork(self._simulator.unit), reading_map, seed)
         if learns:
-            public = draw_plants(self._simulator, 200, 0, _UNLABELLED).records.flatten(0, 1)
+            public = draw_plants(
+                self._simulator, 200, 0, _WINDOWS_WITHOUT_TRUTH
+            ).record_readings.flatten(0, 1)
             self.model.map.centre.copy_(public.mean(dim=0))
             self.model.map.spread.copy_(public.std(dim=0).clamp(min=1e-3))
         self._validation = draw_plants(
-            process_simulator(kind, seed, judged_stream), validation, _TAKEN, _UNLABELLED
+            process_simulator(kind, seed, judged_stream),
+            validation_units,
+            _WINDOWS_WITH_TRUTH,
+            _WINDOWS_WITHOUT_TRUTH,
         )
 
     def loss(self, step: int) -> Tensor:
         """Return the training loss of a step."""
         plants, statistics = self.draw_batch(step)
-        scores = self.model.network(plants.readings, plants.figures, statistics)
+        scores = self.model.network(plants.standardised_readings, plants.figures, statistics)
         return F.smooth_l1_loss(scores, plants.true_scores)
 
     def evaluate(self, model: SensorModel) -> Evaluation:
@@ -135,7 +144,10 @@ class SensorObjective:
         statistics = plants.simulate_releases(
             model.map, RELEASE_EPSILON, torch.Generator().manual_seed(self._seed)
         )
-        errors = model.network(plants.readings, plants.figures, statistics) - plants.true_scores
+        errors = (
+            model.network(plants.standardised_readings, plants.figures, statistics)
+            - plants.true_scores
+        )
         within = plants.true_scores - plants.true_scores.mean(dim=1, keepdim=True)
         r2 = 1 - errors.square().mean() / within.square().mean()
         return Evaluation(float(errors.square().mean()), float(r2))
@@ -143,41 +155,47 @@ class SensorObjective:
     def draw_batch(self, step: int) -> tuple[SensorPlants, StatisticBatch]:
         """Draw the plants of a step, and their statistics for random record counts and epsilons."""
         generator = torch.Generator().manual_seed(self._seed + step)
-        plants = draw_plants(self._simulator, _UNITS_PER_STEP, _TAKEN, _UNLABELLED)
-        records, noises = machine_pool.draw_release_sizes(_UNITS_PER_STEP, generator)
-        means = self.model.map(plants.records).mean(dim=1)
+        plants = draw_plants(
+            self._simulator, _UNITS_PER_STEP, _WINDOWS_WITH_TRUTH, _WINDOWS_WITHOUT_TRUTH
+        )
+        records, noises = machine_pool.draw_counts_and_noises(_UNITS_PER_STEP, generator)
+        means = self.model.map(plants.record_readings).mean(dim=1)
         present = torch.rand(_UNITS_PER_STEP, generator=generator) >= _STATISTIC_DROPOUT
         statistics = simulate_releases(means, records, noises, generator)
         return plants, statistics._replace(present=present.float())
 
 
 @torch.inference_mode()
-def calibrate_and_evaluate(model: SensorModel, count: int, seed: int) -> dict[str, Any]:
+def calibrate_and_evaluate(model: SensorModel, unit_count: int, seed: int) -> dict[str, Any]:
     """Calibrate a trained network's prediction intervals on unseen units; return its model card.
 
-    Half of the ``count`` units set the half widths; the coverage is measured on the others.
+    Half of the ``unit_count`` units set the half widths; the coverage is measured on the others.
     """
     unit, generator = model.network.unit, torch.Generator().manual_seed(seed)
     plants = draw_plants(
-        process_simulator(unit.name, seed, Stream.SHEET_TEST), count, TEST_WINDOWS, PLANT_RECORDS
+        process_simulator(unit.name, seed, Stream.SHEET_TEST),
+        unit_count,
+        TEST_WINDOWS,
+        PLANT_RECORDS,
     )
     statistics = plants.simulate_releases(model.map, RELEASE_EPSILON, generator)
     conditions = {
         "sheet and statistic": statistics,
         "another unit's statistic": statistics.shift_by_one(),
-        "sheet alone": absent_statistics(count),
+        "sheet alone": absent_statistics(unit_count),
     }
     errors = {
-        name: model.network(plants.readings, plants.figures, condition) - plants.true_scores
+        name: model.network(plants.standardised_readings, plants.figures, condition)
+        - plants.true_scores
         for name, condition in conditions.items()
     }
     own_errors, sheet_errors = errors["sheet and statistic"], errors["sheet alone"]
-    half = count // 2
+    half = unit_count // 2
     widths = own_errors[:half].abs().flatten(0, 1).quantile(INTERVAL_COVERAGE, dim=0)
     model.network.half_width.copy_(widths)
-    scales = torch.tensor([quantity.scale for quantity in unit.quantities])
+    scales = torch.tensor([quantity.log_ratio_factor for quantity in unit.quantities])
     savings = sheet_errors.square().mean(dim=(1, 2)) - own_errors.square().mean(dim=(1, 2))
-    sure = float(savings.mean() - 2 * savings.std() / math.sqrt(count))
+    sure = float(savings.mean() - 2 * savings.std() / math.sqrt(unit_count))
     check = CardCheck(
         name=f"{unit.name}: error variance that a statistic saves, less 2 errors",
         value=sure / float(sheet_errors.square().mean()),
@@ -186,7 +204,7 @@ def calibrate_and_evaluate(model: SensorModel, count: int, seed: int) -> dict[st
     names = [f"{quantity.name}, %" for quantity in unit.quantities]
     return {
         "kind": unit.name,
-        "units": count,
+        "units": unit_count,
         "records": PLANT_RECORDS,
         "error": {
             name: dict(
@@ -203,7 +221,7 @@ def calibrate_and_evaluate(model: SensorModel, count: int, seed: int) -> dict[st
     }
 
 
-def card_table(card: Mapping[str, Any]) -> list[str]:
+def card_lines(card: Mapping[str, Any]) -> list[str]:
     """Format a soft sensor's model card in a few lines."""
     return [
         f"{card['kind']}: soft sensors at {card['units']} units never seen, {card['records']}"

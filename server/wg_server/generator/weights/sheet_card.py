@@ -21,7 +21,7 @@ from wg_server.generator.weights.machine_model import INPUT_SCALINGS, MachineMod
 from wg_server.generator.weights.machine_networks import SpectralLineNetworks, WindowInputs
 from wg_server.generator.weights.machine_statistic import StatisticBatch, absent_statistics
 from wg_server.generator.weights.machine_trial import (
-    PLANT_RECORDS,
+    PLANT_RECORD_COUNT,
     MachineTestSet,
     SimulatedTestPlants,
 )
@@ -31,13 +31,13 @@ from wg_server.generator.weights.sheet_generation import (
     NetworkKind,
 )
 
-MARGIN_ERRORS = 2
+MARGIN_STANDARD_ERRORS = 2
 """Number of standard errors subtracted from a difference before the comparison with its bound."""
-MIN_GAIN_BY_SHEET = 0.10  # Least gain in accuracy by the right data sheet over another machine's
+MIN_SHEET_GAIN = 0.10  # Least gain in accuracy by the right data sheet over another machine's
 MIN_SAMPLE_SPREAD = 0.25
 """Smallest spread of sampled latents at one condition, relative to the spread of latents between
 machines; a smaller one means that the samples have collapsed."""
-EPSILONS = (1.0, 4.0, 0.0)  # Epsilons of releases; 0: no noise
+RELEASE_EPSILONS = (1.0, 4.0, 0.0)  # Epsilons of releases; 0: no noise
 LABEL_COUNTS = (2, 5)  # Labels per condition for selecting samples
 DECIDING_EPSILON = 1.0
 """Epsilon of the releases whose accuracies decide which networks ship."""
@@ -51,7 +51,7 @@ OTHER_SHEET, ONE_SAMPLE = "another machine's sheet", "one sample"
 TEMPLATE, TEMPLATE_OTHER = "template network", "template network, another machine's sheet"
 FIXED_NETWORK, FILM = "fixed network", "sheet and statistic as inputs (FiLM)"
 
-Rows = dict[str, Tensor]
+AccuracyRows = dict[str, Tensor]
 """Accuracy on each machine, ``[m]``, by row name (method and scaling of inputs)."""
 
 
@@ -67,93 +67,99 @@ def paired_difference(minuend: Tensor, subtrahend: Tensor) -> tuple[float, float
 
 
 def measure_methods(
-    model: MachineModel, trial: MachineTestSet, mixture: str, epsilon: float, seed: int
-) -> Rows:
+    model: MachineModel, test_set: MachineTestSet, mixture: str, epsilon: float, seed: int
+) -> AccuracyRows:
     """Return all methods' accuracies at plants with one mixture of conditions and one epsilon."""
     generator = torch.Generator().manual_seed(seed)
-    plants, rows = trial.plants[mixture], Rows()
+    plants, rows = test_set.plants[mixture], AccuracyRows()
     with torch.inference_mode():
         statistics = plants.simulate_releases(epsilon, generator)
         for scaling in INPUT_SCALINGS:
-            judged_view = plants.view_inputs(trial.judged_inputs, scaling, trial.templates)
+            judged_view = plants.view_inputs(test_set.test_inputs, scaling, test_set.templates)
             other_view = plants.view_inputs(
-                trial.judged_inputs, scaling, trial.templates.roll(1, 0)
+                test_set.test_inputs, scaling, test_set.templates.roll(1, 0)
             )
-            template = model.template_network_for(scaling)(len(trial))
-            rows[row_name(TEMPLATE, scaling)] = trial.accuracies(template.logits(judged_view))
-            rows[row_name(TEMPLATE_OTHER, scaling)] = trial.accuracies(template.logits(other_view))
-            rows[row_name(FIXED_NETWORK, scaling)] = trial.accuracies(
+            template = model.template_network_for(scaling)(len(test_set))
+            rows[row_name(TEMPLATE, scaling)] = test_set.accuracies(template.logits(judged_view))
+            rows[row_name(TEMPLATE_OTHER, scaling)] = test_set.accuracies(
+                template.logits(other_view)
+            )
+            rows[row_name(FIXED_NETWORK, scaling)] = test_set.accuracies(
                 model.fixed[scaling](judged_view.inputs)
             )
-            rows |= _condition_rows(model, scaling, trial, statistics, (judged_view, other_view))
+            rows |= _condition_rows(model, scaling, test_set, statistics, (judged_view, other_view))
             rows |= _sample_rows(
-                model, scaling, trial, statistics, (plants, judged_view, generator)
+                model, scaling, test_set, statistics, (plants, judged_view, generator)
             )
-        figure_features = model.kind.figure_features(trial.figures)
-        inputs = plants.view_inputs(trial.judged_inputs, "standardised", trial.templates).inputs
+        figure_features = model.kind.figure_features(test_set.figures)
+        inputs = plants.view_inputs(test_set.test_inputs, "standardised", test_set.templates).inputs
         logits = model.film(inputs, figure_features, model.embedding(statistics))
-        rows[row_name(FILM, "standardised")] = trial.accuracies(logits)
+        rows[row_name(FILM, "standardised")] = test_set.accuracies(logits)
     return rows
 
 
 def _condition_rows(
     model: MachineModel,
     scaling: InputScaling,
-    trial: MachineTestSet,
+    test_set: MachineTestSet,
     statistics: StatisticBatch,
-    views: tuple[WindowInputs, WindowInputs],
-) -> Rows:
+    right_and_wrong_inputs: tuple[WindowInputs, WindowInputs],
+) -> AccuracyRows:
     """Return accuracies of networks with a latent of 0, for right and wrong conditions.
 
-    ``views`` are the test inputs with readings at the right and at another machine's lines.
+    ``right_and_wrong_inputs`` are the test inputs with readings at the right and at another
+    machine's lines.
     """
     networks = model.conditioned_networks_for(scaling)
-    judged_view, other_view = views
+    judged_view, other_view = right_and_wrong_inputs
 
     def right(figures: Tensor, of_plants: StatisticBatch, view: WindowInputs) -> Tensor:
         condition = networks.embed_condition(figures, of_plants)
-        return trial.accuracies(networks.decode_networks(condition).logits(view))
+        return test_set.accuracies(networks.decode_networks(condition).logits(view))
 
     return {
-        row_name(SHEET_AND_STATISTIC, scaling): right(trial.figures, statistics, judged_view),
+        row_name(SHEET_AND_STATISTIC, scaling): right(test_set.figures, statistics, judged_view),
         row_name(OTHER_STATISTIC, scaling): right(
-            trial.figures, statistics.shift_by_one(), judged_view
+            test_set.figures, statistics.shift_by_one(), judged_view
         ),
         row_name(SHEET_ALONE, scaling): right(
-            trial.figures, absent_statistics(len(trial)), judged_view
+            test_set.figures, absent_statistics(len(test_set)), judged_view
         ),
-        row_name(OTHER_SHEET, scaling): right(trial.figures.roll(1, 0), statistics, other_view),
+        row_name(OTHER_SHEET, scaling): right(test_set.figures.roll(1, 0), statistics, other_view),
     }
 
 
 def _sample_rows(
     model: MachineModel,
     scaling: InputScaling,
-    trial: MachineTestSet,
+    test_set: MachineTestSet,
     statistics: StatisticBatch,
-    surroundings: tuple[SimulatedTestPlants, WindowInputs, torch.Generator],
-) -> Rows:
+    plants_inputs_generator: tuple[SimulatedTestPlants, WindowInputs, torch.Generator],
+) -> AccuracyRows:
     """Return accuracies of sampled networks: of one sample, and of the best by a few labels.
 
-    ``surroundings`` are the plants, the test inputs, and the random generator of the samples.
+    ``plants_inputs_generator`` are the plants, the test inputs, and the random generator of the
+    samples.
     """
     networks = model.conditioned_networks_for(scaling)
-    plants, judged_view, generator = surroundings
-    condition = networks.embed_condition(trial.figures, statistics)
-    labelled_view = plants.view_inputs(trial.labelled.flatten(1, 2), scaling, trial.templates)
-    classes, labels = trial.labelled.shape[1:3]
+    plants, judged_view, generator = plants_inputs_generator
+    condition = networks.embed_condition(test_set.figures, statistics)
+    labelled_view = plants.view_inputs(
+        test_set.labelled_inputs.flatten(1, 2), scaling, test_set.templates
+    )
+    classes, labels = test_set.labelled_inputs.shape[1:3]
     truths = torch.arange(classes).repeat_interleave(labels)[:, None]
     shares, surprises = [], []
     for _ in range(SAMPLE_COUNT):
-        noise = torch.randn(len(trial), networks.latent, generator=generator)
+        noise = torch.randn(len(test_set), networks.latent, generator=generator)
         sample: SpectralLineNetworks = networks.decode_networks(
             condition, networks.sample_latents(condition, noise)
         )
-        shares.append(trial.accuracies(sample.logits(judged_view)))
+        shares.append(test_set.accuracies(sample.logits(judged_view)))
         likelihood = sample.logits(labelled_view).log_softmax(dim=2)
-        by_window = likelihood.gather(2, truths.expand(len(trial), -1, 1))[..., 0]
+        by_window = likelihood.gather(2, truths.expand(len(test_set), -1, 1))[..., 0]
         surprises.append(-by_window.reshape(-1, classes, labels))  # [m, K, labels]
-    right, machines = torch.stack(shares), torch.arange(len(trial))
+    right, machines = torch.stack(shares), torch.arange(len(test_set))
     rows = {row_name(ONE_SAMPLE, scaling): right.mean(dim=0)}
     for count in LABEL_COUNTS:
         best = torch.stack([part[..., :count].mean(dim=(1, 2)) for part in surprises]).argmin(dim=0)
@@ -161,39 +167,40 @@ def _sample_rows(
     return rows
 
 
-def relative_sample_distance(model: MachineModel, trial: MachineTestSet, seed: int) -> float:
+def relative_sample_distance(model: MachineModel, test_set: MachineTestSet, seed: int) -> float:
     """Return the spread of sampled latents for one machine over that of latents of all machines."""
     networks = model.conditioned_networks_for("raw")
     generator = torch.Generator().manual_seed(seed)
     with torch.inference_mode():
-        condition = networks.embed_condition(trial.figures, absent_statistics(len(trial)))
+        condition = networks.embed_condition(test_set.figures, absent_statistics(len(test_set)))
         samples = torch.stack(
             [
                 networks.sample_latents(
-                    condition, torch.randn(len(trial), networks.latent, generator=generator)
+                    condition, torch.randn(len(test_set), networks.latent, generator=generator)
                 )
                 for _ in range(SAMPLE_COUNT)
             ]
         )
-        latents = networks.encode_machines(trial)[0]
+        latents = networks.encode_machines(test_set)[0]
     within = samples.std(dim=0).square().sum(dim=1).sqrt().mean()
     return float(within / latents.std(dim=0).square().sum().sqrt())
 
 
 def select_networks(
-    model: MachineModel, trial: MachineTestSet, seed: int
+    model: MachineModel, test_set: MachineTestSet, seed: int
 ) -> tuple[MachineKindGenerator, dict[str, Any]]:
     """Decide which networks ship for a kind of machine; return its generator and model card.
 
     Args:
-        trial: Machines that were used for no training or selection.
+        test_set: Machines that were used for no training or selection.
         seed: Seed of noise and samples.
     """
     rows = {
         mixture: {
-            epsilon: measure_methods(model, trial, mixture, epsilon, seed) for epsilon in EPSILONS
+            epsilon: measure_methods(model, test_set, mixture, epsilon, seed)
+            for epsilon in RELEASE_EPSILONS
         }
-        for mixture in trial.plants
+        for mixture in test_set.plants
     }
     at_judged = [by_epsilon[DECIDING_EPSILON] for by_epsilon in rows.values()]
     over_mixtures = {
@@ -213,7 +220,7 @@ def select_networks(
         for scaling in INPUT_SCALINGS
     }
     ships: dict[InputScaling, NetworkKind] = {
-        scaling: "conditioned" if gain > MARGIN_ERRORS * error else "template"
+        scaling: "conditioned" if gain > MARGIN_STANDARD_ERRORS * error else "template"
         for scaling, (gain, error) in over_template.items()
     }
     best_fixed = max(
@@ -222,8 +229,8 @@ def select_networks(
     )
     card: dict[str, Any] = {
         "kind": model.kind.name,
-        "machines": len(trial),
-        "records": PLANT_RECORDS,
+        "machines": len(test_set),
+        "records": PLANT_RECORD_COUNT,
         "ships": ships,
         "made over template": {name: _gain_figures(gain) for name, gain in over_template.items()},
         "accuracy": {
@@ -234,7 +241,7 @@ def select_networks(
             for mixture, by_epsilon in rows.items()
         },
         "worth": _paired_differences(rows, _compared_rows(ships["standardised"], best_fixed)),
-        "spread": relative_sample_distance(model, trial, seed),
+        "spread": relative_sample_distance(model, test_set, seed),
     }
     requirements = card_checks(card)
     card["checks"] = [check.to_document() for check in requirements]
@@ -243,7 +250,7 @@ def select_networks(
 
 
 def _paired_differences(
-    rows: Mapping[str, Mapping[float, Rows]], pairs: Mapping[str, tuple[str, str]]
+    rows: Mapping[str, Mapping[float, AccuracyRows]], pairs: Mapping[str, tuple[str, str]]
 ) -> dict[str, Any]:
     """Return the differences between pairs of rows, by mixture, at ``DECIDING_EPSILON``."""
     worth: dict[str, Any] = {}
@@ -262,13 +269,13 @@ def _gain_figures(gain_and_error: tuple[float, float]) -> dict[str, float]:
     return dict(zip(("gain", "error"), gain_and_error, strict=True))
 
 
-def _compared_rows(ships: NetworkKind, best_fixed: str) -> dict[str, tuple[str, str]]:
+def _compared_rows(shipped_kind: NetworkKind, best_fixed_row: str) -> dict[str, tuple[str, str]]:
     """Return the names of the two rows in each comparison of a model card, by its description."""
     made_row, raw = (
         row_name(SHEET_AND_STATISTIC, "standardised"),
         row_name(SHEET_AND_STATISTIC, "raw"),
     )
-    if ships == "conditioned":
+    if shipped_kind == "conditioned":
         shipped_row, other_row = made_row, row_name(OTHER_SHEET, "standardised")
     else:
         shipped_row, other_row = (
@@ -276,7 +283,7 @@ def _compared_rows(ships: NetworkKind, best_fixed: str) -> dict[str, tuple[str, 
             row_name(TEMPLATE_OTHER, "standardised"),
         )
     pairs = {
-        FIXED_NETWORK_COMPARISON: (shipped_row, best_fixed),
+        FIXED_NETWORK_COMPARISON: (shipped_row, best_fixed_row),
         OTHER_SHEET_COMPARISON: (shipped_row, other_row),
         "sheet and statistic over the template network": (
             made_row,
@@ -312,16 +319,16 @@ def card_checks(card: Mapping[str, Any]) -> list[CardCheck]:
     """Return the checks of a model card; differences are those at the worse mixture."""
     requirements = [
         CardCheck(
-            name=f"{card['kind']}: {name}, less {MARGIN_ERRORS} errors",
+            name=f"{card['kind']}: {name}, less {MARGIN_STANDARD_ERRORS} errors",
             value=min(
-                float(pairs[name]["gain"]) - MARGIN_ERRORS * float(pairs[name]["error"])
+                float(pairs[name]["gain"]) - MARGIN_STANDARD_ERRORS * float(pairs[name]["error"])
                 for pairs in card["worth"].values()
             ),
             bound=bound,
         )
         for name, bound in (
             (FIXED_NETWORK_COMPARISON, 0.0),
-            (OTHER_SHEET_COMPARISON, MIN_GAIN_BY_SHEET),
+            (OTHER_SHEET_COMPARISON, MIN_SHEET_GAIN),
         )
     ]
     if "conditioned" in card["ships"].values():
@@ -332,7 +339,7 @@ def card_checks(card: Mapping[str, Any]) -> list[CardCheck]:
     return requirements
 
 
-def card_table(card: Mapping[str, Any]) -> list[str]:
+def card_lines(card: Mapping[str, Any]) -> list[str]:
     """Format a model card as a few lines of text."""
     lines = [
         f"{card['kind']}: share right on {card['machines']} machines never seen, without labels,"

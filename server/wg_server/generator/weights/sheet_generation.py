@@ -13,14 +13,19 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from wg_common.catalogue import HEAD_BIAS, HEAD_WEIGHT, SOFT_SENSOR_SOURCE, InputScaling
+from wg_common.catalogue import (
+    HEAD_BIAS_TENSOR,
+    HEAD_WEIGHT_TENSOR,
+    SOFT_SENSOR_SOURCE,
+    InputScaling,
+)
 from wg_common.machines import bearing, words
 from wg_common.machines.base import MachineKind
-from wg_common.machines.registry import PROCESS_UNITS, declared_kind, declared_unit
+from wg_common.machines.registry import PROCESS_UNITS, declared_machine_kind, declared_process_unit
 from wg_core.errors import ConfigError
 from wg_core.wire.data_sheet import DataSheet
 from wg_server.generator import container
-from wg_server.generator.weights.candidates import GeneratedCandidate, Tensors
+from wg_server.generator.weights.candidates import GeneratedCandidate, NumpyTensors
 from wg_server.generator.weights.class_head import head_for_classes
 from wg_server.generator.weights.machine_model import INPUT_SCALINGS, MachineModel
 from wg_server.generator.weights.machine_networks import NetworkSizes, NetworkWeights
@@ -29,7 +34,7 @@ from wg_server.generator.weights.sensor_network import SensorNetwork
 from wg_server.generator.weights.simulators import SIMULATORS
 
 SAMPLE_COUNT = 16
-SAMPLED_KINDS = (bearing.KIND.name,)
+SAMPLED_KINDS = (bearing.MACHINE_KIND.name,)
 """Kinds of machine that get sampled networks beside the one with a latent of 0 ("mean"). For gears
 and motors, the best sample on raw inputs is worse than the mean on standardised inputs, and the
 best sample on standardised inputs is hardly better."""
@@ -47,11 +52,11 @@ class MachineKindGenerator:
 
     Attributes:
         model: Trained model of the kind.
-        ships: Kind of network that is generated, by the scaling of inputs.
+        shipped_kinds: Kind of network that is generated, by the scaling of inputs.
     """
 
     model: MachineModel
-    ships: Mapping[InputScaling, NetworkKind]
+    shipped_kinds: Mapping[InputScaling, NetworkKind]
 
     def generate_weights(
         self, figures: Tensor, statistic: MachineStatistic | None, noise: Tensor
@@ -63,19 +68,23 @@ class MachineKindGenerator:
             statistic: Statistic of the machine's records, or None.
             noise: Standard normal noise from which latents are sampled, ``[samples, latent]``.
         """
-        templates = self.model.kind.templates(figures)
+        templates = self.model.kind.line_templates(figures)
         for scaling in reversed(INPUT_SCALINGS):
-            if self.ships[scaling] == "template":
+            if self.shipped_kinds[scaling] == "template":
                 template = self.model.template_network_for(scaling)(1)
-                yield f"{scaling}-template", scaling, template.weights(templates)
+                yield f"{scaling}-template", scaling, template.weights_over_inputs(templates)
                 continue
             networks = self.model.conditioned_networks_for(scaling)
             condition = networks.embed_condition(figures, batch_of_one(statistic))
-            yield f"{scaling}-mean", scaling, networks.decode_networks(condition).weights(templates)
+            yield (
+                f"{scaling}-mean",
+                scaling,
+                networks.decode_networks(condition).weights_over_inputs(templates),
+            )
             for number, part in enumerate(noise if self.model.kind.name in SAMPLED_KINDS else ()):
                 latents = networks.sample_latents(condition, part[None])
                 sample = networks.decode_networks(condition, latents)
-                yield f"{scaling}-{number}", scaling, sample.weights(templates)
+                yield f"{scaling}-{number}", scaling, sample.weights_over_inputs(templates)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,14 +107,14 @@ class DataSheetGenerator:
         """
         if sheet.kind in self.sensors:
             return True
-        return "conditioned" in self._find_kind(sheet)[1].ships.values()
+        return "conditioned" in self._kind_and_generator(sheet)[1].shipped_kinds.values()
 
     def generate_networks(
         self,
         sheet: DataSheet,
         labels: Sequence[str],
         statistic: MachineStatistic | None = None,
-        samples: int = SAMPLE_COUNT,
+        sample_count: int = SAMPLE_COUNT,
         seed: int = 0,
     ) -> tuple[GeneratedCandidate, ...]:
         """Return candidate networks for a machine, best first; some kinds get sampled ones, too.
@@ -114,18 +123,18 @@ class DataSheetGenerator:
             sheet: Data sheet of the machine.
             labels: Class names, in the order of the heads' rows.
             statistic: Statistic of the machine's records; ignored if it is of too few records.
-            samples: Number of samples for each scaling of inputs.
+            sample_count: Number of samples for each scaling of inputs.
             seed: Seed of the samples.
 
         Raises:
             ConfigError: The class names describe fewer than two conditions, or the machine is
                 outside the range of the simulation.
         """
-        kind, generator = self._find_kind(sheet)
+        kind, generator = self._kind_and_generator(sheet)
         rows = words.require_two_conditions(kind, labels)
         figures = kind.read_figures(sheet)
         drawing = torch.Generator().manual_seed(seed)
-        noise = torch.randn(samples, generator.model.sizes.latent, generator=drawing)
+        noise = torch.randn(sample_count, generator.model.sizes.latent, generator=drawing)
         with torch.inference_mode():
             return tuple(
                 GeneratedCandidate(name, "diffusion", _candidate_tensors(weights, rows), scaling)
@@ -140,7 +149,7 @@ class DataSheetGenerator:
         Raises:
             ConfigError: The generator has no soft sensor for this kind of unit.
         """
-        unit = declared_unit(sheet)
+        unit = declared_process_unit(sheet)
         if unit is None or unit.name not in self.sensors:
             raise ConfigError(
                 f"data sheet: this generator makes no soft sensor of a {sheet.kind}; train another"
@@ -150,8 +159,8 @@ class DataSheetGenerator:
             tensors = network.package_tensors(figures, batch_of_one(statistic))
         return GeneratedCandidate("sensor", SOFT_SENSOR_SOURCE, tensors, "standardised")
 
-    def _find_kind(self, sheet: DataSheet) -> tuple[MachineKind, MachineKindGenerator]:
-        kind = declared_kind(sheet)
+    def _kind_and_generator(self, sheet: DataSheet) -> tuple[MachineKind, MachineKindGenerator]:
+        kind = declared_machine_kind(sheet)
         if kind.name not in self.kinds:
             raise ConfigError(
                 f"data sheet: this generator makes networks for {', '.join(self.kinds)}, and not"
@@ -170,7 +179,7 @@ def pack_sheet_generator(generator: DataSheetGenerator) -> bytes:
         for key, value in model.state_dict().items()
     }
     kinds = {
-        name: {"ships": dict(part.ships), "sizes": _size_document(part.model.sizes)}
+        name: {"ships": dict(part.shipped_kinds), "sizes": _size_document(part.model.sizes)}
         for name, part in generator.kinds.items()
     }
     document = {"kinds": kinds, "sensors": list(generator.sensors)}
@@ -186,14 +195,14 @@ def unpack_sheet_generator(data: bytes) -> DataSheetGenerator:
         DecodeError: The bytes are not such a file of this version, or are inconsistent.
     """
     tensors, document = container.unpack_tensors(
-        data, _KEY, form=_FORMAT, version=_VERSION, limit=PACKAGE_LIMIT
+        data, _KEY, format_name=_FORMAT, version=_VERSION, limit_bytes=PACKAGE_LIMIT
     )
     kinds, sensors = {}, {}
     with container.convert_decode_errors(_KEY):
         for name, about in document["kinds"].items():
             simulator = SIMULATORS[name](0)
             model = MachineModel(
-                simulator.kind, simulator.hidden_size, NetworkSizes(**about["sizes"])
+                simulator.kind, simulator.hidden_figure_count, NetworkSizes(**about["sizes"])
             )
             model.load_state_dict(container.select_tensors(tensors, f"{name}."))
             ships = {
@@ -215,7 +224,7 @@ def _size_document(sizes: NetworkSizes) -> dict[str, int]:
     return {field.name: getattr(sizes, field.name) for field in fields(sizes)}
 
 
-def _candidate_tensors(weights: NetworkWeights, rows: Sequence[int | None]) -> Tensors:
+def _candidate_tensors(weights: NetworkWeights, rows: Sequence[int | None]) -> NumpyTensors:
     """Return the tensors of the first network; its head gets one row per class of the plant.
 
     ``rows`` has the index of the condition that each class describes, or None.
@@ -226,7 +235,7 @@ def _candidate_tensors(weights: NetworkWeights, rows: Sequence[int | None]) -> T
         "trunk.first.bias": weights.first_bias[0],
         "trunk.second.weight": weights.second[0],
         "trunk.second.bias": weights.second_bias[0],
-        HEAD_WEIGHT: head_weight,
-        HEAD_BIAS: head_bias,
+        HEAD_WEIGHT_TENSOR: head_weight,
+        HEAD_BIAS_TENSOR: head_bias,
     }
     return {name: value.numpy().copy() for name, value in values.items()}

@@ -40,11 +40,11 @@ class MachineSimulator(Protocol):
 
     Attributes:
         kind: Kind of the machines.
-        hidden_size: Number h of hidden properties of a machine.
+        hidden_figure_count: Number h of hidden properties of a machine.
     """
 
     kind: MachineKind
-    hidden_size: int
+    hidden_figure_count: int
 
     def draw_machines(self, count: int) -> Any:
         """Draw ``count`` new machines of the kind; returns ``SimulatedMachines``."""

@@ -62,15 +62,15 @@ class TrainingSchedule:
         steps: Number of optimiser steps.
         learning_rate: Peak learning rate of AdamW.
         weight_decay: Weight decay of AdamW.
-        average: Decay of the exponential moving average of the parameters.
-        evaluate_every: Number of steps between evaluations.
+        average_decay: Decay of the exponential moving average of the parameters.
+        steps_per_evaluation: Number of steps between evaluations.
     """
 
     steps: int
     learning_rate: float = 2e-3
     weight_decay: float = 0.01
-    average: float = 0.995
-    evaluate_every: int = 100
+    average_decay: float = 0.995
+    steps_per_evaluation: int = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +107,11 @@ def train_module(
         objective.loss(step).backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), _MAX_GRADIENT_NORM)
         optimiser.step()
-        share = min(schedule.average, (2 + step) / (11 + step))
+        share = min(schedule.average_decay, (2 + step) / (11 + step))
         for name, value in model.state_dict().items():
             average[name].lerp_(value, 1 - share)
         step_count = step + 1
-        if step_count % schedule.evaluate_every and step_count < schedule.steps:
+        if step_count % schedule.steps_per_evaluation and step_count < schedule.steps:
             continue
         watched_model.load_state_dict(average)
         with torch.inference_mode():

@@ -11,13 +11,13 @@ import numpy as np
 
 from wg_server.zoo.procedural.fields import (
     Field,
-    disc_distance,
+    draw_uniform,
     path_distance,
     periodic_noise,
+    point_distance,
     segment_distance,
     soft_disc,
     soft_step,
-    uniform_field,
 )
 
 Style = tuple[float, ...]
@@ -39,11 +39,11 @@ def _draw_directions(rng: np.random.Generator, style: Style, count: int) -> Fiel
         return np.asarray(
             np.pi * np.round(style[1] * 4) / 4 + rng.normal(0, 0.15, count), dtype=np.float32
         )
-    return uniform_field(rng, 0, np.pi, count)
+    return draw_uniform(rng, 0, np.pi, count)
 
 
-def _segment_ends(centre: Field, angle: Field, half: Field) -> tuple[Field, Field]:
-    way = np.stack([np.sin(angle), np.cos(angle)], axis=1) * half[:, None]
+def _segment_ends(centre: Field, angle: Field, half_length: Field) -> tuple[Field, Field]:
+    way = np.stack([np.sin(angle), np.cos(angle)], axis=1) * half_length[:, None]
     return (centre - way).astype(np.float32), (centre + way).astype(np.float32)
 
 
@@ -53,8 +53,8 @@ def paint_scratch(rng: np.random.Generator, images: Field, style: Style) -> Fiel
     mask = np.zeros_like(images)
     for number in range(1 + int(style[2] > 0.5)):
         angle = _draw_directions(rng, style, n)
-        half = uniform_field(rng, 0.15 + 0.4 * style[3], 0.4 + 0.7 * style[3], n)
-        start, end = _segment_ends(uniform_field(rng, -0.55, 0.55, (n, 2)), angle, half)
+        half = draw_uniform(rng, 0.15 + 0.4 * style[3], 0.4 + 0.7 * style[3], n)
+        start, end = _segment_ends(draw_uniform(rng, -0.55, 0.55, (n, 2)), angle, half)
         line = soft_disc(segment_distance(start, end, size), 0.012 + 0.035 * style[4])
         mask = np.maximum(mask, line * (1.0 if number == 0 else 0.7))
     return _blend_by_mask(images, mask, style)
@@ -65,8 +65,8 @@ def paint_pits(rng: np.random.Generator, images: Field, style: Style) -> Field:
     n, size = len(images), images.shape[1]
     mask = np.zeros_like(images)
     for _ in range(2 + int(style[2] * 6)):
-        radius = uniform_field(rng, 0.02, 0.05 + 0.09 * style[3], n)
-        spot = disc_distance(uniform_field(rng, -0.9, 0.9, (n, 2)), size)
+        radius = draw_uniform(rng, 0.02, 0.05 + 0.09 * style[3], n)
+        spot = point_distance(draw_uniform(rng, -0.9, 0.9, (n, 2)), size)
         np.maximum(mask, soft_disc(spot, radius), out=mask)
     return _blend_by_mask(images, mask, style)
 
@@ -75,9 +75,9 @@ def paint_patch(rng: np.random.Generator, images: Field, style: Style) -> Field:
     """Draw one large blotch with a ragged edge on each image."""
     n, size = len(images), images.shape[1]
     edge_noise = _noise_crops(rng, n, size, 3 + 6 * style[2])
-    aspect = uniform_field(rng, 0.6, 1.6, n)
-    spot = disc_distance(uniform_field(rng, -0.4, 0.4, (n, 2)), size, aspect)
-    radius = uniform_field(rng, 0.3, 0.45 + 0.4 * style[3], n)
+    aspect = draw_uniform(rng, 0.6, 1.6, n)
+    spot = point_distance(draw_uniform(rng, -0.4, 0.4, (n, 2)), size, aspect)
+    radius = draw_uniform(rng, 0.3, 0.45 + 0.4 * style[3], n)
     return _blend_by_mask(images, soft_disc(spot + 0.12 * edge_noise, radius, 0.1), style)
 
 
@@ -85,7 +85,7 @@ def paint_patches(rng: np.random.Generator, images: Field, style: Style) -> Fiel
     """Draw many irregular blotches, like scale or corrosion."""
     n, size = len(images), images.shape[1]
     field = _noise_crops(rng, n, size, 2 + 7 * style[2])
-    edge = uniform_field(rng, 0.3 + style[3], 0.8 + style[3], n)[:, None, None]
+    edge = draw_uniform(rng, 0.3 + style[3], 0.8 + style[3], n)[:, None, None]
     return _blend_by_mask(images, soft_step(field - edge, 0, 0.5), style)
 
 
@@ -118,20 +118,20 @@ def paint_inclusion(rng: np.random.Generator, images: Field, style: Style) -> Fi
     mask = np.zeros_like(images)
     angle = np.full(n, np.pi * np.round(style[1] * 2) / 2, dtype=np.float32)
     for _ in range(1 + int(style[2] * 4)):
-        centre = uniform_field(rng, -0.8, 0.8, (n, 2))
-        half = uniform_field(rng, 0.05, 0.15 + 0.35 * style[3], n)
-        start, end = _segment_ends(centre, angle + uniform_field(rng, -0.1, 0.1, n), half)
-        width = uniform_field(rng, 0.02, 0.04 + 0.06 * style[4], n)
+        centre = draw_uniform(rng, -0.8, 0.8, (n, 2))
+        half = draw_uniform(rng, 0.05, 0.15 + 0.35 * style[3], n)
+        start, end = _segment_ends(centre, angle + draw_uniform(rng, -0.1, 0.1, n), half)
+        width = draw_uniform(rng, 0.02, 0.04 + 0.06 * style[4], n)
         np.maximum(mask, soft_disc(segment_distance(start, end, size), width), out=mask)
     return _blend_by_mask(images, mask, style)
 
 
-def paint_scale(rng: np.random.Generator, images: Field, style: Style) -> Field:
+def paint_rolled_in_scale(rng: np.random.Generator, images: Field, style: Style) -> Field:
     """Draw mill scale that was rolled in: speckle in a band or on the whole image."""
     n, size = len(images), images.shape[1]
     speckle = soft_step(_noise_crops(rng, n, size, 1.0 + 1.5 * style[2]), 0.6, 0.5)
     if style[3] > 0.5:
-        centre = uniform_field(rng, -0.5, 0.5, (n, 2))
+        centre = draw_uniform(rng, -0.5, 0.5, (n, 2))
         start, end = _segment_ends(
             centre, _draw_directions(rng, style, n), np.full(n, 2.0, np.float32)
         )
@@ -142,10 +142,10 @@ def paint_scale(rng: np.random.Generator, images: Field, style: Style) -> Field:
 def paint_stain(rng: np.random.Generator, images: Field, style: Style) -> Field:
     """Draw a smooth round stain with a rim, like a dried drop."""
     n, size = len(images), images.shape[1]
-    spot = disc_distance(
-        uniform_field(rng, -0.4, 0.4, (n, 2)), size, uniform_field(rng, 0.7, 1.4, n)
+    spot = point_distance(
+        draw_uniform(rng, -0.4, 0.4, (n, 2)), size, draw_uniform(rng, 0.7, 1.4, n)
     )
-    radius = uniform_field(rng, 0.25, 0.4 + 0.35 * style[2], n)[:, None, None]
+    radius = draw_uniform(rng, 0.25, 0.4 + 0.35 * style[2], n)[:, None, None]
     inside = np.clip((radius - spot) / 0.25 + 0.5, 0, 1)
     rim = np.exp(-(((spot - radius) / 0.06) ** 2))
     return _blend_by_mask(images, (1 - style[3]) * 0.6 * inside + style[3] * rim, style)
@@ -154,8 +154,8 @@ def paint_stain(rng: np.random.Generator, images: Field, style: Style) -> Field:
 def paint_dent(rng: np.random.Generator, images: Field, style: Style) -> Field:
     """Draw a dent, which is bright on one side and dark on the other."""
     n, size = len(images), images.shape[1]
-    centre = uniform_field(rng, -0.45, 0.45, (n, 2))
-    radius = uniform_field(rng, 0.15, 0.25 + 0.35 * style[2], n)[:, None, None]
+    centre = draw_uniform(rng, -0.45, 0.45, (n, 2))
+    radius = draw_uniform(rng, 0.15, 0.25 + 0.35 * style[2], n)[:, None, None]
     axis = np.linspace(-1, 1, size, dtype=np.float32)
     dy = (axis[None, :, None] - centre[:, 0, None, None]) / radius
     dx = (axis[None, None, :] - centre[:, 1, None, None]) / radius
@@ -167,9 +167,9 @@ def paint_dent(rng: np.random.Generator, images: Field, style: Style) -> Field:
 def paint_band(rng: np.random.Generator, images: Field, style: Style) -> Field:
     """Draw a wide soft stripe, like the mark of a roller, or a shunted solar cell."""
     n, size = len(images), images.shape[1]
-    centre = uniform_field(rng, -0.6, 0.6, (n, 2))
+    centre = draw_uniform(rng, -0.6, 0.6, (n, 2))
     start, end = _segment_ends(centre, _draw_directions(rng, style, n), np.full(n, 2.5, np.float32))
-    width = uniform_field(rng, 0.08, 0.15 + 0.3 * style[2], n)
+    width = draw_uniform(rng, 0.08, 0.15 + 0.3 * style[2], n)
     return _blend_by_mask(images, soft_disc(segment_distance(start, end, size), width, 0.15), style)
 
 
@@ -177,9 +177,9 @@ def shade_one_side(rng: np.random.Generator, images: Field, style: Style) -> Fie
     """Darken or brighten the image from one side, like a broken or inactive area."""
     n, size = len(images), images.shape[1]
     axis = np.linspace(-1, 1, size, dtype=np.float32)
-    angle = uniform_field(rng, 0, 2 * np.pi, n)[:, None, None]
+    angle = draw_uniform(rng, 0, 2 * np.pi, n)[:, None, None]
     depth = axis[None, :, None] * np.sin(angle) + axis[None, None, :] * np.cos(angle)
-    edge = uniform_field(rng, 0.1, 0.4 + 0.4 * style[2], n)[:, None, None]
+    edge = draw_uniform(rng, 0.1, 0.4 + 0.4 * style[2], n)[:, None, None]
     return _blend_by_mask(images, soft_step(depth - edge, 0, 0.05 + 0.3 * style[3]), style)
 
 
@@ -188,10 +188,10 @@ def paint_scuff(rng: np.random.Generator, images: Field, style: Style) -> Field:
     n, size = len(images), images.shape[1]
     mask = np.zeros_like(images)
     angle = _draw_directions(rng, style, n)
-    middle = uniform_field(rng, -0.4, 0.4, (n, 2))
+    middle = draw_uniform(rng, -0.4, 0.4, (n, 2))
     for _ in range(3 + int(3 * style[2])):
-        half = uniform_field(rng, 0.1, 0.2 + 0.3 * style[3], n)
-        start, end = _segment_ends(middle + uniform_field(rng, -0.25, 0.25, (n, 2)), angle, half)
+        half = draw_uniform(rng, 0.1, 0.2 + 0.3 * style[3], n)
+        start, end = _segment_ends(middle + draw_uniform(rng, -0.25, 0.25, (n, 2)), angle, half)
         np.maximum(mask, soft_disc(segment_distance(start, end, size), 0.015), out=mask)
     return _blend_by_mask(images, mask, style)
 
@@ -200,8 +200,8 @@ def paint_burr(rng: np.random.Generator, images: Field, style: Style) -> Field:
     """Draw a coarse rough area on each image, like a burr."""
     n, size = len(images), images.shape[1]
     rough = _noise_crops(rng, n, size, 0.8 + style[2])
-    spot = disc_distance(uniform_field(rng, -0.4, 0.4, (n, 2)), size)
-    window = soft_disc(spot, uniform_field(rng, 0.35, 0.5 + 0.4 * style[3], n), 0.3)
+    spot = point_distance(draw_uniform(rng, -0.4, 0.4, (n, 2)), size)
+    window = soft_disc(spot, draw_uniform(rng, 0.35, 0.5 + 0.4 * style[3], n), 0.3)
     return _blend_by_mask(images, 0.5 * rough * window, style)
 
 
@@ -216,17 +216,19 @@ PAINTERS: Mapping[str, Painter] = {
     "patch": paint_patch,
     "patches": paint_patches,
     "pits": paint_pits,
-    "scale": paint_scale,
+    "scale": paint_rolled_in_scale,
     "scratch": paint_scratch,
     "scuff": paint_scuff,
     "stain": paint_stain,
 }
 
 
-def _noise_crops(rng: np.random.Generator, count: int, size: int, scale_: float) -> Field:
+def _noise_crops(
+    rng: np.random.Generator, count: int, image_side: int, correlation_pixels: float
+) -> Field:
     """Cut noise ``[count, size, size]`` from one field, which is faster than a field per image."""
-    field = periodic_noise(rng, 256, scale_, rough=0.15)
+    field = periodic_noise(rng, 256, correlation_pixels, roughness=0.15)
     top, left_edges = rng.integers(0, 256, (2, count))
-    rows = (top[:, None] + np.arange(size)) % 256
-    columns = (left_edges[:, None] + np.arange(size)) % 256
+    rows = (top[:, None] + np.arange(image_side)) % 256
+    columns = (left_edges[:, None] + np.arange(image_side)) % 256
     return np.asarray(field[rows[:, :, None], columns[:, None, :]], dtype=np.float32)

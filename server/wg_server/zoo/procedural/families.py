@@ -13,9 +13,9 @@ from wg_common.streams import Stream
 from wg_server.zoo.procedural import boards, defects, glyphs, parts, surfaces
 from wg_server.zoo.procedural.fields import Field
 
-IMAGE_SIDE = 64
+IMAGE_SIDE_PIXELS = 64
 MODALITY = Images.name
-KINDS = ("defects", "digits", "glyphs", "boards", "materials", "parts")
+FAMILY_KINDS = ("defects", "digits", "glyphs", "boards", "materials", "parts")
 _KIND_PROBABILITIES = (0.42, 0.16, 0.14, 0.1, 0.08, 0.1)
 
 
@@ -25,15 +25,16 @@ class ImageClass:
 
     Attributes:
         name: Name of the class.
-        painter: Key of its defect in ``defects.PAINTERS``; empty if it is no defect.
+        painter_name: Key of its defect in ``defects.PAINTERS``; empty if it is no defect.
         style: Eight numbers in 0..1 that set the look of its defect or part; empty without either.
-        recipe: Recipe of its own surface, for materials; None for the surface of the family.
+        surface_recipe: Recipe of its own surface, for materials; None for the surface of the
+            family.
     """
 
     name: str
-    painter: str = ""
+    painter_name: str = ""
     style: tuple[float, ...] = ()
-    recipe: surfaces.SurfaceRecipe | None = None
+    surface_recipe: surfaces.SurfaceRecipe | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +45,7 @@ class ImageFamily:
         name: Name in zoo entries; it contains the seed.
         kind: One of ``KINDS``.
         classes: Classes of the family.
-        recipe: Recipe of its surface.
+        surface_recipe: Recipe of its surface.
         style: Eight numbers in 0..1 that set the look of all classes.
         seed: Seed from which the family was drawn.
         alphabet: Shape of each character by its class name; empty except for digits and glyphs.
@@ -53,7 +54,7 @@ class ImageFamily:
     name: str
     kind: str
     classes: tuple[ImageClass, ...]
-    recipe: surfaces.SurfaceRecipe
+    surface_recipe: surfaces.SurfaceRecipe
     style: tuple[float, ...]
     seed: tuple[int, ...]
     alphabet: Mapping[str, glyphs.Glyph] = field(default_factory=dict)
@@ -68,14 +69,14 @@ class ImageFamily:
 class ImageSite:
     """Site of an image family: a sheet of material ``[256, 256]``, and a camera."""
 
-    sheet: Field
+    material_sheet: Field
     camera: cameras.Camera
 
 
 def draw_family(seed: tuple[int, ...], kind: str | None = None) -> ImageFamily:
     """Draw the image family of a seed; ``kind`` is one of ``KINDS``, or None for a random one."""
     rng = streams.stream_generator(Stream.FAMILY, *seed)
-    family_kind = kind or str(rng.choice(KINDS, p=_KIND_PROBABILITIES))
+    family_kind = kind or str(rng.choice(FAMILY_KINDS, p=_KIND_PROBABILITIES))
     recipe = surfaces.draw_recipe(rng, "plain" if family_kind == "boards" else None)
     style = _draw_style(rng)
     alphabet: dict[str, glyphs.Glyph] = {}
@@ -91,19 +92,19 @@ def draw_family(seed: tuple[int, ...], kind: str | None = None) -> ImageFamily:
         name=f"{family_kind}-{recipe.kind}-{'-'.join(str(s) for s in seed)}",
         kind=family_kind,
         classes=classes,
-        recipe=recipe,
+        surface_recipe=recipe,
         style=style,
         seed=seed,
         alphabet=alphabet,
     )
 
 
-def draw_site(family: ImageFamily, number: int, *, strength: float) -> ImageSite:
+def draw_site(family: ImageFamily, site_number: int, *, strength: float) -> ImageSite:
     """Draw the site with a number; ``strength``, 0 to 1, is how far its camera is from ideal."""
-    rng = streams.stream_generator(Stream.SITE, *family.seed, indices=(number,))
+    rng = streams.stream_generator(Stream.SITE, *family.seed, indices=(site_number,))
     is_mounted = family.kind in ("defects", "boards", "materials")
-    camera = cameras.draw_camera(rng, strength=strength, is_mounted=is_mounted)
-    return ImageSite(surfaces.draw_sheet(rng, family.recipe), camera)
+    camera = cameras.draw_camera(rng, strength=strength, may_turn=is_mounted)
+    return ImageSite(surfaces.draw_sheet(rng, family.surface_recipe), camera)
 
 
 def render_records(
@@ -120,7 +121,7 @@ def render_records(
     Returns:
         uint8 ``[n, 64, 64]`` or ``[n, 64, 64, 3]``.
     """
-    scenes = np.empty((len(labels), IMAGE_SIDE, IMAGE_SIDE), np.float32)
+    scenes = np.empty((len(labels), IMAGE_SIDE_PIXELS, IMAGE_SIDE_PIXELS), np.float32)
     for index, kind in enumerate(family.classes):
         rows = np.flatnonzero(labels == index)
         if len(rows):
@@ -129,48 +130,63 @@ def render_records(
 
 
 def _render_scenes(
-    family: ImageFamily, site: ImageSite, kind: ImageClass, count: int, rng: np.random.Generator
+    family: ImageFamily,
+    site: ImageSite,
+    image_class: ImageClass,
+    count: int,
+    rng: np.random.Generator,
 ) -> Field:
-    ground = surfaces.cut_images(rng, site.sheet, count, IMAGE_SIDE)
+    ground = surfaces.cut_images(rng, site.material_sheet, count, IMAGE_SIDE_PIXELS)
     style = np.array(family.style, np.float32)
     sign = 1.0 if style[6] > 0.5 else -1.0
     if family.kind == "defects":
-        return defects.PAINTERS[kind.painter](rng, ground, kind.style) if kind.painter else ground
+        return (
+            defects.PAINTERS[image_class.painter_name](rng, ground, image_class.style)
+            if image_class.painter_name
+            else ground
+        )
     if family.alphabet:
-        glyph_ink = glyphs.render_glyph(rng, family.alphabet[kind.name], count, IMAGE_SIDE, style)
+        glyph_ink = glyphs.render_glyph(
+            rng, family.alphabet[image_class.name], count, IMAGE_SIDE_PIXELS, style
+        )
         return np.asarray(ground + sign * (0.2 + 0.5 * style[7]) * glyph_ink)
     if family.kind == "boards":
-        copper = boards.draw_boards(rng, kind.name, count, IMAGE_SIDE, style)
+        copper = boards.draw_boards(rng, image_class.name, count, IMAGE_SIDE_PIXELS, style)
         return np.asarray(0.5 * ground + sign * (0.25 + 0.5 * style[7]) * (copper - 0.5) + 0.25)
-    if kind.recipe is not None:
+    if image_class.surface_recipe is not None:
         # A material's sheet is seeded by the site's sheet, and thus depends only on the site.
-        place = int(site.sheet[0, 0] * 1e6) & 0xFFFF
+        place = int(site.material_sheet[0, 0] * 1e6) & 0xFFFF
         material_rng = streams.stream_generator(Stream.MATERIAL, *family.seed, indices=(place,))
         return surfaces.cut_images(
-            rng, surfaces.draw_sheet(material_rng, kind.recipe), count, IMAGE_SIDE
+            rng,
+            surfaces.draw_sheet(material_rng, image_class.surface_recipe),
+            count,
+            IMAGE_SIDE_PIXELS,
         )
     mask, height = parts.draw_silhouettes(
-        rng, np.array(kind.style[:5], np.float32), count, IMAGE_SIDE
+        rng, np.array(image_class.style[:5], np.float32), count, IMAGE_SIDE_PIXELS
     )
-    solid = mask * (0.1 + 0.3 * style[7]) + 0.4 * kind.style[5] * height
+    solid = mask * (0.1 + 0.3 * style[7]) + 0.4 * image_class.style[5] * height
     return np.asarray(ground + sign * solid)
 
 
 def _draw_classes(
-    rng: np.random.Generator, kind: str, alphabet: Mapping[str, glyphs.Glyph]
+    rng: np.random.Generator, family_kind: str, alphabet: Mapping[str, glyphs.Glyph]
 ) -> tuple[ImageClass, ...]:
     if alphabet:
         return tuple(map(ImageClass, alphabet))
-    if kind == "boards":
+    if family_kind == "boards":
         count = int(rng.integers(4, len(boards.BOARD_CLASSES) + 1))
         class_choice = rng.choice(boards.BOARD_CLASSES, count, replace=False)
         return tuple(ImageClass(str(name)) for name in class_choice)
-    if kind == "materials":
+    if family_kind == "materials":
         sorts = map(
             str, rng.choice(surfaces.DRAWN_SURFACE_KINDS, int(rng.integers(2, 8)), replace=False)
         )
-        return tuple(ImageClass(name, recipe=surfaces.draw_recipe(rng, name)) for name in sorts)
-    if kind == "parts":
+        return tuple(
+            ImageClass(name, surface_recipe=surfaces.draw_recipe(rng, name)) for name in sorts
+        )
+    if family_kind == "parts":
         return tuple(
             ImageClass(f"part-{i}", "", _draw_style(rng)) for i in range(int(rng.integers(3, 11)))
         )

@@ -27,29 +27,31 @@ ISOTROPIC = Grain(1.0, 0.0)
 
 def periodic_noise(
     rng: np.random.Generator,
-    size: int,
-    scale: float,
+    image_side: int,
+    correlation_pixels: float,
     *,
     grain: Grain = ISOTROPIC,
-    rough: float = 0.0,
+    roughness: float = 0.0,
 ) -> Field:
     """Draw periodic Gaussian noise of zero mean and unit variance, ``[size, size]``.
 
     Args:
-        size: Side in pixels.
-        scale: Correlation length in pixels.
+        image_side: Side in pixels.
+        correlation_pixels: Correlation length in pixels.
         grain: Direction along which the noise varies less.
-        rough: Share of noise at finer scales, with a power-law spectrum, 0 to 1.
+        roughness: Share of noise at finer scales, with a power-law spectrum, 0 to 1.
     """
     stretch, angle = grain
-    white = rng.standard_normal((size, size), dtype=np.float32)
-    fy = np.fft.fftfreq(size).astype(np.float32)[:, None]
-    fx = np.fft.rfftfreq(size).astype(np.float32)[None, :]
+    white = rng.standard_normal((image_side, image_side), dtype=np.float32)
+    fy = np.fft.fftfreq(image_side).astype(np.float32)[:, None]
+    fx = np.fft.rfftfreq(image_side).astype(np.float32)[None, :]
     along = fx * np.cos(angle) + fy * np.sin(angle)
     across = fy * np.cos(angle) - fx * np.sin(angle)
-    radius = (2 * np.pi * scale) ** 2 * ((along * stretch) ** 2 + across**2 / stretch**0.5)
-    gain = np.exp(-radius / 2) * (1 - rough) + rough / (1 + radius)
-    field = fft.irfft2(fft.rfft2(white) * gain, s=(size, size)).astype(np.float32)
+    radius = (2 * np.pi * correlation_pixels) ** 2 * (
+        (along * stretch) ** 2 + across**2 / stretch**0.5
+    )
+    gain = np.exp(-radius / 2) * (1 - roughness) + roughness / (1 + radius)
+    field = fft.irfft2(fft.rfft2(white) * gain, s=(image_side, image_side)).astype(np.float32)
     return standardise_field(field)
 
 
@@ -59,7 +61,7 @@ def standardise_field(field: Field) -> Field:
 
 
 def voronoi_cells(
-    rng: np.random.Generator, size: int, count: int
+    rng: np.random.Generator, image_side: int, cell_count: int
 ) -> tuple[Field, Field, NDArray[np.intp]]:
     """Draw periodic Voronoi cells (Worley 1996).
 
@@ -67,17 +69,21 @@ def voronoi_cells(
         Distance to the nearest seed, distance to the border between cells (both in pixels), and the
         cell's number, each ``[size, size]``.
     """
-    seeds = rng.uniform(0, size, (count, 2))
-    y, x = np.mgrid[:size, :size] + 0.5
-    distance, index = cKDTree(seeds, boxsize=size).query(np.stack([y, x], -1).reshape(-1, 2), k=2)
-    nearest, second = distance.reshape(size, size, 2).astype(np.float32).transpose(2, 0, 1)
-    return nearest, second - nearest, index[:, 0].reshape(size, size)
+    seeds = rng.uniform(0, image_side, (cell_count, 2))
+    y, x = np.mgrid[:image_side, :image_side] + 0.5
+    distance, index = cKDTree(seeds, boxsize=image_side).query(
+        np.stack([y, x], -1).reshape(-1, 2), k=2
+    )
+    nearest, second = (
+        distance.reshape(image_side, image_side, 2).astype(np.float32).transpose(2, 0, 1)
+    )
+    return nearest, second - nearest, index[:, 0].reshape(image_side, image_side)
 
 
-def cosine_grating(size: int, period: float, angle: float) -> Field:
+def cosine_grating(image_side: int, period_pixels: float, angle: float) -> Field:
     """Return a plane cosine wave ``[size, size]``, with a period in pixels, and an angle."""
-    y, x = np.mgrid[:size, :size].astype(np.float32)
-    turn = 2 * np.pi / period * (x * np.cos(angle) + y * np.sin(angle))
+    y, x = np.mgrid[:image_side, :image_side].astype(np.float32)
+    turn = 2 * np.pi / period_pixels * (x * np.cos(angle) + y * np.sin(angle))
     return np.asarray(np.cos(turn), dtype=np.float32)
 
 
@@ -86,24 +92,24 @@ def soft_step(field: Field, edge: float, width: float) -> Field:
     return np.asarray(np.clip((field - edge) / width + 0.5, 0, 1), dtype=np.float32)
 
 
-def coordinate_grid(size: int) -> tuple[Field, Field]:
+def coordinate_grid(image_side: int) -> tuple[Field, Field]:
     """Return the pixels' coordinates y ``[1, size, 1]`` and x ``[1, 1, size]``, from -1 to 1."""
-    axis = np.linspace(-1, 1, size, dtype=np.float32)
+    axis = np.linspace(-1, 1, image_side, dtype=np.float32)
     return axis[None, :, None], axis[None, None, :]
 
 
-def segment_distance(start: Field, end: Field, size: int) -> Field:
+def segment_distance(start: Field, end: Field, image_side: int) -> Field:
     """Return the distance from each pixel to a segment, one segment per image.
 
     Args:
         start: Start points as (y, x) in -1..1, ``[n, 2]``.
         end: End points, ``[n, 2]``.
-        size: Side in pixels.
+        image_side: Side in pixels.
 
     Returns:
         ``[n, size, size]`` in units of half the side.
     """
-    y, x = coordinate_grid(size)
+    y, x = coordinate_grid(image_side)
     way = end - start
     length = (way**2).sum(axis=1) + 1e-8
     dy, dx = y - start[:, 0, None, None], x - start[:, 1, None, None]
@@ -114,22 +120,24 @@ def segment_distance(start: Field, end: Field, size: int) -> Field:
     return np.asarray(np.sqrt(dy * dy + dx * dx), dtype=np.float32)
 
 
-def path_distance(points: Field, size: int) -> Field:
+def path_distance(points: Field, image_side: int) -> Field:
     """Return pixels' distances ``[n, size, size]`` to polylines of p points, ``[n, p, 2]``."""
-    nearest = segment_distance(points[:, 0], points[:, 1], size)
+    nearest = segment_distance(points[:, 0], points[:, 1], image_side)
     for index in range(1, points.shape[1] - 1):
         np.minimum(
-            nearest, segment_distance(points[:, index], points[:, index + 1], size), out=nearest
+            nearest,
+            segment_distance(points[:, index], points[:, index + 1], image_side),
+            out=nearest,
         )
     return nearest
 
 
-def disc_distance(centre: Field, size: int, aspect: Field | None = None) -> Field:
+def point_distance(centre: Field, image_side: int, aspect: Field | None = None) -> Field:
     """Return each pixel's distance ``[n, size, size]`` to a point ``[n, 2]`` (y, x).
 
     Distances in y count ``aspect`` times, ``[n]``, so that discs become ellipses.
     """
-    y, x = coordinate_grid(size)
+    y, x = coordinate_grid(image_side)
     dy = y - centre[:, 0, None, None]
     if aspect is not None:
         dy = dy * aspect[:, None, None]
@@ -143,7 +151,7 @@ def soft_disc(distance: Field, radius: Field | float, edge: float = 0.04) -> Fie
     return np.asarray(np.clip((limit - distance) / edge + 0.5, 0, 1), dtype=np.float32)
 
 
-def uniform_field(
+def draw_uniform(
     rng: np.random.Generator, low: float, high: float, shape: int | tuple[int, ...]
 ) -> Field:
     """Draw an array of float32 numbers, uniform between ``low`` and ``high``."""

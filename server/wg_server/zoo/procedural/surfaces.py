@@ -19,7 +19,7 @@ from wg_server.zoo.procedural.fields import (
     voronoi_cells,
 )
 
-SHEET_SIDE = 256
+SHEET_SIDE_PIXELS = 256
 
 SurfaceParameters = Sequence[float]
 
@@ -30,15 +30,15 @@ class SurfaceRecipe:
 
     Attributes:
         kind: Kind of surface, a key of ``SURFACE_DRAWERS``.
-        values: Eight numbers in 0..1 whose meaning depends on the kind.
-        level: Mean brightness.
-        contrast: Standard deviation of the brightness.
+        parameters: Eight numbers in 0..1 whose meaning depends on the kind.
+        mean_brightness: Mean brightness.
+        brightness_deviation: Standard deviation of the brightness.
     """
 
     kind: str
-    values: tuple[float, ...]
-    level: float
-    contrast: float
+    parameters: tuple[float, ...]
+    mean_brightness: float
+    brightness_deviation: float
 
 
 def draw_recipe(rng: np.random.Generator, kind: str | None = None) -> SurfaceRecipe:
@@ -54,41 +54,45 @@ def draw_recipe(rng: np.random.Generator, kind: str | None = None) -> SurfaceRec
 
 def draw_sheet(rng: np.random.Generator, recipe: SurfaceRecipe) -> Field:
     """Draw one sheet ``[256, 256]`` of material, with slight variation of the recipe."""
-    jitter = np.clip(np.array(recipe.values) + rng.normal(0, 0.03, 8), 0, 1).tolist()
-    field = standardise_field(SURFACE_DRAWERS[recipe.kind](rng, SHEET_SIDE, jitter))
+    jitter = np.clip(np.array(recipe.parameters) + rng.normal(0, 0.03, 8), 0, 1).tolist()
+    field = standardise_field(SURFACE_DRAWERS[recipe.kind](rng, SHEET_SIDE_PIXELS, jitter))
     field = np.clip(field, -3, 3)
-    return np.asarray(recipe.level + recipe.contrast * field, dtype=np.float32)
+    return np.asarray(
+        recipe.mean_brightness + recipe.brightness_deviation * field, dtype=np.float32
+    )
 
 
-def cut_images(rng: np.random.Generator, sheet: Field, count: int, size: int) -> Field:
+def cut_images(rng: np.random.Generator, sheet: Field, count: int, image_side: int) -> Field:
     """Cut images from a sheet, some of them mirrored, ``[count, size, size]``."""
-    top, left_edges = rng.integers(0, SHEET_SIDE, (2, count))
-    rows = (top[:, None] + np.arange(size)) % SHEET_SIDE
-    columns = (left_edges[:, None] + np.arange(size)) % SHEET_SIDE
+    top, left_edges = rng.integers(0, SHEET_SIDE_PIXELS, (2, count))
+    rows = (top[:, None] + np.arange(image_side)) % SHEET_SIDE_PIXELS
+    columns = (left_edges[:, None] + np.arange(image_side)) % SHEET_SIDE_PIXELS
     is_mirrored = rng.random(count) < 0.5
     columns[is_mirrored] = columns[is_mirrored, ::-1]
     return np.asarray(sheet[rows[:, :, None], columns[:, None, :]], dtype=np.float32)
 
 
-def _angle(value: float) -> float:
+def _quantised_angle(value: float) -> float:
     return float(round(value * 8) / 8 * np.pi)
 
 
 def _rolled_surface(rng: np.random.Generator, size: int, v: SurfaceParameters) -> Field:
-    lines = periodic_noise(rng, size, 1 + 2 * v[0], grain=Grain(10 + 20 * v[1], _angle(v[2])))
-    return lines + v[3] * periodic_noise(rng, size, 6 + 20 * v[4], rough=0.3)
+    lines = periodic_noise(
+        rng, size, 1 + 2 * v[0], grain=Grain(10 + 20 * v[1], _quantised_angle(v[2]))
+    )
+    return lines + v[3] * periodic_noise(rng, size, 6 + 20 * v[4], roughness=0.3)
 
 
 def _ground_surface(rng: np.random.Generator, size: int, v: SurfaceParameters) -> Field:
-    grain = periodic_noise(rng, size, 0.7, grain=Grain(15 + 25 * v[0], _angle(v[1])))
+    grain = periodic_noise(rng, size, 0.7, grain=Grain(15 + 25 * v[0], _quantised_angle(v[1])))
     cross_grain = periodic_noise(
-        rng, size, 0.7, grain=Grain(15 + 25 * v[0], _angle(v[1]) + 0.3 + v[2])
+        rng, size, 0.7, grain=Grain(15 + 25 * v[0], _quantised_angle(v[1]) + 0.3 + v[2])
     )
     return grain + v[3] * cross_grain
 
 
 def _cast_surface(rng: np.random.Generator, size: int, v: SurfaceParameters) -> Field:
-    grain = periodic_noise(rng, size, 1 + 3 * v[0], rough=0.5)
+    grain = periodic_noise(rng, size, 1 + 3 * v[0], roughness=0.5)
     return grain + v[1] * np.abs(periodic_noise(rng, size, 3 + 8 * v[2]))
 
 
@@ -96,12 +100,14 @@ def _woven_surface(rng: np.random.Generator, size: int, v: SurfaceParameters) ->
     period = size / round(20 + 44 * v[0])
     warp, weft = cosine_grating(size, period, 0.0), cosine_grating(size, period, np.pi / 2)
     over = soft_step(cosine_grating(size, 2 * period, np.pi / 4) * v[1] + warp * weft, 0, 0.5)
-    return over * warp + (1 - over) * weft + 0.4 * v[2] * periodic_noise(rng, size, 1.5, rough=0.5)
+    return (
+        over * warp + (1 - over) * weft + 0.4 * v[2] * periodic_noise(rng, size, 1.5, roughness=0.5)
+    )
 
 
 def _printed_surface(rng: np.random.Generator, size: int, v: SurfaceParameters) -> Field:
     period = size / round(16 + 40 * v[0])
-    turn = _angle(v[1])
+    turn = _quantised_angle(v[1])
     dots = cosine_grating(size, period, turn) + cosine_grating(size, period, turn + np.pi / 2)
     return soft_step(
         dots + v[2] * periodic_noise(rng, size, 8), 0.4 * v[3], 0.6
@@ -111,12 +117,14 @@ def _printed_surface(rng: np.random.Generator, size: int, v: SurfaceParameters) 
 def _concrete_surface(rng: np.random.Generator, size: int, v: SurfaceParameters) -> Field:
     stones = soft_step(periodic_noise(rng, size, 2 + 3 * v[0]), 1.0, 0.4)
     pores = soft_step(-periodic_noise(rng, size, 1 + v[1]), 1.8, 0.2)
-    return np.asarray(periodic_noise(rng, size, 10, rough=0.6) + v[2] * stones - 2 * v[3] * pores)
+    return np.asarray(
+        periodic_noise(rng, size, 10, roughness=0.6) + v[2] * stones - 2 * v[3] * pores
+    )
 
 
 def _cracked_surface(rng: np.random.Generator, size: int, v: SurfaceParameters) -> Field:
     """Draw plates between ragged gaps, like mud, glaze or old paint, with finer plates inside."""
-    edge_noise = periodic_noise(rng, size, 1.5 + 2 * v[0], rough=0.4)
+    edge_noise = periodic_noise(rng, size, 1.5 + 2 * v[0], roughness=0.4)
     _, wide, plate = voronoi_cells(rng, size, int(20 + 120 * v[1]))
     _, fine, _ = voronoi_cells(rng, size, int(150 + 400 * v[2]))
     tone = rng.normal(0, 0.5, plate.max() + 1).astype(np.float32)[plate]
@@ -124,7 +132,7 @@ def _cracked_surface(rng: np.random.Generator, size: int, v: SurfaceParameters) 
     hair = soft_step(0.6 - fine - 0.5 * edge_noise, 0, 0.8)
     return np.asarray(
         v[4] * tone
-        + 0.4 * periodic_noise(rng, size, 2, rough=0.6)
+        + 0.4 * periodic_noise(rng, size, 2, roughness=0.6)
         - 2.5 * gap
         - (0.3 + v[5]) * hair
     )
@@ -140,16 +148,16 @@ def _photovoltaic_surface(rng: np.random.Generator, size: int, v: SurfaceParamet
 
 def _brushed_surface(rng: np.random.Generator, size: int, v: SurfaceParameters) -> Field:
     return periodic_noise(
-        rng, size, 0.8 + v[0], grain=Grain(30 + 30 * v[1], _angle(v[2])), rough=0.2
+        rng, size, 0.8 + v[0], grain=Grain(30 + 30 * v[1], _quantised_angle(v[2])), roughness=0.2
     )
 
 
 def _sand_surface(rng: np.random.Generator, size: int, v: SurfaceParameters) -> Field:
-    return periodic_noise(rng, size, 0.4 + 1.2 * v[0], rough=v[1])
+    return periodic_noise(rng, size, 0.4 + 1.2 * v[0], roughness=v[1])
 
 
 def _marble_surface(rng: np.random.Generator, size: int, v: SurfaceParameters) -> Field:
-    veins = np.abs(periodic_noise(rng, size, 8 + 16 * v[0], rough=0.3))
+    veins = np.abs(periodic_noise(rng, size, 8 + 16 * v[0], roughness=0.3))
     return np.asarray(-np.exp(-veins * (3 + 8 * v[1])) + 0.3 * periodic_noise(rng, size, 15))
 
 
@@ -182,13 +190,13 @@ def _tile_surface(rng: np.random.Generator, size: int, v: SurfaceParameters) -> 
         cosine_grating(size, size / count, 0.0), cosine_grating(size, size / count, np.pi / 2)
     )
     return -soft_step(gap, 0.96, 0.04) + (0.3 + v[1]) * 0.3 * periodic_noise(
-        rng, size, 3, rough=0.5
+        rng, size, 3, roughness=0.5
     )
 
 
 def _corrugated_surface(rng: np.random.Generator, size: int, v: SurfaceParameters) -> Field:
-    waves = cosine_grating(size, size / round(8 + 40 * v[0]), _angle(v[1]))
-    return waves + 0.3 * periodic_noise(rng, size, 2, rough=0.5)
+    waves = cosine_grating(size, size / round(8 + 40 * v[0]), _quantised_angle(v[1]))
+    return waves + 0.3 * periodic_noise(rng, size, 2, roughness=0.5)
 
 
 def _knurled_surface(rng: np.random.Generator, size: int, v: SurfaceParameters) -> Field:
@@ -208,7 +216,7 @@ def _paper_surface(rng: np.random.Generator, size: int, v: SurfaceParameters) ->
 
 
 def _clouded_surface(rng: np.random.Generator, size: int, v: SurfaceParameters) -> Field:
-    return periodic_noise(rng, size, 4 + 12 * v[0], rough=0.2 + 0.8 * v[1])
+    return periodic_noise(rng, size, 4 + 12 * v[0], roughness=0.2 + 0.8 * v[1])
 
 
 SURFACE_DRAWERS: Mapping[str, Callable[[np.random.Generator, int, SurfaceParameters], Field]] = {

@@ -14,7 +14,7 @@ from wg_server.zoo.procedural_text import vocabulary
 from wg_server.zoo.procedural_text.vocabulary import Concept
 
 MODALITY = Texts.name
-KINDS = vocabulary.CONCEPTS_BY_KIND
+FAMILY_KINDS = vocabulary.CONCEPTS_BY_KIND
 _KIND_PROBABILITIES = (0.26, 0.18, 0.14, 0.28, 0.14)
 _CLASS_COUNT_RANGE = 3, 11  # Smallest number of classes of a family, and one more than the largest
 _JAPANESE_PROBABILITY = 0.4
@@ -47,31 +47,31 @@ class TextSite:
 
     Attributes:
         languages: Languages of its notes: ``en``, ``ja`` or both.
-        phrases: Phrases that it uses, by language and then by class.
-        objects: Names of its equipment, by language.
-        remarks: Largest number of remarks that follow the phrase in a note.
-        places: Share of notes that name a place, 0 to 1.
-        manner: Writing habits, such as abbreviations and typing errors.
+        phrases_by_language: Phrases that it uses, by language and then by class.
+        equipment_by_language: Names of its equipment, by language.
+        remarks_limit: Largest number of remarks that follow the phrase in a note.
+        place_share: Share of notes that name a place, 0 to 1.
+        writing_habits: Writing habits, such as abbreviations and typing errors.
     """
 
     languages: tuple[str, ...]
-    phrases: dict[str, tuple[tuple[str, ...], ...]]
-    objects: dict[str, tuple[str, ...]]
-    remarks: int
-    places: float
-    manner: writing.WritingHabits
+    phrases_by_language: dict[str, tuple[tuple[str, ...], ...]]
+    equipment_by_language: dict[str, tuple[str, ...]]
+    remarks_limit: int
+    place_share: float
+    writing_habits: writing.WritingHabits
 
 
 def draw_family(seed: tuple[int, ...], kind: str | None = None) -> TextFamily:
     """Draw the text family of a seed; ``kind`` is one of ``KINDS``, or None for a random one."""
     rng = streams.stream_generator(Stream.FAMILY, *seed)
-    family_kind = kind or str(rng.choice(list(KINDS), p=_KIND_PROBABILITIES))
-    entries = KINDS[family_kind]
+    family_kind = kind or str(rng.choice(list(FAMILY_KINDS), p=_KIND_PROBABILITIES))
+    entries = FAMILY_KINDS[family_kind]
     count = min(int(rng.integers(*_CLASS_COUNT_RANGE)), len(entries))
     concepts = tuple(entries[i] for i in rng.permutation(len(entries))[:count])
     japanese = rng.random() < _JAPANESE_PROBABILITY
     style = int(rng.integers(3))
-    names = [c.japanese if japanese else str(rng.choice(c.names)) for c in concepts]
+    names = [c.japanese_name if japanese else str(rng.choice(c.english_names)) for c in concepts]
     return TextFamily(
         name=f"{family_kind}-{'-'.join(str(s) for s in seed)}",
         kind=family_kind,
@@ -81,9 +81,9 @@ def draw_family(seed: tuple[int, ...], kind: str | None = None) -> TextFamily:
     )
 
 
-def draw_site(family: TextFamily, number: int, *, strength: float) -> TextSite:
+def draw_site(family: TextFamily, site_number: int, *, strength: float) -> TextSite:
     """Draw the site with a number; ``strength``, 0 to 1, is its deviation from usual habits."""
-    rng = streams.stream_generator(Stream.SITE, *family.seed, indices=(number,))
+    rng = streams.stream_generator(Stream.SITE, *family.seed, indices=(site_number,))
     japanese, is_mixed = (
         rng.random() < _JAPANESE_PROBABILITY,
         rng.random() < _MIXED_LANGUAGE_PROBABILITY,
@@ -98,17 +98,17 @@ def draw_site(family: TextFamily, number: int, *, strength: float) -> TextSite:
     machines = [vocabulary.OBJECTS[i] for i in rng.permutation(len(vocabulary.OBJECTS))[:6]]
     return TextSite(
         languages=languages,
-        phrases={
+        phrases_by_language={
             language: tuple(draw_words(getattr(concept, language)) for concept in family.concepts)
             for language in languages
         },
-        objects={
+        equipment_by_language={
             language: tuple(str(rng.choice(getattr(machine, language))) for machine in machines)
             for language in languages
         },
-        remarks=int(rng.integers(0, 4)),
-        places=float(rng.random()),
-        manner=writing.draw_writing_habits(rng, strength),
+        remarks_limit=int(rng.integers(0, 4)),
+        place_share=float(rng.random()),
+        writing_habits=writing.draw_writing_habits(rng, strength),
     )
 
 
@@ -128,11 +128,13 @@ def render_records(
 
 def _write_note(family: TextFamily, site: TextSite, label: int, rng: np.random.Generator) -> str:
     language = str(rng.choice(site.languages))
-    phrase = str(rng.choice(site.phrases[language][label]))
+    phrase = str(rng.choice(site.phrases_by_language[language][label]))
     number = int(rng.integers(1, 400))
+    equipment = str(rng.choice(site.equipment_by_language[language]))
     parts = [
         phrase.replace(
-            "{o}", f"{rng.choice(site.objects[language])}{_draw_machine_number(language, rng)}"
+            "{o}",
+            equipment + _draw_machine_number(language, rng),
         )
         .replace("{n}", str(number))
         .replace("{a}", "10." + ".".join(str(rng.integers(256)) for _ in range(3)))
@@ -142,13 +144,15 @@ def _write_note(family: TextFamily, site: TextSite, label: int, rng: np.random.G
         symptom = vocabulary.SYMPTOMS[int(rng.integers(len(vocabulary.SYMPTOMS)))]
         parts = [str(rng.choice(getattr(symptom, language))).replace("{o}", parts[0])]
     if family.kind in ("symptoms", "actions", "objects"):
-        remarks = vocabulary.REMARKS[language]
-        parts += [str(rng.choice(remarks)) for _ in range(int(rng.integers(site.remarks + 1)))]
-        if rng.random() < site.places:
-            place = f"{rng.choice(vocabulary.PLACES[language])} {rng.integers(1, 30)}"
+        remarks = vocabulary.REMARK_PHRASES[language]
+        parts += [
+            str(rng.choice(remarks)) for _ in range(int(rng.integers(site.remarks_limit + 1)))
+        ]
+        if rng.random() < site.place_share:
+            place = f"{rng.choice(vocabulary.PLACE_WORDS[language])} {rng.integers(1, 30)}"
             parts.insert(int(rng.integers(len(parts) + 1)), place)
     text = ("、" if language == "ja" else str(rng.choice([", ", "; ", ". ", " - "]))).join(parts)
-    return normalise_text(writing.apply_writing_habits(text, site.manner, rng))
+    return normalise_text(writing.apply_writing_habits(text, site.writing_habits, rng))
 
 
 def _draw_machine_number(language: str, rng: np.random.Generator) -> str:

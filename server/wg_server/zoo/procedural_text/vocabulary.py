@@ -16,21 +16,21 @@ class Concept:
     """Meaning that a class can have, with the words for it in each language.
 
     Attributes:
-        names: English names.
-        japanese: Japanese name.
+        english_names: English names.
+        japanese_name: Japanese name.
         en: English phrases.
         ja: Japanese phrases.
     """
 
-    names: tuple[str, ...]
-    japanese: str
+    english_names: tuple[str, ...]
+    japanese_name: str
     en: tuple[str, ...]
     ja: tuple[str, ...]
 
 
-def _read_concepts(name: str) -> tuple[Concept, ...]:
+def _read_concepts(file_stem: str) -> tuple[Concept, ...]:
     concepts = []
-    text = (resources.files(__package__) / "words" / f"{name}.txt").read_text("utf-8")
+    text = (resources.files(__package__) / "words" / f"{file_stem}.txt").read_text("utf-8")
     for line in text.splitlines():
         names, en, ja = (tuple(w.strip() for w in part.split(";")) for part in line.split("|"))
         concepts.append(Concept(names[:-1], names[-1], en, ja))
@@ -47,11 +47,11 @@ CONCEPTS_BY_KIND: Mapping[str, tuple[Concept, ...]] = {
 }
 """Concepts of possible classes by the kind of family: classes are faults, actions taken, machines,
 requests, or sources of log lines."""
-PLACES = {
+PLACE_WORDS = {
     "en": ("line", "hall", "station", "cell", "unit", "area"),
     "ja": ("ライン", "工程", "号機"),
 }
-REMARKS = {
+REMARK_PHRASES = {
     "en": (
         "please check", "asap", "since this morning", "again", "shift lead informed", "see photo",
         "production stopped", "no downtime", "found during round", "will observe", "third time",

@@ -15,9 +15,9 @@ from wg_server.zoo.procedural_windows.machine import Floats
 
 MODALITY = Windows.name
 MachineModel = rotating.RotatingMachineModel | process.ProcessModel
-KINDS: Mapping[str, Callable[[np.random.Generator], MachineModel]] = {
+FAMILY_KINDS: Mapping[str, Callable[[np.random.Generator], MachineModel]] = {
     "rotating": rotating.draw_rotating_machine,
-    "process": process.draw_process,
+    "process": process.draw_process_model,
 }
 _KIND_PROBABILITIES = (0.57, 0.43)
 _WINDOW_LENGTHS = {"rotating": (256, 512, 1024, 1024, 2048), "process": (16, 24, 32, 64, 128)}
@@ -31,18 +31,18 @@ class WindowFamily:
         name: Name in zoo entries; it contains the seed.
         kind: One of ``KINDS``.
         machine: Model of a machine, which simulates the signals of each class.
-        mixing: Weights of the machine's S signals in each of C channels, ``[C, S]``.
-        length: Number of samples of a window.
-        unit: Factor on all values, for the unit in which such plants record.
+        channel_mixing: Weights of the machine's S signals in each of C channels, ``[C, S]``.
+        window_samples: Number of samples of a window.
+        unit_factor: Factor on all values, for the unit in which such plants record.
         seed: Seed from which the family was drawn.
     """
 
     name: str
     kind: str
     machine: MachineModel
-    mixing: Floats
-    length: int
-    unit: float
+    channel_mixing: Floats
+    window_samples: int
+    unit_factor: float
     seed: tuple[int, ...]
 
     @property
@@ -58,21 +58,21 @@ class WindowSite:
     Attributes:
         machine: Model of the site's machine.
         sensors: Sensors, from signals to recorded channels.
-        step: Time between samples, relative to that of the family.
-        length: Number of samples of its windows.
+        relative_interval: Time between samples, relative to that of the family.
+        window_samples: Number of samples of its windows.
     """
 
     machine: MachineModel
-    sensors: sensors.Sensors
-    step: float
-    length: int
+    sensors: sensors.SensorChain
+    relative_interval: float
+    window_samples: int
 
 
 def draw_family(seed: tuple[int, ...], kind: str | None = None) -> WindowFamily:
     """Draw the window family of a seed; ``kind`` is one of ``KINDS``, or None for a random one."""
     rng = streams.stream_generator(Stream.FAMILY, *seed)
-    family_kind = kind or str(rng.choice(list(KINDS), p=_KIND_PROBABILITIES))
-    machine = KINDS[family_kind](rng)
+    family_kind = kind or str(rng.choice(list(FAMILY_KINDS), p=_KIND_PROBABILITIES))
+    machine = FAMILY_KINDS[family_kind](rng)
     if family_kind == "process":  # each variable has a sensor
         mixing = np.eye(machine.source_count)
     else:
@@ -82,21 +82,23 @@ def draw_family(seed: tuple[int, ...], kind: str | None = None) -> WindowFamily:
         name=f"{family_kind}-{'-'.join(str(s) for s in seed)}",
         kind=family_kind,
         machine=machine,
-        mixing=mixing,
-        length=int(rng.choice(_WINDOW_LENGTHS[family_kind])),
-        unit=float(10 ** rng.uniform(-1, 1) * rng.choice([1.0, 1.0, 1e3])),
+        channel_mixing=mixing,
+        window_samples=int(rng.choice(_WINDOW_LENGTHS[family_kind])),
+        unit_factor=float(10 ** rng.uniform(-1, 1) * rng.choice([1.0, 1.0, 1e3])),
         seed=seed,
     )
 
 
-def draw_site(family: WindowFamily, number: int, *, strength: float) -> WindowSite:
+def draw_site(family: WindowFamily, site_number: int, *, strength: float) -> WindowSite:
     """Draw the site with a number, which deviates from its family by ``strength``, 0 to 1."""
-    rng = streams.stream_generator(Stream.SITE, *family.seed, indices=(number,))
-    machine = family.machine.at_another_site(rng, strength)
+    rng = streams.stream_generator(Stream.SITE, *family.seed, indices=(site_number,))
+    machine = family.machine.vary_for_site(rng, strength)
     direct = family.kind == "process"
-    chain = sensors.draw_sensors(rng, family.mixing, family.unit, strength, direct=direct)
+    chain = sensors.draw_sensor_chain(
+        rng, family.channel_mixing, family.unit_factor, strength, is_direct=direct
+    )
     step = float(np.exp(rng.uniform(-0.25, 0.25) * strength))
-    length = family.length
+    length = family.window_samples
     if family.kind == "rotating" and rng.random() < 0.3 * strength:
         length = int(rng.choice((512, 1024, 2048)))
     return WindowSite(machine, chain, step, length)
@@ -116,7 +118,9 @@ def render_records(
     Returns:
         Windows, float32 ``[n, C, T]``.
     """
-    signals = site.machine.simulate_windows(rng, labels, site.length, site.step)
+    signals = site.machine.simulate_windows(
+        rng, labels, site.window_samples, site.relative_interval
+    )
     return sensors.measure_signals(rng, signals, site.sensors).reshape(
-        len(labels), len(family.mixing), -1
+        len(labels), len(family.channel_mixing), -1
     )

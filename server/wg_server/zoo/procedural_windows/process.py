@@ -16,7 +16,7 @@ from wg_common.modalities.sensors import coloured_noise
 from wg_server.zoo.procedural_windows.machine import Floats, Ints, log_normal_jitter
 
 FAULT_EFFECTS = ("step", "ramp", "oscillation", "noise", "stuck", "impulses")
-_FACTOR_COUNT = 3  # Number of common causes
+_COMMON_CAUSE_COUNT = 3  # Number of common causes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,84 +25,101 @@ class ProcessModel:
 
     Attributes:
         labels: Names of the classes.
-        level: Resting value of each variable, ``[V]``.
-        scale: Spread of each variable, ``[V]``.
-        loading: Weight of each common cause in each variable, ``[V, 3]``.
-        colour: Exponents of the coloured noise of common causes, and of the variables' own noise.
-        effects: Strength of each of ``FAULT_EFFECTS`` by class and variable, ``[K, 6, V]``.
-        rate: Frequency of each class's oscillation in cycles per sample, ``[K]``.
-        start_share: Share of windows in which the disturbance is present from the start.
-        blur: Standard deviation of the log strength between windows.
-        wander: Spread of the resting values between windows, in units of ``scale``.
+        resting_values: Resting value of each variable, ``[V]``.
+        variable_spreads: Spread of each variable, ``[V]``.
+        cause_loadings: Weight of each common cause in each variable, ``[V, 3]``.
+        noise_exponents: Exponents of the coloured noise of common causes, and of the variables' own
+            noise.
+        effect_strengths: Strength of each of ``FAULT_EFFECTS`` by class and variable, ``[K, 6,
+            V]``.
+        oscillation_rates: Frequency of each class's oscillation in cycles per sample, ``[K]``.
+        present_from_start_share: Share of windows in which the disturbance is present from the
+            start.
+        log_strength_deviation: Standard deviation of the log strength between windows.
+        resting_value_spread: Spread of the resting values between windows, in units of
+            ``variable_spreads``.
     """
 
     labels: tuple[str, ...]
-    level: Floats
-    scale: Floats
-    loading: Floats
-    colour: tuple[float, float]
-    effects: Floats
-    rate: Floats
-    start_share: float
-    blur: float
-    wander: float
+    resting_values: Floats
+    variable_spreads: Floats
+    cause_loadings: Floats
+    noise_exponents: tuple[float, float]
+    effect_strengths: Floats
+    oscillation_rates: Floats
+    present_from_start_share: float
+    log_strength_deviation: float
+    resting_value_spread: float
 
     @property
     def source_count(self) -> int:
         """Number V of the process's variables."""
-        return len(self.level)
+        return len(self.resting_values)
 
-    def at_another_site(self, rng: np.random.Generator, strength: float) -> ProcessModel:
+    def vary_for_site(self, rng: np.random.Generator, strength: float) -> ProcessModel:
         """Return the process of another site, with other levels, couplings and fault strengths."""
-        v = len(self.level)
+        v = len(self.resting_values)
         return dataclasses.replace(
             self,
-            level=self.level + 0.5 * strength * self.scale * rng.normal(size=v),
-            scale=log_normal_jitter(rng, self.scale, 0.15 * strength),
-            loading=self.loading + 0.2 * strength * rng.normal(size=self.loading.shape),
-            effects=log_normal_jitter(rng, self.effects, 0.25 * strength),
-            rate=log_normal_jitter(rng, self.rate, 0.15 * strength),
+            resting_values=self.resting_values
+            + 0.5 * strength * self.variable_spreads * rng.normal(size=v),
+            variable_spreads=log_normal_jitter(rng, self.variable_spreads, 0.15 * strength),
+            cause_loadings=self.cause_loadings
+            + 0.2 * strength * rng.normal(size=self.cause_loadings.shape),
+            effect_strengths=log_normal_jitter(rng, self.effect_strengths, 0.25 * strength),
+            oscillation_rates=log_normal_jitter(rng, self.oscillation_rates, 0.15 * strength),
         )
 
     def simulate_windows(
-        self, rng: np.random.Generator, labels: Ints, length: int, step: float
+        self, rng: np.random.Generator, labels: Ints, sample_count: int, relative_interval: float
     ) -> Floats:
         """Simulate windows of all variables, float64 ``[n, V, T]``.
 
         Args:
             rng: Random generator of the differences between windows.
             labels: Class of each window, ``[n]``.
-            length: Number of samples T of a window.
-            step: Time between samples, relative to the nominal one.
+            sample_count: Number of samples T of a window.
+            relative_interval: Time between samples, relative to the nominal one.
         """
-        n, v = len(labels), len(self.level)
-        causes = coloured_noise(rng, (n, _FACTOR_COUNT, length), self.colour[0])
-        signal = np.einsum("vf,nft->nvt", self.loading, causes)
-        signal += 0.5 * coloured_noise(rng, (n, v, length), self.colour[1])
-        signal += self.wander * rng.normal(size=(n, v, 1))
-        force = self.effects[labels] * log_normal_jitter(
-            rng, np.ones((n, 1, 1)), self.blur
+        n, v = len(labels), len(self.resting_values)
+        causes = coloured_noise(
+            rng, (n, _COMMON_CAUSE_COUNT, sample_count), self.noise_exponents[0]
+        )
+        signal = np.einsum("vf,nft->nvt", self.cause_loadings, causes)
+        signal += 0.5 * coloured_noise(rng, (n, v, sample_count), self.noise_exponents[1])
+        signal += self.resting_value_spread * rng.normal(size=(n, v, 1))
+        force = self.effect_strengths[labels] * log_normal_jitter(
+            rng, np.ones((n, 1, 1)), self.log_strength_deviation
         )  # [n, 6, V]
-        time = np.arange(length) / length
-        start = np.where(rng.random(n) < self.start_share, -1.0, rng.uniform(-0.3, 0.6, n))
+        time = np.arange(sample_count) / sample_count
+        start = np.where(
+            rng.random(n) < self.present_from_start_share, -1.0, rng.uniform(-0.3, 0.6, n)
+        )
         since = time - start[:, None]  # [n, T]
         rise = np.clip(since / 0.1, 0, 1)
         signal += force[:, 0, :, None] * rise[:, None]
         signal += force[:, 1, :, None] * np.maximum(since, 0)[:, None]
-        turn = 2 * np.pi * (self.rate[labels] * step)[:, None] * np.arange(length)
+        turn = (
+            2
+            * np.pi
+            * (self.oscillation_rates[labels] * relative_interval)[:, None]
+            * np.arange(sample_count)
+        )
         wave = np.sin(turn + 2 * np.pi * rng.random((n, 1))) * rise
         signal += force[:, 2, :, None] * wave[:, None]
-        hiss = rng.normal(size=(n, v, length)) * rise[:, None]
+        hiss = rng.normal(size=(n, v, sample_count)) * rise[:, None]
         signal += force[:, 3, :, None] * hiss
-        frozen = signal[np.arange(n), :, np.clip((start * length).astype(int), 0, length - 1)]
+        frozen = signal[
+            np.arange(n), :, np.clip((start * sample_count).astype(int), 0, sample_count - 1)
+        ]
         is_stuck = np.clip(np.abs(force[:, 4, :, None]), 0, 1) * (since > 0)[:, None]
         signal = (1 - is_stuck) * signal + is_stuck * frozen[:, :, None]
-        hits = (rng.random((n, 1, length)) < 3 / length) * rise[:, None]
+        hits = (rng.random((n, 1, sample_count)) < 3 / sample_count) * rise[:, None]
         signal += 2 * force[:, 5, :, None] * hits
-        return np.asarray(self.level[:, None] + self.scale[:, None] * signal)
+        return np.asarray(self.resting_values[:, None] + self.variable_spreads[:, None] * signal)
 
 
-def draw_process(rng: np.random.Generator) -> ProcessModel:
+def draw_process_model(rng: np.random.Generator) -> ProcessModel:
     """Draw a process whose classes are normal operation, and either faults or stages of wear."""
     v = int(rng.choice([rng.integers(3, 10), rng.integers(10, 25), rng.integers(25, 56)]))
     is_worn = rng.random() < 0.2
@@ -133,13 +150,13 @@ def draw_process(rng: np.random.Generator) -> ProcessModel:
     level = scale * 10 ** rng.uniform(0, 2, v) if units else 0.3 * rng.normal(size=v)
     return ProcessModel(
         labels=tuple(names),
-        level=level,
-        scale=scale,
-        loading=rng.normal(size=(v, _FACTOR_COUNT)) * rng.uniform(0.1, 0.6),
-        colour=(float(rng.uniform(0.5, 2)), float(rng.uniform(0, 1.2))),
-        effects=effects,
-        rate=np.exp(rng.uniform(np.log(0.02), np.log(0.25), k)),
-        start_share=float(rng.choice([1.0, 0.5, 0.2])),
-        blur=float(rng.uniform(0.1, 0.5)),
-        wander=float(rng.uniform(0.05, 0.6)),
+        resting_values=level,
+        variable_spreads=scale,
+        cause_loadings=rng.normal(size=(v, _COMMON_CAUSE_COUNT)) * rng.uniform(0.1, 0.6),
+        noise_exponents=(float(rng.uniform(0.5, 2)), float(rng.uniform(0, 1.2))),
+        effect_strengths=effects,
+        oscillation_rates=np.exp(rng.uniform(np.log(0.02), np.log(0.25), k)),
+        present_from_start_share=float(rng.choice([1.0, 0.5, 0.2])),
+        log_strength_deviation=float(rng.uniform(0.1, 0.5)),
+        resting_value_spread=float(rng.uniform(0.05, 0.6)),
     )

@@ -38,103 +38,123 @@ class RotatingMachineModel:
 
     Attributes:
         labels: Names of the classes.
-        shaft: Shaft frequency in cycles per sample.
-        mesh: Number of teeth: mesh frequency over shaft frequency.
-        ratio: Impact rate over shaft frequency for each class; 0: no impacts, ``[K]``.
-        strike: Amplitude of impacts, ``[K]``.
-        sway: Frequency over shaft frequency at which impacts are modulated, ``[K]``.
-        depth: Depth of this modulation, ``[K]``.
-        harmonics: Amplitudes of the shaft's harmonics, ``[K, 8]``.
-        tone: Amplitude of the tone at the mesh frequency, ``[K]``.
-        bands: Depth of the modulation of this tone by the shaft, ``[K]``.
-        bursts: Amplitude of bursts of noise, ``[K]``.
-        resonance: Frequencies of three resonances in cycles per sample, ``[3]``.
-        damping: Damping ratio of each resonance, ``[3]``.
-        share: Factor by which each class excites each resonance, ``[K, 3]``.
-        background: Exponent and amplitude of the machine's coloured noise.
-        swing: Standard deviation of the log speed between windows.
-        spread: Standard deviation of the log severity between windows.
+        shaft_frequency: Shaft frequency in cycles per sample.
+        tooth_count: Number of teeth: mesh frequency over shaft frequency.
+        impact_ratios: Impact rate over shaft frequency for each class; 0: no impacts, ``[K]``.
+        impact_strengths: Amplitude of impacts, ``[K]``.
+        modulation_ratios: Frequency over shaft frequency at which impacts are modulated, ``[K]``.
+        modulation_depths: Depth of this modulation, ``[K]``.
+        harmonic_amplitudes: Amplitudes of the shaft's harmonics, ``[K, 8]``.
+        mesh_amplitudes: Amplitude of the tone at the mesh frequency, ``[K]``.
+        side_band_depths: Depth of the modulation of this tone by the shaft, ``[K]``.
+        burst_strengths: Amplitude of bursts of noise, ``[K]``.
+        resonance_frequencies: Frequencies of three resonances in cycles per sample, ``[3]``.
+        resonance_dampings: Damping ratio of each resonance, ``[3]``.
+        resonance_shares: Factor by which each class excites each resonance, ``[K, 3]``.
+        noise_colour_and_level: Exponent and amplitude of the machine's coloured noise.
+        speed_spread: Standard deviation of the log speed between windows.
+        log_severity_deviation: Standard deviation of the log severity between windows.
     """
 
     labels: tuple[str, ...]
-    shaft: float
-    mesh: float
-    ratio: Floats
-    strike: Floats
-    sway: Floats
-    depth: Floats
-    harmonics: Floats
-    tone: Floats
-    bands: Floats
-    bursts: Floats
-    resonance: Floats
-    damping: Floats
-    share: Floats
-    background: tuple[float, float]
-    swing: float
-    spread: float
+    shaft_frequency: float
+    tooth_count: float
+    impact_ratios: Floats
+    impact_strengths: Floats
+    modulation_ratios: Floats
+    modulation_depths: Floats
+    harmonic_amplitudes: Floats
+    mesh_amplitudes: Floats
+    side_band_depths: Floats
+    burst_strengths: Floats
+    resonance_frequencies: Floats
+    resonance_dampings: Floats
+    resonance_shares: Floats
+    noise_colour_and_level: tuple[float, float]
+    speed_spread: float
+    log_severity_deviation: float
 
     @property
     def source_count(self) -> int:
         """Number of signals: two, near the fault and far from it."""
         return 2
 
-    def at_another_site(self, rng: np.random.Generator, strength: float) -> RotatingMachineModel:
+    def vary_for_site(self, rng: np.random.Generator, strength: float) -> RotatingMachineModel:
         """Return the machine of another site, with other speed, resonances and severities."""
         return dataclasses.replace(
             self,
-            shaft=float(self.shaft * np.exp(0.15 * strength * rng.normal())),
-            strike=log_normal_jitter(rng, self.strike, 0.35 * strength),
-            harmonics=log_normal_jitter(rng, self.harmonics, 0.3 * strength),
-            tone=log_normal_jitter(rng, self.tone, 0.3 * strength),
-            bursts=log_normal_jitter(rng, self.bursts, 0.3 * strength),
-            resonance=np.clip(log_normal_jitter(rng, self.resonance, 0.12 * strength), 0.02, 0.45),
-            damping=log_normal_jitter(rng, self.damping, 0.2 * strength),
-            share=log_normal_jitter(rng, self.share, 0.3 * strength),
+            shaft_frequency=float(self.shaft_frequency * np.exp(0.15 * strength * rng.normal())),
+            impact_strengths=log_normal_jitter(rng, self.impact_strengths, 0.35 * strength),
+            harmonic_amplitudes=log_normal_jitter(rng, self.harmonic_amplitudes, 0.3 * strength),
+            mesh_amplitudes=log_normal_jitter(rng, self.mesh_amplitudes, 0.3 * strength),
+            burst_strengths=log_normal_jitter(rng, self.burst_strengths, 0.3 * strength),
+            resonance_frequencies=np.clip(
+                log_normal_jitter(rng, self.resonance_frequencies, 0.12 * strength), 0.02, 0.45
+            ),
+            resonance_dampings=log_normal_jitter(rng, self.resonance_dampings, 0.2 * strength),
+            resonance_shares=log_normal_jitter(rng, self.resonance_shares, 0.3 * strength),
         )
 
     def simulate_windows(
-        self, rng: np.random.Generator, labels: Ints, length: int, step: float
+        self, rng: np.random.Generator, labels: Ints, sample_count: int, relative_interval: float
     ) -> Floats:
         """Simulate windows near a fault and far from it, float64 ``[n, 2, T]``.
 
         Args:
             rng: Random generator of the differences between windows.
             labels: Class of each window, ``[n]``.
-            length: Number of samples T of a window.
-            step: Time between samples, relative to the nominal one.
+            sample_count: Number of samples T of a window.
+            relative_interval: Time between samples, relative to the nominal one.
         """
         n = len(labels)
-        rate = self.shaft * step * np.exp(self.swing * rng.normal(size=n))  # [n]
-        severity = np.exp(self.spread * rng.normal(size=n))
-        turn = 2 * np.pi * (rate[:, None] * np.arange(length) + rng.random((n, 1)))  # [n, T]
+        rate = (
+            self.shaft_frequency
+            * relative_interval
+            * np.exp(self.speed_spread * rng.normal(size=n))
+        )  # [n]
+        severity = np.exp(self.log_severity_deviation * rng.normal(size=n))
+        turn = 2 * np.pi * (rate[:, None] * np.arange(sample_count) + rng.random((n, 1)))  # [n, T]
         phases = 2 * np.pi * rng.random((n, _HARMONIC_COUNT, 1))
         shape = np.sin(turn[:, None] * np.arange(1, _HARMONIC_COUNT + 1)[:, None] + phases)
-        steady = np.einsum("nh,nht->nt", self.harmonics[labels] * severity[:, None], shape)
-        swing = 1 + self.bands[labels][:, None] * np.cos(turn)
-        gear = self.tone[labels][:, None] * swing * np.sin(self.mesh * turn)
-        gear += 0.4 * self.tone[labels][:, None] * swing * np.sin(2 * self.mesh * turn + 1)
+        steady = np.einsum(
+            "nh,nht->nt", self.harmonic_amplitudes[labels] * severity[:, None], shape
+        )
+        swing = 1 + self.side_band_depths[labels][:, None] * np.cos(turn)
+        gear = self.mesh_amplitudes[labels][:, None] * swing * np.sin(self.tooth_count * turn)
+        gear += (
+            0.4
+            * self.mesh_amplitudes[labels][:, None]
+            * swing
+            * np.sin(2 * self.tooth_count * turn + 1)
+        )
         strikes = self._draw_impulses(rng, labels, rate, severity, turn)
-        burst = np.maximum(coloured_noise(rng, (n, length), 1.2), 0) * rng.normal(size=(n, length))
-        hiss = self.bursts[labels][:, None] * severity[:, None] * burst
-        colour, level = self.background
-        ground = level * coloured_noise(rng, (n, length), colour)
-        rung = self._apply_resonances(labels, strikes + 0.5 * hiss, step)
+        burst = np.maximum(coloured_noise(rng, (n, sample_count), 1.2), 0) * rng.normal(
+            size=(n, sample_count)
+        )
+        hiss = self.burst_strengths[labels][:, None] * severity[:, None] * burst
+        colour, level = self.noise_colour_and_level
+        ground = level * coloured_noise(rng, (n, sample_count), colour)
+        rung = self._apply_resonances(labels, strikes + 0.5 * hiss, relative_interval)
         near = steady + gear + rung + 0.5 * hiss + ground
         far = (
             0.7 * steady
             + 0.5 * gear
             + 0.3 * rung
-            + level * coloured_noise(rng, (n, length), colour)
+            + level * coloured_noise(rng, (n, sample_count), colour)
         )
         return np.stack([near, far], axis=1)
 
     def _draw_impulses(
-        self, rng: np.random.Generator, labels: Ints, rate: Floats, severity: Floats, turn: Floats
+        self,
+        rng: np.random.Generator,
+        labels: Ints,
+        shaft_rates: Floats,
+        severity: Floats,
+        shaft_phase: Floats,
     ) -> Floats:
-        """Draw impacts ``[n, T]`` with slip and modulation, at shaft phases ``turn`` ``[n, T]``."""
-        n, length = turn.shape
-        cycles = self.ratio[labels] * rate  # impacts per sample
+        """Draw impacts with slip and modulation, ``[n, T]``, at ``shaft_phase``, ``[n, T]``."""
+        n, length = shaft_phase.shape
+        cycles = self.impact_ratios[labels] * shaft_rates  # impacts per sample
         strikes = int(np.ceil(min(0.5, float(cycles.max(initial=0.0))) * length)) + 2
         gap = 1 / np.maximum(cycles, 1e-9)[:, None]
         times = (
@@ -145,17 +165,23 @@ class RotatingMachineModel:
         impulses = np.zeros((n, length))
         rows, _ = np.nonzero(inside)
         np.add.at(impulses, (rows, times[inside].astype(np.int64)), force[inside])
-        sway = 1 + self.depth[labels][:, None] * np.cos(self.sway[labels][:, None] * turn)
-        return impulses * sway * (self.strike[labels] * severity)[:, None]
+        sway = 1 + self.modulation_depths[labels][:, None] * np.cos(
+            self.modulation_ratios[labels][:, None] * shaft_phase
+        )
+        return impulses * sway * (self.impact_strengths[labels] * severity)[:, None]
 
-    def _apply_resonances(self, labels: Ints, signal: Floats, step: float) -> Floats:
+    def _apply_resonances(self, labels: Ints, signal: Floats, relative_interval: float) -> Floats:
         """Filter signals ``[n, T]`` by the housing's resonances."""
         length = signal.shape[-1]
-        line = np.fft.rfftfreq(length) / step
-        resonance = self.resonance[:, None]  # [3, 1]
-        response = 1 / (1 - (line / resonance) ** 2 + 2j * self.damping[:, None] * line / resonance)
-        gain = np.sqrt(2 * self.damping[:, None] * resonance) * 4
-        return apply_response(signal, self.share[labels] @ (response * gain * (line / resonance)))
+        line = np.fft.rfftfreq(length) / relative_interval
+        resonance = self.resonance_frequencies[:, None]  # [3, 1]
+        response = 1 / (
+            1 - (line / resonance) ** 2 + 2j * self.resonance_dampings[:, None] * line / resonance
+        )
+        gain = np.sqrt(2 * self.resonance_dampings[:, None] * resonance) * 4
+        return apply_response(
+            signal, self.resonance_shares[labels] @ (response * gain * (line / resonance))
+        )
 
 
 def draw_rotating_machine(rng: np.random.Generator) -> RotatingMachineModel:
@@ -196,20 +222,20 @@ def draw_rotating_machine(rng: np.random.Generator) -> RotatingMachineModel:
     share = rng.uniform(0.1, 1, (k, 3)) * 0.5 + rng.uniform(0.1, 1, 3) * 0.5
     return RotatingMachineModel(
         labels=tuple(names),
-        shaft=float(np.exp(rng.uniform(np.log(0.0015), np.log(0.03)))),
-        mesh=float(rng.integers(9, 30)),
-        ratio=ratio,
-        strike=strike,
-        sway=sway,
-        depth=depth,
-        harmonics=harmonics,
-        tone=tone,
-        bands=bands,
-        bursts=bursts,
-        resonance=np.sort(np.exp(rng.uniform(np.log(0.04), np.log(0.42), 3))),
-        damping=rng.uniform(0.02, 0.12, 3),
-        share=share,
-        background=(float(rng.uniform(0, 1.2)), float(rng.uniform(0.1, 1.0))),
-        swing=float(rng.uniform(0.002, 0.05)),
-        spread=float(rng.uniform(0.05, 0.35)),
+        shaft_frequency=float(np.exp(rng.uniform(np.log(0.0015), np.log(0.03)))),
+        tooth_count=float(rng.integers(9, 30)),
+        impact_ratios=ratio,
+        impact_strengths=strike,
+        modulation_ratios=sway,
+        modulation_depths=depth,
+        harmonic_amplitudes=harmonics,
+        mesh_amplitudes=tone,
+        side_band_depths=bands,
+        burst_strengths=bursts,
+        resonance_frequencies=np.sort(np.exp(rng.uniform(np.log(0.04), np.log(0.42), 3))),
+        resonance_dampings=rng.uniform(0.02, 0.12, 3),
+        resonance_shares=share,
+        noise_colour_and_level=(float(rng.uniform(0, 1.2)), float(rng.uniform(0.1, 1.0))),
+        speed_spread=float(rng.uniform(0.002, 0.05)),
+        log_severity_deviation=float(rng.uniform(0.05, 0.35)),
     )

@@ -41,14 +41,14 @@ def compare() -> Compare:
             head = LinearHead(rows, np.zeros(k) if bias is None else bias)
             found = np.tile(head.logits(features[known]), (2, 1, 1)) if given is None else given
             judged = OutOfFoldPredictions(logits=found, inner_logits=found[:, None], labels=own)
-            return FittedMethod(trunk=trunk, fitted=FittedModel(head, judged))
+            return FittedMethod(trunk=trunk, fitted_model=FittedModel(head, judged))
 
         other = model(weight if local is None else local)
         challenger = model(weight, logits)
         labelled = bool(known.any())
         estimate = gain.UNKNOWN_GAIN
         if labelled:
-            one, two = challenger.fitted, other.fitted
+            one, two = challenger.fitted_model, other.fitted_model
             estimate = gain.estimate_gain(
                 gain.PairedDifferences(
                     two.losses.mean(axis=0) - one.losses.mean(axis=0),
@@ -62,7 +62,7 @@ def compare() -> Compare:
         return ModelComparison(
             name="generated",
             model=challenger,
-            local=other if labelled else None,
+            local_only=other if labelled else None,
             gain=estimate,
             records=records,
             package=PreparedPackage(candidates=[]),

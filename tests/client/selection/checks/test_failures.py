@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from tests.client.selection.checks.conftest import Compare
 
-from wg_client.methods.base import SHEET_LIMIT, DeliveredCandidate, PreparedPackage
+from wg_client.methods.base import SHEET_FIT_LIMIT, DeliveredCandidate, PreparedPackage
 from wg_client.methods.names import HANDED_ON
 from wg_client.models.manifest import CheckFinding
 from wg_client.selection.checks import registry
 from wg_client.selection.checks.base import ModelComparison
-from wg_common.catalogue import POSTERIOR_SOURCE, SAME_FAMILY
+from wg_common.catalogue import POSTERIOR_SOURCE, SAME_FAMILY_SOURCE
 from wg_common.inference.posterior import Posterior
 from wg_core.errors import ConfigError
 from wg_core.site.acceptance import AcceptanceConfig
@@ -41,16 +41,16 @@ def test_good_weights_fail_nothing_but_to_be_better_than_equally_good_ones(
 
 
 def test_f01_weights_no_better_than_local_only(compare: Compare) -> None:
-    assert found(compare(FEATURES, LABELS, 0 * GOOD, local=GOOD))["WG-F01"].blocks
+    assert found(compare(FEATURES, LABELS, 0 * GOOD, local=GOOD))["WG-F01"].blocks_model
 
 
 def test_f01_one_error_is_asked_where_some_classes_have_no_record(compare: Compare) -> None:
     for classes, asked in ((3, 2), (2, 1), (1, 2)):
         rows = np.flatnonzero(classes > LABELS)
         comparison = compare(FEATURES[rows], LABELS[rows], GOOD, local=0 * GOOD)
-        assert comparison.required_errors == asked
+        assert comparison.required_standard_errors == asked
         strict = replace(comparison, policy=AcceptanceConfig(standard_errors=8.0))
-        assert strict.required_errors == (4 if classes == 2 else 8)
+        assert strict.required_standard_errors == (4 if classes == 2 else 8)
 
 
 def test_f02_accuracy_that_naming_the_commonest_class_would_have(compare: Compare) -> None:
@@ -83,7 +83,7 @@ def test_f08_weights_that_are_not_finite_or_far_too_large(compare: Compare, valu
     weight[1, 1] = value
     logits = np.eye(3)[LABELS][None]
     finding = found(compare(FEATURES, LABELS, weight, local=GOOD, logits=logits))["WG-F08"]
-    assert finding.blocks
+    assert finding.blocks_model
     assert all(np.isfinite(list(finding.figures.values())))
 
 
@@ -98,17 +98,18 @@ def test_f12_records_of_another_kind(compare: Compare) -> None:
     assert "WG-F12" not in found(comparison), "the model is of no kind"
     for unlike in (0.9, 1.1):
         candidate = DeliveredCandidate(
-            "kin", SAME_FAMILY, comparison.model.trunk, comparison.model.head
+            "kin", SAME_FAMILY_SOURCE, comparison.model.trunk, comparison.model.head
         )
         of_kind = replace(
             comparison,
-            model=replace(comparison.model, made_for_kind=True),
+            model=replace(comparison.model, made_for_plant_kind=True),
             package=PreparedPackage(
-                candidates=[replace(candidate, unlikeness=unlike)], others_released=False
+                candidates=[replace(candidate, family_unlikeness=unlike)],
+                other_sites_released=False,
             ),
         )
         finding = found(of_kind)["WG-F12"]
-        assert finding.blocks == (unlike > 1) == (not of_kind.package.has_similar_family)
+        assert finding.blocks_model == (unlike > 1) == (not of_kind.package.has_similar_family)
         assert of_kind.package.is_informative
 
 
@@ -132,18 +133,18 @@ def test_f13_few_sites_behind_a_class(compare: Compare, sites: int) -> None:
     )
     delivered = replace(
         comparison,
-        model=replace(comparison.model, origin=POSTERIOR_SOURCE),
+        model=replace(comparison.model, origin_candidate=POSTERIOR_SOURCE),
         package=replace(comparison.package, posterior=posterior),
     )
     finding = found(delivered)["WG-F13"]
-    assert finding.passed == (sites >= 3) and not finding.blocks
+    assert finding.passed == (sites >= 3) and not finding.blocks_model
     assert finding.figures == {"classes": float(sites < 3), "fewest": sites, "needed": 3}
     assert finding.passed or f"class 3: {sites}" in finding.message
     assert "WG-F13" not in found(comparison), "nothing of other sites is in the model"
     every_class = compare(FEATURES, LABELS, GOOD)
     every_class = replace(
         every_class,
-        model=replace(every_class.model, origin=POSTERIOR_SOURCE),
+        model=replace(every_class.model, origin_candidate=POSTERIOR_SOURCE),
         package=replace(every_class.package, posterior=posterior),
     )
     assert found(every_class)["WG-F13"].passed, "own labels judge it"
@@ -152,10 +153,10 @@ def test_f13_few_sites_behind_a_class(compare: Compare, sites: int) -> None:
 def test_f14_a_data_sheet_of_another_machine(compare: Compare) -> None:
     comparison = compare(FEATURES, LABELS, GOOD)
     assert "WG-F14" not in found(comparison), "no sheet is stated"
-    for fit, passed in ((SHEET_LIMIT - 0.1, False), (SHEET_LIMIT + 0.1, True)):
+    for fit, passed in ((SHEET_FIT_LIMIT - 0.1, False), (SHEET_FIT_LIMIT + 0.1, True)):
         package = PreparedPackage(candidates=[], made_for_machine=True, sheet_fit=fit)
         finding = found(replace(comparison, package=package))["WG-F14"]
-        assert finding.passed == passed and not finding.blocks
+        assert finding.passed == passed and not finding.blocks_model
         handed_on = replace(comparison, package=package, name=HANDED_ON)
         assert "WG-F14" not in found(handed_on)
 
@@ -164,7 +165,9 @@ def test_the_policy_says_what_a_failure_means(compare: Compare) -> None:
     weight = GOOD.copy()
     weight[2] = -1
     blocked = compare(FEATURES, LABELS, weight, actions={"WG-F01": "warn", "WG-F03": "block"})
-    assert not found(blocked)["WG-F01"].blocks and found(blocked)["WG-F01"].verdict == "warning"
+    assert (
+        not found(blocked)["WG-F01"].blocks_model and found(blocked)["WG-F01"].verdict == "warning"
+    )
     assert found(blocked)["WG-F03"].verdict == "failed"
     off = compare(FEATURES, LABELS, weight, actions={"WG-F03": "off"})
     assert "WG-F03" not in found(off)

@@ -8,7 +8,7 @@ from tests.client.conftest import MakePlant
 from wg_client.fitting.linear_head import LinearHead
 from wg_client.methods.names import LOCAL_ONLY
 from wg_client.selection.checks import finite
-from wg_client.selection.delivery import apply_and_adopt
+from wg_client.selection.delivery import apply_and_adopt_package
 from wg_core.site.failures import FAILURE_CODES
 
 UNLABELLED = "WG-F11"
@@ -25,7 +25,7 @@ def test_every_code_is_in_the_report_and_every_failure_in_the_log(
     monkeypatch.setattr(finite, "_LARGEST_LOGIT", 0.0)
     plant = make_plant({0: 4, 1: 4})
     package = plant.package({"s": (good_head, "diffusion"), "c": (good_head, "diffusion")})
-    manifest = apply_and_adopt(plant.home, package).manifest
+    manifest = apply_and_adopt_package(plant.home, package).manifest
     assert manifest.kept == LOCAL_ONLY
     failed = {finding.code for finding in manifest.findings if not finding.passed}
     page = plant.home.report.read_text("utf-8")
@@ -40,6 +40,6 @@ def test_a_plant_without_labels_is_told_so_by_its_code(
 ) -> None:
     plant = make_plant({-1: 6})
     data = plant.package({"s": (good_head, "diffusion")})
-    manifest = apply_and_adopt(plant.home, data).manifest
+    manifest = apply_and_adopt_package(plant.home, data).manifest
     assert {f.code for f in manifest.findings} >= {"WG-F08", UNLABELLED}
     assert UNLABELLED in plant.home.report.read_text("utf-8")

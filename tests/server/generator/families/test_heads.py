@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from tests.client.families import ARCHITECTURE, beside, likeness
 
-from wg_common.catalogue import ANY_FAMILY, SAME_FAMILY
+from wg_common.catalogue import ANY_FAMILY_SOURCE, SAME_FAMILY_SOURCE
 from wg_common.inference import family_head
 from wg_common.inference.family_head import FamilyHead, FeatureLayout
 from wg_common.inference.hostile_tensors import split_prefix
@@ -53,7 +53,7 @@ def owner(generator: HeadGenerator) -> HeadGenerator:
 def _offered(generator: HeadGenerator, names: tuple[str, ...]) -> list[GeneratedCandidate]:
     """What a plant gets that has released nothing."""
     made = generate_heads(generator, [], names)
-    found = [c for c in made if c.source in (SAME_FAMILY, ANY_FAMILY)]
+    found = [c for c in made if c.source in (SAME_FAMILY_SOURCE, ANY_FAMILY_SOURCE)]
     assert list(made[: len(found)]) == found, "the server would try them first"
     return found
 
@@ -69,7 +69,7 @@ def test_a_plant_of_the_operators_family_gets_its_head_row_by_row(
     owner: HeadGenerator, family: int
 ) -> None:
     (found,) = _offered(owner, WORDS[f"family-{family}"][::-1])
-    assert found.source == SAME_FAMILY
+    assert found.source == SAME_FAMILY_SOURCE
     head, network = _read(found.tensors)
     np.testing.assert_allclose(head.weight[:, 0], family + np.arange(4)[::-1] / 10, rtol=1e-5)
     np.testing.assert_allclose(head.bias, [3, 2, 1, 0])
@@ -89,7 +89,7 @@ def test_a_plant_of_some_of_its_classes_gets_their_rows(owner: HeadGenerator) ->
 
 def test_a_plant_whose_names_say_nothing_is_offered_all_as_they_are(owner: HeadGenerator) -> None:
     found = _offered(owner, HIDDEN)
-    assert [c.source for c in found] == [ANY_FAMILY] * 2
+    assert [c.source for c in found] == [ANY_FAMILY_SOURCE] * 2
     assert len({c.name for c in found}) == 2
     for candidate in found:
         np.testing.assert_allclose(_read(candidate.tensors)[0].bias, np.arange(4))
@@ -142,7 +142,11 @@ def test_arrays_that_do_not_fit_together_are_refused(wrong: dict[str, Any]) -> N
 def test_heads_of_other_fields_are_refused(owner: HeadGenerator, before: tuple[str, ...]) -> None:
     packed = package.pack_heads(owner.package)
     tensors, document = container.unpack_tensors(
-        packed, "generator", form=package.FORMAT, version=package.VERSION, limit=len(packed)
+        packed,
+        "generator",
+        format_name=package.FORMAT_NAME,
+        version=package.FORMAT_VERSION,
+        limit_bytes=len(packed),
     )
     document["own_kinds"] = dict.fromkeys(before, "lite0-low")
     with pytest.raises(DecodeError, match="does not hold together"):

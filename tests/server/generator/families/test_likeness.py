@@ -6,7 +6,7 @@ from tests.client.families import likeness as constant
 
 from wg_common.inference import likeness as tests
 from wg_common.inference.likeness import (
-    FEWEST_RECORDS,
+    FEWEST_TESTED_RECORDS,
     REFUSED_SHARE,
     description_size,
     likeness_test_from_tensors,
@@ -43,7 +43,7 @@ def test_the_family_is_refused_at_the_stated_rate(fitted: likeness.FittedLikenes
         fitted.test.unlikeness(site) > tests.UNLIKENESS_THRESHOLD for site in _sites(1, 500, seed=1)
     ]
     assert np.mean(refused) < 0.08
-    assert fitted.refused == pytest.approx(REFUSED_SHARE, abs=0.01)
+    assert fitted.own_refusal_rate == pytest.approx(REFUSED_SHARE, abs=0.01)
 
 
 def test_families_that_nobody_has_seen_are_caught(fitted: likeness.FittedLikeness) -> None:
@@ -52,7 +52,7 @@ def test_families_that_nobody_has_seen_are_caught(fitted: likeness.FittedLikenes
         [fitted.test.unlikeness(site) > tests.UNLIKENESS_THRESHOLD for site in unseen_sites]
     )
     assert caught > 0.8
-    assert 0.8 < fitted.caught <= 1
+    assert 0.8 < fitted.other_refusal_rate <= 1
 
 
 def test_a_few_records_are_judged_by_a_wider_limit_and_fewer_by_none(
@@ -60,10 +60,10 @@ def test_a_few_records_are_judged_by_a_wider_limit_and_fewer_by_none(
 ) -> None:
     few = [
         fitted.test.unlikeness(s) > tests.UNLIKENESS_THRESHOLD
-        for s in _sites(1, 500, 3, records=FEWEST_RECORDS)
+        for s in _sites(1, 500, 3, records=FEWEST_TESTED_RECORDS)
     ]
     assert np.mean(few) < 0.08
-    assert fitted.test.unlikeness(_sites(50, 1, 4, records=FEWEST_RECORDS - 1)[0]) == 0
+    assert fitted.test.unlikeness(_sites(50, 1, 4, records=FEWEST_TESTED_RECORDS - 1)[0]) == 0
 
 
 def test_what_describes_a_site_does_not_depend_on_the_order_of_records() -> None:

@@ -26,22 +26,23 @@ def _reference(
     priors: blup.ModelVariances, sites: list[SiteEvidence], coordinate: int
 ) -> tuple[float, np.ndarray]:
     """Condition a joint Gaussian on all observations, one coordinate, the obvious way."""
-    s, k = len(sites), len(sites[0].counts)
+    s, k = len(sites), len(sites[0].record_counts)
     t, g = priors.between[coordinate], priors.site[coordinate]
     size = s + k + s * k  # g_m, delta_k, eta_mk
-    prior = np.diag([g] * s + [t] * k + [blup.SITE_RATIO * t] * (s * k))
+    prior = np.diag([g] * s + [t] * k + [blup.SITE_VARIANCE_RATIO * t] * (s * k))
     rows, values, noise = [], [], []
     for m, site in enumerate(sites):
         means = site.means @ priors.basis
         for c in range(k):
-            if site.present[c] <= 1e-3:
+            if site.presence_probabilities[c] <= 1e-3:
                 continue
             row = np.zeros(size)
             row[m] = row[s + c] = row[s + k + m * k + c] = 1
             rows.append(row)
             values.append(means[c, coordinate])
             noise.append(
-                (site.noise[c] + priors.within[coordinate] / site.counts[c]) / site.present[c]
+                (site.noise_variances[c] + priors.within[coordinate] / site.record_counts[c])
+                / site.presence_probabilities[c]
             )
     a = np.array(rows)
     gain = prior @ a.T @ np.linalg.inv(a @ prior @ a.T + np.diag(noise))
@@ -56,7 +57,16 @@ def test_prediction_is_the_conditional_mean(priors: blup.ModelVariances, world: 
     ]
     sites = [site_evidence(r, LABELS) for r in releases]
     bare = [
-        SiteEvidence(s.means, s.noise, s.counts, s.present, s.domain, np.inf, 1.0) for s in sites
+        SiteEvidence(
+            s.means,
+            s.noise_variances,
+            s.record_counts,
+            s.presence_probabilities,
+            s.overall_mean,
+            np.inf,
+            1.0,
+        )
+        for s in sites
     ]
     found = blup.predict_class_means(priors, bare)
     for coordinate in (0, 7, 15):
@@ -79,13 +89,13 @@ def test_exact_statistics_give_exact_means(world: World) -> None:
     evidence = site_evidence(world.release(30, 0, epsilon=None, shots=50), LABELS)
     means = np.stack([x[y == c].mean(axis=0) for c in range(4)])
     np.testing.assert_allclose(evidence.means, means, atol=2e-4)
-    np.testing.assert_allclose(evidence.present, 1)
-    np.testing.assert_allclose(evidence.counts, 50)
+    np.testing.assert_allclose(evidence.presence_probabilities, 1)
+    np.testing.assert_allclose(evidence.record_counts, 50)
 
 
 def test_a_missing_class_is_noticed_when_noise_allows(world: World) -> None:
     release = world.release(30, 0, epsilon=8.0, shots=400, missing=(2,))
-    present = site_evidence(release, LABELS).present
+    present = site_evidence(release, LABELS).presence_probabilities
     assert present[2] < 0.1
     assert present[[0, 1, 3]].min() > 0.9
 
@@ -95,4 +105,4 @@ def test_labels_are_matched_by_name(world: World) -> None:
     one = site_evidence(release, LABELS)
     two = site_evidence(release, ("c2", "other", "c0"))
     np.testing.assert_array_equal(two.means[[0, 2]], one.means[[2, 0]])
-    assert two.present[1] == 0
+    assert two.presence_probabilities[1] == 0

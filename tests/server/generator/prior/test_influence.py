@@ -49,7 +49,9 @@ def weighed(priors: ModelVariances, sites: Sequence[SiteEvidence]) -> dict[int, 
         for number, site in enumerate(sites)
     }
     return {
-        number: replace(sites[number], noise=sites[number].noise + found.noise)
+        number: replace(
+            sites[number], noise_variances=sites[number].noise_variances + found.extra_variance
+        )
         for number, found in judged.items()
         if number and not found.is_outlier
     }
@@ -87,7 +89,9 @@ def test_exchanged_labels_cost_the_others_no_accuracy(
     priors, own = generator.package.priors, little(world)
     honest = [evidence(world, site) for site in (1, 2, 3)]
     hostile = [
-        replace(evidence(world, site, MOVED), noise=np.zeros(4), counts=np.full(4, 1e6))
+        replace(
+            evidence(world, site, MOVED), noise_variances=np.zeros(4), record_counts=np.full(4, 1e6)
+        )
         for site in (4, 5)
     ]
     quiet = error(world, priors, [own, *honest])
@@ -102,7 +106,7 @@ def test_the_pull_of_one_site_is_bounded_however_far_away_and_sure_it_is(
     """Beyond some distance it has none; before it, the pull is less than the model's own spread."""
     priors, own = generator.package.priors, little(world)
     honest = [evidence(world, site) for site in (1, 2, 3, 4)]
-    sure = replace(evidence(world, 5), noise=np.zeros(4), counts=np.full(4, 1e6))
+    sure = replace(evidence(world, 5), noise_variances=np.zeros(4), record_counts=np.full(4, 1e6))
     away = np.array([1.0, -1.0, 1.0, -1.0])[:, None] * np.ones(DIMENSION) / DIMENSION**0.5
     before = blup.predict_class_means(
         priors, [own, *weighed(priors, [own, sure, *honest]).values()]
@@ -141,7 +145,7 @@ def test_an_odd_site_and_one_of_another_dimension_are_left_out(
     odd = world.release(FAMILY, 6, epsilon=4.0, shots=200, labels=MOVED)
     own = world.release(FAMILY, 0, epsilon=1.0, shots=20)
     pools = pooling.pools_of_releases(generator.package.priors, own, [odd, short, *others])
-    assert [pool.sites for pool in pools] == [5]
+    assert [pool.site_count for pool in pools] == [5]
 
 
 def behind(priors: ModelVariances, sites: Sequence[SiteEvidence]) -> np.ndarray:
@@ -156,7 +160,12 @@ def behind(priors: ModelVariances, sites: Sequence[SiteEvidence]) -> np.ndarray:
 def exchanged(site: SiteEvidence) -> SiteEvidence:
     """A site that calls each of the first two classes by the other's name, and is very sure."""
     order = [1, 0, 2, 3]
-    return replace(site, means=site.means[order], noise=site.noise / 1e4, counts=site.counts * 1e2)
+    return replace(
+        site,
+        means=site.means[order],
+        noise_variances=site.noise_variances / 1e4,
+        record_counts=site.record_counts * 1e2,
+    )
 
 
 def test_sites_that_mean_the_same_stand_behind_their_classes(

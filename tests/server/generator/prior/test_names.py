@@ -18,16 +18,18 @@ from wg_server.generator.prior.zoo_tasks import ZooTask
 D = 6
 RNG = np.random.default_rng(4)
 MEANINGS = {
-    f"thing{chr(97 + i)}{chr(97 + j)}": RNG.normal(size=sentences.WIDTH)
+    f"thing{chr(97 + i)}{chr(97 + j)}": RNG.normal(size=sentences.VECTOR_LENGTH)
     for i in range(6)
     for j in range(6)
 }
-PROJECTION = RNG.normal(size=(sentences.WIDTH, D)) / 40
+PROJECTION = RNG.normal(size=(sentences.VECTOR_LENGTH, D)) / 40
 
 
 def made_up(found: Sequence[str]) -> NDArray[np.float32]:
     """Vectors of made-up words; those of ``MEANINGS`` in another tongue end with ``x``."""
-    rows = [MEANINGS.get(word.removesuffix("x"), np.ones(sentences.WIDTH)) for word in found]
+    rows = [
+        MEANINGS.get(word.removesuffix("x"), np.ones(sentences.VECTOR_LENGTH)) for word in found
+    ]
     return np.array([row / np.linalg.norm(row) for row in rows], dtype=np.float32)
 
 
@@ -100,10 +102,10 @@ def test_without_the_extra_only_letters_count(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_means_of_classes_never_met_are_foretold(telling: ClassPriors) -> None:
-    assert telling.names is not None and telling.names.explained.mean() > 0.5
+    assert telling.name_regression is not None and telling.name_regression.explained.mean() > 0.5
     labels = ("newa", "thingaa", "thingff")
     named = telling.class_prior(labels)
-    assert named is not None and (named.between < telling.priors.between).all()
+    assert named is not None and (named.variance < telling.priors.between).all()
     found = blup.predict_class_means(telling.priors, [no_evidence(3, D)], named)
     expected = 8 * made_up(labels) @ PROJECTION
     expected -= expected.mean(axis=0)
@@ -118,5 +120,5 @@ def test_means_of_classes_never_met_are_foretold(telling: ClassPriors) -> None:
 def test_names_that_say_nothing_change_nothing(telling: ClassPriors) -> None:
     assert telling.class_prior(("thingaa", "class-2")) is None
     assert telling.class_prior(("thingaa", "THINGAA")) is None
-    assert fit_public_priors(zoo(0.0), PROJECTION).names is None
-    assert fit_public_priors(zoo(8.0)[:2], PROJECTION).names is None
+    assert fit_public_priors(zoo(0.0), PROJECTION).name_regression is None
+    assert fit_public_priors(zoo(8.0)[:2], PROJECTION).name_regression is None

@@ -58,9 +58,9 @@ def test_a_site_that_is_taken_out_leaves_no_trace(world: World, priors: ModelVar
     total = pooled(priors, sites)
     one = pooling.single_site_pool(priors, LABELS, sites[2])
     left, expected = total - one, pooled(priors, [*reversed(sites[3:]), *sites[:2]])
-    assert left.sites == 5
+    assert left.site_count == 5
     assert np.array_equal(left.precision, expected.precision)
-    assert np.array_equal(left.weighted, expected.weighted)
+    assert np.array_equal(left.right_sides, expected.right_sides)
 
 
 def test_every_one_of_a_hundred_sites_moves_the_posterior_by_its_share(
@@ -79,7 +79,7 @@ def test_every_one_of_a_hundred_sites_moves_the_posterior_by_its_share(
     everybody = deviations(total)
     moved = np.array([np.linalg.norm(deviations(total - part) - everybody) for part in parts])
     information = np.array(
-        [part.equation_matrices(priors)[0].trace(axis1=1, axis2=2).sum() for part in parts]
+        [part.matrices_and_right_sides(priors)[0].trace(axis1=1, axis2=2).sum() for part in parts]
     )
     share = information / information.sum()
     assert (moved > 0.1 * share * np.linalg.norm(everybody)).all()
@@ -108,7 +108,7 @@ def test_a_hostile_mean_counts_as_one_on_the_limit(world: World, priors: ModelVa
     site = evidence(world, 1)
     site.means[0] = 1e30
     part = pooling.single_site_pool(priors, LABELS, site)
-    assert np.abs(part.weighted).max() * 2.0**-36 <= pooling.CLASS_MEAN_LIMIT
+    assert np.abs(part.right_sides).max() * 2.0**-36 <= pooling.CLASS_MEAN_ENTRY_LIMIT
 
 
 def test_pools_of_other_classes_or_of_fewer_sites_are_refused(

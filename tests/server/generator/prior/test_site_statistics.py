@@ -38,8 +38,8 @@ def test_without_noise_class_means_are_read_as_they_are() -> None:
     found = simulate_statistics(make(), x, y, 0.0, np.random.default_rng(0))
     read = site_evidence(found, LABELS)
     assert np.abs(read.means - exact).max() < 0.02  # some records are clipped
-    assert read.domain == pytest.approx(x.mean(axis=0), abs=1e-3)
-    assert read.counts.tolist() == [50.0] * K
+    assert read.overall_mean == pytest.approx(x.mean(axis=0), abs=1e-3)
+    assert read.record_counts.tolist() == [50.0] * K
 
 
 def test_records_without_a_label_do_not_count_as_records_of_classes() -> None:
@@ -50,8 +50,8 @@ def test_records_without_a_label_do_not_count_as_records_of_classes() -> None:
     for seed in range(5):
         found = simulate_statistics(schema, x, y, sigma, np.random.default_rng(seed))
         read = site_evidence(found, LABELS)
-        assert 12 < read.counts.mean() < 30
-        assert 700 < read.domain_count < 1500
+        assert 12 < read.record_counts.mean() < 30
+        assert 700 < read.overall_record_count < 1500
 
 
 def test_a_class_without_records_is_noticed() -> None:
@@ -61,7 +61,7 @@ def test_a_class_without_records_is_noticed() -> None:
     sigma = mechanism.noise_scale(schema, 4.0, 1e-5)
     for seed in range(5):
         found = simulate_statistics(schema, x, y, sigma, np.random.default_rng(seed))
-        present = site_evidence(found, LABELS).present
+        present = site_evidence(found, LABELS).presence_probabilities
         assert present[2] < 0.1 < 0.9 < np.delete(present, 2).min()
 
 
@@ -74,6 +74,6 @@ def test_the_stated_noise_is_the_error_of_class_means_where_counts_are_good() ->
         for s in range(60)
     ]
     spread = np.stack([read.means for read in reads]).var(axis=0).mean(axis=1)
-    stated = np.mean([read.noise for read in reads], axis=0)
+    stated = np.mean([read.noise_variances for read in reads], axis=0)
     # 60 draws of 32 entries: 3 %; what clipping and counts add is small against the noise.
     assert spread == pytest.approx(stated, rel=0.25)

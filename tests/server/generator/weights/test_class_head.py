@@ -63,7 +63,7 @@ def test_networks_of_every_kind_are_made_for_the_classes_that_are_understood(
 ) -> None:
     simulator = SIMULATORS[sheet.kind](0)
     model = MachineModel(
-        simulator.kind, simulator.hidden_size, NetworkSizes(latent=3, rank=2, hidden=16)
+        simulator.kind, simulator.hidden_figure_count, NetworkSizes(latent=3, rank=2, hidden=16)
     )
     model.draw_parameters(torch.Generator().manual_seed(0))
     generator = DataSheetGenerator(
@@ -73,9 +73,9 @@ def test_networks_of_every_kind_are_made_for_the_classes_that_are_understood(
             )
         }
     )
-    for made in generator.generate_networks(sheet, labels, samples=1):
+    for made in generator.generate_networks(sheet, labels, sample_count=1):
         tensor_set.check_tensors("spectrum-lines", made.tensors, 3, 64)
         weight = made.tensors["head.weight"]
         np.testing.assert_allclose(weight[1], weight[[0, 2]].mean(axis=0), atol=1e-6)
     with pytest.raises(ConfigError, match="fewer than two conditions"):
-        generator.generate_networks(sheet, (labels[0], labels[1]), samples=1)
+        generator.generate_networks(sheet, (labels[0], labels[1]), sample_count=1)

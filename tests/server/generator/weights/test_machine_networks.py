@@ -42,7 +42,7 @@ STATISTIC = MachineStatistic(np.full(MACHINE_DIMENSION, 0.1), 0.01, 300.0)
 def untrained(ships: NetworkKind = "conditioned") -> DataSheetGenerator:
     """A generator of bearings whose weights are as drawn."""
     simulator = simulation.BearingSimulator(0)
-    model = MachineModel(simulator.kind, simulator.hidden_size, SIZES).eval()
+    model = MachineModel(simulator.kind, simulator.hidden_figure_count, SIZES).eval()
     model.draw_parameters(torch.Generator().manual_seed(0))
     return DataSheetGenerator(
         {simulator.kind.name: MachineKindGenerator(model, dict.fromkeys(INPUT_SCALINGS, ships))}
@@ -60,7 +60,7 @@ def of(made: tuple[GeneratedCandidate, ...], name: str) -> dict[str, Any]:
 
 
 def model_of(generator: DataSheetGenerator) -> MachineModel:
-    return generator.kinds[bearing.KIND.name].model
+    return generator.kinds[bearing.MACHINE_KIND.name].model
 
 
 def test_networks_applied_to_readings_are_the_networks_themselves(
@@ -77,7 +77,7 @@ def test_networks_applied_to_readings_are_the_networks_themselves(
             )
             template = model_of(generator).template_network_for(scaling)(3)
             for one in (made, template):
-                logits = run_networks(one.weights(templates), inputs)
+                logits = run_networks(one.weights_over_inputs(templates), inputs)
                 torch.testing.assert_close(
                     one.logits(WindowInputs.from_inputs(inputs, templates)),
                     logits,
@@ -97,8 +97,8 @@ def test_generated_tensors_are_the_networks_that_were_trained(
 ) -> None:
     windows = np.random.default_rng(0).normal(size=(3, 1, WINDOW_SAMPLES))
     batch = network.prepare_batch("spectrum-lines", list(windows))
-    made = generator.generate_networks(SHEET, LABELS, STATISTIC, samples=2, seed=5)
-    assert [(one.name, one.inputs) for one in made] == [
+    made = generator.generate_networks(SHEET, LABELS, STATISTIC, sample_count=2, seed=5)
+    assert [(one.name, one.input_scaling) for one in made] == [
         (f"{scaling}-{name}", scaling)
         for scaling in ("standardised", "raw")
         for name in ("mean", "0", "1")
@@ -114,7 +114,7 @@ def test_generated_tensors_are_the_networks_that_were_trained(
             torch.from_numpy(batch)[None], bearing.line_templates(figures)
         )
         expected = networks.decode_networks(condition).logits(view)[0].numpy()
-    features = network.trunk_features(network.load_trunk("spectrum-lines", mean), batch)
+    features = network.compute_trunk_features(network.load_trunk("spectrum-lines", mean), batch)
     logits = features @ mean["head.weight"].T + mean["head.bias"]
     np.testing.assert_allclose(logits, expected, atol=1e-3)
 
@@ -124,10 +124,10 @@ def test_sheet_statistic_and_seed_each_change_what_is_made(
     generator: DataSheetGenerator, scaling: str
 ) -> None:
     faster = DataSheet(rotating_machine=replace(BEARING, shaft_speed_rpm=Decimal(1500)))
-    noisier = replace(STATISTIC, noise=0.1)
+    noisier = replace(STATISTIC, noise_deviation=0.1)
 
     def second_layer(name: str, sheet: DataSheet, statistic: Any = None, seed: int = 1) -> Any:
-        made = generator.generate_networks(sheet, LABELS, statistic, samples=1, seed=seed)
+        made = generator.generate_networks(sheet, LABELS, statistic, sample_count=1, seed=seed)
         return of(made, f"{scaling}-{name}")["trunk.second.weight"]
 
     mean = second_layer("mean", SHEET, STATISTIC)
@@ -141,10 +141,10 @@ def test_sheet_statistic_and_seed_each_change_what_is_made(
 
 
 def test_a_statistic_of_too_few_records_is_left_out(generator: DataSheetGenerator) -> None:
-    few = replace(STATISTIC, records=99.0)
-    assert not few.has_enough_records and replace(STATISTIC, records=100.0).has_enough_records
+    few = replace(STATISTIC, record_count=99.0)
+    assert not few.has_enough_records and replace(STATISTIC, record_count=100.0).has_enough_records
     made, bare = (
-        generator.generate_networks(SHEET, LABELS, part, samples=1) for part in (few, None)
+        generator.generate_networks(SHEET, LABELS, part, sample_count=1) for part in (few, None)
     )
     for one, other in zip(made, bare, strict=True):
         assert all(np.array_equal(one.tensors[name], other.tensors[name]) for name in one.tensors)
@@ -152,7 +152,7 @@ def test_a_statistic_of_too_few_records_is_left_out(generator: DataSheetGenerato
 
 def test_where_the_template_network_ships_no_statistic_changes_it() -> None:
     generator = untrained("template")
-    made = generator.generate_networks(SHEET, LABELS, STATISTIC, samples=2)
+    made = generator.generate_networks(SHEET, LABELS, STATISTIC, sample_count=2)
     assert [one.name for one in made] == ["standardised-template", "raw-template"]
     assert not generator.uses_statistic(SHEET) and untrained().uses_statistic(SHEET)
     bare = generator.generate_networks(SHEET, LABELS)
@@ -167,8 +167,12 @@ def test_a_kind_that_was_not_trained_is_refused() -> None:
 def test_rows_follow_class_names_and_names_of_one_condition_share_it(
     generator: DataSheetGenerator,
 ) -> None:
-    made = of(generator.generate_networks(SHEET, ("OR021", "OR014", "正常"), samples=1), "raw-mean")
-    other = of(generator.generate_networks(SHEET, ("healthy", "outer ring"), samples=1), "raw-mean")
+    made = of(
+        generator.generate_networks(SHEET, ("OR021", "OR014", "正常"), sample_count=1), "raw-mean"
+    )
+    other = of(
+        generator.generate_networks(SHEET, ("healthy", "outer ring"), sample_count=1), "raw-mean"
+    )
     assert np.array_equal(made["head.weight"][[2, 0]], other["head.weight"])
     shared = np.log(2) * np.array([0, 1], np.float32)
     np.testing.assert_allclose(made["head.bias"][[2, 0]] + shared, other["head.bias"], atol=1e-6)
@@ -199,7 +203,9 @@ def test_a_package_makes_the_same_networks(ships: NetworkKind) -> None:
     again = sheet_generation.unpack_sheet_generator(
         sheet_generation.pack_sheet_generator(generator)
     )
-    assert again.kinds[bearing.KIND.name].ships == dict.fromkeys(INPUT_SCALINGS, ships)
+    assert again.kinds[bearing.MACHINE_KIND.name].shipped_kinds == dict.fromkeys(
+        INPUT_SCALINGS, ships
+    )
     made, expected = (
         one.generate_networks(SHEET, LABELS, STATISTIC, 1) for one in (generator, again)
     )

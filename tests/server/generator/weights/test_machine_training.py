@@ -29,15 +29,15 @@ from wg_server.generator.weights.machine_trial import EVEN_MIXTURE, MOSTLY_SOUND
 from wg_server.generator.weights.training import TrainingSchedule
 from wg_server.zoo.plan import SourcePlan, ZooPlan
 
-SMALL = SimulatedMachineCounts(step=4, pool=8, renewals=1, validation=4, test=4)
+SMALL = SimulatedMachineCounts(per_step=4, pool=8, renewals=1, validation=4, test=4)
 SIZES = NetworkSizes(latent=3, rank=2, hidden=16)
-KIND = bearing.KIND.name
+KIND = bearing.MACHINE_KIND.name
 SOURCE = SourcePlan(kind="procedural-windows", families=1, per_class=8)
 
 
 @cache
 def untrained_map() -> ReadingMap:
-    reading_map = ReadingMap(bearing.KIND).eval()
+    reading_map = ReadingMap(bearing.MACHINE_KIND).eval()
     draw_parameters(reading_map, torch.Generator().manual_seed(0))
     return reading_map
 
@@ -61,19 +61,19 @@ def test_a_pool_replaces_its_oldest_machines() -> None:
 
 
 def test_plants_standardise_by_their_own_mixture() -> None:
-    machines = machine_pool.draw_machines(bearing_simulation.BearingSimulator(2), 12)
+    machines = machine_pool.draw_pooled_machines(bearing_simulation.BearingSimulator(2), 12)
     batch = machine_pool.batch_with_plants(machines, torch.Generator().manual_seed(3))
-    assert batch.labels.shape == batch.views["raw"].inputs.shape[:2]
-    torch.testing.assert_close(batch.shares.sum(dim=1), torch.ones(12))
-    mean = torch.einsum("mk,mki->mi", batch.shares, machines.means)
-    square = torch.einsum("mk,mki->mi", batch.shares, machines.squares)
+    assert batch.labels.shape == batch.inputs_by_scaling["raw"].inputs.shape[:2]
+    torch.testing.assert_close(batch.condition_shares.sum(dim=1), torch.ones(12))
+    mean = torch.einsum("mk,mki->mi", batch.condition_shares, machines.input_means)
+    square = torch.einsum("mk,mki->mi", batch.condition_shares, machines.input_mean_squares)
     spread = (square - mean.square()).clamp(min=0).sqrt()
-    expected = spectrum_lines.standardise_by(
-        batch.views["raw"].inputs, mean[:, None], spread[:, None]
+    expected = spectrum_lines.standardise_inputs(
+        batch.inputs_by_scaling["raw"].inputs, mean[:, None], spread[:, None]
     )
-    torch.testing.assert_close(batch.views["standardised"].inputs, expected)
-    chosen = machines.labelled.float()[:, 0]
-    assert (batch.views["raw"].inputs[:, 0, None] == chosen).all(dim=2).any(dim=1).all()
+    torch.testing.assert_close(batch.inputs_by_scaling["standardised"].inputs, expected)
+    chosen = machines.labelled_inputs.float()[:, 0]
+    assert (batch.inputs_by_scaling["raw"].inputs[:, 0, None] == chosen).all(dim=2).any(dim=1).all()
     assert chosen.shape[1] == LABELLED_WINDOWS
 
 
@@ -93,18 +93,20 @@ def test_a_trial_weighs_records_by_the_mixture() -> None:
     rate = drawn.accuracies(torch.nn.functional.one_hot(drawn.labels, 4).float().expand(4, -1, -1))
     torch.testing.assert_close(rate, torch.ones(4))
     mostly, even = drawn.plants[MOSTLY_SOUND], drawn.plants[EVEN_MIXTURE]
-    assert not torch.allclose(mostly.mean, even.mean)
-    sound = drawn.judged_inputs.float()[:, : machine_trial.TEST_WINDOWS].mean(dim=1)
-    distance = [(plants.mean - sound).square().mean() for plants in (mostly, even)]
+    assert not torch.allclose(mostly.input_means, even.input_means)
+    sound = drawn.test_inputs.float()[:, : machine_trial.TEST_WINDOWS].mean(dim=1)
+    distance = [(plants.input_means - sound).square().mean() for plants in (mostly, even)]
     assert distance[0] < distance[1], "sound windows are nearer to a plant that is mostly sound"
     numbers = mostly.simulate_releases(0.0, torch.Generator()).means
-    torch.testing.assert_close(numbers, mostly.numbers)
+    torch.testing.assert_close(numbers, mostly.feature_means)
 
 
 def test_a_reading_map_learns_to_tell_machines_apart() -> None:
     objective = reading_map_training.ReadingMapObjective(KIND, SIZES, SMALL, seed=1)
     before = copy.deepcopy(objective.model.map.state_dict())
-    training.train_module(objective, TrainingSchedule(steps=3, evaluate_every=3), lambda *_: None)
+    training.train_module(
+        objective, TrainingSchedule(steps=3, steps_per_evaluation=3), lambda *_: None
+    )
     after = objective.model.map.state_dict()
     assert any(not torch.equal(after[name], before[name]) for name in before)
     frozen = ("centre", "spread")
@@ -128,24 +130,26 @@ def test_maps_of_all_kinds_are_trained_by_seed() -> None:
 
 
 def test_a_short_training_learns_what_sheets_say() -> None:
-    draws = SimulatedMachineCounts(step=8, pool=60, renewals=2, validation=8)
+    draws = SimulatedMachineCounts(per_step=8, pool=60, renewals=2, validation=8)
     objective = MachineObjective(
         KIND, untrained_map(), NetworkSizes(width=16, rank=4, hidden=16), draws, 1
     )
-    schedule = TrainingSchedule(steps=60, learning_rate=4e-3, average=0.9, evaluate_every=60)
+    schedule = TrainingSchedule(
+        steps=60, learning_rate=4e-3, average_decay=0.9, steps_per_evaluation=60
+    )
     training.train_module(objective, schedule, lambda *_: None)
     generator, card = sheet_card.select_networks(objective.model, trial(16), seed=1)
-    assert generator.ships == card["ships"]
+    assert generator.shipped_kinds == card["ships"]
     for mixture in (MOSTLY_SOUND, EVEN_MIXTURE):
         accuracy = card["accuracy"][mixture]["1"]
         made = accuracy["sheet and statistic, raw"]
         assert made > accuracy["another machine's sheet, raw"] + 0.05
         assert made > accuracy["fixed network, raw"]
-    assert any("template network" in line for line in sheet_card.card_table(card))
+    assert any("template network" in line for line in sheet_card.card_lines(card))
 
 
 def test_readings_of_a_record_do_not_depend_on_others() -> None:
-    inputs = trial().judged_inputs.float()
+    inputs = trial().test_inputs.float()
     every = window_readings(inputs, trial().templates)
     single = window_readings(inputs[:, 3:4], trial().templates)
     torch.testing.assert_close(every[:, 3:4], single)
@@ -169,7 +173,7 @@ def test_the_template_network_ships_unless_the_made_one_is_clearly_better(
     monkeypatch.setattr(sheet_card, "measure_methods", measure)
     objective = MachineObjective(KIND, untrained_map(), SIZES, SMALL, 1)
     generator, card = sheet_card.select_networks(objective.model, trial(), seed=1)
-    assert generator.ships == card["ships"] == {"raw": "template", "standardised": ships}
+    assert generator.shipped_kinds == card["ships"] == {"raw": "template", "standardised": ships}
     worth = card["made over template"]["standardised"]
     assert worth["gain"] == pytest.approx(gain, abs=1e-6)
 

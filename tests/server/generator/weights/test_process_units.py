@@ -51,19 +51,21 @@ def _perfect(units: SimulatedUnits) -> SimulatedUnits:
     zero = torch.zeros_like(units.gain)
     return replace(
         units,
-        offsets=torch.zeros_like(units.offsets),
+        figure_offsets=torch.zeros_like(units.figure_offsets),
         gain=zero + 1,
         bias=zero,
-        drift=zero,
-        wander=zero,
-        noise=zero,
+        bias_drift=zero,
+        window_error_deviation=zero,
+        sample_error_deviation=zero,
     )
 
 
 def _balances(shop: ProcessSimulator, units: SimulatedUnits) -> tuple[Tensor, Tensor]:
     windows = shop.simulate_windows(units, 40)
-    readings = shop.unit.readings(windows.values, units.figures)
-    return readings[..., _PLAIN:], shop.unit.scale(units.figures).score(windows.true_quantities)
+    readings = shop.unit.unit_readings(windows.displayed_values, units.figures)
+    return readings[..., _PLAIN:], shop.unit.quantity_scale(units.figures).score(
+        windows.true_quantities
+    )
 
 
 def test_the_duty_of_perfect_instruments_is_that_of_the_balances(shop: ProcessSimulator) -> None:
@@ -87,26 +89,32 @@ def test_units_and_windows_are_drawn_by_their_seed(shop: ProcessSimulator) -> No
     other = PROCESS_SIMULATORS[shop.unit.name](1)
     one, two = shop.draw_units(5), other.draw_units(5)
     first, again = (s.simulate_windows(u, 8) for s, u in ((shop, one), (other, two)))
-    assert torch.equal(first.values, again.values) and first.values.isfinite().all()
-    assert first.values.shape[2] == len(shop.unit.channels)
-    assert shop.unit.figure_features(one.figures).shape == (5, shop.unit.condition_size)
+    assert (
+        torch.equal(first.displayed_values, again.displayed_values)
+        and first.displayed_values.isfinite().all()
+    )
+    assert first.displayed_values.shape[2] == len(shop.unit.channels)
+    assert shop.unit.figure_features(one.figures).shape == (5, shop.unit.figure_feature_count)
 
 
 def test_scores_become_values_again(shop: ProcessSimulator) -> None:
     units = shop.draw_units(5)
     truths = shop.simulate_windows(units, 40).true_quantities
-    scale = shop.unit.scale(units.figures)
+    scale = shop.unit.quantity_scale(units.figures)
     assert torch.allclose(scale.value(scale.score(truths)), truths, rtol=1e-4)
 
 
 def test_readings_do_not_depend_on_the_size_of_a_vessel() -> None:
     shop = PROCESS_SIMULATORS["stirred_vessel"](3)
     units = shop.draw_units(4)
-    values = shop.simulate_windows(units, 40).values
+    values = shop.simulate_windows(units, 40).displayed_values
     large, larger = units.figures.clone(), values.clone()
     large[:, [0, 1, 4, 5]] *= 7
     larger[:, :, [0, 1, 6]] *= 7
-    small, same = shop.unit.readings(values, units.figures), shop.unit.readings(larger, large)
+    small, same = (
+        shop.unit.unit_readings(values, units.figures),
+        shop.unit.unit_readings(larger, large),
+    )
     assert torch.allclose(small, same, atol=1e-2)
 
 
@@ -119,7 +127,7 @@ def test_readings_are_standardised_by_the_records_of_their_own_unit() -> None:
 def test_every_simulated_unit_can_be_stated(shop: ProcessSimulator) -> None:
     for row in shop.draw_units(100).figures:
         for (name, low, high), value in zip(
-            shop.unit.limits, shop.unit.limited_figures(row), strict=True
+            shop.unit.figure_limits, shop.unit.limited_figures(row), strict=True
         ):
             assert low * 0.999 <= float(value) <= high * 1.001, name
 
@@ -142,20 +150,20 @@ def test_a_condition_is_folded_into_the_network_of_a_plant() -> None:
     model = SensorObjective(unit.name, None, 2, 1).model
     plants = sensor_training.draw_plants(PROCESS_SIMULATORS[unit.name](5), 1, 7, 20)
     statistics = plants.simulate_releases(model.map, 1.0, torch.Generator().manual_seed(1))
-    wanted = model.network(plants.readings, plants.figures, statistics)[0]
+    wanted = model.network(plants.standardised_readings, plants.figures, statistics)[0]
     tensors = model.network.package_tensors(plants.figures, statistics)
     simulator = PROCESS_SIMULATORS[unit.name](5)
     windows = simulator.simulate_windows(simulator.draw_units(1), 3)
-    records = windows.values[0].numpy()
+    records = windows.displayed_values[0].numpy()
     sensor = process_sensor.rebuild_sensor(unit, plants.figures, tensors, records)
-    scores = sensor.network(plants.readings[0])
+    scores = sensor.network(plants.standardised_readings[0])
     assert torch.allclose(scores, wanted, atol=1e-5)
     with pytest.raises(DecodeError, match="tensors"):
         process_sensor.rebuild_sensor(
             unit, plants.figures, tensors | {"more": tensors["half_width"]}, records
         )
     with pytest.raises(DataError, match="7 instruments and 24 samples"):
-        sensor.inputs(torch.from_numpy(records[:, :, 1:]))
+        sensor.readings_and_scores(torch.from_numpy(records[:, :, 1:]))
 
 
 @pytest.mark.parametrize("frozen", [False, True])
@@ -168,13 +176,15 @@ def test_a_trained_network_is_judged_packed_and_made_for_a_sheet(frozen: bool) -
         float(objective.loss(0).detach()),
         objective.model.map.state_dict()["layers.0.weight"].clone(),
     )
-    schedule = TrainingSchedule(steps=8, learning_rate=2e-2, average=0.5, evaluate_every=8)
+    schedule = TrainingSchedule(
+        steps=8, learning_rate=2e-2, average_decay=0.5, steps_per_evaluation=8
+    )
     training.train_module(objective, schedule, lambda *_: None)
     with torch.inference_mode():
         assert float(objective.loss(9)) < before
     assert torch.equal(objective.model.map.state_dict()["layers.0.weight"], first) is frozen
     card = sensor_training.calibrate_and_evaluate(objective.model, 10, 1)
-    assert len(sensor_training.card_table(card)) == 4 and 0 < card["coverage"] <= 1
+    assert len(sensor_training.card_lines(card)) == 4 and 0 < card["coverage"] <= 1
     generator = DataSheetGenerator({}, {kind: objective.model.network})
     again = sheet_generation.unpack_sheet_generator(
         sheet_generation.pack_sheet_generator(generator)
@@ -191,12 +201,14 @@ def test_the_unit_of_the_page_is_trained_and_judged(monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(PROCESS_SIMULATORS, "pump_line", names["Pumps"])
     windows = names["Pumps"](1).simulate_windows(names["Pumps"](1).draw_units(3), 4)
     assert (
-        windows.values.shape == (3, 4, 3, process.WINDOW_SAMPLES)
-        and windows.values.isfinite().all()
+        windows.displayed_values.shape == (3, 4, 3, process.WINDOW_SAMPLES)
+        and windows.displayed_values.isfinite().all()
     )
     objective = SensorObjective("pump_line", None, 4, 1)
     before = float(objective.loss(0).detach())
-    schedule = TrainingSchedule(steps=40, learning_rate=5e-3, average=0.5, evaluate_every=40)
+    schedule = TrainingSchedule(
+        steps=40, learning_rate=5e-3, average_decay=0.5, steps_per_evaluation=40
+    )
     training.train_module(objective, schedule, lambda *_: None)
     with torch.inference_mode():
         assert float(objective.loss(9)) < before

@@ -13,9 +13,9 @@ from tests.bearings import GEARS, MOTOR
 from torch import Tensor
 
 from wg_common.machines import gearbox, motor
-from wg_common.machines.base import HALF_BINS, WINDOW_SAMPLES
+from wg_common.machines.base import HALF_BIN_COUNT, WINDOW_SAMPLES
 from wg_common.machines.registry import MACHINE_KINDS
-from wg_common.nets.spectrum_lines import BANDS, envelope_spectra
+from wg_common.nets.spectrum_lines import ENVELOPE_BANDS, piece_inputs
 from wg_core.wire.data_sheet import DataSheet, Gearbox, InductionMotor
 from wg_server.generator.weights import gearbox_simulation, motor_simulation
 from wg_server.generator.weights.simulators import SIMULATORS
@@ -33,7 +33,7 @@ def test_machines_and_windows_are_drawn_by_their_seed(name: str) -> None:
         one.hidden_figures, other.hidden_figures
     )
     assert (
-        one.hidden_figures.shape == (60, shops[0].hidden_size)
+        one.hidden_figures.shape == (60, shops[0].hidden_figure_count)
         and one.hidden_figures.isfinite().all()
     )
     assert (
@@ -86,8 +86,10 @@ def _line_heights(windows: Tensor, places: Tensor, band: int) -> Tensor:
         places: Of the line in half bins, ``[m]``.
     """
     shape = windows.shape
-    inputs = envelope_spectra(windows.flatten(0, 2))[:, : len(BANDS) * HALF_BINS]
-    bands = inputs.reshape(*shape[:3], len(BANDS), HALF_BINS)[:, :, :, band].mean(dim=2)
+    inputs = piece_inputs(windows.flatten(0, 2))[:, : len(ENVELOPE_BANDS) * HALF_BIN_COUNT]
+    bands = inputs.reshape(*shape[:3], len(ENVELOPE_BANDS), HALF_BIN_COUNT)[:, :, :, band].mean(
+        dim=2
+    )
     rows, at = torch.arange(shape[0]), places.round().long()
     line = torch.stack([bands[rows, :, at + away] for away in (-1, 0, 1)]).amax(dim=0)
     return line - torch.stack([bands[rows, :, at + away] for away in (-6, 6)]).mean(dim=0)
@@ -96,10 +98,14 @@ def _line_heights(windows: Tensor, places: Tensor, band: int) -> Tensor:
 def test_a_broken_bar_and_an_eccentric_rotor_have_their_lines() -> None:
     simulator = motor_simulation.MotorSimulator(3)
     machines = simulator.draw_machines(120)
-    quiet = replace(machines, noise=machines.noise * 0, drift=machines.drift * 0)
+    quiet = replace(
+        machines,
+        noise_deviation=machines.noise_deviation * 0,
+        drift_deviation=machines.drift_deviation * 0,
+    )
     windows = simulator.simulate_windows(quiet, 4)
     lines = 2 * motor.line_frequencies(machines.figures)
-    clear = (lines[:, 2] > 10) & (lines[:, 1] > 40) & (lines[:, 1] < HALF_BINS - 10)
+    clear = (lines[:, 2] > 10) & (lines[:, 1] > 40) & (lines[:, 1] < HALF_BIN_COUNT - 10)
     assert clear.sum() >= 5
     bars = _line_heights(windows, lines[:, 2].clamp(8, 370), 1)[clear].mean(dim=0)
     eccentric = _line_heights(windows, lines[:, 1].clamp(8, 370), 1)[clear].mean(dim=0)
@@ -113,7 +119,7 @@ def test_shorted_turns_raise_the_third_harmonic() -> None:
     power = torch.fft.rfft(
         simulator.simulate_windows(machines, 4) * torch.hann_window(WINDOW_SAMPLES)
     ).abs()
-    third = (3 * machines.supply).round().long()
+    third = (3 * machines.supply_periods).round().long()
     rows = torch.arange(20)
     heights = torch.stack([power[rows, :, :, third + away] for away in (-1, 0, 1)]).amax(dim=0)
     level = heights.log().mean(dim=(0, 2))
@@ -125,29 +131,34 @@ def test_a_damaged_tooth_strikes_once_a_turn_of_its_shaft() -> None:
     machines = simulator.draw_machines(60)
     loud = replace(
         machines,
-        strike=torch.full_like(machines.strike, 25.0),
-        drive=torch.tensor([1.0, -80.0]).expand(60, 2),
+        impact_levels_db=torch.full_like(machines.impact_levels_db, 25.0),
+        driven_impacts=torch.tensor([1.0, -80.0]).expand(60, 2),
     )
     windows = simulator.simulate_windows(loud, 4)
     turns = 2 * gearbox.line_frequencies(machines.figures)[:, :2]  # Half bins
     for shaft in (0, 1):
         places = 3 * turns[:, shaft]  # The third harmonic of its shaft
-        clear = (places > 12) & (places < HALF_BINS - 10)
+        clear = (places > 12) & (places < HALF_BIN_COUNT - 10)
         height = _line_heights(windows, places.clamp(8, 370), 0)[clear].mean(dim=0)
         assert height[1 + shaft] > height[[0, 3, 2 - shaft]].max() + 0.5
 
 
 def test_wear_raises_the_second_harmonic_of_the_mesh_most() -> None:
     machines = gearbox_simulation.GearboxSimulator(3).draw_machines(200)
-    assert machines.wear.mean(dim=0).argmax() == 1 and (machines.wear.mean(dim=0) > 1).all()
+    assert (
+        machines.wear_gains_db.mean(dim=0).argmax() == 1
+        and (machines.wear_gains_db.mean(dim=0) > 1).all()
+    )
 
 
 def test_half_of_simulated_bearings_hum_in_every_condition() -> None:
     machines = SIMULATORS["rotating_machine"](1).draw_machines(400)
-    humming = machines.hum[:, 1] > 0
+    humming = machines.magnetic_forces[:, 1] > 0
     assert 0.4 < humming.float().mean() < 0.6
-    assert (machines.hum[:, 2] > 0)[humming].float().mean() > 0.95
-    assert torch.equal(machines.hum[~humming, 1:3], torch.zeros(int((~humming).sum()), 2))
+    assert (machines.magnetic_forces[:, 2] > 0)[humming].float().mean() > 0.95
+    assert torch.equal(
+        machines.magnetic_forces[~humming, 1:3], torch.zeros(int((~humming).sum()), 2)
+    )
 
 
 def test_sheets_of_tests_state_machines_that_are_simulated() -> None:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from wg_server.generator.weights import training
 from wg_server.generator.weights.training import Evaluation, TrainingResult, TrainingSchedule
 
-SCHEDULE = TrainingSchedule(steps=60, learning_rate=0.1, evaluate_every=10, average=0.8)
+SCHEDULE = TrainingSchedule(steps=60, learning_rate=0.1, steps_per_evaluation=10, average_decay=0.8)
 WANTED = torch.linspace(-1, 1, 12).reshape(4, 3)
 
 
@@ -60,7 +60,7 @@ def test_a_new_objective_is_trained_to_its_best_average() -> None:
     objective, state = _train(SCHEDULE, {})
     before = Reconstruction().evaluate(AutoDecoder().eval()).loss
     assert objective.steps == list(range(SCHEDULE.steps))
-    assert objective.judged == SCHEDULE.steps // SCHEDULE.evaluate_every
+    assert objective.judged == SCHEDULE.steps // SCHEDULE.steps_per_evaluation
     final = float((objective.model().detach() - WANTED).square().mean())
     assert state.validation_loss == final < 0.2 * before
 
@@ -68,7 +68,9 @@ def test_a_new_objective_is_trained_to_its_best_average() -> None:
 def test_the_state_of_the_least_loss_is_kept() -> None:
     objective, state = _train(SCHEDULE, {1: 0.0})
     assert state.validation_loss == 0.0
-    early = TrainingSchedule(steps=60, learning_rate=0.1, evaluate_every=10, average=0.8)
+    early = TrainingSchedule(
+        steps=60, learning_rate=0.1, steps_per_evaluation=10, average_decay=0.8
+    )
     other, _ = _train(early, dict.fromkeys(range(2, 7), 1000000.0))
     for name, value in objective.model.state_dict().items():
         assert torch.equal(other.model.state_dict()[name], value)

@@ -14,7 +14,7 @@ def upgrade() -> None:
     op.create_table(
         "refused_file",
         sa.Column("sha256", sa.String(64), primary_key=True),
-        sa.Column("origin", sa.String(protocol.ORIGIN_LIMIT), nullable=False),
+        sa.Column("origin", sa.String(protocol.ORIGIN_CHARACTERS_LIMIT), nullable=False),
         sa.Column("received", sa.Float, nullable=False),
         sa.Column("data", sa.LargeBinary, nullable=False),
     )

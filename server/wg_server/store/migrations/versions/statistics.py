@@ -12,13 +12,13 @@ down_revision = "0003"
 
 def upgrade() -> None:
     """Add the columns for the kind; in SQLite one goes before ``data``, as in a new store."""
-    op.add_column("campaign", _column())
+    op.add_column("campaign", _statistics_column())
     if op.get_bind().dialect.name != "sqlite":
-        op.add_column("release", _column())
+        op.add_column("release", _statistics_column())
         return
     with op.batch_alter_table("release", recreate="always") as batch:
-        batch.add_column(_column(), insert_before="data")
+        batch.add_column(_statistics_column(), insert_before="data")
 
 
-def _column() -> "sa.Column[str]":
+def _statistics_column() -> "sa.Column[str]":
     return sa.Column("statistics", sa.String(16), nullable=False, server_default="classes")
