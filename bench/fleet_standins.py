@@ -199,11 +199,8 @@ def draw_records(number: int) -> tuple[Any, Any, None]:
     rng = np.random.default_rng((1, number))
     means = np.random.default_rng(0).normal(0, 0.08, (CLASSES, RELEASED_DIMENSION))
     y = np.arange(CLASSES * RECORDS) % CLASSES
-    x = (
-        means[y]
-        + rng.normal(0, 0.04, RELEASED_DIMENSION)
-        + rng.normal(0, 0.06, (len(y), RELEASED_DIMENSION))
-    )
+    shift = rng.normal(0, 0.04, RELEASED_DIMENSION)
+    x = means[y] + shift + rng.normal(0, 0.06, (len(y), RELEASED_DIMENSION))
     return x, y, None
 
 
@@ -392,9 +389,8 @@ def serve_campaign(  # long: a campaign, its row
         fleet: Any = StandIns(root.parent, witness, pause)
         queue = CampaignQueue(store.engine)
         makers = [PackagingProcess()]  # As on two cores
-        worker = CampaignWorker(
-            home, home.read_config(), store, fleet, witness, makers, serving_lock
-        )
+        config = home.read_config()
+        worker = CampaignWorker(home, config, store, fleet, witness, makers, serving_lock)
         began, used = time.monotonic(), processor_seconds()
         [queued] = queue.newest_campaigns() or [
             queue.add_campaign(
@@ -420,9 +416,7 @@ def serve_campaign(  # long: a campaign, its row
         spent, peak = processor_seconds() - used, peaks[0]
         campaign = queue.find_campaign(queued.id)
         packages = [path.stat().st_size for path in home.packages_folder.glob("*.wgw")]
-        database_mb = (
-            0.0 if home.read_config().database else home.database_file.stat().st_size / 1e6
-        )
+        database_mb = 0.0 if config.database else home.database_file.stat().st_size / 1e6
     return {
         "sites": dict(Counter(task.state for task in campaign.tasks)),
         "state": campaign.state,

@@ -57,7 +57,9 @@ MACHINE_KIND = MachineKind(
     template_count=2 * BUMPS_PER_LINE,
     read_figures=read_figures,
     figure_features=lambda figures: chops(figures).log()[:, None] - 4,
-    line_templates=lambda figures: line_bumps(2 * chops(figures)[:, None] * torch.arange(1, 3), 0.002),
+    line_templates=lambda figures: line_bumps(
+        2 * chops(figures)[:, None] * torch.arange(1, 3), 0.002
+    ),
 )
 '''
 

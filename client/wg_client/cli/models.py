@@ -151,31 +151,22 @@ def _print_models(home: ClientHome, as_json: bool) -> None:
     lines: list[str] = [_ACCURACY_NOTE] if rows else []
     for row in rows:
         states = (("current", text("in use")), ("shadow", text("shadow")), ("kept", text("kept")))
-        mark = next((word for key, word in states if row[key]), "")
+        mark = next((text("  {word}", word=word) for key, word in states if row[key]), "")
         figures = _format_accuracy(row["accuracy"], row["error"])
-        lines.append(
-            text(
-                "{package}  {model:24} {figures}{mark}",
-                package=row["package"][:16],
-                model=row["model"],
-                figures=figures,
-                mark=text("  {word}", word=mark) if mark else "",
-            )
-        )
-    hint = [text("no models yet; 'wg-client run' or 'wg-client apply' makes them")]
+        words = {"package": row["package"][:16], "model": row["model"], "figures": figures}
+        lines.append(text("{package}  {model:24} {figures}{mark}", **words, mark=mark))
+    hint = text("no models yet; 'wg-client run' or 'wg-client apply' makes them")
     if sensors := store.sensor_package_paths(home):
-        hint = [
-            text(
-                "soft sensors: {count}, which 'wg-client soft-sensor --home {home}' uses",
-                count=len(sensors),
-                home=home.root,
-            )
-        ]
+        hint = text(
+            "soft sensors: {count}, which 'wg-client soft-sensor --home {home}' uses",
+            count=len(sensors),
+            home=home.root,
+        )
     if Inbox(home).waiting_packages():
-        hint = [text(APPLYING_MESSAGE)]
+        hint = text(APPLYING_MESSAGE)
     lines += adoption_change_lines(adoption_state.changes)
     document = {"models": rows, "changes": canonical.to_builtins(adoption_state.changes)}
-    print_result(document, lines or hint, as_json)
+    print_result(document, lines or [hint], as_json)
 
 
 @models.command("fit")
@@ -250,9 +241,8 @@ def export_models(
             raise errors.UsageError(
                 "--private: trains a head of its own; leave out --model, --package"
             )
-        return _export_private_head(
-            home, PrivateExportOrder(epsilon, by, form, out, window), as_json
-        )
+        order = PrivateExportOrder(epsilon, by, form, out, window)
+        return _export_private_head(home, order, as_json)
     if by is not None:
         raise errors.UsageError("--by: for --private, which the ledger counts")
     if window is not None:

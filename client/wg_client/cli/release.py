@@ -88,9 +88,8 @@ def statistics(
     )
     if query.is_free:
         data, payment = answer_query(home, query, witness=None), text("nothing charged")
-        return print_result(
-            *_write_and_describe_release(home, out, data, payment, {"charged": False}), as_json
-        )
+        free_release = _write_and_describe_release(home, out, data, payment, {"charged": False})
+        return print_result(*free_release, as_json)
     _warn_of_few_units(readiness.ready_snapshot(home, statistics), statistics)
     with by_file.connect_server_witness(home, config) as witness:
         with locks.lock_ledger(home), open_ledger(home) as ledger:
@@ -101,12 +100,11 @@ def statistics(
     is_charged = read_spend(home, config).charges > before
     payment = text("charged") if is_charged else text("made before, nothing charged")
     if witness is None:
-        print_progress(
-            text(
-                "{server} could not be reached: a copy of this home could spend this budget again",
-                server=config.server.name,
-            )
+        warning = text(
+            "{server} could not be reached: a copy of this home could spend this budget again",
+            server=config.server.name,
         )
+        print_progress(warning)
     about = {"charged": is_charged, "cosigned": witness is not None, "statistics": statistics}
     return print_result(*_write_and_describe_release(home, out, data, payment, about), as_json)
 

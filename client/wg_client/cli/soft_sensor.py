@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from wg_client.fitting.sensor_models import RegressionQuality
     from wg_client.models.drift import ShiftTestResult
     from wg_client.models.soft_sensor import Estimates, SensorInputs, SoftSensor
+    from wg_client.selection.sensor_package import SensorPackage
 
 _PROGRESS_TITLE = text("learning a soft sensor, %")
 _LARGEST_DRIFT_P_VALUE = 0.01
@@ -118,14 +119,8 @@ def soft_sensor(
         data = encode_sensor_onnx(sensor.sensor, sensor.compute_inputs, target, *shape)
         atomic.write_bytes(onnx, data, mode=atomic.PRIVATE_FILE_MODE)
     figures = {name: judgement._asdict() for name, judgement in judgements.items()}
-    document = {
-        **counts,
-        "channels": list(hours.channels),
-        **figures,
-        **sensor.extra_document,
-        **drift,
-    }
-    print_result(document, lines, as_json)
+    document = {**counts, "channels": list(hours.channels), **figures, **sensor.extra_document}
+    print_result(document | drift, lines, as_json)
 
 
 class EstimatedLog(NamedTuple):
@@ -212,11 +207,25 @@ def _use_delivered_sensor(
         width = float(network.half_widths[place])
         sensor = sensors.adapt_delivered_sensor(scale, hours, (features, scores), records, width)
         shift = sensors.test_for_drift(records, features)
-    told_quantity, about = network.unit.quantities[place], package.manifest
+    estimates, count = sensor.estimate(features, scores), len(store.sensor_package_paths(home))
+    document, lines = _delivered_sensor_document_and_lines(package, place, sensor, count)
+    return EstimatedLog(hours, sensor, inputs, estimates, shift, document, lines)
+
+
+def _delivered_sensor_document_and_lines(
+    package: SensorPackage, place: int, sensor: SoftSensor, package_count: int
+) -> tuple[dict[str, Any], list[Text]]:
+    """Describe a delivered soft sensor as a JSON document and as sentences.
+
+    Args:
+        place: Index of the estimated quantity in the package.
+        package_count: Number of packages with a soft sensor that the home keeps.
+    """
+    quantity, about = package.sensor.unit.quantities[place], package.manifest
     document = {
         "package": about.package_id,
-        "quantity": told_quantity.name,
-        "unit": told_quantity.measurement_unit,
+        "quantity": quantity.name,
+        "unit": quantity.measurement_unit,
         "shares": sensor.share_by_model,
         "statistic": about.condition.statistic,
         "epsilon": about.condition.epsilon,
@@ -224,22 +233,21 @@ def _use_delivered_sensor(
     origin = text(
         "{quantity} in {unit} of a {kind}, made at epsilon {epsilon}; package {package}, of"
         " {count} that the home keeps",
-        quantity=told_quantity.name,
-        unit=told_quantity.measurement_unit,
+        quantity=quantity.name,
+        unit=quantity.measurement_unit,
         kind=about.condition.data_sheet,
         epsilon=about.condition.epsilon or 0,
         package=about.package_id[:16],
-        count=len(store.sensor_package_paths(home)),
+        count=package_count,
     )
     selection = text(
         "selected: {shares}; nine values in ten lie between {low:.0%} and {high:.0%} of the"
         " estimate",
         shares=", ".join(f"{name} {share:.0%}" for name, share in sensor.share_by_model.items()),
-        low=math.exp(-sensor.interval_half_width / told_quantity.log_ratio_factor),
-        high=math.exp(sensor.interval_half_width / told_quantity.log_ratio_factor),
+        low=math.exp(-sensor.interval_half_width / quantity.log_ratio_factor),
+        high=math.exp(sensor.interval_half_width / quantity.log_ratio_factor),
     )
-    estimates = sensor.estimate(features, scores)
-    return EstimatedLog(hours, sensor, inputs, estimates, shift, document, [origin, selection])
+    return document, [origin, selection]
 
 
 def _drift_document_and_lines(

@@ -107,10 +107,6 @@ def split_acceptance_set(
     Records that the acceptance set may not use are listed in the problems of the returned
     inspection.
 
-    Args:
-        inspection: The inspected data set.
-        encoder: Encoder that computes the features.
-
     Raises:
         DataError: The acceptance folder cannot be read, a record in it cannot be used, or all
             records of the share were released or trained on.

@@ -241,6 +241,7 @@ def cross_validate_nested(
         unseen_correction: Correction for classes without records; None: every class has records.
     """
     prior = configurations.prior_penalties
+    correction = unseen_correction or (lambda evaluated_mask: _NO_CORRECTION)
     y, rows = labels[folds.evaluated_rows], folds.evaluated_rows
     m, repeats = len(y), len(folds.fold_of_record)
     choices = np.zeros((repeats, folds.fold_count), dtype=np.int64)
@@ -254,7 +255,7 @@ def cross_validate_nested(
             inner = np.zeros((repeats, folds.fold_count, m, table.shape[3]))
         for out in range(folds.fold_count):
             train = fold != out
-            class_bias, unseen = unseen_correction(train) if unseen_correction else _NO_CORRECTION
+            class_bias, unseen = correction(train)
             training_logits = table[out][:, train] + class_bias[:, None]
             choice, factor = _select_index_and_temperature(
                 training_logits, y[train], prior, unseen, m
@@ -269,22 +270,19 @@ def cross_validate_nested(
             train, choice = fold != out, int(choices[repeat, out])
             if train.all():
                 continue
-            class_bias, _ = unseen_correction(train) if unseen_correction else _NO_CORRECTION
+            class_bias, _ = correction(train)
             values = configurations.predict_one(folds.training_rows(train), rows[~train], choice)
             values = values + class_bias[min(choice, len(class_bias) - 1)]
             logits[repeat, ~train] = values * factors[repeat, out]
-    class_bias, unseen = (
-        unseen_correction(np.ones(m, dtype=bool)) if unseen_correction else _NO_CORRECTION
-    )
+    class_bias, unseen = correction(np.ones(m, dtype=bool))
     pairs = [
         (table[out][:, fold != out] + class_bias[:, None], y[fold != out])
         for table, fold in zip(tables, folds.fold_of_record, strict=True)
         for out in range(folds.fold_count)
     ]
-    all_losses = np.concatenate([x for x, _ in pairs], axis=1)
-    best_trial, factor = _select_index_and_temperature(
-        all_losses, np.concatenate([t for _, t in pairs]), prior, unseen, m
-    )
+    all_logits = np.concatenate([x for x, _ in pairs], axis=1)
+    all_labels = np.concatenate([t for _, t in pairs])
+    best_trial, factor = _select_index_and_temperature(all_logits, all_labels, prior, unseen, m)
     return NestedSelection(best_trial, factor, choices, factors, logits, inner)
 
 

@@ -46,8 +46,7 @@ def fit_local_only(
             averaged, since no temperature can be selected for the other learners.
         block_sizes: Sizes of the blocks, which are the last columns of ``features``: two learners
             are fitted on each block, the third on all; empty: all learners use all features.
-        trunk_block_counts: Number of blocks of each of the encoder's trunks; empty: there is one
-            trunk.
+        trunk_block_counts: Number of blocks of each trunk of the encoder; empty: one trunk.
     """
     sizes = np.array(tuple(block_sizes) or (features.shape[1],))
     ends = features.shape[1] - sizes.sum() + np.cumsum(sizes)

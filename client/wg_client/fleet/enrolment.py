@@ -92,6 +92,7 @@ def enrol(
     public = identity.create_identity(home, token.site)
     with open_or_create_ledger(home, ledger_path, token.site, predecessor) as opened_ledger:
         checkpoint = opened_ledger.first_entry_checkpoint()
+        replaced_path = replaced_ledger_path or ledger_path or home.ledger
         request = EnrolmentRequest(
             site=token.site,
             secret=token.secret,
@@ -102,9 +103,7 @@ def enrol(
             ledger_key=public.ledger_key,
             genesis=opened_ledger.entry_bytes(0).decode(),
             checkpoint=checkpoint.decode(),
-            replaced=_export_replaced_ledger(
-                opened_ledger, replaced_ledger_path or ledger_path or home.ledger
-            ),
+            replaced=_export_replaced_ledger(opened_ledger, replaced_path),
         )
         reply = _send_request(token, ca_pem, request)
         client_certificate, encoder = _read_certificate_and_encoder(reply, token, home)

@@ -164,15 +164,7 @@ def initialise(
     alone = partial(_build_serverless_site, home, choice, inspection)
     subject = alone() if token is None else check_token(token, encoder_hash)
     # Refuse what client.yaml would refuse, before the one-time token is spent.
-    data = DataConfig(
-        name=choice.dataset_name or subject.site,
-        path=str(choice.path.resolve()),
-        labels=inspection.data.label_names,
-        encoder=subject.encoder,
-        unit_column=choice.unit_column,
-        acceptance=choice.acceptance,
-        reading=choice.reading,
-    )
+    data = _data_config(choice, subject, inspection.data.label_names)
     if home.config.exists():
         config = _read_interrupted_config(home, subject, choice, data, privacy)
     else:
@@ -213,6 +205,21 @@ def _build_serverless_site(
     site = words[:63].rstrip("-") or "plant"
     package = unfitted_package(inspection.data.modality)
     return _ServerlessSite(site, canonical.sha256_hex(package), package)
+
+
+def _data_config(
+    choice: DataSetChoice, token_or_site: JoinToken | _ServerlessSite, labels: tuple[str, ...]
+) -> DataConfig:
+    """Return the section ``data`` of ``client.yaml``."""
+    return DataConfig(
+        name=choice.dataset_name or token_or_site.site,
+        path=str(choice.path.resolve()),
+        labels=labels,
+        encoder=token_or_site.encoder,
+        unit_column=choice.unit_column,
+        acceptance=choice.acceptance,
+        reading=choice.reading,
+    )
 
 
 def _draft_config(

@@ -75,7 +75,8 @@ def test_batch_for_drift(
     if plant_novelty is None or len(plant.data) < fewest_records:
         raise DataError(f"{len(plant.data)} frozen records: too few to hold others against")
     encoder, problems, record_count = plant.load_encoder(), list(unreadable_records), 0
-    limit = plant_novelty.score_limit(novelty.LARGEST_NEW_LIKENESS)
+    largest_likeness = novelty.LARGEST_NEW_LIKENESS
+    limit = plant_novelty.score_limit(largest_likeness)
     released_parts = [np.zeros((0, plant.features.released_width), np.float32)]
     distances = [np.zeros(0, np.float32)]
     for data in batch_parts:
@@ -96,13 +97,10 @@ def test_batch_for_drift(
     shift = None
     if records >= fewest_records:
         frozen = np.asarray(plant.features.released_features)
-        shift = drift.test_for_shift(
-            frozen, features, _TEST_SIGNIFICANCE_LEVEL, streams.stream_generator(Stream.DRIFT)
-        )
+        rng = streams.stream_generator(Stream.DRIFT)
+        shift = drift.test_for_shift(frozen, features, _TEST_SIGNIFICANCE_LEVEL, rng)
     p_features = 1.0 if shift is None else shift.p
-    p_new = drift.new_record_p_value(
-        new, records, novelty.LARGEST_NEW_LIKENESS, len(plant_novelty.scores)
-    )
+    p_new = drift.new_record_p_value(new, records, largest_likeness, len(plant_novelty.scores))
     return DriftReport(
         snapshot=plant.snapshot.manifest.number,
         records=records,

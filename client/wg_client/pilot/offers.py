@@ -92,9 +92,7 @@ def try_offer(
     """Try an operator's offer on a plant's records by the rules of ``wg-client apply``.
 
     Args:
-        data: The plant's records.
-        local_features: Local features of the records by the offer's encoder, ``[n, D]``.
-        encoder: The offer's encoder.
+        local_features: Local features of the records by ``encoder``, the offer's, ``[n, D]``.
         data_sheet: Data sheet of the plant's machine; None: it has none.
 
     Raises:

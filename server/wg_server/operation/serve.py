@@ -73,7 +73,6 @@ def serve_home(
     """Serve a home until ``stop_event`` is set.
 
     Args:
-        stop_event: Event that ends serving.
         make_package: Function that makes a package for a site; None: ``packaging.make_package`` in
             separate processes.
         additional_port: Fleet port of an additional process on PostgreSQL; its enrolment and probes
@@ -109,9 +108,8 @@ def serve_home(
         online = partial(_online_sites, state) if config.database else state.online_sites
         source = PageSource(home, store, probes, online)
         enrolment = EnrolmentService(home, config, store)
-        fleet_side = metrics.count_requests(
-            fleet_app(home, store, state, witness, enrolment), "fleet"
-        )
+        app = fleet_app(home, store, state, witness, enrolment)
+        fleet_side = metrics.count_requests(app, "fleet")
         enrol_side = metrics.count_requests(enrolment.enrolment_app(), "enrolment")
         admin_side = _admin_app(source, metrics, has_console=not additional_port)
         plain = server_tls_context(home, requires_client_certificates=False)
@@ -120,8 +118,7 @@ def serve_home(
         enrol = Listener("enrolment", enrol_side, config.host, ports[1], plain)
         admin = Listener("admin", admin_side, config.admin_host, ports[2], None)
         certificates = CertificateReloader(home, {enrol: False, fleet: True})
-        listeners = (admin, enrol, fleet)
-        with _run_listeners(listeners, worker):
+        with _run_listeners((admin, enrol, fleet), worker):
             log.info("%s: %s on %s", READY_MESSAGE, config.name, config.fleet_url)
             while not stop_event.wait(CERTIFICATE_CHECK_INTERVAL_SECONDS):
                 certificates.reload_if_changed()

@@ -105,13 +105,11 @@ class ServerStore(LedgerTable, ReleaseTable):
             node_key: Checked node key, PEM.
             tls_key_sha256: SHA-256 of the public key of the certificate, hex.
             current_time: Unix time.
-            issue_certificate: Issues the certificate; returns its fingerprint, its expiry, and a
-                result.
-            ledger_beginning: Beginning of the site's ledger; errors of its ``cosign`` are passed
-                on.
+            issue_certificate: Issues the certificate; returns fingerprint, expiry, and a result.
+            ledger_beginning: Errors of its ``decide_checkpoint`` are passed on.
 
         Returns:
-            The results of ``issue_certificate`` and of ``cosign``.
+            The result of ``issue_certificate``, and the cosignature of ``decide_checkpoint``.
 
         Raises:
             RefusedError: The token is unknown, expired, used with other keys, or belongs to another

@@ -132,11 +132,9 @@ def fine_tune_at_sites(
     memorises a set of 200. The norms are also modulated by the first norm's moments at a site.
 
     Args:
-        architecture: Architecture of the trunk.
         initial_tensors: Tensors ``trunk.*`` from which training starts.
         site_batches: Batches ``[m, ...]`` and labels ``[m]`` from ``simulated_site_batches``.
         classes: Number of classes K.
-        step_count: Number of fine-tuning steps.
         rng: Random generator of the modulation's weights.
 
     Returns:
@@ -148,12 +146,10 @@ def fine_tune_at_sites(
     layout = FeatureLayout(network.feature_count(architecture), ())
     probed_sites = list(itertools.islice(site_batches, _PROBE_SITE_COUNT))
     features, norm_moments = _features_and_moments(trunk, norms, probed_sites)
-    modulation = _install_modulation(
-        norms, norm_moments, network.network_kind(architecture).modulation_rank, rng
-    )
-    probe_features = (
-        _standardise_by_site(torch.from_numpy(features)).numpy().reshape(-1, layout.scaled_count)
-    )
+    rank = network.network_kind(architecture).modulation_rank
+    modulation = _install_modulation(norms, norm_moments, rank, rng)
+    site_features = _standardise_by_site(torch.from_numpy(features)).numpy()
+    probe_features = site_features.reshape(-1, layout.scaled_count)
     labels = np.concatenate([of for _, of in probed_sites])
     probe = heads.fit_head(probe_features, labels, classes, penalty=_PROBE_PENALTY)
     weight, bias = (torch.from_numpy(part.astype(np.float32)).requires_grad_() for part in probe)
@@ -161,9 +157,8 @@ def fine_tune_at_sites(
     optimiser = torch.optim.AdamW(parameters, lr=_PEAK_LEARNING_RATE, weight_decay=1e-4)
     for step in range(step_count):
         _set_learning_rate(optimiser, step, step_count)
-        loss = _loss_at_sites(
-            trunk, norms, (weight, bias), itertools.islice(site_batches, _SITES_PER_BATCH)
-        )
+        step_batches = itertools.islice(site_batches, _SITES_PER_BATCH)
+        loss = _loss_at_sites(trunk, norms, (weight, bias), step_batches)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()

@@ -51,16 +51,12 @@ def fit_encoder(
             directions are computed from the variation within data sets.
         labels: Class of each record, numbered within its data set, ``[n]``; None treats each data
             set as one class, which selects the leading principal directions.
-        modality: Name of the modality.
         dimension: Number d of released features.
         trunk_settings: Trunk settings with which ``raw_features`` was computed; None for the
             defaults.
         source_names: Names of the public sources, for the package's metadata.
         trunks: Trunks of the encoder; ``raw_features`` is from the first. Empty for the default
             trunk.
-
-    Returns:
-        The encoder package.
 
     Raises:
         DataError: There are fewer than 2 d records, or fewer than d raw features.
@@ -85,23 +81,35 @@ def fit_encoder(
     size = max(dimension, min(trunk.direction_count, len(x) // 4))
     local, values = _principal_directions(inner, trunk.local_fit_weights(), size)
     local = local * values**-trunk.whitening_exponent
-    reading = trunk.pre_projection()
-    read = inner if reading is None else inner @ reading
-    vectors, _ = _principal_directions(read, trunk.released_fit_weights(), size)
-    axes = discriminant_directions(
-        read @ vectors,
-        classes.ravel(),
-        dimension,
-        ridge_factor=_RIDGE_FACTOR,
-        within_share=_WITHIN_SCATTER_SHARE,
-    )
-    projection = vectors @ axes
-    projection = projection if reading is None else reading @ projection
+    projection = _discriminant_projection(inner, classes.ravel(), trunk, size, dimension)
     projection = projection @ site_shrinkage_matrix(x @ projection, index)
     projection = scale_projection(x, mean, projection, CLIP_RADIUS, _CLIPPED_NORM_QUANTILE)
     local = scale_projection(x, mean, local, trunk.median_local_norm, 0.5)
     about = encoder_metadata(modality, trunk, trunk_settings, source_names)
     return packages.pack_encoder(mean, projection, local, about, kinds)
+
+
+def _discriminant_projection(
+    inner: Floats, classes: GroupNumbers, trunk: TrunkKind, size: int, dimension: int
+) -> Floats:
+    """Compute the projection ``[W, d]`` on the directions in which public classes differ most.
+
+    Args:
+        inner: Raw features minus the means of their data sets, ``[n, W]``.
+        size: Number of leading principal directions among which these directions are computed.
+    """
+    reading = trunk.pre_projection()
+    read = inner if reading is None else inner @ reading
+    vectors, _ = _principal_directions(read, trunk.released_fit_weights(), size)
+    axes = discriminant_directions(
+        read @ vectors,
+        classes,
+        dimension,
+        ridge_factor=_RIDGE_FACTOR,
+        within_share=_WITHIN_SCATTER_SHARE,
+    )
+    projection = vectors @ axes
+    return projection if reading is None else reading @ projection
 
 
 def _principal_directions(

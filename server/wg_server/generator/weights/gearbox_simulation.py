@@ -143,18 +143,12 @@ class GearboxSimulator:
         wear = draw.uniform(2, 12, count, 1) * torch.tensor([0.4, 1.0, 0.9, 0.8])
         wear = wear + 1.5 * draw.normal(count, _MESH_HARMONIC_COUNT)
         runout = draw.log_uniform(0.02, 0.35, count, 2, 1)
-        runout = runout * draw.uniform(0.1, 0.6, count, 2, _SHAFT_ORDER_COUNT) ** torch.arange(
-            _SHAFT_ORDER_COUNT
-        )
+        orders = torch.arange(_SHAFT_ORDER_COUNT)
+        runout = runout * draw.uniform(0.1, 0.6, count, 2, _SHAFT_ORDER_COUNT) ** orders
         uneven, rub = draw.uniform(1, 2.5, count), draw.uniform(0.1, 0.8, count)
         strike = draw.uniform(-10, 8, count, 1) + 2 * draw.normal(count, _DAMAGE_COUNT)
-        dip = torch.stack(
-            [
-                draw.uniform(0.05, 0.6, count, _DAMAGE_COUNT),
-                draw.uniform(0, 0.6, count, _DAMAGE_COUNT),
-            ],
-            dim=2,
-        )
+        weakening = draw.uniform(0.05, 0.6, count, _DAMAGE_COUNT)
+        dip = torch.stack([weakening, draw.uniform(0, 0.6, count, _DAMAGE_COUNT)], dim=2)
         length = draw.uniform(0.7, 2, count)  # Up to two teeth share the load
         tones = self._draw_tones(turns, rate)
         idle = draw.uniform(0, 1, count) < 0.4

@@ -206,11 +206,8 @@ def select_networks(
     over_mixtures = {
         name: torch.stack([part[name] for part in at_judged]).mean(dim=0)
         for scaling in INPUT_SCALINGS
-        for name in (
-            row_name(SHEET_AND_STATISTIC, scaling),
-            row_name(TEMPLATE, scaling),
-            row_name(FIXED_NETWORK, scaling),
-        )
+        for method in (SHEET_AND_STATISTIC, TEMPLATE, FIXED_NETWORK)
+        for name in [row_name(method, scaling)]
     }
     over_template = {
         scaling: paired_difference(
