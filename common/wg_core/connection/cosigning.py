@@ -103,10 +103,7 @@ def ask_other_witnesses(home: ClientHome, config: ClientConfig) -> None:
     """
     if not config.witnesses:
         return
-    with (
-        locks.lock_ledger(home),
-        Ledger.open(home.ledger, signing.load(home.ledger_key)) as ledger,
-    ):
+    with locks.lock_ledger(home), Ledger.open(home.ledger, signing.load(home.ledger_key)) as ledger:
         enrol_witnesses(ledger, config)
         for cosigner in config.witnesses:
             try:
@@ -231,10 +228,7 @@ def check_not_rolled_back(home: ClientHome, config: ClientConfig, ask_server: As
         PeerError: The server cannot be reached, or refuses.
         VerificationError: The cosignature is not valid.
     """
-    with (
-        locks.lock_ledger(home),
-        Ledger.open(home.ledger, signing.load(home.ledger_key)) as ledger,
-    ):
+    with locks.lock_ledger(home), Ledger.open(home.ledger, signing.load(home.ledger_key)) as ledger:
         ledger.request_cosignature(config.server.witness_name, ask_server)
         return ledger.size
 

@@ -87,10 +87,7 @@ def adopt_keys(home: ClientHome, config: ClientConfig, handovers: list[Handover]
         signing_key=keys.get(handover.PACKAGES_USE, config.server.signing_key),
         witness_key=keys.get(handover.WITNESS_USE, config.server.witness_key),
     )
-    with (
-        locks.lock_ledger(home),
-        Ledger.open(home.ledger, signing.load(home.ledger_key)) as ledger,
-    ):
+    with locks.lock_ledger(home), Ledger.open(home.ledger, signing.load(home.ledger_key)) as ledger:
         for link in handovers:
             ledger.record_handover(link)
         if server.witness_key != config.server.witness_key:
