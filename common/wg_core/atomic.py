@@ -51,6 +51,11 @@ def write_bytes(path: Path, data: bytes | bytearray, *, mode: int = PUBLIC_FILE_
         stream.write(data)
 
 
+def write_private_bytes(path: Path, data: bytes) -> None:
+    """Write a whole file that only its owner can read, as ``write_bytes`` does."""
+    write_bytes(path, data, mode=PRIVATE_FILE_MODE)
+
+
 def rename_file(source: Path, target: Path) -> None:
     """Rename a complete file durably, within one file system.
 

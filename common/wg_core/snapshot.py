@@ -424,9 +424,7 @@ def make_current(home: ClientHome, snapshot: Snapshot) -> None:
         number=snapshot.manifest.number,
         manifest_sha256=file_sha256(snapshot.folder / MANIFEST_FILE),
     )
-    atomic.write_bytes(
-        home.snapshots / POINTER_FILE, canonical.encode(pointer), mode=atomic.PRIVATE_FILE_MODE
-    )
+    atomic.write_private_bytes(home.snapshots / POINTER_FILE, canonical.encode(pointer))
 
 
 def load_all_snapshots(home: ClientHome) -> list[Snapshot]:

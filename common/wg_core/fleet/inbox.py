@@ -56,10 +56,8 @@ class Inbox:
             raise PolicyRefused(f"delivery: {DAILY_ARRIVALS_LIMIT} packages arrived within a day")
         if canonical.sha256_hex(payload) != delivery.package_sha256:
             raise VerificationError("delivery: the package does not match the hash beside it")
-        atomic.write_bytes(
-            self.home.waiting_packages / f"{delivery.request_id}.wgw",
-            payload,
-            mode=atomic.PRIVATE_FILE_MODE,
+        atomic.write_private_bytes(
+            self.home.waiting_packages / f"{delivery.request_id}.wgw", payload
         )
         receipt = Receipt(request_id=delivery.request_id, package_sha256=delivery.package_sha256)
         atomic.write_bytes(self._received_folder / delivery.request_id, canonical.encode(receipt))
@@ -90,9 +88,7 @@ class Inbox:
         """Store the server's key, hex, beside each waiting package, before a new key is pinned."""
         for path in self.waiting_packages():
             if not self._key_path(path).is_file():
-                atomic.write_bytes(
-                    self._key_path(path), key.encode(), mode=atomic.PRIVATE_FILE_MODE
-                )
+                atomic.write_private_bytes(self._key_path(path), key.encode())
 
     def stored_server_key(self, path: Path) -> str:
         """Return the key, hex, stored beside a waiting package; empty: use the pinned key."""

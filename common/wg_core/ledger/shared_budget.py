@@ -53,9 +53,7 @@ def read_shared_budget(home: Path) -> SharedBudget | None:
 
 def write_shared_budget(home: Path, budget: SharedBudget) -> None:
     """Write a home's reference to another home's ledger, whose budget it then uses."""
-    atomic.write_bytes(
-        home / SHARED_BUDGET_FILE, canonical.encode(budget), mode=atomic.PRIVATE_FILE_MODE
-    )
+    atomic.write_private_bytes(home / SHARED_BUDGET_FILE, canonical.encode(budget))
 
 
 def ledger_home(home: Path) -> Path:

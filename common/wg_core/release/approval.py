@@ -222,4 +222,4 @@ def _store_waiting_request(home: ClientHome, query: StatisticsQuery, current_tim
             "request %s: not kept: %d wait already", query.request_id, WAITING_REQUESTS_LIMIT
         )
         return
-    atomic.write_bytes(path, canonical.encode(request), mode=atomic.PRIVATE_FILE_MODE)
+    atomic.write_private_bytes(path, canonical.encode(request))

@@ -171,7 +171,7 @@ def _write_charged_digests(path: Path, charged: _ChargedDigests) -> None:
         commitments=np.array(sorted(charged.commitments)),
         digests=np.frombuffer(rows, dtype=np.uint8).reshape(-1, DIGEST_BYTES),
     )
-    atomic.write_bytes(path, buffer.getvalue(), mode=atomic.PRIVATE_FILE_MODE)
+    atomic.write_private_bytes(path, buffer.getvalue())
 
 
 def _digest_set(digests: Digests) -> frozenset[bytes]:

@@ -397,7 +397,7 @@ def _write_parts(
     """Write a snapshot's files but the manifest; return each SHA-256 by file name, hex."""
     for name, integers in exact_statistics.items():
         data = integers.astype("<i8").tobytes()
-        atomic.write_bytes(folder / name, data, mode=atomic.PRIVATE_FILE_MODE)
+        atomic.write_private_bytes(folder / name, data)
     path = folder / snapshots.RECORDS_FILE
     with path.open("wb") as stream:
         atomic.set_file_mode(stream, atomic.PRIVATE_FILE_MODE)
@@ -405,7 +405,7 @@ def _write_parts(
         stream.flush()
         os.fsync(stream.fileno())
     text = canonical.encode(listing)
-    atomic.write_bytes(folder / snapshots.LISTING_FILE, text, mode=atomic.PRIVATE_FILE_MODE)
+    atomic.write_private_bytes(folder / snapshots.LISTING_FILE, text)
     parts = [
         *exact_statistics,
         snapshots.FEATURES_FILE,
@@ -413,9 +413,7 @@ def _write_parts(
         snapshots.LISTING_FILE,
     ]
     if acceptance_set:
-        atomic.write_bytes(
-            folder / snapshots.ACCEPTANCE_FILE, acceptance_set, mode=atomic.PRIVATE_FILE_MODE
-        )
+        atomic.write_private_bytes(folder / snapshots.ACCEPTANCE_FILE, acceptance_set)
         parts.append(snapshots.ACCEPTANCE_FILE)
     return {name: snapshots.file_sha256(folder / name) for name in parts}
 
@@ -431,7 +429,7 @@ def _install_snapshot(home: ClientHome, temporary: Path, manifest: SnapshotManif
     data = canonical.encode(manifest)
     if len(data) > snapshots.MANIFEST_BYTES_LIMIT:
         raise ConfigError(f"snapshot: a manifest of {len(data)} bytes")
-    atomic.write_bytes(temporary / snapshots.MANIFEST_FILE, data, mode=atomic.PRIVATE_FILE_MODE)
+    atomic.write_private_bytes(temporary / snapshots.MANIFEST_FILE, data)
     target = home.snapshots / str(manifest.number)
     atomic.rename_file(temporary, target)
     snapshot = Snapshot(target, manifest)

@@ -30,7 +30,7 @@ class QualityReport:
 
 def write(folder: Path, report: QualityReport) -> None:
     """Write a snapshot's quality report; raise ``StorageError`` if the disk is full."""
-    atomic.write_bytes(folder / _FILE, canonical.encode(report), mode=atomic.PRIVATE_FILE_MODE)
+    atomic.write_private_bytes(folder / _FILE, canonical.encode(report))
 
 
 def read(folder: Path) -> QualityReport:

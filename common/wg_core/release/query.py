@@ -366,7 +366,7 @@ def make_bundle(
         release_proof=ledger.inclusion_proof(release.seq, witness=name),
     )
     data = bundle.encode(statistics)
-    atomic.write_bytes(stored_file, data, mode=atomic.PRIVATE_FILE_MODE)
+    atomic.write_private_bytes(stored_file, data)
     return data
 
 

@@ -360,7 +360,7 @@ def save(home: ClientHome, config: ClientConfig) -> None:
 
 def _write_yaml(path: Path, record: object) -> None:
     text = yaml.safe_dump(msgspec.to_builtins(record), sort_keys=False, allow_unicode=True)
-    atomic.write_bytes(path, text.encode("utf-8"), mode=atomic.PRIVATE_FILE_MODE)
+    atomic.write_private_bytes(path, text.encode("utf-8"))
 
 
 def load(home: ClientHome) -> ClientConfig:

@@ -77,8 +77,6 @@ class ContactFile:
             return
         self._said = contact
         try:
-            atomic.write_bytes(
-                self._home.contact_status, canonical.encode(contact), mode=atomic.PRIVATE_FILE_MODE
-            )
+            atomic.write_private_bytes(self._home.contact_status, canonical.encode(contact))
         except StorageError:
             return  # the disk's failure is logged at the next answer

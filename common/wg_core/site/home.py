@@ -122,9 +122,7 @@ class ClientHome:
     def load_site_secret(self) -> bytes:
         """Return the site secret, created on first use with mode 0600."""
         if not self.site_secret.exists():
-            atomic.write_bytes(
-                self.site_secret, secrets.token_bytes(32), mode=atomic.PRIVATE_FILE_MODE
-            )
+            atomic.write_private_bytes(self.site_secret, secrets.token_bytes(32))
         data = atomic.read_bytes(self.site_secret, limit=32)
         if len(data) != 32:
             raise ConfigError(

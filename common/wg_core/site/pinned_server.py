@@ -45,4 +45,4 @@ def load(home: ClientHome) -> PinnedServer:
 
 def save(home: ClientHome, server: PinnedServer) -> None:
     """Pin a server in the plant's home, replacing the earlier one atomically."""
-    atomic.write_bytes(home.pinned_server, canonical.encode(server), mode=atomic.PRIVATE_FILE_MODE)
+    atomic.write_private_bytes(home.pinned_server, canonical.encode(server))

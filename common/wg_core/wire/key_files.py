@@ -27,7 +27,7 @@ def save_private_keys(
         )
         for key in keys
     )
-    atomic.write_bytes(path, pem, mode=atomic.PRIVATE_FILE_MODE)
+    atomic.write_private_bytes(path, pem)
 
 
 def load_ec_key(path: Path) -> EllipticCurvePrivateKey:
