@@ -162,6 +162,12 @@ def reraise_os_errors(error_type: type[WgError], message_prefix: str) -> Iterato
         raise error_type(f"{message_prefix}: {error.strerror}") from error
 
 
+def check_byte_count(byte_count: int, limit: int, input_name: str) -> None:
+    """Raise ``DecodeError`` if an input of ``byte_count`` bytes is larger than ``limit`` bytes."""
+    if byte_count > limit:
+        raise DecodeError(f"{input_name}: {byte_count} bytes, at most {limit} are accepted")
+
+
 def excerpt(text: str) -> str:
     """Return a wrong text for a message, quoted, and cut after 40 characters."""
     return repr(text) if len(text) <= 40 else f"{text[:40]!r}... ({len(text)} characters)"

@@ -16,7 +16,7 @@ import msgspec
 from msgspec import UNSET
 
 from wg_core import grammar, numbers, typed
-from wg_core.errors import DecodeError
+from wg_core.errors import DecodeError, check_byte_count
 from wg_core.grammar import SHA256_PATTERN
 from wg_core.ledger import statement
 from wg_core.privacy.events import PrivacyEvent
@@ -407,10 +407,7 @@ def decode(data: bytes, *, input_name: str = "entry") -> Entry:
     Raises:
         DecodeError: Kind or field unknown, type wrong, or JSON not canonical.
     """
-    if len(data) > ENTRY_BYTES_LIMIT:
-        raise DecodeError(
-            f"{input_name}: {len(data)} bytes, at most {ENTRY_BYTES_LIMIT} are accepted"
-        )
+    check_byte_count(len(data), ENTRY_BYTES_LIMIT, input_name)
     try:
         kind = _KIND_DECODER.decode(data).head.kind
         decoder = _DECODERS_BY_KIND.get(kind)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from types import MappingProxyType
 
-from wg_core.errors import DecodeError
+from wg_core.errors import DecodeError, check_byte_count
 from wg_core.wire import signing
 from wg_core.wire.protocol import NOTE_CHARACTERS_LIMIT
 from wg_core.wire.signing import PublicKey
@@ -157,10 +157,7 @@ def decode(data: bytes, *, input_name: str = "note") -> Note:
     Raises:
         DecodeError: The bytes are not a signed note.
     """
-    if len(data) > NOTE_CHARACTERS_LIMIT:
-        raise DecodeError(
-            f"{input_name}: {len(data)} bytes, at most {NOTE_CHARACTERS_LIMIT} are accepted"
-        )
+    check_byte_count(len(data), NOTE_CHARACTERS_LIMIT, input_name)
     try:
         note_text = data.decode("utf-8")
     except UnicodeDecodeError as error:

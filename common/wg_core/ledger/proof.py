@@ -8,7 +8,7 @@ arrives in a file.
 
 from dataclasses import dataclass
 
-from wg_core.errors import DecodeError
+from wg_core.errors import DecodeError, check_byte_count
 from wg_core.ledger import checkpoint as checkpoints
 from wg_core.ledger import merkle
 from wg_core.ledger import note as notes
@@ -65,10 +65,7 @@ def decode(data: bytes, *, input_name: str = "proof") -> Proof:
     Raises:
         DecodeError: The bytes are not a proof.
     """
-    if len(data) > PROOF_BYTES_LIMIT:
-        raise DecodeError(
-            f"{input_name}: {len(data)} bytes, at most {PROOF_BYTES_LIMIT} are accepted"
-        )
+    check_byte_count(len(data), PROOF_BYTES_LIMIT, input_name)
     lines, body = split_at_blank_line(data, input_name=input_name)
     if lines[0] != HEADER_LINE:
         raise DecodeError(f"{input_name}: first line {lines[0][:60]!r}, expected {HEADER_LINE!r}")

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import NamedTuple
 
-from wg_core.errors import DecodeError, PeerError, VerificationError
+from wg_core.errors import DecodeError, PeerError, VerificationError, check_byte_count
 from wg_core.ledger import checkpoint as checkpoints
 from wg_core.ledger import merkle
 from wg_core.ledger import note as notes
@@ -122,10 +122,7 @@ class WitnessAnswer:
 def decode_request(data: bytes) -> WitnessRequest:
     """Decode an ``add-checkpoint`` body; raise ``DecodeError`` if it is malformed."""
     subject = "witness request"
-    if len(data) > REQUEST_BYTES_LIMIT:
-        raise DecodeError(
-            f"{subject}: {len(data)} bytes, at most {REQUEST_BYTES_LIMIT} are accepted"
-        )
+    check_byte_count(len(data), REQUEST_BYTES_LIMIT, subject)
     lines, body = split_at_blank_line(data, input_name=subject)
     if not lines[0].startswith("old "):
         raise DecodeError(f"{subject}: first line {lines[0][:40]!r}, expected 'old SIZE'")

@@ -18,7 +18,7 @@ import msgspec
 import rfc8785
 
 from wg_core import atomic, typed
-from wg_core.errors import DecodeError
+from wg_core.errors import DecodeError, check_byte_count
 
 T = TypeVar("T")
 
@@ -51,8 +51,7 @@ def decode(
         DecodeError: The data are too large, of another version, not JSON or not canonical, or a
             field is unknown or of a wrong type.
     """
-    if len(data) > max_bytes:
-        raise DecodeError(f"{input_name}: {len(data)} bytes, at most {max_bytes} are accepted")
+    check_byte_count(len(data), max_bytes, input_name)
     expected = _record_version(record_type)
     if (
         expected is not None

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from wg_core.errors import DecodeError, VerificationError
+from wg_core.errors import DecodeError, VerificationError, check_byte_count
 from wg_core.wire import canonical
 
 MAGIC = b"WGATE\x00\x01\n"
@@ -71,8 +71,7 @@ def decode(
     Raises:
         DecodeError: Size, kind, version, sections or hashes differ; the message says which.
     """
-    if len(data) > max_bytes:
-        raise DecodeError(f"{kind} file: {len(data)} bytes, at most {max_bytes} are accepted")
+    check_byte_count(len(data), max_bytes, f"{kind} file")
     sections: dict[str, bytes] = {}
     for span in _section_spans(data[:_PREFIX_BYTES_LIMIT], len(data), kind, version, section_names):
         body = data[span.offset : span.offset + span.size]
@@ -98,8 +97,7 @@ def locate_sections(
         DecodeError: The header differs from what is expected, or the file has another length.
     """
     total = stream.seek(0, os.SEEK_END)
-    if total > max_bytes:
-        raise DecodeError(f"{kind} file: {total} bytes, at most {max_bytes} are accepted")
+    check_byte_count(total, max_bytes, f"{kind} file")
     stream.seek(0)
     return _section_spans(stream.read(_PREFIX_BYTES_LIMIT), total, kind, version, section_names)
 
@@ -110,11 +108,7 @@ def read_section(stream: BinaryIO, span: SectionSpan, *, kind: str, max_bytes: i
     Raises:
         DecodeError: The section is larger than ``max_bytes`` bytes, or does not match its hash.
     """
-    if span.size > max_bytes:
-        raise DecodeError(
-            f"{kind} file: section {span.name!r} of {span.size} bytes, at most {max_bytes} are"
-            " accepted"
-        )
+    check_byte_count(span.size, max_bytes, f"{kind} file: section {span.name!r}")
     stream.seek(span.offset)
     data = stream.read(span.size)
     if canonical.sha256_hex(data) != span.sha256:
