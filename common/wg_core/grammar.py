@@ -16,18 +16,12 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from wg_core.errors import DecodeError, excerpt
 
-NAME_CHARACTERS_LIMIT = (
-    100  # Most characters of the name of a class, data set, unit, recipient or person
-)
-SENTENCE_CHARACTERS_LIMIT = (
-    200  # Most characters of a purpose, or of a reason for giving up a ledger
-)
+NAME_CHARACTERS_LIMIT = 100  # Most characters of a name: class, data set, unit, recipient or person
+SENTENCE_CHARACTERS_LIMIT = 200  # Most characters of a purpose, or of a reason to give up a ledger
 PHRASE_CHARACTERS_LIMIT = 200  # Most characters of a fixed phrase that the program writes
 NUMBER_CHARACTERS_LIMIT = 400  # Most characters of a number; ``numbers`` has the exact grammar
 KEY_DIGITS_LIMIT = 8192  # Most hex digits of a key or signature; the hybrid ones need about 5,000
-NOTE_CHARACTERS_LIMIT = (
-    128 << 10
-)  # Most characters of a signed checkpoint with all its cosignatures
+NOTE_CHARACTERS_LIMIT = 128 << 10  # Most characters of a signed checkpoint with its cosignatures
 ORIGIN_CHARACTERS_LIMIT = 255  # Most characters of a ledger's origin or of a key name (signed-note)
 
 _WORD_BOUNDARIES = re.compile(r"(?<!^)(?=[A-Z])")  # Boundaries between the words of a class name

@@ -27,13 +27,7 @@ from pathlib import Path, PurePosixPath
 from wg_core.errors import ConfigError
 
 CORE_PACKAGE = "wg_core"
-CODE_SUFFIXES = (
-    ".py",
-    ".pyc",
-    ".so",
-    ".pyd",
-    ".dylib",
-)  # Suffixes of files that Python loads as code
+CODE_SUFFIXES = (".py", ".pyc", ".so", ".pyd", ".dylib")  # Of files that Python loads as code
 _CACHE_FOLDER = "__pycache__"
 
 

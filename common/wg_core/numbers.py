@@ -19,17 +19,13 @@ from wg_core.errors import DecodeError, excerpt
 
 DECIMAL_DIGITS_LIMIT = 400
 """Most digits before and after the point of a decimal; ``1e-300`` written out fits."""
-
 EXPONENT_DIGITS_LIMIT = 3  # Most digits of a decimal's exponent; a 64-bit float has up to three
-
 INTEGER_DIGITS_LIMIT = 100
 """Most digits of an integer, or of either side of a fraction. A squared sensitivity has 52."""
-
 SIGNIFICANT_DIGITS_LIMIT = 17
 """Most significant digits of a number that a person writes, and most zeros before them, as for a
 64-bit float.
 """
-
 HEX_FLOAT_CHARACTERS_LIMIT = 32
 """Most characters of a ``float.hex`` text: 13 hex digits after the point, 4 of the exponent."""
 

@@ -19,9 +19,7 @@ from wg_core.errors import ConfigError, DecodeError
 T = TypeVar("T")
 
 DEPTH_LIMIT = 32  # Deepest nesting of a YAML document; our own files have four levels
-
 YAML_EVENTS_LIMIT = 100_000  # Most scalars and brackets in a YAML document
-
 SCALAR_CHARACTERS_LIMIT = 4096  # Longest single value in a YAML document, in characters
 
 _Loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml if present
@@ -56,9 +54,7 @@ def read_yaml_and_texts(data: bytes, *, input_name: str) -> tuple[object, object
         _check_unique_keys(node, input_name)
         if node is None:
             return None, None
-        plain_values = BaseConstructor().construct_document(
-            node
-        )  # First: values may change the node
+        plain_values = BaseConstructor().construct_document(node)  # First: values may change it
         return loader.construct_document(node), plain_values
     # ValueError and OverflowError: a malformed date, number or base64 text.
     except (yaml.YAMLError, ValueError, OverflowError) as error:

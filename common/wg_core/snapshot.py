@@ -350,9 +350,8 @@ def exact_sums(
     if units is not None:
         return exact_statistics(schema, released_features, labels, units, centre)
     total = np.zeros(schema.vector_length, dtype=np.int64)
-    for start in range(
-        0, len(labels), _RECORDS_PER_CHUNK
-    ):  # a sum over records is a sum over chunks
+    # A sum over records is a sum over chunks.
+    for start in range(0, len(labels), _RECORDS_PER_CHUNK):
         part = slice(start, start + _RECORDS_PER_CHUNK)
         total += exact_statistics(schema, released_features[part], labels[part], None, centre)
         drop_pages(features)

@@ -19,11 +19,8 @@ import httpcore
 import httpx
 
 IDLE_TIMEOUT_SECONDS = 30.0  # Longest wait for the next bytes
-
 CALL_LIMIT_SECONDS = 120.0  # Longest small call, from connecting to the answer's last byte
-
 TRANSFER_LIMIT_SECONDS = 900.0  # Longest call that carries a file or a range of a file
-
 REPLY_BYTES_LIMIT = 16 << 20  # Largest answer to a small call, in bytes
 
 

@@ -253,9 +253,8 @@ class Node:
                 links = trust.find_pending_handovers(self._config, answer)
                 if links:
                     self._adopt_new_keys(links)
-                    trust.refresh_server_trust(
-                        self._home, self._config, connection
-                    )  # reports the new pins
+                    # This call reports the new pins.
+                    trust.refresh_server_trust(self._home, self._config, connection)
                 cosigning.check_not_rolled_back(self._home, self._config, connection.cosign)
             except LedgerRolledBack:
                 raise

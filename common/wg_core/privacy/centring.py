@@ -87,9 +87,7 @@ def estimate_centre(
     if signal <= 0:
         return origin_centre(schema)
     length = math.isqrt(signal)  # length of the weighted sum without its noise
-    unit = (
-        schema.moment_weight * schema.radius_grid_units
-    )  # contribution of one record on the sphere
+    unit = schema.moment_weight * schema.radius_grid_units  # of one record on the sphere
     typical = Fraction(length, unit) / TYPICAL_MEAN_LENGTH
     spread = typical**2 * TYPICAL_LENGTH_VARIANCE
     count = Fraction(sum(int(value) for value in noisy_counts), schema.count_weight)

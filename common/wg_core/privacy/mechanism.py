@@ -33,7 +33,6 @@ Sampler = Callable[[Integers, float], Integers]  # (exact integers, sigma) to no
 StatisticsAboutCentre = Callable[[Centre], Integers]
 """Function from a centre to exact statistics about it, int64 ``[schema.length]``."""
 
-
 SIGMA_MINIMUM = 64.0
 """Smallest sigma, grid units. Discreteness raises delta by 3.5 % at sigma 3.7, by 0 at 373."""
 

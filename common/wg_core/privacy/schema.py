@@ -96,7 +96,6 @@ _LABELS_LIMIT = 1 << 14
 _VECTOR_LENGTH_LIMIT = 1 << 22
 _BLOCK_WEIGHT_LIMIT = 1 << 53
 
-
 _SENSITIVITY_SHARES = (Fraction(5, 100), Fraction(75, 100), Fraction(20, 100))
 """Shares of the squared sensitivity for counts, sums and moments."""
 _MOMENT_WEIGHT = 1 << 8  # Large, so that rounding the sums' weight, 495.7, down costs only .3 %

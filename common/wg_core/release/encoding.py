@@ -22,9 +22,7 @@ from wg_core.site.config import ClientConfig
 from wg_core.wire import canonical
 from wg_core.wire.data_sheet import DataSheet
 
-_MACHINE_FEATURES_FILE = (
-    "machine.array"  # Machine features of the records, while a snapshot is made
-)
+_MACHINE_FEATURES_FILE = "machine.array"  # It exists only while a snapshot is made
 
 
 class RecordEncoder(Protocol):

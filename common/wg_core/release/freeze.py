@@ -62,10 +62,7 @@ from wg_core.wire import canonical
 
 log = logging.getLogger(__name__)
 
-
-ProgressCallback = Callable[
-    [str, int, int], None
-]  # Called with (name of the stage, records done, total)
+ProgressCallback = Callable[[str, int, int], None]  # (name of the stage, records done, total)
 
 
 class RecordTable(Protocol):

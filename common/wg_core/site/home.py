@@ -70,18 +70,12 @@ class ClientHome:
     outbox = _HomePath("outbox")
     waiting_requests = _HomePath("requests")  # Requests that wait for a person's decision
     packages = _HomePath("packages")
-    waiting_packages = _HomePath(
-        "packages/waiting"
-    )  # Packages received but not yet applied, by request
-    soft_sensor_packages = _HomePath(
-        "packages/sensors"
-    )  # Packages with a soft sensor, by time and package id
+    waiting_packages = _HomePath("packages/waiting")  # Not yet applied packages, by request
+    soft_sensor_packages = _HomePath("packages/sensors")  # Packages with a soft sensor
     models = _HomePath("models")
     report = _HomePath("report.html")
     """Report in the plant's language, beside ``report.en.html`` and ``report.ja.html``."""
-    contact_status = _HomePath(
-        "contact.json"
-    )  # Status of the contact with the server; see `contact`
+    contact_status = _HomePath("contact.json")  # Status of the contact with the server
 
     @property
     def budget_home(self) -> Path:

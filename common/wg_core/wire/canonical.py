@@ -25,9 +25,7 @@ T = TypeVar("T")
 INTEGER_LIMIT = 1 << 53
 """Bound on a record's integers: a double holds them exactly (RFC 8785, section 3.2.2.3)."""
 Count = Annotated[int, msgspec.Meta(ge=0, lt=INTEGER_LIMIT)]  # Number of things, or an index
-UnixSeconds = Annotated[
-    int, msgspec.Meta(gt=-INTEGER_LIMIT, lt=INTEGER_LIMIT)
-]  # Unix time in seconds
+UnixSeconds = Annotated[int, msgspec.Meta(gt=-INTEGER_LIMIT, lt=INTEGER_LIMIT)]  # Unix time
 RECORD_BYTES_LIMIT = 1 << 20  # Default limit on the size of a record, in bytes
 
 

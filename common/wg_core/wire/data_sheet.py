@@ -210,7 +210,6 @@ class HeatExchanger(_Machine):
 
 _LARGEST_SLIP = 0.2  # Above the pull-out slip of usual motors, IEC 60034-12
 
-
 _FIELD_RANGES: dict[type[_Machine], dict[str, _Range]] = {
     kind: {
         name: hint.__metadata__[0]

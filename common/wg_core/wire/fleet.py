@@ -12,9 +12,7 @@ from typing import Literal
 from wg_core.errors import DecodeError
 from wg_core.wire import canonical, protocol
 
-CONFIG_RECORD_NAME = (
-    "wg"  # Name of the single ConfigRecord in a message, with the fields of `Envelope`
-)
+CONFIG_RECORD_NAME = "wg"  # Name of a message's single ConfigRecord, which holds an `Envelope`
 
 EnvelopeKind = Literal["query", "delivery", "statistics", "receipt", "refusal"]
 _ENVELOPE_KINDS = frozenset({"query", "delivery", "statistics", "receipt", "refusal"})
@@ -33,7 +31,6 @@ DECLINE_MEANINGS = {
     MESSAGE_MALFORMED: "not a message of this version, or damaged",
 }
 """Meaning of each word by which a node declines a message, for the logs of both sides."""
-
 
 PLANT_UNAVAILABLE = "unavailable"
 """Word of refusal for every failure caused by a plant's data, disk, snapshot or earlier crash."""
@@ -63,17 +60,13 @@ QUERY_REFUSAL_WORDS = frozenset(
 DELIVERY_REFUSAL_WORDS = frozenset({"policy", "peer", "verification"})
 """Words of refusal of a delivery that reveal nothing private."""
 
-
 APP_NAME = "weightgate/fleet"
-APP_HASH = canonical.sha256_hex(
-    canonical.encode(
-        {
-            "name": APP_NAME,
-            "protocol": protocol.PROTOCOL_VERSION,
-            "message_types": sorted(protocol.MESSAGE_TYPES),
-        }
-    )
-)
+_APP_FIELDS = {
+    "name": APP_NAME,
+    "protocol": protocol.PROTOCOL_VERSION,
+    "message_types": sorted(protocol.MESSAGE_TYPES),
+}
+APP_HASH = canonical.sha256_hex(canonical.encode(_APP_FIELDS))
 """Hash of the node's app, on which both sides must agree."""
 
 
