@@ -66,18 +66,15 @@ class ChargeRequest:
 
     def fingerprint(self, commitment: str) -> str:
         """Return the SHA-256 (hex) of data commitment, cost, mechanism and guarantee."""
-        return canonical.sha256_hex(
-            canonical.encode(
-                {
-                    "commitment": commitment,
-                    "delta": self.delta,
-                    "epsilon": self.epsilon,
-                    "event": canonical.to_builtins(self.event),
-                    "guarantee": canonical.to_builtins(self.guarantee),
-                    "mechanism": canonical.to_builtins(self.mechanism),
-                }
-            )
-        )
+        fields = {
+            "commitment": commitment,
+            "delta": self.delta,
+            "epsilon": self.epsilon,
+            "event": canonical.to_builtins(self.event),
+            "guarantee": canonical.to_builtins(self.guarantee),
+            "mechanism": canonical.to_builtins(self.mechanism),
+        }
+        return canonical.sha256_hex(canonical.encode(fields))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +110,6 @@ def make_charge_request(schema: Schema, sigma: float, terms: ReleaseTerms) -> Ch
     Raises:
         ConfigError: The schema's unit rule does not protect the privacy unit in ``terms``.
     """
-    mechanism = _mechanism_statement(schema, sigma)
     guarantee = statement.Guarantee(
         unit=checked_privacy_unit(schema.unit_rule, terms.privacy_unit),
         adjacency="add-remove",
@@ -129,7 +125,7 @@ def make_charge_request(schema: Schema, sigma: float, terms: ReleaseTerms) -> Ch
         epsilon=terms.epsilon,
         delta=terms.delta,
         guarantee=guarantee,
-        mechanism=mechanism,
+        mechanism=_mechanism_statement(schema, sigma),
         implementation=installed_implementation(),
         use=statement.Use(
             purpose=terms.purpose,
@@ -159,9 +155,7 @@ def _mechanism_statement(schema: Schema, sigma: float) -> statement.Mechanism:
 
 def block_shares(schema: Schema) -> tuple[statement.BlockShare, ...]:
     """Return name, size and weight of each block of a release, as its charge states them."""
-    return tuple(
-        statement.BlockShare(block.name, block.size, block.weight) for block in schema.blocks
-    )
+    return tuple(statement.BlockShare(x.name, x.size, x.weight) for x in schema.blocks)
 
 
 def describe_records_per_unit(schema: Schema) -> str:
@@ -169,26 +163,22 @@ def describe_records_per_unit(schema: Schema) -> str:
     return _UNIT_RULE_TEXTS[schema.unit_rule]
 
 
-def checked_privacy_unit(unit_rule: str, privacy_unit: str) -> str:
+def checked_privacy_unit(rule: str, unit: str) -> str:
     """Return the privacy unit for a charge, after checking that the unit rule protects it.
 
     Args:
-        unit_rule: Unit rule: ``record`` (each record counts alone) or ``weight`` (1/m each).
-        privacy_unit: Site's word for the unit; ``record`` if each record is its own unit.
+        rule: Unit rule: ``record`` (each record counts alone) or ``weight`` (1/m each).
+        unit: Site's word for the unit; ``record`` if each record is its own unit.
 
     Raises:
         ConfigError: The rule protects another unit. A charge that states "part" while each record
             counts alone would understate the privacy loss of a part with several records.
     """
-    if unit_rule == RECORD_UNIT and privacy_unit != RECORD_UNIT:
-        raise ConfigError(
-            f"charge: the unit is {privacy_unit!r}, but the rule protects single records"
-        )
-    if unit_rule != RECORD_UNIT and privacy_unit in ("", RECORD_UNIT):
-        raise ConfigError(
-            f"charge: rule {unit_rule!r} protects units of several records; name the unit"
-        )
-    return privacy_unit
+    if rule == RECORD_UNIT and unit != RECORD_UNIT:
+        raise ConfigError(f"charge: the unit is {unit!r}, but the rule protects single records")
+    if rule != RECORD_UNIT and unit in ("", RECORD_UNIT):
+        raise ConfigError(f"charge: rule {rule!r} protects units of several records; name the unit")
+    return unit
 
 
 @functools.cache

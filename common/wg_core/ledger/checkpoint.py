@@ -70,9 +70,8 @@ def decode_text(text: str, *, input_name: str = "checkpoint") -> Checkpoint:
     digest = notes.decode_base64(root, input_name=f"{input_name}: root hash")
     if len(digest) != HASH_SIZE:
         raise DecodeError(f"{input_name}: root hash of {len(digest)} bytes, expected {HASH_SIZE}")
-    return Checkpoint(
-        origin, notes.decode_decimal(size, input_name=f"{input_name}: tree size"), digest
-    )
+    entry_count = notes.decode_decimal(size, input_name=f"{input_name}: tree size")
+    return Checkpoint(origin, entry_count, digest)
 
 
 def verify(note: Note, origin: str, log_key: PublicKey) -> Checkpoint:
@@ -88,11 +87,9 @@ def verify(note: Note, origin: str, log_key: PublicKey) -> Checkpoint:
     return checkpoint
 
 
-def cosign(
-    note: Note, key_name: str, witness_key: PrivateKey, unix_time: int
-) -> tuple[SignatureLine, ...]:
+def cosign(note: Note, key_name: str, key: PrivateKey, unix_time: int) -> tuple[SignatureLine, ...]:
     """Return the signature lines of a cosigner, who has checked that entries were only appended."""
-    return _sign_note(note, key_name, notes.COSIGNER_ROLE, witness_key, unix_time)
+    return _sign_note(note, key_name, notes.COSIGNER_ROLE, key, unix_time)
 
 
 def verified_cosignature_time(note: Note, key_name: str, witness_key: PublicKey) -> int:
@@ -117,9 +114,8 @@ def _sign_note(
     notes.check_key_name(key_name)
     public = key.public_key()
     lines = []
-    for part, of, identifier in zip(
-        key.parts, public.parts, notes.key_ids(key_name, role, public), strict=True
-    ):
+    key_ids = notes.key_ids(key_name, role, public)
+    for part, of, identifier in zip(key.parts, public.parts, key_ids, strict=True):
         kind = role[of.algorithm]
         stamp = b"" if kind == notes.SignatureType.ED25519 else _UINT64_STRUCT.pack(unix_time)
         signature = part.sign(_signed_bytes(kind, key_name, note.text, unix_time))
@@ -137,31 +133,26 @@ def verified_signature_time(note: Note, key_name: str, role: SignatureRole, key:
         VerificationError: A line is missing or invalid.
     """
     newest = []
+    word = "signature" if role is notes.LOG_ROLE else "cosignature"
     for part, identifier in zip(key.parts, notes.key_ids(key_name, role, key), strict=True):
-        kind = role[part.algorithm]
-        subject = f"{part.algorithm} {'signature' if role is notes.LOG_ROLE else 'cosignature'}"
+        kind, subject = role[part.algorithm], f"{part.algorithm} {word} of {key_name}"
         times = []
         for line in note.signatures:
             if (line.name, line.key_id) != (key_name, identifier):
                 continue
-            signature = line.signature
-            time = 0
+            signature, time = line.signature, 0
             if kind != notes.SignatureType.ED25519:
                 signature = line.signature[_UINT64_STRUCT.size :]
                 time = int.from_bytes(line.signature[: _UINT64_STRUCT.size], "big")
             if len(signature) != part.signature_size or time >= (1 << 63):
-                raise VerificationError(f"checkpoint: the {subject} of {key_name} has a wrong size")
+                raise VerificationError(f"checkpoint: the {subject} has a wrong size")
             try:
                 part.verify(signature, _signed_bytes(kind, key_name, note.text, time))
             except InvalidSignature as error:
-                raise VerificationError(
-                    f"checkpoint: the {subject} of {key_name} does not hold"
-                ) from error
+                raise VerificationError(f"checkpoint: the {subject} does not hold") from error
             times.append(time)
         if not times:
-            raise VerificationError(
-                f"checkpoint: no {subject} of {key_name} with key {identifier.hex()}"
-            )
+            raise VerificationError(f"checkpoint: no {subject} with key {identifier.hex()}")
         newest.append(max(times))
     return min(newest)
 

@@ -62,9 +62,8 @@ def signatures_by_log(state: LedgerState, note: Note, checkpoint_size: int) -> l
     Raises:
         VerificationError: The checkpoint has no signature of the log, or an invalid one.
     """
-    lines = verified_signature_lines(
-        note, state.origin, notes.LOG_ROLE, state.keys_at_size(checkpoint_size)
-    )
+    keys = state.keys_at_size(checkpoint_size)
+    lines = verified_signature_lines(note, state.origin, notes.LOG_ROLE, keys)
     if not lines:
         raise VerificationError(f"checkpoint of size {checkpoint_size}: not signed by this log")
     return lines

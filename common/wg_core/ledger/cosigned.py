@@ -92,7 +92,6 @@ class CosignedLog(Log):
             ask_witness: Function that sends an ``add-checkpoint`` body to the witness and returns
                 the cosignature lines; raises ``WitnessRefused`` if the witness refuses.
 
-
         Raises:
             WitnessRefused: The witness does not cosign.
             RolledBack: The witness has seen more entries than this ledger holds.
@@ -204,9 +203,8 @@ class CosignedLog(Log):
     def _request_without_cosignatures(self, witness: str, old_size: int | None) -> WitnessRequest:
         """Return a witness request whose checkpoint is signed by the log alone."""
         request = self.witness_request(witness, old_size=old_size)
-        signatures = checkpoint_signatures.signatures_by_log(
-            self._state, request.note, self._state.size
-        )
+        state = self._state
+        signatures = checkpoint_signatures.signatures_by_log(state, request.note, state.size)
         return replace(request, note=Note(request.note.text, tuple(signatures)))
 
     def _newest_witness_key(self, witness: str) -> bytes:
@@ -214,13 +212,11 @@ class CosignedLog(Log):
         keys = self._state.witness_keys(witness)
         return keys[0] if keys else b""
 
-    def _checkpoints_cosigned_by(
-        self, witness_key: bytes, witness: str
-    ) -> Iterator[tuple[int, Note]]:
+    def _checkpoints_cosigned_by(self, key: bytes, witness: str) -> Iterator[tuple[int, Note]]:
         """Yield size and note of the checkpoints that a witness's key cosigned, newest first."""
-        if not witness_key:
+        if not key:
             return
-        public = signing.public_from_bytes(witness_key)
+        public = signing.public_from_bytes(key)
         with database.translate_sqlite_errors(self._path):
             rows = self._db.execute(
                 "select size, note from heads where cosigned & ? order by size desc",

@@ -68,9 +68,7 @@ def translate_sqlite_errors(path: Path) -> Iterator[None]:
     # Python cannot decode an SQLite message that quotes a damaged schema.
     except (sqlite3.Error, UnicodeDecodeError) as error:
         text = str(error)
-        if isinstance(error, UnicodeDecodeError) or any(
-            word in text for word in _DAMAGE_MESSAGE_PARTS
-        ):
+        if isinstance(error, UnicodeDecodeError) or any(x in text for x in _DAMAGE_MESSAGE_PARTS):
             raise VerificationError(
                 f"{path}: the ledger's file is damaged ({text}); restore it from a copy that the "
                 "witness has seen, nothing was released"

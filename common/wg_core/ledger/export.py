@@ -202,11 +202,7 @@ class ExportReader:
         """
         expected, manifest = export_manifest(state, checkpoint_count), self.manifest
         if manifest != expected:
-            fields = [
-                name
-                for name in manifest.__slots__
-                if getattr(manifest, name) != getattr(expected, name)
-            ]
+            fields = [x for x in manifest.__slots__ if getattr(manifest, x) != getattr(expected, x)]
             raise VerificationError(f"export manifest: {', '.join(fields)} not as the entries say")
         for span in self._spans.values():
             digest = hashlib.sha256()

@@ -133,18 +133,16 @@ class VerifiedLog:
 
         Cosignatures under successors of the witness's key by hand-over count as well.
         """
+        if not self.anchors.accepts_algorithms(witness.decoded_key):
+            return 0, 0
         keys = self.key_and_successors(witness)
-        handovers = (
+        sizes_and_times = (
             (head.size, cosignature.time)
             for head in self.checkpoints
             for cosignature in head.cosignatures
             if TrustedWitness(cosignature.name, cosignature.public_key) in keys
         )
-        return (
-            max(handovers, default=(0, 0))
-            if self.anchors.accepts_algorithms(witness.decoded_key)
-            else (0, 0)
-        )
+        return max(sizes_and_times, default=(0, 0))
 
     def anchors_by_trusted_key(self) -> dict[TrustedWitness, TrustedWitness]:
         """Return each key whose cosignatures count, with the trusted witness that it belongs to."""
@@ -197,14 +195,11 @@ def verify_log(
         if on_entry is not None:
             on_entry(entry)
     _check_last_checkpoint(state, heads)
-    known_witnesses = [TrustedWitness(w.name, w.public_key) for w in state.witnesses]
-    anchors = replace(
-        anchors, witnesses=tuple(_with_full_key(x, known_witnesses) for x in anchors.witnesses)
-    )
+    log_witnesses = [TrustedWitness(w.name, w.public_key) for w in state.witnesses]
+    trusted_witnesses = tuple(_with_full_key(x, log_witnesses) for x in anchors.witnesses)
+    anchors = replace(anchors, witnesses=trusted_witnesses)
     witnesses = _witnesses_by_key_id(
-        x
-        for x in (*anchors.witnesses, *known_witnesses)
-        if anchors.accepts_algorithms(x.decoded_key)
+        x for x in (*trusted_witnesses, *log_witnesses) if anchors.accepts_algorithms(x.decoded_key)
     )
     history = VerifiedLog(state, state.frontier.root(), [], figures, total, anchors)
     trusted_keys = history.anchors_by_trusted_key()
@@ -215,22 +210,16 @@ def verify_log(
     return history
 
 
-def _add_stated_budgets(
-    entry: Charge, roots_by_size: dict[int, str], stated_budgets: StatedBudgets
-) -> None:
+def _add_stated_budgets(entry: Charge, roots: dict[int, str], budgets: StatedBudgets) -> None:
     seq, statement = entry.head.seq, entry.state
-    anchor = roots_by_size.get(statement.anchored_size, "")
+    anchor = roots.get(statement.anchored_size, "")
     if statement.anchored_root != anchor:
         raise VerificationError(
             f"entry {seq}: names a cosigned checkpoint of size {statement.anchored_size} with root "
             f"{statement.anchored_root or '(none)'}, found {anchor or 'no such checkpoint'}"
         )
-    stated_budgets.add_row(
-        seq, statement.mu_squared_before, statement.cap_delta, statement.epsilon_before
-    )
-    stated_budgets.add_row(
-        seq, statement.mu_squared_after, statement.cap_delta, statement.epsilon_after
-    )
+    budgets.add_row(seq, statement.mu_squared_before, statement.cap_delta, statement.epsilon_before)
+    budgets.add_row(seq, statement.mu_squared_after, statement.cap_delta, statement.epsilon_after)
 
 
 def _checkpoints_by_size(encoded_checkpoints: list[bytes]) -> dict[int, bytes]:
@@ -258,11 +247,10 @@ def _check_last_checkpoint(state: LedgerState, checkpoints_by_size: dict[int, by
 
 
 _WitnessesByKeyId = dict[tuple[str, bytes], list[TrustedWitness]]
+CosignatureTimes = list[tuple[TrustedWitness, int]]  # Unix seconds, by witness
 
 
-def trusted_cosignature_times(
-    note: Note, witnesses: Iterable[TrustedWitness]
-) -> list[tuple[TrustedWitness, int]]:
+def trusted_cosignature_times(note: Note, witnesses: Iterable[TrustedWitness]) -> CosignatureTimes:
     """Return the trusted witnesses that cosigned a checkpoint, each with the time, Unix seconds.
 
     Raises:
@@ -279,13 +267,11 @@ def _witnesses_by_key_id(witnesses: Iterable[TrustedWitness]) -> _WitnessesByKey
     return by_key_id
 
 
-def _verified_cosignature_times(
-    note: Note, witnesses_by_key_id: _WitnessesByKeyId
-) -> list[tuple[TrustedWitness, int]]:
+def _verified_cosignature_times(note: Note, witnesses: _WitnessesByKeyId) -> CosignatureTimes:
     claimed_lines = dict.fromkeys(
         witness
         for line in note.signatures
-        for witness in witnesses_by_key_id.get((line.name, line.key_id), ())
+        for witness in witnesses.get((line.name, line.key_id), ())
     )
     return [
         (witness, checkpoints.verified_cosignature_time(note, witness.name, witness.decoded_key))
@@ -304,17 +290,15 @@ def _with_full_key(
 
 
 def _verified_checkpoint(
-    checkpoint_bytes: bytes,
-    witnesses_by_key_id: _WitnessesByKeyId,
-    trusted_witnesses: Collection[TrustedWitness],
+    checkpoint: bytes, witnesses: _WitnessesByKeyId, trusted_keys: Collection[TrustedWitness]
 ) -> VerifiedCheckpoint:
-    head, note = checkpoints.decode(checkpoint_bytes, input_name="checkpoint")
+    head, note = checkpoints.decode(checkpoint, input_name="checkpoint")
     try:
-        cosignatures = _verified_cosignature_times(note, witnesses_by_key_id)
+        cosignatures = _verified_cosignature_times(note, witnesses)
     except VerificationError as error:
         raise VerificationError(f"checkpoint of size {head.size}: {error}") from error
     vouched_keys = (
-        ValidCosignature(witness.name, witness.public_key, time, witness in trusted_witnesses)
+        ValidCosignature(witness.name, witness.public_key, time, witness in trusted_keys)
         for witness, time in cosignatures
     )
     return VerifiedCheckpoint(head.size, head.root.hex(), tuple(vouched_keys))

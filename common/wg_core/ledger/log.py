@@ -202,13 +202,8 @@ class Log:
             witness = next((w for w in reversed(state.witnesses) if w.name == name), None)
             if witness is not None and witness.public_key == public_key:
                 return witness.enrolment_seq
-            return self._append_entry(
-                Witness(
-                    head=self._new_header(entries.WITNESS_KIND),
-                    name=name,
-                    public_key=public_key.hex(),
-                )
-            )
+            head = self._new_header(entries.WITNESS_KIND)
+            return self._append_entry(Witness(head=head, name=name, public_key=public_key.hex()))
 
     def record_handover(self, handover: Handover) -> int:
         """Record a hand-over of a server's or witness's key, if new; return its entry's index.
@@ -224,9 +219,8 @@ class Log:
             witness = handover.use == handovers.WITNESS_USE
             if witness and same_name and same_name[-1].public_key.hex() == handover.now:
                 return same_name[-1].enrolment_seq  # already enrolled with this key
-            return self._append_entry(
-                KeyHandover(head=self._new_header(entries.HANDOVER_KIND), handover=handover)
-            )
+            head = self._new_header(entries.HANDOVER_KIND)
+            return self._append_entry(KeyHandover(head=head, handover=handover))
 
     def rotate_key(self, new_key: PrivateKey) -> int:
         """Change the log's signing key; return the index of the rotation entry.
@@ -241,13 +235,12 @@ class Log:
             public = new_key.public_key()
             key_id = notes.key_ids(state.origin, notes.LOG_ROLE, public)[0].hex()
             head = self._new_header(entries.ROTATION_KIND, key_id=key_id)
-            statement = entries.rotation_signed_bytes(
-                head, state.public_key.hex(), public.raw.hex()
-            )
+            new_hex = public.raw.hex()
+            statement = entries.rotation_signed_bytes(head, state.public_key.hex(), new_hex)
             seq = self._append_entry(
                 Rotation(
                     head=head,
-                    new_key=public.raw.hex(),
+                    new_key=new_hex,
                     old_signature=signing.sign(old_key, ROTATION_CONTEXT, statement).hex(),
                     new_signature=signing.sign(new_key, ROTATION_CONTEXT, statement).hex(),
                 ),
@@ -259,13 +252,11 @@ class Log:
 
     def newest_checkpoint(self) -> bytes:
         """Return the newest signed checkpoint, with its stored cosignatures."""
-        state = self._state
+        size = self.size
         with database.translate_sqlite_errors(self._path):
-            row = self._db.execute(
-                "select note from heads where size = ?", (state.size,)
-            ).fetchone()
+            row = self._db.execute("select note from heads where size = ?", (size,)).fetchone()
         if row is None:
-            raise VerificationError(f"{self._path}: no checkpoint of size {state.size}")
+            raise VerificationError(f"{self._path}: no checkpoint of size {size}")
         return bytes(row[0])
 
     def checkpoints(self) -> list[bytes]:
@@ -312,9 +303,8 @@ class Log:
         return state
 
     def _apply_new_entries(self, state: LedgerState) -> None:
-        row = self._db.execute(
-            "select hash from entries where seq = ?", (state.size - 1,)
-        ).fetchone()
+        query = "select hash from entries where seq = ?"
+        row = self._db.execute(query, (state.size - 1,)).fetchone()
         if row is None or row[0] != state.last_leaf_hash:
             raise VerificationError(
                 f"{self._path}: entry {state.size - 1} was changed while the ledger was open"

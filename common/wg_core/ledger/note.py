@@ -82,26 +82,23 @@ class Note:
         return Note(self.text, (*remaining, *new))
 
 
-def check_key_name(key_name: str) -> str:
+def check_key_name(name: str) -> str:
     """Return a key name after checking it: 1 to 255 bytes, no space, plus or control character.
 
     Raises:
         DecodeError: The name is not allowed on a signature line.
     """
-    if key_name.split() != [key_name] or "+" in key_name or min(key_name) < " ":
-        raise DecodeError(
-            f"key name {key_name!r}: empty, or holds a space, plus or control character"
-        )
-    if len(key_name.encode()) > KEY_NAME_BYTES_LIMIT:
-        raise DecodeError(f"key name {key_name[:40]!r}…: over {KEY_NAME_BYTES_LIMIT} bytes")
-    return key_name
+    if name.split() != [name] or "+" in name or min(name) < " ":
+        raise DecodeError(f"key name {name!r}: empty, or holds a space, plus or control character")
+    if len(name.encode()) > KEY_NAME_BYTES_LIMIT:
+        raise DecodeError(f"key name {name[:40]!r}…: over {KEY_NAME_BYTES_LIMIT} bytes")
+    return name
 
 
 def key_id(key_name: str, signature_type: int, public_key: bytes) -> bytes:
     """Return a key ID: 4 bytes of ``SHA-256(key name || 0x0A || type || public key)``."""
-    return hashlib.sha256(
-        key_name.encode() + b"\n" + bytes([signature_type]) + public_key
-    ).digest()[:KEY_ID_SIZE]
+    named_key = key_name.encode() + b"\n" + bytes([signature_type]) + public_key
+    return hashlib.sha256(named_key).digest()[:KEY_ID_SIZE]
 
 
 def key_ids(key_name: str, role: SignatureRole, key: PublicKey) -> tuple[bytes, ...]:
@@ -170,17 +167,15 @@ def decode(data: bytes, *, input_name: str = "note") -> Note:
     return Note(text + "\n", decode_signature_lines(tail, input_name=input_name))
 
 
-def decode_signature_lines(
-    lines_text: str, *, input_name: str = "note"
-) -> tuple[SignatureLine, ...]:
+def decode_signature_lines(text: str, *, input_name: str = "note") -> tuple[SignatureLine, ...]:
     """Decode one or more signature lines, each ending in a newline.
 
     Raises:
         DecodeError: A line is not a signature line.
     """
-    if not lines_text.endswith("\n"):
+    if not text.endswith("\n"):
         raise DecodeError(f"{input_name}: does not end in a signature line and a newline")
-    lines = lines_text[:-1].split("\n")
+    lines = text[:-1].split("\n")
     if len(lines) > SIGNATURES_LIMIT:
         raise DecodeError(f"{input_name}: {len(lines)} signatures, at most {SIGNATURES_LIMIT}")
     return tuple(_decode_signature_line(line, input_name) for line in lines)

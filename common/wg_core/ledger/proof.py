@@ -69,21 +69,18 @@ def decode(data: bytes, *, input_name: str = "proof") -> Proof:
     lines, body = split_at_blank_line(data, input_name=input_name)
     if lines[0] != HEADER_LINE:
         raise DecodeError(f"{input_name}: first line {lines[0][:60]!r}, expected {HEADER_LINE!r}")
-    tail = lines[1:]
-    extra = b""
+    tail, extra = lines[1:], b""
     if tail and tail[0].startswith("extra "):
-        extra = notes.decode_base64(
-            tail.pop(0)[len("extra ") :], input_name=f"{input_name}: extra line"
-        )
+        text = tail.pop(0)[len("extra ") :]
+        extra = notes.decode_base64(text, input_name=f"{input_name}: extra line")
         if not extra:
             raise DecodeError(f"{input_name}: the extra line is empty")
     if not tail or not tail[0].startswith("index "):
         raise DecodeError(f"{input_name}: no index line")
     index = notes.decode_decimal(tail.pop(0)[len("index ") :], input_name=f"{input_name}: index")
     _, note = checkpoints.decode(body, input_name=f"{input_name}: checkpoint")
-    return Proof(
-        index=index, path=decode_hashes(tail, input_name=input_name), note=note, extra_data=extra
-    )
+    path = decode_hashes(tail, input_name=input_name)
+    return Proof(index=index, path=path, note=note, extra_data=extra)
 
 
 def split_at_blank_line(data: bytes, *, input_name: str) -> tuple[list[str], bytes]:

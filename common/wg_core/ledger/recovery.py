@@ -28,9 +28,8 @@ def read_predecessor(path: Path, reason: str) -> Predecessor:
         VerificationError: The log is not valid; restore a valid copy, or the last export.
     """
     with closing(sources.open_source(path)) as source:
-        history = histories.verify_log(source)
+        state = histories.verify_log(source).state
         checkpoint = source.checkpoints()[-1]
-    state = history.state
     return Predecessor(
         origin=state.origin,
         key=state.public_key.hex(),
@@ -54,23 +53,19 @@ def verify_succession(new_log: LedgerState, old_log: VerifiedLog) -> None:
     predecessor = genesis.predecessor if genesis else None
     if predecessor is None:
         raise VerificationError("entry 0: names no predecessor")
-    if (
-        predecessor.origin != old_log.state.origin
-        or predecessor.key != old_log.state.public_key.hex()
-    ):
+    state, root = old_log.state, old_log.checkpoints[-1].root
+    if (predecessor.origin, predecessor.key) != (state.origin, state.public_key.hex()):
         raise VerificationError(
-            f"entry 0: replaces log {predecessor.origin}, the one given is {old_log.state.origin}"
+            f"entry 0: replaces log {predecessor.origin}, the one given is {state.origin}"
         )
-    root = old_log.checkpoints[-1].root
-    stated_head, _ = checkpoints.decode(
-        predecessor.checkpoint.encode(), input_name="predecessor's checkpoint"
-    )
+    data = predecessor.checkpoint.encode()
+    stated_head, _ = checkpoints.decode(data, input_name="predecessor's checkpoint")
     if bytes.fromhex(root) != stated_head.root:
         raise VerificationError(
-            f"entry 0: carries another checkpoint than the one of {old_log.state.size} entries "
+            f"entry 0: carries another checkpoint than the one of {state.size} entries "
             f"with root {root}"
         )
-    if predecessor.spends != _inherited_spends(old_log.state):
+    if predecessor.spends != _inherited_spends(state):
         raise VerificationError("entry 0: inherits another spend than the old log had")
 
 

@@ -116,15 +116,9 @@ class LedgerState:
 
     def keys_at_size(self, size: int) -> list[bytes]:
         """Return the raw keys that may sign a checkpoint of a size; two right after a rotation."""
-        valid = [
-            period.public_key
-            for index, period in enumerate(self.key_periods)
-            if period.first_size <= size
-            and (
-                index + 1 == len(self.key_periods) or size <= self.key_periods[index + 1].first_size
-            )
-        ]
-        return valid[-2:]
+        ends = (*(period.first_size for period in self.key_periods[1:]), size)
+        periods = zip(self.key_periods, ends, strict=False)
+        return [x.public_key for x, end in periods if x.first_size <= size <= end][-2:]
 
     def witness_keys(self, name: str) -> list[bytes]:
         """Return the raw public keys of a witness, newest first; none if it is not enrolled."""
@@ -231,9 +225,8 @@ class LedgerState:
     def _check_predecessor(self, predecessor: Predecessor) -> None:
         if predecessor.origin == self.origin:
             raise VerificationError(f"replaces a log of the same origin {predecessor.origin!r}")
-        _, note = checkpoints.decode(
-            predecessor.checkpoint.encode(), input_name="predecessor's checkpoint"
-        )
+        data = predecessor.checkpoint.encode()
+        _, note = checkpoints.decode(data, input_name="predecessor's checkpoint")
         key = signing.public_from_hex(predecessor.key, input_name="predecessor's key")
         checkpoints.verify(note, predecessor.origin, key)
 
@@ -335,15 +328,11 @@ class LedgerState:
         decision = self.decisions.get((entry.dataset, entry.request_id))
         if decision is None:
             return
-        seq = decision.head.seq
+        seq, use = decision.head.seq, entry.use
         if not decision.approved:
             raise VerificationError(f"request {entry.request_id!r} was denied (entry {seq})")
         difference = decision.describe_first_difference(
-            entry.epsilon,
-            entry.delta,
-            entry.use.purpose,
-            entry.use.recipient,
-            entry.mechanism.release_kind,
+            entry.epsilon, entry.delta, use.purpose, use.recipient, entry.mechanism.release_kind
         )
         if difference:
             raise VerificationError(f"charge: {difference} (entry {seq})")
@@ -369,13 +358,9 @@ class LedgerState:
         lineage.charge_count += 1
         lineage.privacy_units[entry.guarantee.unit] = None
         _check_equal("mu squared after", state.mu_squared_after, str(lineage.mu_squared_units))
+        kind = entry.mechanism.release_kind
         charge = ChargeState(
-            self.size,
-            entry.request_id,
-            entry.dataset,
-            lineage.id,
-            entry.fingerprint,
-            entry.mechanism.release_kind,
+            self.size, entry.request_id, entry.dataset, lineage.id, entry.fingerprint, kind
         )
         self.charges[self.size] = charge
         self._charges_by_request[entry.dataset, entry.request_id] = charge
@@ -398,15 +383,12 @@ class LedgerState:
     def _apply_handover(self, entry: KeyHandover) -> None:
         handover = entry.handover
         handover.verify()
-        before, successor = (
-            bytes.fromhex(handover.before),
-            _decode_public_key(handover.now, "new key"),
-        )
+        before = bytes.fromhex(handover.before)
+        successor = _decode_public_key(handover.now, "new key")
         if len(self.handovers) >= WITNESS_KEYS_LIMIT:
             raise VerificationError(f"more than {WITNESS_KEYS_LIMIT} keys are handed over")
         if handover.use == handovers.WITNESS_USE:
-            current_key = self.witness_keys(handover.name)[:1]
-            if current_key != [before]:
+            if self.witness_keys(handover.name)[:1] != [before]:
                 raise VerificationError(
                     f"witness {handover.name}: {handover.before} is not its key"
                 )

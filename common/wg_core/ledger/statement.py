@@ -84,9 +84,8 @@ class Mechanism:
     def __post_init__(self) -> None:
         grammar.check_text_fields(self)
         numbers.parse_decimal(self.clip_radius, input_name="mechanism: clip radius")
-        numbers.parse_fraction(
-            self.sensitivity_squared, input_name="mechanism: squared sensitivity"
-        )
+        subject = "mechanism: squared sensitivity"
+        numbers.parse_fraction(self.sensitivity_squared, input_name=subject)
         numbers.parse_decimal_or_hex_float(self.sigma, input_name="mechanism: sigma")
         numbers.parse_decimal(self.rho, input_name="mechanism: rho")
 
@@ -179,10 +178,8 @@ def check_cap(epsilon: str, delta: str) -> tuple[float, float]:
     Raises:
         DecodeError: The texts are not decimals, or violate ``0 < epsilon``, ``0 < delta < 1``.
     """
-    range_ok = (
-        numbers.parse_decimal(epsilon, input_name="budget cap: epsilon"),
-        numbers.parse_decimal(delta, input_name="budget cap: delta"),
-    )
-    if not (range_ok[0] > 0 and 0 < range_ok[1] < 1):
+    cap_epsilon = numbers.parse_decimal(epsilon, input_name="budget cap: epsilon")
+    cap_delta = numbers.parse_decimal(delta, input_name="budget cap: delta")
+    if not (cap_epsilon > 0 and 0 < cap_delta < 1):
         raise DecodeError(f"budget cap: epsilon {epsilon}, delta {delta} out of range")
-    return range_ok
+    return cap_epsilon, cap_delta

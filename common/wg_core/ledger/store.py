@@ -135,11 +135,9 @@ class Ledger(CosignedLog):
             charge_state = state.charge_of_request(dataset, request_id)
         if charge_state is None and fingerprint is not None:
             charge_state = state.charge_with_fingerprint(fingerprint)
-        return (
-            None
-            if charge_state is None
-            else RecordedCharge(charge_state.seq, charge_state.request_id, charge_state.is_open)
-        )
+        if charge_state is None:
+            return None
+        return RecordedCharge(charge_state.seq, charge_state.request_id, charge_state.is_open)
 
     def read_spending(self, dataset: str) -> Spending:
         """Return the privacy spending of a data set's lineage.
@@ -172,9 +170,8 @@ class Ledger(CosignedLog):
         if charge_state is None or charge_state.is_open:
             return None
         with database.translate_sqlite_errors(self._path):
-            row = self._db.execute(
-                "select payload from outbox where charge = ?", (charge_state.seq,)
-            ).fetchone()
+            query = "select payload from outbox where charge = ?"
+            row = self._db.execute(query, (charge_state.seq,)).fetchone()
         if row is None or canonical.sha256_hex(row[0]) != charge_state.payload_sha256:
             raise VerificationError(
                 f"{self._path}: outbox of charge {charge_state.seq} is missing or damaged; it was "
@@ -184,12 +181,10 @@ class Ledger(CosignedLog):
 
     def find_release(self, charge_or_request: int | str) -> LedgerRelease | None:
         """Return the RELEASE entry of a charge; None if the charge is open or unknown."""
-        charge_state = self._find_charge_state(charge_or_request)
-        if charge_state is None or charge_state.release_seq is None:
+        charge = self._find_charge_state(charge_or_request)
+        if charge is None or charge.release_seq is None:
             return None
-        return LedgerRelease(
-            charge_state.release_seq, charge_state.seq, charge_state.payload_sha256
-        )
+        return LedgerRelease(charge.release_seq, charge.seq, charge.payload_sha256)
 
     def register_dataset(self, dataset: DatasetRegistration) -> int:
         """Register a data set or its changed content, if new; return the newest entry's index.
@@ -204,10 +199,7 @@ class Ledger(CosignedLog):
         with self._write_lock() as state:
             dataset_state = state.datasets.get(dataset.name)
             bound = state.lineages_of_dataset(dataset.name, dataset.commitment)
-            sources = [
-                *(self._find_lineage_by_name(name) for name in dataset.inherited_datasets),
-                *bound,
-            ]
+            sources = [*map(self._find_lineage_by_name, dataset.inherited_datasets), *bound]
             target: LineageState | None = None
             if dataset.continued_dataset:
                 target = self._find_lineage_by_name(dataset.continued_dataset)
@@ -334,10 +326,8 @@ class Ledger(CosignedLog):
         Raises:
             VerificationError: The charge has no release.
         """
-        charge_entry, words = (
-            entries.decode(self.entry_bytes(charge_seq)),
-            (use.purpose, use.recipient),
-        )
+        charge_entry = entries.decode(self.entry_bytes(charge_seq))
+        words = (use.purpose, use.recipient)
         with self._write_lock() as state:
             if (charge_seq, *words) in state.reuses or getattr(charge_entry, "use", None) == use:
                 return None
@@ -482,6 +472,5 @@ def check_same_privacy_unit(dataset: str, unit: str, earlier_units: Collection[s
 
 def round_up_decimal(value: float) -> str:
     """Return a number as a decimal string of at most 12 digits, rounded up."""
-    return format(
-        _ROUND_UP_CONTEXT.create_decimal(Decimal(value)).normalize(_ROUND_UP_CONTEXT), "f"
-    )
+    number = _ROUND_UP_CONTEXT.create_decimal(Decimal(value))
+    return format(number.normalize(_ROUND_UP_CONTEXT), "f")

@@ -189,38 +189,26 @@ def cosign_extension(
         WitnessFork: The checkpoint contradicts the state; the error has the evidence.
     """
     origin, log_key = log
-    checkpoint_request, head = _verified_request(request_body, origin, log_key)
+    request, head = _verified_request(request_body, origin, log_key)
     head_before = state.newest_checkpoint if state else None
     size = head_before.size if head_before else 0
     if head_before and state and head.size == size and head.root != head_before.root:
-        raise WitnessFork(
-            HTTPStatus.CONFLICT,
-            f"two signed roots for size {size} of log {origin}",
-            ForkEvidence(state.signed_checkpoint, checkpoint_request.note.encode()),
-        )
-    if checkpoint_request.old_size != size:
-        raise WitnessRefused(
-            HTTPStatus.CONFLICT,
-            f"old size {checkpoint_request.old_size}, but size {size} was cosigned last",
-            last_seen_size=size,
-        )
+        evidence = ForkEvidence(state.signed_checkpoint, request.note.encode())
+        message = f"two signed roots for size {size} of log {origin}"
+        raise WitnessFork(HTTPStatus.CONFLICT, message, evidence)
+    if request.old_size != size:
+        message = f"old size {request.old_size}, but size {size} was cosigned last"
+        raise WitnessRefused(HTTPStatus.CONFLICT, message, last_seen_size=size)
     try:
         known_root = head_before.root if head_before else merkle.EMPTY_ROOT
-        merkle.verify_consistency(
-            size, known_root, head.size, head.root, checkpoint_request.consistency_proof
-        )
+        merkle.verify_consistency(size, known_root, head.size, head.root, request.consistency_proof)
     except VerificationError as error:
         if state is None:
             raise WitnessRefused(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from error
-        raise WitnessFork(
-            HTTPStatus.UNPROCESSABLE_ENTITY,
-            str(error),
-            ForkEvidence(state.signed_checkpoint, checkpoint_request.note.encode()),
-        ) from error
-    lines = notes.signature_lines(checkpoint_request.note, origin, notes.LOG_ROLE, log_key)
-    return _cosigned_answer(
-        Note(checkpoint_request.note.text, tuple(lines)), *witness, current_time
-    )
+        evidence = ForkEvidence(state.signed_checkpoint, request.note.encode())
+        raise WitnessFork(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), evidence) from error
+    lines = notes.signature_lines(request.note, origin, notes.LOG_ROLE, log_key)
+    return _cosigned_answer(Note(request.note.text, tuple(lines)), witness, current_time)
 
 
 def _verified_request(
@@ -228,23 +216,21 @@ def _verified_request(
 ) -> tuple[WitnessRequest, Checkpoint]:
     """Decode a witness request and its checkpoint, and verify the log's signature."""
     try:
-        checkpoint_request = decode_request(request_body)
+        request = decode_request(request_body)
     except DecodeError as error:
         raise WitnessRefused(HTTPStatus.BAD_REQUEST, str(error)) from error
-    head = checkpoints.decode_text(checkpoint_request.note.text)
+    head = checkpoints.decode_text(request.note.text)
     if head.origin != origin:
-        raise WitnessRefused(
-            HTTPStatus.NOT_FOUND, f"log {head.origin!r} is unknown, expected {origin!r}"
-        )
+        message = f"log {head.origin!r} is unknown, expected {origin!r}"
+        raise WitnessRefused(HTTPStatus.NOT_FOUND, message)
     try:
-        checkpoints.verify(checkpoint_request.note, origin, log_key)
+        checkpoints.verify(request.note, origin, log_key)
     except VerificationError as error:
         raise WitnessRefused(HTTPStatus.FORBIDDEN, str(error)) from error
-    if checkpoint_request.old_size > head.size:
-        raise WitnessRefused(
-            HTTPStatus.BAD_REQUEST, f"old size {checkpoint_request.old_size} above new {head.size}"
-        )
-    return checkpoint_request, head
+    if request.old_size > head.size:
+        message = f"old size {request.old_size} above new {head.size}"
+        raise WitnessRefused(HTTPStatus.BAD_REQUEST, message)
+    return request, head
 
 
 def cosign_again(
@@ -253,7 +239,7 @@ def cosign_again(
     """Cosign the remembered checkpoint again at a new time, to state that none larger was seen."""
     head, note = checkpoints.decode(state.signed_checkpoint, input_name="remembered checkpoint")
     log_note = Note(note.text, tuple(x for x in note.signatures if x.name == head.origin))
-    return _cosigned_answer(log_note, witness_name, witness_key, current_time)
+    return _cosigned_answer(log_note, NamedKey(witness_name, witness_key), current_time)
 
 
 def read_cosignature_lines(status: int, body: bytes) -> bytes:
@@ -264,15 +250,12 @@ def read_cosignature_lines(status: int, body: bytes) -> bytes:
     """
     if status == HTTPStatus.OK:
         return body
-    size = (
-        int(body) if status == HTTPStatus.CONFLICT and _SIZE_BODY_PATTERN.fullmatch(body) else None
-    )
+    states_size = status == HTTPStatus.CONFLICT and _SIZE_BODY_PATTERN.fullmatch(body)
+    size = int(body) if states_size else None
     raise WitnessRefused(status, f"refused with status {status}", last_seen_size=size)
 
 
-def _cosigned_answer(
-    note: Note, witness_name: str, witness_key: PrivateKey, current_time: int
-) -> WitnessAnswer:
-    cosignatures = checkpoints.cosign(note, witness_name, witness_key, current_time)
+def _cosigned_answer(note: Note, witness: NamedKey, current_time: int) -> WitnessAnswer:
+    cosignatures = checkpoints.cosign(note, *witness, current_time)
     state = WitnessState(note.with_signatures(cosignatures).encode())
     return WitnessAnswer("".join(f"{x.encode()}\n" for x in cosignatures).encode(), state)
