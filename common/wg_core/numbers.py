@@ -72,10 +72,7 @@ def check_decimal_range(
         raise DecodeError(f"{input_name}: {str(number)[:40]}, expected {least:f} to {largest:f}")
     if not number:
         return Decimal(0)
-    if (
-        len(number.as_tuple().digits) > SIGNIFICANT_DIGITS_LIMIT
-        or number.adjusted() < -SIGNIFICANT_DIGITS_LIMIT
-    ):
+    if max(len(number.as_tuple().digits), -number.adjusted()) > SIGNIFICANT_DIGITS_LIMIT:
         raise DecodeError(f"{input_name}: more than {SIGNIFICANT_DIGITS_LIMIT} digits; round it")
     return Decimal(format(number.normalize(), "f"))
 
@@ -132,8 +129,5 @@ def parse_decimal_or_hex_float(text: str, *, input_name: str = "number") -> floa
     Raises:
         DecodeError: The text matches neither grammar.
     """
-    return (
-        parse_hex_float(text, input_name=input_name)
-        if text.startswith("0x")
-        else parse_decimal(text, input_name=input_name)
-    )
+    parse = parse_hex_float if text.startswith("0x") else parse_decimal
+    return parse(text, input_name=input_name)

@@ -46,9 +46,8 @@ def convert_to_record(document: object, record_type: type[T]) -> T:
     try:
         return msgspec.convert(document, record_type)
     except msgspec.ValidationError as error:
-        raise msgspec.ValidationError(
-            f"{error}{_allowed_values_text(record_type, str(error))}"
-        ) from error
+        allowed_values = _allowed_values_text(record_type, str(error))
+        raise msgspec.ValidationError(f"{error}{allowed_values}") from error
 
 
 def _allowed_values_text(record_type: Any, message: str) -> str:

@@ -57,9 +57,7 @@ def enrol_witnesses(ledger: Ledger, config: ClientConfig) -> None:
         ledger.enrol_witness(cosigner.name, cosigner.public_key)
 
 
-def collect_cosignatures(
-    ledger: Ledger, config: ClientConfig, ask_server: AskWitness | None
-) -> None:
+def collect_cosignatures(ledger: Ledger, config: ClientConfig, server: AskWitness | None) -> None:
     """Get the newest checkpoint cosigned by as many witnesses as the plant requires.
 
     The server is asked first, even if it has cosigned this checkpoint: its answer comes at the end
@@ -68,7 +66,7 @@ def collect_cosignatures(
 
     Args:
         config: Configuration of the plant (``client.yaml``).
-        ask_server: Function that asks the server. None over the air gap: nobody can use the file
+        server: Function that asks the server. None over the air gap: nobody can use the file
             before the server has cosigned it, so the server is counted.
 
     Raises:
@@ -76,8 +74,8 @@ def collect_cosignatures(
         WitnessRefused: The server refuses to cosign.
         PeerError: The server cannot be reached.
     """
-    if ask_server is not None:
-        ledger.request_cosignature(config.server.witness_name, ask_server)
+    if server is not None:
+        ledger.request_cosignature(config.server.witness_name, server)
     cosignatures, problems = 1, []
     for cosigner in config.witnesses:
         try:
@@ -153,10 +151,9 @@ def has_proof_at_size(statistics_file: Path, ledger_size: int) -> bool:
     """Return True if a statistics file exists and has its proof at a ledger size (in entries)."""
     if not statistics_file.is_file():
         return False
-    statistics = bundle.decode_statistics(
-        atomic.read_bytes(statistics_file, limit=protocol.STATISTICS_BYTES_LIMIT)
-    )
-    return proof.decode(statistics.release_proof).checkpoint.size == ledger_size
+    data = atomic.read_bytes(statistics_file, limit=protocol.STATISTICS_BYTES_LIMIT)
+    release_proof = bundle.decode_statistics(data).release_proof
+    return proof.decode(release_proof).checkpoint.size == ledger_size
 
 
 def store_cosignature(home: ClientHome, note_bytes: bytes) -> int | None:
@@ -196,8 +193,7 @@ def store_recent_cosignature(home: ClientHome, note_bytes: bytes, *, max_age_sec
 
     Raises:
         DecodeError, RolledBack: The same conditions as for ``store_cosignature``.
-        VerificationError: The note is not valid, of another ledger, or older than
-            ``max_age_seconds``.
+        VerificationError: The note is invalid, another ledger's, or older than ``max_age_seconds``.
     """
     if store_cosignature(home, note_bytes) is None:
         raise VerificationError("checkpoint: of another ledger than this home's")
@@ -248,14 +244,9 @@ def witness_status(
     witnesses += [(cosigner.name, cosigner.public_key) for cosigner in config.witnesses]
     with Ledger.open(home.ledger) as ledger:
         for name, raw in witnesses:
-            vkeys = notes.encode_verifier_keys(
-                name, notes.COSIGNER_ROLE, signing.public_from_bytes(raw)
-            )
+            key = signing.public_from_bytes(raw)
+            vkeys = notes.encode_verifier_keys(name, notes.COSIGNER_ROLE, key)
             rows.append((name, vkeys, ledger.cosigned_size(name, raw)))
         key = signing.public_from_bytes(ledger.public_key)
-        return (
-            ledger.origin,
-            notes.encode_verifier_keys(ledger.origin, notes.LOG_ROLE, key),
-            ledger.size,
-            rows,
-        )
+        vkeys = notes.encode_verifier_keys(ledger.origin, notes.LOG_ROLE, key)
+        return ledger.origin, vkeys, ledger.size, rows

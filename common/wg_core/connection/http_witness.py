@@ -31,9 +31,8 @@ def witness_client(witness: WitnessConfig) -> rules.AskWitness:
     def post(request: bytes) -> bytes:
         try:
             url = witness.url.rstrip("/")
-            with transport.open_client(
-                url, context, max_body_bytes=NOTE_CHARACTERS_LIMIT
-            ) as client:
+            client = transport.open_client(url, context, max_body_bytes=NOTE_CHARACTERS_LIMIT)
+            with client:
                 status, body = link.post(client, ADD_CHECKPOINT_PATH, request)
         except PeerError as error:
             raise PeerError(str(error).replace("the server", "the witness")) from error

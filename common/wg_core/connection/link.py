@@ -72,9 +72,8 @@ class ServerLink:
         Raises:
             PeerError: The server cannot be reached or refuses.
         """
-        return self._request(
-            "renewal", protocol.RENEW_PATH, csr_pem.encode("ascii"), HTTPStatus.OK
-        )[1]
+        body = csr_pem.encode("ascii")
+        return self._request("renewal", protocol.RENEW_PATH, body, HTTPStatus.OK)[1]
 
     def report_pinned_keys(self, encoded_pins: bytes) -> bytes:
         """Send the keys that the plant pins (encoded ``Pins``); return the valid ones (``Trust``).
@@ -129,7 +128,7 @@ def client_tls_context(home: ClientHome) -> ssl.SSLContext:
     return context
 
 
-def pinned_tls_context(ca_certificate: Path) -> ssl.SSLContext:
+def pinned_tls_context(ca_file: Path) -> ssl.SSLContext:
     """Return a TLS 1.3 context that trusts one CA certificate only.
 
     Raises:
@@ -138,11 +137,9 @@ def pinned_tls_context(ca_certificate: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     try:
-        context.load_verify_locations(cafile=ca_certificate)
+        context.load_verify_locations(cafile=ca_file)
     except (OSError, ssl.SSLError) as error:
-        raise ConfigError(
-            f"{ca_certificate}: the CA certificate cannot be used: {error}"
-        ) from error
+        raise ConfigError(f"{ca_file}: the CA certificate cannot be used: {error}") from error
     return context
 
 

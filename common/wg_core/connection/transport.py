@@ -39,11 +39,10 @@ def open_client(
         max_body_bytes: Largest body of an answer, in bytes.
         call_seconds: Longest duration of a call, from connecting to the last byte of the answer.
     """
+    bounded = BoundedTransport(context, max_body_bytes=max_body_bytes, call_seconds=call_seconds)
     return httpx.Client(
         base_url=base_url,
-        transport=BoundedTransport(
-            context, max_body_bytes=max_body_bytes, call_seconds=call_seconds
-        ),
+        transport=bounded,
         trust_env=False,
         follow_redirects=False,
         timeout=IDLE_TIMEOUT_SECONDS,
@@ -184,13 +183,8 @@ class _DeadlineBackend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
-        stream = self._inner.connect_tcp(
-            host,
-            port,
-            _shorter_timeout(timeout, self._seconds_left()),
-            local_address,
-            socket_options,
-        )
+        timeout = _shorter_timeout(timeout, self._seconds_left())
+        stream = self._inner.connect_tcp(host, port, timeout, local_address, socket_options)
         return _DeadlineStream(stream, self._seconds_left)
 
     def sleep(self, seconds: float) -> None:
@@ -217,9 +211,8 @@ class _DeadlineStream(httpcore.NetworkStream):
         server_hostname: str | None = None,
         timeout: float | None = None,
     ) -> httpcore.NetworkStream:
-        stream = self._inner.start_tls(
-            ssl_context, server_hostname, _shorter_timeout(timeout, self._seconds_left())
-        )
+        timeout = _shorter_timeout(timeout, self._seconds_left())
+        stream = self._inner.start_tls(ssl_context, server_hostname, timeout)
         return _DeadlineStream(stream, self._seconds_left)
 
     def get_extra_info(self, info: str) -> Any:

@@ -123,12 +123,9 @@ def _refusal_envelope(request_id: str, word: str) -> Envelope:
     return Envelope("refusal", canonical.encode(Refusal(request_id=request_id, code=word)))
 
 
-def _decode_record(record_type: type[T], envelope: Envelope, expected_kind: str) -> T:
-    if envelope.kind != expected_kind:
-        raise DecodeError(f"message: kind {envelope.kind!r}, expected {expected_kind!r}")
+def _decode_record(record_type: type[T], envelope: Envelope, kind: str) -> T:
+    if envelope.kind != kind:
+        raise DecodeError(f"message: kind {envelope.kind!r}, expected {kind!r}")
     return canonical.decode(
-        record_type,
-        envelope.record,
-        input_name=expected_kind,
-        max_bytes=protocol.MESSAGE_BYTES_LIMIT,
+        record_type, envelope.record, input_name=kind, max_bytes=protocol.MESSAGE_BYTES_LIMIT
     )

@@ -48,10 +48,8 @@ def pin_current_authority(home: ClientHome, certificates_pem: bytes) -> bool:
     if root == pinned_root:
         return False
     atomic.write_bytes(home.ca_certificate, root.public_bytes(serialization.Encoding.PEM))
-    log.info(
-        "the server has a new authority, which the old one vouches for: %s",
-        certificate_sha256(root),
-    )
+    digest = certificate_sha256(root)
+    log.info("the server has a new authority, which the old one vouches for: %s", digest)
     return True
 
 

@@ -98,9 +98,8 @@ class FlowerSession:
             max_body_bytes=options.max_message_bytes + frame_bytes,
             call_seconds=transport.TRANSFER_LIMIT_SECONDS,
         )
-        self._client = FleetClient(
-            fleet_url, client, NodeAuthHttpInterceptor(key, key.public_key())
-        )
+        interceptor = NodeAuthHttpInterceptor(key, key.public_key())
+        self._client = FleetClient(fleet_url, client, interceptor)
         self._quiet = threading.Event()
         self._beat = threading.Thread(
             target=self._send_heartbeats, name="wg-heartbeat", daemon=True
@@ -110,10 +109,11 @@ class FlowerSession:
         self.node = Node()
 
     def __enter__(self) -> Self:
+        request = ActivateNodeRequest(
+            public_key=self._public, heartbeat_interval=_HEARTBEAT_SECONDS
+        )
         try:
-            reply = self._client.ActivateNode(
-                ActivateNodeRequest(public_key=self._public, heartbeat_interval=_HEARTBEAT_SECONDS)
-            )
+            reply = self._client.ActivateNode(request)
         except BaseException:
             self._client.close()
             raise
@@ -145,9 +145,8 @@ class FlowerSession:
             return None
         if not reply.message_object_trees:
             raise DecodeError("the server sent a message without its object tree")
-        return WaitingMessage(
-            message_from_proto(reply.messages_list[0]), reply.message_object_trees[0]
-        )
+        metadata = message_from_proto(reply.messages_list[0])
+        return WaitingMessage(metadata, reply.message_object_trees[0])
 
     def read_envelope(self, message: WaitingMessage, allowed_types: frozenset[str]) -> Envelope:
         """Fetch a message's content, if its type is allowed and its app is the installed one.
@@ -179,22 +178,18 @@ class FlowerSession:
         error = Error(ErrorCode.MOD_FAILED_PRECONDITION, reason)
         self._send_reply(Message(error, reply_to=message.metadata))
 
-    def _fetch_objects(
-        self, message: WaitingMessage, allowed_types: frozenset[str]
-    ) -> dict[str, bytes]:
+    def _fetch_objects(self, message: WaitingMessage, types: frozenset[str]) -> dict[str, bytes]:
         """Fetch a message's Flower objects by id, within the limits of number and size."""
         run_id = message.metadata.metadata.run_id
         if self._app_hash(run_id) != fleet.APP_HASH:
             raise MessageDeclined(fleet.APP_MISMATCH)
-        if message.message_type not in allowed_types:
+        if message.message_type not in types:
             raise MessageDeclined(fleet.MESSAGE_TYPE_DENIED)
         contents: dict[str, bytes] = {}
         bytes_left = self._options.max_message_bytes
         for object_id in _object_ids(message.object_tree, self._options.max_message_objects):
-            reply = self._client.PullObject(
-                PullObjectRequest(node=self.node, run_id=run_id, object_id=object_id)
-            )
-            content = reply.object_content
+            request = PullObjectRequest(node=self.node, run_id=run_id, object_id=object_id)
+            content = self._client.PullObject(request).object_content
             bytes_left -= len(content)
             if bytes_left < 0:
                 raise MessageDeclined(fleet.MESSAGE_TOO_LARGE)
@@ -331,10 +326,8 @@ def _unpack_envelope(message: WaitingMessage, contents: dict[str, bytes]) -> Env
     message_object = inflate_object_from_contents(head.message_id, contents)
     if not isinstance(message_object, Message) or not message_object.has_content():
         raise DecodeError("message: without content")
-    if (
-        message_object.metadata.message_type != message.message_type
-        or message_object.metadata.run_id != head.run_id
-    ):
+    metadata = message_object.metadata
+    if (metadata.message_type, metadata.run_id) != (message.message_type, head.run_id):
         raise DecodeError("message: of another type or run than was said")
     record = message_object.content.config_records.get(fleet.CONFIG_RECORD_NAME)
     if record is None or len(message_object.content) != 1:

@@ -79,10 +79,8 @@ class Inbox:
     def waiting_packages(self) -> list[Path]:
         """List the weights packages that wait to be applied, oldest first."""
         packages = self.home.waiting_packages.glob("*.wgw")
-        received_packages = [
-            path for path in packages if (self._received_folder / path.stem).is_file()
-        ]
-        return sorted(received_packages, key=lambda path: path.stat().st_mtime_ns)
+        paths = [path for path in packages if (self._received_folder / path.stem).is_file()]
+        return sorted(paths, key=lambda path: path.stat().st_mtime_ns)
 
     def store_server_key(self, key: str) -> None:
         """Store the server's key, hex, beside each waiting package, before a new key is pinned."""
@@ -95,9 +93,8 @@ class Inbox:
         key_path = self._key_path(path)
         if path.parent != self.home.waiting_packages or not key_path.is_file():
             return ""
-        return atomic.read_bytes(key_path, limit=protocol.MESSAGE_BYTES_LIMIT).decode(
-            "ascii", "replace"
-        )
+        data = atomic.read_bytes(key_path, limit=protocol.MESSAGE_BYTES_LIMIT)
+        return data.decode("ascii", "replace")
 
     @staticmethod
     def _key_path(path: Path) -> Path:
@@ -132,12 +129,10 @@ class Inbox:
 
     def _delete_old_rejected_packages(self, newest: Path) -> None:
         """Delete old rejected packages, so that a server cannot fill the disk."""
-        rejected_files = [
-            (path.stat(), path) for path in newest.parent.glob("*.wgw") if path != newest
-        ]
-        rejected_files.sort(key=lambda entry: entry[0].st_mtime_ns, reverse=True)
+        files = [(path.stat(), path) for path in newest.parent.glob("*.wgw") if path != newest]
+        files.sort(key=lambda entry: entry[0].st_mtime_ns, reverse=True)
         size = newest.stat().st_size
-        for number, (status, path) in enumerate(rejected_files, 1):
+        for number, (status, path) in enumerate(files, 1):
             size += status.st_size
             if number >= REJECTED_PACKAGES_LIMIT or size > REJECTED_BYTES_LIMIT:
                 path.unlink(missing_ok=True)

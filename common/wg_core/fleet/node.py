@@ -50,8 +50,7 @@ def run_node(
     """Run a plant's node until ``stop`` is set or, with ``stops_after_package``, a package came.
 
     With ``stops_after_package`` the connection ends as soon as a package arrives, before it is
-    applied: the time of applying depends on the records, and the server sees when a plant
-        disconnects.
+    applied: the time of applying depends on the records, and the server sees the disconnection.
 
     Network errors never end the node: it retries with growing pauses, and logs the reason.
 
@@ -146,11 +145,9 @@ class Node:
                         last_request = time.monotonic()
                     else:
                         current_time = time.monotonic()
-                        self._stop.wait(
-                            self._options.poll_pause_seconds(
-                                current_time - last_request, current_time - began
-                            )
-                        )
+                        idle_seconds = current_time - last_request
+                        pause = self._options.poll_pause_seconds(idle_seconds, current_time - began)
+                        self._stop.wait(pause)
                     self._backoff = self._options.backoff_seconds
         except NodeStopped:
             log.info("stopped before an answer was due; it is kept")
@@ -185,18 +182,11 @@ class Node:
         slot = AnswerSlot(self._config.privacy.answer_slot_seconds if question else 0, self._stop)
         try:
             envelope = session.read_envelope(message, self._allowed)
-            reply = partial(
-                session.send_answer,
-                message,
-                self._answers.answer(message.message_type, envelope, slot),
-            )
+            answer = self._answers.answer(message.message_type, envelope, slot)
+            reply = partial(session.send_answer, message, answer)
         except MessageDeclined as reason:
-            log.warning(
-                "declined %s: %s: %s",
-                message.message_type,
-                reason,
-                fleet.DECLINE_MEANINGS[str(reason)],
-            )
+            meaning = fleet.DECLINE_MEANINGS[str(reason)]
+            log.warning("declined %s: %s: %s", message.message_type, reason, meaning)
             reply = partial(session.decline_message, message, str(reason))
         slot.send_at_end(reply)
         return True

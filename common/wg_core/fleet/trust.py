@@ -18,16 +18,14 @@ from wg_core.ledger.store import Ledger
 from wg_core.site import locks, pinned_server
 from wg_core.site.config import ClientConfig
 from wg_core.site.home import ClientHome
-from wg_core.wire import canonical, handover, protocol, signing
+from wg_core.wire import canonical, handover, signing
 from wg_core.wire.handover import Handover, KeyUse
-from wg_core.wire.protocol import ServerKeyPins, ServerTrust
+from wg_core.wire.protocol import TRUST_BYTES_LIMIT, ServerKeyPins, ServerTrust
 
 log = logging.getLogger(__name__)
 
 
-def refresh_server_trust(
-    home: ClientHome, config: ClientConfig, connection: ServerLink
-) -> ServerTrust:
+def refresh_server_trust(home: ClientHome, config: ClientConfig, link: ServerLink) -> ServerTrust:
     """Report the pinned keys to the server, and pin its authority, if a new one is vouched for.
 
     Returns:
@@ -39,9 +37,9 @@ def refresh_server_trust(
         DecodeError: The answer cannot be decoded.
         StorageError: The disk cannot be written.
     """
-    server_trust = _report_pinned_keys(home, config, connection)
+    server_trust = _report_pinned_keys(home, config, link)
     if authority.pin_current_authority(home, server_trust.authority.encode()):
-        return _report_pinned_keys(home, config, connection)
+        return _report_pinned_keys(home, config, link)
     return server_trust
 
 
@@ -98,15 +96,11 @@ def adopt_keys(home: ClientHome, config: ClientConfig, handovers: list[Handover]
     return replace(config, pin=server)
 
 
-def _report_pinned_keys(
-    home: ClientHome, config: ClientConfig, connection: ServerLink
-) -> ServerTrust:
+def _report_pinned_keys(home: ClientHome, config: ClientConfig, link: ServerLink) -> ServerTrust:
     pins = ServerKeyPins(
         authority=authority.certificate_sha256(authority.read_pinned_root(home)),
         packages=config.server.signing_key,
         witness=config.server.witness_key,
     )
-    data = connection.report_pinned_keys(canonical.encode(pins))
-    return canonical.decode(
-        ServerTrust, data, input_name="trust", max_bytes=protocol.TRUST_BYTES_LIMIT
-    )
+    data = link.report_pinned_keys(canonical.encode(pins))
+    return canonical.decode(ServerTrust, data, input_name="trust", max_bytes=TRUST_BYTES_LIMIT)

@@ -98,11 +98,8 @@ def estimate_centre(
     # Direction times length times cosine: V / |V| * mean * length / |V|.
     point = [abs(value) * mean * length // energy * (1 if value > 0 else -1) for value in sums]
     radius = math.isqrt(schema.radius_grid_units**2 - mean**2)
-    return Centre(
-        np.array(point, dtype=np.int64),
-        radius,
-        schema.sum_weight * schema.radius_grid_units // radius,
-    )
+    sum_weight = schema.sum_weight * schema.radius_grid_units // radius
+    return Centre(np.array(point, dtype=np.int64), radius, sum_weight)
 
 
 def clipped_deviations(records: Integers, centre: Centre) -> Integers:

@@ -45,6 +45,5 @@ def gaussian_event(sensitivity_squared: int, sigma: float) -> PrivacyEvent:
         sigma: Standard deviation of the noise, in grid units.
     """
     mu_squared = Fraction(sensitivity_squared) / Fraction(sigma) ** 2
-    return PrivacyEvent(
-        mechanism="gaussian", mu_squared=str(math.ceil(mu_squared / MU_SQUARED_UNIT))
-    )
+    units = math.ceil(mu_squared / MU_SQUARED_UNIT)
+    return PrivacyEvent(mechanism="gaussian", mu_squared=str(units))

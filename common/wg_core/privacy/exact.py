@@ -123,7 +123,7 @@ def _sum_record_vectors(
     schema: StatisticsSchema,
     grid_features: Integers,
     label_indices: Integers,
-    centre: Centre | None = None,
+    centre: Centre | None,
 ) -> Integers:
     """Return the summed vectors ``v(y, q)`` of records (``schema``), int64 ``[schema.length]``."""
     about = centring.origin_centre(schema) if centre is None else centre

@@ -149,14 +149,11 @@ class ChargedGradientSums:
     remaining_sums: int
     sampler: Sampler = add_opendp_noise
 
-    def noisy_sum(
-        self, gradient_function: GradientFunction, gradient_length: int
-    ) -> NDArray[np.float64]:
+    def noisy_sum(self, gradients: GradientFunction, gradient_length: int) -> NDArray[np.float64]:
         """Return the sum of all records' clipped gradients with noise, ``[P]``.
 
         Args:
-            gradient_function: Function called with the row numbers of a part of the records at a
-                time.
+            gradients: Function called with the row numbers of a part of the records at a time.
             gradient_length: Number P of gradient entries per record.
 
         Raises:
@@ -167,9 +164,7 @@ class ChargedGradientSums:
         self.remaining_sums -= 1
         total = np.zeros(gradient_length, np.int64)
         for part in self._unit_groups(max(1, _GRADIENT_ENTRIES_AT_ONCE // gradient_length)):
-            grid_rows = exact.quantise(
-                gradient_function(np.concatenate(part)), CLIP_RADIUS, GRID_BITS
-            )
+            grid_rows = exact.quantise(gradients(np.concatenate(part)), CLIP_RADIUS, GRID_BITS)
             sizes = np.array([len(members) for members in part])
             unit_sums = np.add.reduceat(grid_rows, np.cumsum(sizes) - sizes, axis=0)
             total += exact.divide_toward_zero(unit_sums, sizes[:, None]).sum(axis=0)

@@ -138,11 +138,10 @@ def release_counts_then_sums(
     noisy_part = add_part_noise(np.concatenate([exact[: counts.size], exact[moments.offset :]]))
     if not middle.size:
         return noisy_part
-    centre = centring.estimate_centre(
-        schema, noisy_part[: counts.size], noisy_part[counts.size :], sigma
-    )
-    second = add_part_noise(statistics_about(centre)[middle.offset : moments.offset])
-    return np.concatenate([noisy_part[: counts.size], second, noisy_part[counts.size :]])
+    noisy_counts, noisy_total = noisy_part[: counts.size], noisy_part[counts.size :]
+    centre = centring.estimate_centre(schema, noisy_counts, noisy_total, sigma)
+    noisy_sums = add_part_noise(statistics_about(centre)[middle.offset : moments.offset])
+    return np.concatenate([noisy_counts, noisy_sums, noisy_total])
 
 
 def add_noise(exact: Integers, sigma: float, sampler: Sampler = add_opendp_noise) -> Integers:

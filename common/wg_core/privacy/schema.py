@@ -91,6 +91,7 @@ RECORD_CAPACITY_MINIMUM = 1 << 20  # Number of records that every schema must be
 BlockName = Literal["counts", "sums", "moments", "gradients"]
 
 _GRID_BITS_RANGE = range(4, 21)
+_GRID_BITS_TEXT = f"{_GRID_BITS_RANGE.start} to {_GRID_BITS_RANGE.stop - 1}"
 _DIMENSION_LIMIT = 1 << 16
 _LABELS_LIMIT = 1 << 14
 _VECTOR_LENGTH_LIMIT = 1 << 22
@@ -163,23 +164,14 @@ class StatisticsSchema:
         grammar.check_text_fields(self)
         if self.release_kind == MACHINE_STATISTICS:
             _require(not self.labels, "labels", self.labels, "none in machine statistics")
-            _require(
-                self.dimension == MACHINE_DIMENSION,
-                "dimension",
-                self.dimension,
-                f"{MACHINE_DIMENSION} in machine statistics",
-            )
+            expected = f"{MACHINE_DIMENSION} in machine statistics"
+            _require(self.dimension == MACHINE_DIMENSION, "dimension", self.dimension, expected)
         try:
             positive = numbers.parse_decimal(self.clip_radius) > 0
         except DecodeError:
             positive = False
         _require(positive, "clip_radius", self.clip_radius, "a positive decimal number")
-        _require(
-            self.bits in _GRID_BITS_RANGE,
-            "bits",
-            self.bits,
-            f"{_GRID_BITS_RANGE.start} to {_GRID_BITS_RANGE.stop - 1}",
-        )
+        _require(self.bits in _GRID_BITS_RANGE, "bits", self.bits, _GRID_BITS_TEXT)
         for name, weight, is_needed in (
             ("count_weight", self.count_weight, True),
             ("sum_weight", self.sum_weight, bool(self.labels)),
@@ -187,18 +179,10 @@ class StatisticsSchema:
         ):
             good = 0 < weight < _BLOCK_WEIGHT_LIMIT if is_needed else weight == 0
             _require(good, name, weight, "1 to 2^53 - 1" if is_needed else "0")
-        _require(
-            self.vector_length <= _VECTOR_LENGTH_LIMIT,
-            "length",
-            self.vector_length,
-            "at most 2^22 entries",
-        )
-        _require(
-            self.record_capacity >= RECORD_CAPACITY_MINIMUM,
-            "capacity",
-            self.record_capacity,
-            "weights and bits that leave room for 2^20 records in 64 bits",
-        )
+        length, capacity = self.vector_length, self.record_capacity
+        _require(length <= _VECTOR_LENGTH_LIMIT, "length", length, "at most 2^22 entries")
+        expected = "weights and bits that leave room for 2^20 records in 64 bits"
+        _require(capacity >= RECORD_CAPACITY_MINIMUM, "capacity", capacity, expected)
 
     @property
     def release_kind(self) -> StatisticsKind:
@@ -269,12 +253,7 @@ def default_schema(
     Raises:
         DecodeError: An argument is out of its range.
     """
-    _require(
-        bits in _GRID_BITS_RANGE,
-        "bits",
-        bits,
-        f"{_GRID_BITS_RANGE.start} to {_GRID_BITS_RANGE.stop - 1}",
-    )
+    _require(bits in _GRID_BITS_RANGE, "bits", bits, _GRID_BITS_TEXT)
     _require(0 < clip_radius < math.inf, "clip_radius", clip_radius, "a positive number")
     count_share, sum_share, moment_share = _SENSITIVITY_SHARES
     s2 = 1 << (2 * bits)

@@ -68,9 +68,8 @@ class NoisyStatistics:
 
         It has no error: it is computed from released integers, as the plant did.
         """
-        return np.asarray(
-            self._release_centre.point * (self.schema.radius / self.schema.radius_grid_units)
-        )
+        grid_unit = self.schema.radius / self.schema.radius_grid_units
+        return np.asarray(self._release_centre.point * grid_unit)
 
     @property
     def sum_radius(self) -> float:
@@ -95,9 +94,8 @@ class NoisyStatistics:
     def _sum_scale(self) -> float:
         if not self.schema.labels:
             return 0.0
-        return self.schema.radius / (
-            self._release_centre.sum_weight * self.schema.radius_grid_units
-        )
+        weight = self._release_centre.sum_weight * self.schema.radius_grid_units
+        return self.schema.radius / weight
 
     @functools.cached_property
     def _release_centre(self) -> Centre:
