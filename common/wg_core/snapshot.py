@@ -247,9 +247,8 @@ class Snapshot:
         if kind == MACHINE_STATISTICS:
             name, sha256 = MACHINE_STATISTICS_FILE, self.machine_statistics.statistics_sha256
         path, length = self.folder / name, self.schema(kind).vector_length
-        integers: Integers = np.frombuffer(
-            self._read(path, sha256, _STATISTICS_LIMIT), dtype="<i8"
-        ).astype(np.int64)
+        data = self._read(path, sha256, _STATISTICS_LIMIT)
+        integers: Integers = np.frombuffer(data, dtype="<i8").astype(np.int64)
         if integers.shape != (length,):
             raise VerificationError(f"{path}: {integers.shape}, not of the manifest's schema")
         return integers
@@ -419,10 +418,8 @@ def load_snapshot(folder: Path, manifest_sha256: str | None = None) -> Snapshot:
 
 def make_current(home: ClientHome, snapshot: Snapshot) -> None:
     """Make a snapshot the one in use, atomically."""
-    pointer = SnapshotPointer(
-        number=snapshot.manifest.number,
-        manifest_sha256=file_sha256(snapshot.folder / MANIFEST_FILE),
-    )
+    sha256 = file_sha256(snapshot.folder / MANIFEST_FILE)
+    pointer = SnapshotPointer(number=snapshot.manifest.number, manifest_sha256=sha256)
     atomic.write_private_bytes(home.snapshots / POINTER_FILE, canonical.encode(pointer))
 
 
@@ -457,9 +454,8 @@ def keyed_content_digest(secret: bytes, content: bytes) -> bytes:
 def keyed_unit_digest(secret: bytes, column: str, unit: str) -> bytes:
     """Return a keyed digest of the privacy unit that a column names."""
     text = column.encode("utf-8")
-    return hmac.digest(
-        secret, _UNIT_CONTEXT + struct.pack(">I", len(text)) + text + unit.encode("utf-8"), "sha256"
-    )
+    message = _UNIT_CONTEXT + struct.pack(">I", len(text)) + text + unit.encode("utf-8")
+    return hmac.digest(secret, message, "sha256")
 
 
 def file_sha256(path: Path) -> str:

@@ -28,14 +28,8 @@ def check_answer_slot(config: ClientConfig, record_count: int, dimension: int) -
     seconds_needed = record_count * seconds_a_record
     slot = config.privacy.answer_slot_seconds
     if seconds_needed > slot:
-        fitting = next(
-            (
-                slot_seconds
-                for slot_seconds in _SUGGESTED_SLOT_SECONDS
-                if slot_seconds >= seconds_needed
-            ),
-            _SUGGESTED_SLOT_SECONDS[-1],
-        )
+        long_slots = (x for x in _SUGGESTED_SLOT_SECONDS if x >= seconds_needed)
+        fitting = next(long_slots, _SUGGESTED_SLOT_SECONDS[-1])
         raise ConfigError(
             f"privacy.answer_slot_seconds: {slot:g} is too short for this data set: an answer might"
             f" take longer, and that would show how many records there are; set {fitting}, and"

@@ -94,12 +94,9 @@ def require_approval(
         )
     if not decision.approved:
         raise PolicyRefused(f"request {request_id}: denied by {decision.name}")
+    kind = statistics_kind(query.statistics)
     difference = decision.describe_first_difference(
-        query.epsilon,
-        query.delta,
-        query.purpose,
-        config.server.name,
-        statistics_kind(query.statistics),
+        query.epsilon, query.delta, query.purpose, config.server.name, kind
     )
     if difference:
         raise PolicyRefused(f"request {request_id}: {difference}")
@@ -212,14 +209,12 @@ def find_waiting_request(home: ClientHome, id_prefix: str, current_time: float) 
 
 def _store_waiting_request(home: ClientHome, query: StatisticsQuery, current_time: float) -> None:
     """Store a request that waits for a decision, once, if there is room."""
-    fleet.check_request_id(query.request_id)
+    request_id = fleet.check_request_id(query.request_id)
     request = WaitingRequest(query=query, came=int(current_time))
-    path = home.waiting_requests / f"{query.request_id}.json"
+    path = home.waiting_requests / f"{request_id}.json"
     if path.is_file():
         return
     if len(list_waiting_requests(home, current_time)) >= WAITING_REQUESTS_LIMIT:
-        log.warning(
-            "request %s: not kept: %d wait already", query.request_id, WAITING_REQUESTS_LIMIT
-        )
+        log.warning("request %s: not kept: %d wait already", request_id, WAITING_REQUESTS_LIMIT)
         return
     atomic.write_private_bytes(path, canonical.encode(request))

@@ -80,9 +80,7 @@ def read_spend(home: ClientHome, config: ClientConfig) -> Spend:
             )
         spending = ledger.read_spending(config.data.name)
         ledger_entries = [entries.decode(ledger.entry_bytes(seq)) for seq in range(ledger.size)]
-    sizes = {
-        entry.charge: entry.payload_size for entry in ledger_entries if isinstance(entry, Release)
-    }
+    sizes = {x.charge: x.payload_size for x in ledger_entries if isinstance(x, Release)}
     rows = tuple(
         ReleaseRow(
             request_id=entry.request_id,

@@ -99,9 +99,8 @@ def register_dataset_version(ledger: Ledger, config: ClientConfig, commitment: s
     if ledger.dataset_commitment(config.data.name) is None:
         past = read_budget_history(ledger)
         if config.data.name not in past.lineage_by_dataset and past.budget_lineage:
-            record = dataclasses.replace(
-                record, continued_dataset=next(iter(past.lineage_by_dataset))
-            )
+            first_dataset = next(iter(past.lineage_by_dataset))
+            record = dataclasses.replace(record, continued_dataset=first_dataset)
     ledger.register_dataset(record)
 
 
@@ -123,12 +122,8 @@ def record_charged_units(home: ClientHome, history: BudgetHistory) -> None:
 
 def read_charged_digests(home: ClientHome) -> frozenset[bytes]:
     """Return the keyed digests of all units and contents that were ever charged."""
-    return frozenset().union(
-        *(
-            _read_charged_digests(path).units_and_contents
-            for path in home.charged_units.glob("*.npz")
-        )
-    )
+    files = map(_read_charged_digests, home.charged_units.glob("*.npz"))
+    return frozenset().union(*(file.units_and_contents for file in files))
 
 
 def check_budget_terms(config: ClientConfig, history: BudgetHistory) -> None:
@@ -137,9 +132,8 @@ def check_budget_terms(config: ClientConfig, history: BudgetHistory) -> None:
     Raises:
         ConfigError: ``client.yaml`` names another cap or unit than the ledger.
     """
-    check_same_privacy_unit(
-        config.data.name, config.data.unit_column or RECORD_UNIT, history.unit_names
-    )
+    unit = config.data.unit_column or RECORD_UNIT
+    check_same_privacy_unit(config.data.name, unit, history.unit_names)
     policy = config.privacy.cap_epsilon, config.privacy.cap_delta
     cap = history.cap_by_lineage.get(history.budget_lineage, policy)
     if cap != policy:

@@ -100,9 +100,8 @@ class RecordReader:
         """Hash, hex, of the encoder and the data sheet on which a record's features depend."""
         if self.data_sheet is None:
             return self.schema.encoder
-        return canonical.sha256_hex(
-            self.schema.encoder.encode() + canonical.encode(self.data_sheet)
-        )
+        inputs = self.schema.encoder.encode() + canonical.encode(self.data_sheet)
+        return canonical.sha256_hex(inputs)
 
     def compute_features(
         self, records: Sequence[Any]

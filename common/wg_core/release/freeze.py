@@ -293,8 +293,7 @@ def frozen_records(config: ClientConfig, records: InspectedRecords, secret: byte
 
 
 def _digest_rows(digests: list[bytes]) -> NDArray[np.uint8]:
-    digest_bytes = np.frombuffer(b"".join(digests), dtype=np.uint8)
-    return digest_bytes.reshape(-1, snapshots.DIGEST_BYTES)
+    return np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(-1, snapshots.DIGEST_BYTES)
 
 
 def size_and_mtime_ns(path: Path) -> tuple[int, int]:
@@ -316,8 +315,7 @@ def _encode_records(
     """Compute the features of all records, chunk by chunk, checking each record's hash.
 
     Features cached by an interrupted freeze are reused. Nothing is cached for a record on which
-    the encoder failed. ``content_digests`` are the keyed digests of the records' contents, ``[n,
-    32]``.
+    the encoder failed. ``content_digests`` are the contents' keyed digests, ``[n, 32]``.
     """
     reading, inspection = freeze_input.reader, freeze_input.inspection
     data, failures = inspection.data, list[str]()
@@ -348,11 +346,9 @@ def _encode_records(
     return rows, QualityReport(failures=tuple(failures))
 
 
-def _exact_statistics(
-    freeze_input: _FreezeInput, rows: FeatureRows
-) -> dict[str, NDArray[np.int64]]:
+def _exact_statistics(source: _FreezeInput, rows: FeatureRows) -> dict[str, NDArray[np.int64]]:
     """Return the exact statistics of each kind, by name of the snapshot's file."""
-    config, reading, data = freeze_input.config, freeze_input.reader, freeze_input.inspection.data
+    config, reading, data = source.config, source.reader, source.inspection.data
     schema, labels = reading.schema, data.labels
     if len(data) > schema.record_capacity:
         raise DataError(
@@ -386,29 +382,23 @@ def _data_commitment(freeze_input: _FreezeInput, secret: bytes, salt: bytes) -> 
 
 def _write_parts(
     folder: Path,
-    exact_statistics: dict[str, NDArray[np.int64]],
+    statistics: dict[str, NDArray[np.int64]],
     records: FrozenRecords,
     listing: RecordListing,
     acceptance_set: bytes,
 ) -> dict[str, str]:
     """Write a snapshot's files but the manifest; return each SHA-256 by file name, hex."""
-    for name, integers in exact_statistics.items():
+    for name, integers in statistics.items():
         data = integers.astype("<i8").tobytes()
         atomic.write_private_bytes(folder / name, data)
-    path = folder / snapshots.RECORDS_FILE
-    with path.open("wb") as stream:
+    with (folder / snapshots.RECORDS_FILE).open("wb") as stream:
         atomic.set_file_mode(stream, atomic.PRIVATE_FILE_MODE)
         np.savez(stream, **records.arrays())  # type: ignore[arg-type]  # numpy's stubs are too strict
         stream.flush()
         os.fsync(stream.fileno())
     text = canonical.encode(listing)
     atomic.write_private_bytes(folder / snapshots.LISTING_FILE, text)
-    parts = [
-        *exact_statistics,
-        snapshots.FEATURES_FILE,
-        snapshots.RECORDS_FILE,
-        snapshots.LISTING_FILE,
-    ]
+    parts = [*statistics, snapshots.FEATURES_FILE, snapshots.RECORDS_FILE, snapshots.LISTING_FILE]
     if acceptance_set:
         atomic.write_private_bytes(folder / snapshots.ACCEPTANCE_FILE, acceptance_set)
         parts.append(snapshots.ACCEPTANCE_FILE)

@@ -166,16 +166,14 @@ class PrivacyConfig:
             positive_decimal(getattr(self, name), f"privacy.{name}")
         if positive_decimal(self.cap_delta, "privacy.cap_delta") >= 1:
             raise ConfigError(f"privacy.cap_delta: {self.cap_delta}, expected below 1")
-        if numbers.parse_exact_decimal(self.max_request_epsilon) > numbers.parse_exact_decimal(
-            self.cap_epsilon
-        ):
+        exact = numbers.parse_exact_decimal
+        if exact(self.max_request_epsilon) > exact(self.cap_epsilon):
             raise ConfigError(
                 f"privacy.max_request_epsilon: {self.max_request_epsilon} is more than"
                 f" privacy.cap_epsilon, {self.cap_epsilon}: the budget could never pay such a"
                 " request; lower the one or raise the other"
             )
-        unknown = set(self.message_types) - protocol.MESSAGE_TYPES
-        if unknown:
+        if unknown := set(self.message_types) - protocol.MESSAGE_TYPES:
             raise ConfigError(
                 f"privacy.message_types: unknown {sorted(unknown)}, expected some of"
                 f" {sorted(protocol.MESSAGE_TYPES)}"
@@ -293,9 +291,7 @@ class ClientConfig(ClientSettings):
         if not self.witnesses:
             return False
         server = signing.public_from_hex(self.server.witness_key, input_name="server.witness_key")
-        witness_keys = (
-            signing.public_from_bytes(cosigner.public_key) for cosigner in self.witnesses
-        )
+        witness_keys = (signing.public_from_bytes(x.public_key) for x in self.witnesses)
         return signing.has_shared_part([server, *witness_keys])
 
 
@@ -377,9 +373,7 @@ def load(home: ClientHome) -> ClientConfig:
     works_alone = not home.pinned_server.exists() and not home.certificate.exists()
     pin = None if works_alone else pinned_server.load(home)
     sheet = read_data_sheet(home.data_sheet) if home.data_sheet.exists() else None
-    parts = {
-        part.name: getattr(file_settings, part.name) for part in dataclasses.fields(file_settings)
-    }
+    parts = {x.name: getattr(file_settings, x.name) for x in dataclasses.fields(file_settings)}
     try:
         return ClientConfig(**parts, pin=pin, data_sheet=sheet)
     except (ConfigError, DecodeError) as error:

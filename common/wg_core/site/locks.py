@@ -8,10 +8,8 @@ from wg_core.site.home import ClientHome
 
 def lock_node(home: ClientHome) -> AbstractContextManager[None]:
     """Lock out other processes that run this plant's node or change its identity."""
-    return locks.hold_lock(
-        home.root / ".node.lock",
-        busy_message="another process runs this plant's node, or enrols it",
-    )
+    busy = "another process runs this plant's node, or enrols it"
+    return locks.hold_lock(home.root / ".node.lock", busy_message=busy)
 
 
 def lock_ledger(

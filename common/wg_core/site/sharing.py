@@ -58,8 +58,7 @@ def check_new_dataset(
 ) -> None:
     """Check, before a join token is spent, that a new data set may use the shared ledger.
 
-    The token is for ``site``; ``dataset_name`` and ``cap`` (epsilon and delta) are of the new data
-    set.
+    The token is for ``site``; ``dataset_name`` and ``cap`` (epsilon and delta) are the data set's.
 
     Raises:
         ConfigError: The site is another plant, the name is taken, or the cap differs.

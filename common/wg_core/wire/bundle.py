@@ -68,25 +68,17 @@ def encode(bundle: StatisticsBundle | StatementBundle) -> bytes:
 
 def decode_statistics(data: bytes) -> StatisticsBundle:
     """Unpack a statistics bundle; raise ``DecodeError`` if the bytes are malformed."""
-    return StatisticsBundle(
-        **container.decode(
-            data,
-            kind=STATISTICS_BUNDLE_KIND,
-            version=VERSION,
-            section_names=StatisticsBundle.__slots__,
-            max_bytes=protocol.STATISTICS_BYTES_LIMIT,
-        )
+    names, limit = StatisticsBundle.__slots__, protocol.STATISTICS_BYTES_LIMIT
+    sections = container.decode(
+        data, kind=STATISTICS_BUNDLE_KIND, version=VERSION, section_names=names, max_bytes=limit
     )
+    return StatisticsBundle(**sections)
 
 
 def decode_statement(data: bytes) -> StatementBundle:
     """Unpack a statement bundle; raise ``DecodeError`` if the bytes are malformed."""
-    return StatementBundle(
-        **container.decode(
-            data,
-            kind=STATEMENT_BUNDLE_KIND,
-            version=VERSION,
-            section_names=StatementBundle.__slots__,
-            max_bytes=STATEMENT_BYTES_LIMIT,
-        )
+    names, limit = StatementBundle.__slots__, STATEMENT_BYTES_LIMIT
+    sections = container.decode(
+        data, kind=STATEMENT_BUNDLE_KIND, version=VERSION, section_names=names, max_bytes=limit
     )
+    return StatementBundle(**sections)

@@ -50,14 +50,10 @@ def decode(
             field is unknown or of a wrong type.
     """
     check_byte_count(len(data), max_bytes, input_name)
-    expected = _record_version(record_type)
-    if (
-        expected is not None
-        and (version := stated_version(data, input_name=input_name)) != expected
-    ):
+    known = _record_version(record_type)
+    if known is not None and (version := stated_version(data, input_name=input_name)) != known:
         raise DecodeError(
-            f"{input_name}: version {version}, this program reads {expected}: update the older"
-            " program"
+            f"{input_name}: version {version}, this program reads {known}: update the older program"
         )
     record = decode_known_fields(record_type, data, input_name=input_name)
     try:
@@ -76,12 +72,8 @@ def read_record(record_type: type[T], path: Path, *, max_bytes: int = RECORD_BYT
         ConfigError: The file is missing, cannot be read, or is not a regular file.
         DecodeError: The same conditions as for ``decode``.
     """
-    return decode(
-        record_type,
-        atomic.read_bytes(path, limit=max_bytes),
-        input_name=str(path),
-        max_bytes=max_bytes,
-    )
+    data = atomic.read_bytes(path, limit=max_bytes)
+    return decode(record_type, data, input_name=str(path), max_bytes=max_bytes)
 
 
 def decode_known_fields(record_type: type[T], data: bytes, *, input_name: str) -> T:

@@ -146,12 +146,8 @@ def _decode_header_and_end(prefix: bytes, file_size: int, kind: str) -> tuple[He
     (size,) = _LENGTH_STRUCT.unpack_from(prefix, len(MAGIC))
     if size > HEADER_BYTES_LIMIT or start + size > file_size:
         raise DecodeError(f"{kind} file: header of {size} bytes does not fit")
-    header = canonical.decode(
-        Header,
-        prefix[start : start + size],
-        input_name=f"{kind} file header",
-        max_bytes=HEADER_BYTES_LIMIT,
-    )
+    data, name = prefix[start : start + size], f"{kind} file header"
+    header = canonical.decode(Header, data, input_name=name, max_bytes=HEADER_BYTES_LIMIT)
     return header, start + size
 
 

@@ -72,13 +72,10 @@ def sign_handover(
     use: KeyUse, name: str, retired_key: PrivateKey, successor_key: PrivateKey
 ) -> Handover:
     """Sign a hand-over from a key to its successor."""
-    before, new_key = (
-        signing.public_bytes(retired_key).hex(),
-        signing.public_bytes(successor_key).hex(),
-    )
-    signature = signing.sign(
-        retired_key, HANDOVER_CONTEXT, handover_signed_bytes(use, name, before, new_key)
-    ).hex()
+    before = signing.public_bytes(retired_key).hex()
+    new_key = signing.public_bytes(successor_key).hex()
+    signed_bytes = handover_signed_bytes(use, name, before, new_key)
+    signature = signing.sign(retired_key, HANDOVER_CONTEXT, signed_bytes).hex()
     return Handover(use=use, name=name, before=before, now=new_key, signature=signature)
 
 

@@ -43,9 +43,8 @@ def encode(manifest: HeadManifest, body: bytes, key: PrivateKey) -> bytes:
     """Return the file of a private head, signed; ``body`` comes from ``head_bytes``."""
     text = canonical.encode(manifest)
     parts = text, signing.sign(key, signing.STATISTICS_CONTEXT, text), body
-    return container.encode(
-        protocol.HEAD_FILE_KIND, VERSION, dict(zip(_SECTION_NAMES, parts, strict=True))
-    )
+    sections = dict(zip(_SECTION_NAMES, parts, strict=True))
+    return container.encode(protocol.HEAD_FILE_KIND, VERSION, sections)
 
 
 def decode(data: bytes) -> tuple[HeadManifest, HeadArrays]:
@@ -62,11 +61,9 @@ def decode(data: bytes) -> tuple[HeadManifest, HeadArrays]:
         section_names=_SECTION_NAMES,
         max_bytes=HEAD_FILE_BYTES_LIMIT,
     )
+    text = sections["manifest"]
     manifest = canonical.decode(
-        HeadManifest,
-        sections["manifest"],
-        input_name="head manifest",
-        max_bytes=HEAD_FILE_BYTES_LIMIT,
+        HeadManifest, text, input_name="head manifest", max_bytes=HEAD_FILE_BYTES_LIMIT
     )
     schema, body = manifest.schema, sections["head"]
     if len(body) != 4 * schema.parameter_count:

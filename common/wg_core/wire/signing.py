@@ -93,9 +93,8 @@ class PrivateKey:
 
     def public_key(self) -> PublicKey:
         """Return the public key that belongs to this private key."""
-        return public_from_bytes(
-            b"".join(part.public_key().public_bytes_raw() for part in self.parts)
-        )
+        raw = b"".join(part.public_key().public_bytes_raw() for part in self.parts)
+        return public_from_bytes(raw)
 
 
 def generate_key() -> PrivateKey:

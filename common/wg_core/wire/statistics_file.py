@@ -122,12 +122,9 @@ class StatisticsManifest(ReleaseManifest):
         for name in names:
             grammar.check_name(name)
         good = 0 < len(names) == len(set(names)) if of_machine else not names
-        _require(
-            good and (self.labels is not UNSET) == of_machine,
-            "labels",
-            names[:3],
-            "unique names in machine statistics, and none beside those of a schema",
-        )
+        expected = "unique names in machine statistics, and none beside those of a schema"
+        are_stated = self.labels is not UNSET
+        _require(good and are_stated == of_machine, "labels", names[:3], expected)
         if of_machine and self.data_sheet is None:
             _require(False, "data_sheet", None, "the machine of machine statistics")
 
@@ -168,9 +165,8 @@ def decode_release(
         public_key, signing.STATISTICS_CONTEXT, sections["manifest"], sections["signature"]
     )
     manifest, integers = read_unverified_release(data)
-    return manifest, NoisyStatistics(
-        manifest.schema, integers, numbers.parse_hex_float(manifest.sigma)
-    )
+    sigma = numbers.parse_hex_float(manifest.sigma)
+    return manifest, NoisyStatistics(manifest.schema, integers, sigma)
 
 
 def read_unverified_release(data: bytes) -> tuple[StatisticsManifest, NDArray[np.int64]]:
