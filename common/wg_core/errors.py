@@ -175,13 +175,7 @@ def excerpt(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ErrorReport:
-    """Code, message and exit code with which a command reports the error that ended it.
-
-    Attributes:
-        code: Code of the error class.
-        message: Sentence for a person.
-        exit_code: Exit code of the process.
-    """
+    """Code, message and exit code with which a command reports the error that ended it."""
 
     code: str
     message: str

@@ -29,11 +29,7 @@ _WORD_BOUNDARIES = re.compile(r"(?<!^)(?=[A-Z])")  # Boundaries between the word
 
 @dataclass(frozen=True, slots=True)
 class PrintableText:
-    """Grammar of printable text in any script, without white space at either end.
-
-    Attributes:
-        max_characters: Largest number of characters.
-    """
+    """Grammar of printable text in any script, without white space at either end."""
 
     max_characters: int
 
@@ -49,12 +45,7 @@ class PrintableText:
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """Grammar given by a regular expression of bounded length.
-
-    Attributes:
-        expression: Regular expression that must match the whole text.
-        description: Description of the grammar for error messages.
-    """
+    """Grammar given by a regular expression of bounded length, which the whole text must match."""
 
     expression: re.Pattern[str]
     description: str

@@ -41,12 +41,7 @@ class CodeFile:
 
 @dataclass(frozen=True, slots=True)
 class CodeDigest:
-    """Digest of the core's code, with the files that it covers.
-
-    Attributes:
-        sha256: Digest of all files, hex.
-        files: Files that the digest is computed from, in the order of paths.
-    """
+    """Digest (SHA-256, hex) of the core's code, with the files it covers in the order of paths."""
 
     sha256: str
     files: tuple[CodeFile, ...]

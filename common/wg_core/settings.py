@@ -62,10 +62,7 @@ def read_yaml_and_texts(data: bytes, *, input_name: str) -> tuple[object, object
 
 
 def parse_yaml(data: bytes, record_type: type[T], input_name: str) -> T:
-    """Parse one YAML document strictly into a configuration dataclass.
-
-    Args:
-        data: The document, UTF-8; the caller bounds its size.
+    """Parse one YAML document, as for ``read_yaml``, strictly into a configuration dataclass.
 
     Raises:
         ConfigError: The text is not YAML, a field is unknown or missing, or a value is wrong.

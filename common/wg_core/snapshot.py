@@ -82,7 +82,7 @@ class MachineStatistics:
 
     Attributes:
         data_sheet: Data sheet of the machine at which the records were read.
-            schema: Layout of the statistics' release.
+        schema: Layout of the statistics' release.
         statistics_sha256: SHA-256 of ``machine.bin``, hex.
     """
 
@@ -97,21 +97,17 @@ class SnapshotManifest:
 
     Attributes:
         number: Version of the data set, counted from 1.
-            created: Unix time, seconds.
+        created: Unix time, seconds.
         dataset: Name of the data set on the ledger.
-            salt: 32 random bytes, hex.
+        salt: 32 random bytes, hex.
         commitment: Commitment to this version, hex.
-            modality: Name of the records' modality.
         local_dimension: Number D of local features.
-            scaled: Number of local features that have a public scale.
+        scaled: Number of local features that have a public scale.
         unit_column: Column that names the privacy unit; empty: no such column.
-            schema: Layout of the release; names encoder, label domain and unit rule.
-        statistics_sha256: SHA-256 of ``statistics.bin``, hex.
-            features_sha256: SHA-256 of ``features.array``, hex.
-        records_sha256: SHA-256 of ``records.npz``, hex.
-            listing_sha256: SHA-256 of ``listing.json``, hex.
+        schema: Layout of the release; names encoder, label domain and unit rule.
+        statistics_sha256: SHA-256 of ``statistics.bin``, hex, like those of the other files.
         acceptance_sha256: SHA-256 of ``acceptance.npz``, hex; empty: no acceptance set.
-            machine: Machine statistics; absent: no data sheet of a machine that the encoder reads.
+        machine: Machine statistics; absent: no data sheet of a machine that the encoder reads.
     """
 
     version: int = VERSION
@@ -143,12 +139,7 @@ class SnapshotPointer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnusableItem:
-    """File or row of the data set that cannot be used.
-
-    Attributes:
-        name: File relative to the folder, or a row of a file.
-        reason: Reason why it cannot be used.
-    """
+    """File (relative to the folder), or row of a file, that cannot be used, with the reason."""
 
     name: str
     reason: str
@@ -168,9 +159,8 @@ class RecordListing:
 
     Attributes:
         path: The data folder or file.
-            names: Names of the records in the snapshot, in order.
-        set_aside: Files and rows set aside, with reasons.
-            duplicates: Records left out as duplicates.
+        names: Names of the records in the snapshot, in order.
+        set_aside: Files and rows that cannot be used.
     """
 
     path: str

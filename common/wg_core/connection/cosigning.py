@@ -65,7 +65,6 @@ def collect_cosignatures(ledger: Ledger, config: ClientConfig, server: AskWitnes
     work before.
 
     Args:
-        config: Configuration of the plant (``client.yaml``).
         server: Function that asks the server. None over the air gap: nobody can use the file
             before the server has cosigned it, so the server is counted.
 

@@ -36,7 +36,6 @@ def open_client(
     Args:
         base_url: ``https://host:port``; empty if each call gives its own.
         context: TLS context: trusted CAs and own certificate.
-        max_body_bytes: Largest body of an answer, in bytes.
         call_seconds: Longest duration of a call, from connecting to the last byte of the answer.
     """
     bounded = BoundedTransport(context, max_body_bytes=max_body_bytes, call_seconds=call_seconds)

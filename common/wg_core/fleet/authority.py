@@ -77,7 +77,6 @@ def newest_root(
     """Return the server's current root, if link certificates lead there from the pinned root.
 
     Args:
-        pinned_root: Root that is trusted.
         certificates_pem: PEM certificates: the current root, then links in any order.
         current_time: Time at which all certificates must be valid.
 

@@ -31,7 +31,6 @@ class AnswerSlot:
 
         Args:
             slot_seconds: Length of the slot; 0 for an answer that may leave at any time.
-            stop: Event that stops the node.
         """
         self._seconds = slot_seconds
         self._stop = stop

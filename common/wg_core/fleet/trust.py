@@ -70,7 +70,7 @@ def adopt_keys(home: ClientHome, config: ClientConfig, handovers: list[Handover]
     same released bytes.
 
     Args:
-        handovers: Hand-overs from ``find_new_keys``.
+        handovers: Hand-overs from ``find_pending_handovers``.
 
     Returns:
         The configuration with the new keys.

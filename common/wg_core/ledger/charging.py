@@ -82,12 +82,9 @@ class ReleaseTerms:
     """Terms on which one release is charged: data set, privacy cost, purpose and recipient.
 
     Attributes:
-        request_id: Id of the request.
         dataset: Registered name of the data set.
         epsilon: Epsilon of this release alone, decimal string.
         delta: Delta of this release alone, decimal string.
-        purpose: Purpose of the release.
-        recipient: Recipient of the release.
         privacy_unit: Privacy unit in the site's words (such as part, batch or shift); ``record`` if
             and only if each record is its own unit.
     """

@@ -49,7 +49,6 @@ class EntryHeader:
     """Header of a ledger entry: kind, position in the log, signing key and time.
 
     Attributes:
-        version: Version of the entry format.
         kind: Kind of the entry, a key of ``ENTRY_TYPES``.
         seq: Index of the entry in the log, from zero.
         prev: Leaf hash of the previous entry, hex; empty in the first entry.
@@ -81,13 +80,11 @@ class InheritedSpend:
     """Privacy spending of one budget lineage on an old log, carried over to its successor.
 
     Attributes:
-        lineage: Lineage ID.
         names: Names of the lineage's data sets.
         commitments: Commitments to the lineage's data sets, hex.
         cap_epsilon: Epsilon of the lineage's cap, decimal string.
         cap_delta: Delta of the lineage's cap, decimal string.
         events: All charges of the lineage, composed to one Gaussian event; empty without charges.
-        charges: Number of charges.
     """
 
     lineage: grammar.Identifier
@@ -108,10 +105,8 @@ class Predecessor(grammar.TextRecord):
     """Log that a new log replaces, after its key was lost or stolen.
 
     Attributes:
-        origin: Origin of the old log.
         key: Last public key of the old log, raw, hex.
         checkpoint: Last checkpoint of the old log with all signatures, as text.
-        reason: Reason why the log was given up, in a few words.
         spends: Spending of each lineage on the old log.
     """
 
@@ -127,10 +122,8 @@ class Genesis(grammar.TextRecord):
     """First entry of a log: its site, and the key that signs it.
 
     Attributes:
-        site: Name of the site.
         ledger_key: Raw public key that signs the log, hex.
         software: Program and version that created the log.
-        predecessor: Log that this one replaces, if any.
     """
 
     head: EntryHeader
@@ -145,7 +138,6 @@ class Dataset:
     """Entry that registers a data set or its changed content, and names the lineage that pays.
 
     Attributes:
-        name: Name of the data set at the site.
         commitment: ``HMAC-SHA-256(site secret, data)``, hex.
         lineage: ID of the lineage that the data set belongs to from this entry on.
         inherits: IDs of lineages that are merged into ``lineage``, with all their spending.
@@ -173,13 +165,10 @@ class Charge:
     """Entry that charges a budget for one release, written before noise is drawn.
 
     Attributes:
-        request_id: Id of the request.
-        dataset: Name of the data set.
         commitment: Keyed commitment to the data at that time, hex.
         lineage: ID of the lineage whose budget is charged.
         fingerprint: SHA-256 of data commitment, cost, mechanism and guarantee, hex. A request
             with the same fingerprint gets the stored bytes, and is not charged again.
-        event: Privacy event that is charged.
         epsilon: Epsilon of this release alone, decimal string.
         delta: Delta of this release alone, decimal string.
     """
@@ -210,7 +199,6 @@ class Release(grammar.TextRecord):
 
     Attributes:
         charge: Index of the entry that charged the release.
-        request_id: Id of the request.
         payload_sha256: SHA-256 of the released bytes, hex.
         payload_size: Number of released bytes, which does not depend on private data.
     """
@@ -265,12 +253,8 @@ class Decision:
     """Entry with a person's decision on a request before its charge; the newest one counts.
 
     Attributes:
-        request_id: Id of the request.
-        dataset: Name of the data set.
         epsilon: Epsilon requested, decimal string.
         delta: Delta requested, decimal string.
-        purpose: Purpose of the request.
-        recipient: Recipient of the release.
         approved: True if the request may be charged.
         name: Name or role of the person who decided.
         statistics: ``machine``: machine statistics; ``gradients``: gradients that train a head;
@@ -315,8 +299,6 @@ class Reuse(grammar.TextRecord):
 
     Attributes:
         charge: Index of the charge that paid for the release.
-        purpose: Purpose of this use.
-        recipient: Recipient of this use.
     """
 
     head: EntryHeader
@@ -330,12 +312,9 @@ class PublicStatement:
     """Entry with a plant's public statement, which costs nothing: class names and data sheet.
 
     Attributes:
-        site: Name of the site.
-        dataset: Name of the data set.
         encoder: SHA-256 of the public feature encoder, hex.
         labels: Public label domain, in the order of class rows.
         data_sheet: Data sheet of the plant's machine; None: not stated.
-        recipient: Recipient of the statement.
     """
 
     head: EntryHeader

@@ -92,7 +92,6 @@ class VerifiedLog:
         checkpoints: Checkpoints with their valid cosignatures, by size.
         stated_budgets: Budget totals before and after each charge, as the charges state them.
         total_entry_bytes: Total size of the entries, in bytes.
-        anchors: Trust anchors, which the log satisfies.
     """
 
     state: LedgerState

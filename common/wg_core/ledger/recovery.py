@@ -44,7 +44,6 @@ def verify_succession(new_log: LedgerState, old_log: VerifiedLog) -> None:
 
     Args:
         new_log: State of the new log, or of its first entry alone.
-        old_log: Complete history of the predecessor.
 
     Raises:
         VerificationError: The new log names another predecessor, checkpoint or spending.

@@ -60,7 +60,6 @@ class RecordedCharge:
 
     Attributes:
         seq: Index of the charge entry.
-        request_id: Id of the request.
         is_open: True if the release is not made yet; if False, ``Ledger.released_bytes`` has it.
         is_new: True if the call that returned this object charged the budget.
     """
@@ -85,10 +84,7 @@ class Spending:
     """Privacy spending of the lineage that a data set belongs to.
 
     Attributes:
-        dataset: Name of the data set.
-        lineage: ID of the lineage.
         composed_events: All charges of the lineage, composed to one event; empty without charges.
-        charge_count: Number of charges.
         open_charge_count: Number of charges without a release.
         epsilon: Composed epsilon at ``cap_delta``.
         cap_epsilon: Epsilon of the cap, decimal string.

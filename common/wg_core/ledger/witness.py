@@ -181,7 +181,6 @@ def cosign_extension(
         state: State of the witness about this log; ``None`` if it never cosigned the log.
         request_body: Body of the ``add-checkpoint`` request.
         log: Log that the sender of the request owns.
-        witness: Name and key that cosign.
         current_time: Unix time in seconds, by the witness's clock.
 
     Raises:

@@ -28,13 +28,7 @@ _CACHE_LOCK = threading.Lock()
 
 @dataclass(frozen=True, slots=True)
 class EventCost:
-    """Epsilon, at a given delta, of a privacy event that follows earlier ones.
-
-    Attributes:
-        epsilon_alone: Epsilon of the event by itself.
-        epsilon_before: Composed epsilon of all earlier events.
-        epsilon_after: Composed epsilon of all earlier events and this one.
-    """
+    """Epsilon, at a given delta, of a privacy event alone, and composed before and after it."""
 
     epsilon_alone: float
     epsilon_before: float

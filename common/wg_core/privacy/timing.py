@@ -23,9 +23,6 @@ def wait_for_slot_end(
 
     Args:
         start_time: Value of ``clock()`` when the request arrived, before private data were used.
-        slot_seconds: Length of a slot, seconds.
-        clock: Function that returns monotonic time, seconds.
-        sleep: Function that sleeps for at least the given seconds.
 
     Raises:
         ConfigError: ``slot_seconds`` is not positive and finite.

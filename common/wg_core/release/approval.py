@@ -58,12 +58,7 @@ class RequestToApprove(PrivacyPrice, Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WaitingRequest:
-    """Release request that waits for a person's decision.
-
-    Attributes:
-        query: The server's query.
-        came: Time at which the query first arrived, Unix seconds.
-    """
+    """Release request that waits for a decision; ``came`` is its first arrival, Unix seconds."""
 
     query: StatisticsQuery
     came: int
@@ -114,7 +109,6 @@ def record_decision(
 
     Args:
         ledger: Open ledger of the plant, with its lock held.
-        is_approved: True if the request may be answered.
         person_name: Name or role of the person, which stays on the ledger for ever.
 
     Raises:

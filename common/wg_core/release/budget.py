@@ -17,10 +17,7 @@ class ReleaseRow:
     """Charge on the plant's ledger, with the release that it paid for.
 
     Attributes:
-        request_id: Id of the request.
         time: Unix time in seconds, by the plant's clock.
-        recipient: Recipient of the release.
-        purpose: Purpose of the release.
         epsilon: Epsilon of this release alone, decimal string.
         delta: Delta of the guarantee, decimal string.
         epsilon_after: Epsilon of this and all earlier charges together, decimal string.
@@ -47,7 +44,6 @@ class Spend:
         epsilon: Epsilon of all charges together, at ``cap_delta``.
         cap_epsilon: Epsilon of the cap, decimal string.
         cap_delta: Delta of the cap, decimal string.
-        charges: Number of charges.
         burned: Number of charges without a release.
         entries: Number of entries of the ledger.
         releases: Charges with their releases, oldest first.

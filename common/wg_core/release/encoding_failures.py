@@ -26,11 +26,8 @@ def encode_or_zero(
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Return features of records, with zeros where the encoder fails in any way.
 
-    Args:
-        feature_count: Number D of features.
-
     Returns:
-        Features, float32 ``[n, D]``, all finite, and a mask ``[n]`` of the failures.
+        Features, float32 ``[n, feature_count]``, all finite, and a mask ``[n]`` of the failures.
 
     Raises:
         StorageError: The machine lacks memory or disk space, whatever the records are.

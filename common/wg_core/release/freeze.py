@@ -124,8 +124,6 @@ class FreezeResult:
     """Result of a freeze: the new snapshot, and the names of its records.
 
     Attributes:
-        snapshot: The snapshot, now in use.
-        listing: Names of the records, of those set aside, and of duplicates.
         unread_machine_reason: Reason why the stated machine has no statistics; empty if it has
             some, or if no machine is stated.
     """
@@ -162,9 +160,7 @@ def freeze(
 
     Args:
         inspection: Inspected records; their problems are set aside.
-        load_encoder: Function that loads the encoder package.
         acceptance_set: Encoded acceptance set, which no release reads; stored with the snapshot.
-        on_progress: Function called with the progress (``ProgressCallback``).
         clock: Function that returns the Unix time, seconds; called once, as the freeze begins.
 
     Raises:

@@ -17,12 +17,7 @@ _BYTES_LIMIT = 1 << 30
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QualityReport:
-    """List of a snapshot's records on which its encoder failed.
-
-    Attributes:
-        version: Version of this record.
-        failures: Names of records whose features are zeros because the encoder failed on them.
-    """
+    """Names of a snapshot's records whose features are zeros because the encoder failed on them."""
 
     version: int = VERSION
     failures: tuple[str, ...] = ()

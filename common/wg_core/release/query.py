@@ -70,14 +70,7 @@ RELEASE_STEPS = (CHARGED_STEP, SAMPLED_STEP, RECORDED_STEP, COSIGNED_STEP)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseOrder:
-    """Order for one release: request id, epsilon, delta and purpose.
-
-    Attributes:
-        request_id: Id of the request, hex.
-        epsilon: Epsilon of the release, decimal string.
-        delta: Delta of the release, decimal string.
-        purpose: Purpose of the release.
-    """
+    """Order for one release: request id (hex), epsilon and delta (decimal strings), purpose."""
 
     request_id: str
     epsilon: str

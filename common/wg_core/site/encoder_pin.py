@@ -36,7 +36,6 @@ def check_owner_hash(
 
     Args:
         owner_hash: Hash or prefix from the owner; None: nothing is checked.
-        encoder_hash: The encoder's hash.
         source_name: Name of the token or file, for the message.
         consequence: State after a mismatch, for the message.
 

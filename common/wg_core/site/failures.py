@@ -15,13 +15,7 @@ check is not made."""
 
 @dataclass(frozen=True, slots=True)
 class FailureMode:
-    """Way in which delivered weights can fail.
-
-    Attributes:
-        code: Code ``WG-Fnn``.
-        name: Name in a few words.
-        action: Default action.
-    """
+    """Way in which delivered weights can fail: code ``WG-Fnn``, name and default action."""
 
     code: str
     name: str

@@ -20,15 +20,7 @@ STATEMENT_BYTES_LIMIT = 2 << 20  # Largest statement bundle, in bytes: one entry
 
 @dataclass(frozen=True, slots=True)
 class StatisticsBundle:
-    """Bundle of a release with its ledger entries and their proofs, all as bytes.
-
-    Attributes:
-        release: Bytes of the release, as stored beside the ledger's entries.
-        charge_entry: Canonical bytes of the CHARGE entry.
-        release_entry: Canonical bytes of the RELEASE entry.
-        charge_proof: C2SP ``tlog-proof`` of the CHARGE entry.
-        release_proof: C2SP ``tlog-proof`` of the RELEASE entry.
-    """
+    """Bundle of a release with its ledger entries and their proofs, all as bytes."""
 
     release: bytes
     charge_entry: bytes
@@ -44,12 +36,7 @@ class StatisticsBundle:
 
 @dataclass(frozen=True, slots=True)
 class StatementBundle:
-    """Bundle of a public statement's ledger entry with its proof, both as bytes.
-
-    Attributes:
-        entry: Canonical bytes of the STATEMENT entry.
-        proof: C2SP ``tlog-proof`` of the entry.
-    """
+    """Bundle of a public statement's ledger entry with its proof, both as bytes."""
 
     entry: bytes
     proof: bytes

@@ -40,10 +40,8 @@ def decode(
     """Decode canonical JSON strictly into a record of this program's version.
 
     Args:
-        record_type: Class of the record, a dataclass.
         data: Encoded record, untrusted.
         input_name: Name of the document for error messages, such as "statistics manifest".
-        max_bytes: Largest accepted size in bytes.
 
     Raises:
         DecodeError: The data are too large, of another version, not JSON or not canonical, or a

@@ -58,8 +58,6 @@ class RotatingMachine(_Machine):
     """Rolling bearing on a shaft, with an accelerometer at the bearing.
 
     Attributes:
-        shaft_speed_rpm: Speed of the shaft.
-        sampling_hz: Sampling rate.
         rolling_elements: Number of balls or rollers.
         rolling_element_diameter_mm: Diameter of one ball or roller.
         pitch_diameter_mm: Diameter of the circle through the centres of the rolling elements.
@@ -92,8 +90,6 @@ class Gearbox(_Machine):
 
     Attributes:
         pinion_speed_rpm: Speed of the pinion's shaft, which is the faster one.
-        sampling_hz: Sampling rate.
-        pinion_teeth: Number of teeth of the pinion.
         gear_teeth: Number of teeth of the gear, at least that of the pinion.
         load_percent: Torque relative to the nominal torque; None: not stated.
     """
@@ -117,7 +113,6 @@ class InductionMotor(_Machine):
     """Three-phase induction motor on the mains, with the measured current of one phase.
 
     Attributes:
-        supply_hz: Frequency of the supply.
         poles: Number of poles, twice the number of pole pairs.
         shaft_speed_rpm: Speed of the shaft at the load of the records, as measured by a tachometer;
             at full load the speed on the nameplate.
@@ -179,14 +174,9 @@ class HeatExchanger(_Machine):
     """Counterflow heat exchanger, clean and at nominal operation, with its instruments.
 
     Attributes:
-        hot_flow_m3_per_h: Flow of the hot fluid.
-        cold_flow_m3_per_h: Flow of the cold fluid.
         hot_heat_capacity_kj_per_m3_k: Volumetric heat capacity of the hot fluid.
         cold_heat_capacity_kj_per_m3_k: Volumetric heat capacity of the cold fluid.
-        hot_inlet_c: Inlet temperature of the hot fluid.
-        cold_inlet_c: Inlet temperature of the cold fluid.
         conductance_kw_per_k: Conductance, U times A.
-        hot_pressure_drop_kpa: Pressure drop of the hot fluid.
         sample_seconds: Sampling interval of the log.
     """
 

@@ -75,7 +75,6 @@ class Envelope:
     """Content of one Flower message between server and node.
 
     Attributes:
-        kind: Kind of message.
         record: Encoded record of ``wg_core.wire.protocol``; empty in a message of ``statistics``.
         payload: Bytes of the file that is sent; empty if none is.
     """

@@ -34,7 +34,6 @@ class Handover:
     """Statement of a retired key that names its successor for the same use.
 
     Attributes:
-        use: Use of both keys.
         name: Name of the server (use ``packages``), or key name of the witness (``witness``).
         before: Retired public key, raw, hex.
         now: Public key that succeeds it, raw, hex.

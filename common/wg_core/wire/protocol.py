@@ -106,7 +106,6 @@ class StatisticsQuery:
     Attributes:
         request_id: Id of the request, stable over restarts of either side; a repeated request is
             answered with the stored bytes and charged once.
-        site: Name of the site.
         encoder: SHA-256 of the public encoder that the site must hold, hex.
         epsilon: Epsilon requested, decimal string; ``0``: only the public statement.
         delta: Delta requested, decimal string.
@@ -140,7 +139,6 @@ class Refusal:
     """Refusal of a site to answer a request, with a reason in one word that reveals no data.
 
     Attributes:
-        request_id: Id of the refused request.
         code: Reason, a key of ``fleet.REFUSAL_MEANINGS``.
     """
 
@@ -177,7 +175,6 @@ class JoinToken:
     """Join token, printed by ``wg-server enroll``: the right to enrol one site once.
 
     Attributes:
-        site: Name of the site that may enrol.
         enrol_url: ``https://host:port`` of the enrolment listener.
         ca_sha256: SHA-256 of the server's CA certificate in DER, hex.
         encoder: SHA-256 of the encoder package that the site will get, hex.
@@ -199,7 +196,6 @@ class EnrolmentRequest:
     """Request of a site to enrol: its public keys, and the first entry of its ledger.
 
     Attributes:
-        site: Name of the site.
         secret: One-time secret from the join token, hex.
         csr_pem: Certificate signing request (PKCS #10, PEM) for the TLS client certificate.
         node_public_key: Flower node authentication key, PEM (SubjectPublicKeyInfo).

@@ -39,15 +39,12 @@ class ReleaseManifest:
     """Fields that the manifests of statistics and of private heads have in common: noise and cost.
 
     Attributes:
-        site: Name of the site.
         dataset: Public name of the data set.
         request_id: Id of the request that was charged.
         epsilon: Epsilon of this release alone, decimal string.
         delta: Delta of this release alone, decimal string.
         sigma: Standard deviation of the noise, grid units, as ``float.hex`` (exact).
         sensitivity_squared: Squared add/remove sensitivity, squared grid units, decimal string.
-        purpose: Purpose of the release.
-        software: Name and version of the software that made the release.
     """
 
     site: grammar.SiteName
@@ -87,12 +84,10 @@ class StatisticsManifest(ReleaseManifest):
     """Manifest of a release of statistics: layout, noise and privacy cost.
 
     Attributes:
-        schema: Layout, grid, weights and privacy unit.
         release_id: Random identifier of the release, hex.
         data_sheet: Public data sheet of the machine that the records come from; None: not stated.
         labels: Public label domain in a release of machine statistics, whose schema has no labels;
             absent in a release of class statistics.
-        integers_sha256: SHA-256 of the integers' bytes, hex.
     """
 
     version: int = VERSION
