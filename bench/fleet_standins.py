@@ -207,7 +207,7 @@ def draw_records(number: int) -> tuple[Any, Any, None]:
 class StandIns:
     """Replacement for Flower: all plants are online, and answer after a pause with stored releases.
 
-    The methods are those of ``FlowerLink`` and ``FleetRun``.
+    The methods are those of ``FlowerLink`` and ``FlowerRun``.
     """
 
     def __init__(self, folder: Path, witness: Any, pause: float) -> None:
@@ -231,8 +231,8 @@ class StandIns:
         """See ``FlowerLink``."""
         return 0.0
 
-    def send(self, site: Any, kind: str, envelope: Envelope, seconds: float) -> str:
-        """See ``FleetRun``."""
+    def send_message(self, site: Any, kind: str, envelope: Envelope, seconds: float) -> str:
+        """See ``FlowerRun``."""
         message_id = secrets.token_hex(16)
         asked = None
         if envelope.kind == "delivery":
@@ -245,7 +245,7 @@ class StandIns:
         return message_id
 
     def poll_replies(self, message_ids: set[str]) -> list[Any]:
-        """See ``FleetRun``."""
+        """See ``FlowerRun``."""
         current_time = time.monotonic()
         due = [
             key
@@ -254,8 +254,8 @@ class StandIns:
         ]
         return [self._answer(key) for key in due]
 
-    def withdraw(self, message_id: str) -> None:
-        """See ``FleetRun``."""
+    def withdraw_message(self, message_id: str) -> None:
+        """See ``FlowerRun``."""
         self._waiting.pop(message_id, None)
 
     def _answer(self, message_id: str) -> Any:

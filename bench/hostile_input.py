@@ -133,7 +133,9 @@ class Forger:
                 ledger_key=signing.public_bytes(self._site.key).hex(),
             )
             encoder = self._site.request().mechanism.encoder
-            terms = QueryTerms(**{"encoder": encoder, "epsilon": "1", "delta": DELTA, **asked})
+            terms = QueryTerms(
+                **{"encoder_sha256": encoder, "epsilon": "1", "delta": DELTA, **asked}
+            )
             witness: Any = SimpleNamespace(
                 name=WITNESS, public_key=self._site.witness_key.public_key(), others=(), quorum=1
             )

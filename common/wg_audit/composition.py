@@ -326,7 +326,7 @@ def gaussian_epsilon(mu_squared: int, delta: float) -> float:
     """Return the composed epsilon of Gaussian releases with a given sum of mu^2, rounded up.
 
     The equation ``delta = gaussian_delta(mu, epsilon)`` is solved by bisection. The result is 0
-    without any spend, and infinite above ``_USELESS_EPSILON``.
+    without any spend, and infinite above ``_LARGEST_FINITE_EPSILON``.
 
     Args:
         mu_squared: Sum of mu^2, in units of 2^-40.

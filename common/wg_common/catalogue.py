@@ -1,9 +1,9 @@
 """Catalogue of architectures and of candidate sources by name, without torch.
 
 An *architecture* is a head on the encoder (one for each modality, ``modalities.registry``) or a
-network (``NETWORKS``). The module of a network is imported when the network first runs, and the
-plant uses its features together with the encoder's. A new network needs one entry here and a module
-with a ``NETWORK`` (``wg_common.nets.network.NetworkKind``).
+network (``PACKAGE_NETWORKS``). The module of a network is imported when the network first runs, and
+the plant uses its features together with the encoder's. A new network needs one entry here and a
+module with a ``NETWORK`` (``wg_common.nets.network.NetworkKind``).
 """
 
 from dataclasses import dataclass
@@ -87,7 +87,7 @@ FAMILY_NETWORKS: dict[str, ArchitectureSpec] = {
 
 
 def architectures() -> dict[str, ArchitectureSpec]:
-    """Return all architectures by name: a head for each modality, and ``NETWORKS``."""
+    """Return all architectures by name: a head for each modality, and ``PACKAGE_NETWORKS``."""
     heads = {
         modality.head_architecture: ArchitectureSpec(modality.head_architecture, modality.name)
         for modality in MODALITIES.values()

@@ -162,7 +162,7 @@ def encode_package(manifest: WeightsManifest, tensors: bytes, key: PrivateKey) -
     """Sign and pack a weights package.
 
     Raises:
-        ConfigError: The package is larger than ``WEIGHTS_LIMIT``.
+        ConfigError: The package is larger than ``WEIGHTS_BYTES_LIMIT``.
         VerificationError: ``tensors`` do not have the manifest's hash.
     """
     container.check_section_hash("weights package: tensors", tensors, manifest.tensors_sha256)

@@ -18,7 +18,8 @@ def hold_lock(path: Path, *, busy_message: str | None = None) -> Iterator[None]:
 
     Args:
         path: Lock file; created with mode 0600 if it does not exist.
-        busy_message: Error message if another process keeps holding the lock for ``BUSY_SECONDS``;
+        busy_message: Error message if another process keeps holding the lock for
+            ``BUSY_WAIT_SECONDS``;
             None: wait for the lock.
 
     Raises:

@@ -23,9 +23,7 @@ EXPONENT_DIGITS_LIMIT = 3  # Most digits of a decimal's exponent; a 64-bit float
 INTEGER_DIGITS_LIMIT = 100
 """Most digits of an integer, or of either side of a fraction. A squared sensitivity has 52."""
 SIGNIFICANT_DIGITS_LIMIT = 17
-"""Most significant digits of a number that a person writes, and most zeros before them, as for a
-64-bit float.
-"""
+"""Most significant digits of a number that a person writes, and most zeros before them."""
 HEX_FLOAT_CHARACTERS_LIMIT = 32
 """Most characters of a ``float.hex`` text: 13 hex digits after the point, 4 of the exponent."""
 

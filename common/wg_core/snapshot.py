@@ -8,7 +8,7 @@
     snapshots/3/machine.bin      exact machine statistics, if the encoder reads the stated machine
     snapshots/3/features.array   local features, float32 ``[n, D]``
     snapshots/3/records.npz      labels, keyed digests of contents and units, shapes, rows, stamps
-    snapshots/3/listing.json     ``Listing``: names, records set aside, duplicates
+    snapshots/3/listing.json     ``RecordListing``: names, records set aside, duplicates
     snapshots/3/acceptance.npz   acceptance set: records that no release reads, if any
     snapshots/3/quality.json     ``QualityReport``, for the plant's own people alone
 

@@ -12,7 +12,7 @@ from wg_server.site.home import ServerConfig
 from wg_server.zoo.plan import ZooPlan
 
 FILES = (ClientSettings, ServerConfig, ZooPlan, GeneratorPlan)
-LIMIT = 81
+LIMIT = 82
 
 
 def parts(hint: Any) -> Iterator[Any]:

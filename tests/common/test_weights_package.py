@@ -244,7 +244,7 @@ def with_checkpoint_of(checkpoint: bytes) -> bytes:
         (container.encode("wgs", 2, {}), "found kind"),
         (
             with_checkpoint_of(bytes(NOTE_CHARACTERS_LIMIT + 1)),
-            f"section 'checkpoint' of {NOTE_CHARACTERS_LIMIT + 1} bytes",
+            f"section 'checkpoint': {NOTE_CHARACTERS_LIMIT + 1} bytes",
         ),
         (with_checkpoint_of(b"x")[:-1] + b"y", "does not match its hash"),
     ],

@@ -104,7 +104,9 @@ _MODULES = {
 _HARMLESS = {"importlib.metadata", "importlib.resources"}
 _BY_NAME = {
     "wg_common.nets.network": "module = catalogue.find_network(architecture).module",
-    "wg_common.nets.encoder.trunk": "module = (*kind.trunk_modules, kind.trunk_file_module)[module_index]",
+    "wg_common.nets.encoder.trunk": (
+        "module = (*kind.trunk_modules, kind.trunk_file_module)[module_index]"
+    ),
 }
 """Modules that import another of ours by its name, and where it is from: the program's tables."""
 _STARTS = {

@@ -35,7 +35,7 @@ def is_interactive(encoder_hash: str | None, as_json: bool) -> bool:
 def confirm_encoder(
     description: EncoderDescription, refusal_message: Text = _NOT_STORED_MESSAGE
 ) -> None:
-    """Show an encoder, and ask the owner to confirm it; errors as for ``confirm_hash``."""
+    """Show an encoder, and ask the owner to confirm it; errors as for ``confirm_encoder_hash``."""
     print_line(text("encoder {encoder}", encoder=description.encoder_id))
     sources = ", ".join(description.source_names) or text("nothing")
     print_line(

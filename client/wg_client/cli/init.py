@@ -299,7 +299,7 @@ def _parse_acceptance_option(option: str | None) -> str | float | None:
 
 
 def _confirmation_kind(home: ClientHome, encoder_hash: str | None, interactive: bool) -> str:
-    """Return the way in which the owner confirms the encoder: a key of ``_CONFIRMED``."""
+    """Return how the owner confirms the encoder: a key of ``_CONFIRMATION_PHRASES``."""
     if home.config.exists():  # an interrupted call is resumed
         return "before"
     return "option" if encoder_hash is not None else "answer" if interactive else "token"

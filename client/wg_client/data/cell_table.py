@@ -76,7 +76,7 @@ def survey_cell_table(table: Path, options: dataset.SurveyOptions) -> dataset.Da
 
 
 def _read_table(table: Path, options: dataset.SurveyOptions, label_column: str) -> cells.CellTable:
-    """Read the requested columns of a table file; errors as for ``survey_cells``."""
+    """Read the requested columns of a table file; errors as for ``survey_cell_table``."""
     unit_column, reading = options.unit_column, options.reading
     columns = [label_column, _SPLIT_COLUMN, *([unit_column] if unit_column else [])]
     cell_table = cells.read_cell_table(table, columns, reading.encoding, reading.text_column)

@@ -143,7 +143,7 @@ def decode_row(data: SiteData, row: int) -> Record:
 def decode_in_batches(data: SiteData) -> Iterator[tuple[SiteData, tuple[UnusableItem, ...]]]:
     """Yield decoded records, with the problems of those that cannot be decoded, part by part.
 
-    A part has at most ``RECORDS_AT_ONCE`` records, and only one part is in memory at a time.
+    A part has at most ``RECORDS_PER_CHUNK`` records, and only one part is in memory at a time.
     """
     for start in range(0, len(data), RECORDS_PER_CHUNK):
         decodable: list[int] = []

@@ -110,7 +110,7 @@ def read_log(path: Path, request: LogColumns, encoding: str) -> SensorLog:
     """Read a sensor log file.
 
     Args:
-        path: A file whose suffix is one of ``SUFFIXES``.
+        path: A file whose suffix is one of ``SENSOR_LOG_SUFFIXES``.
         request: Columns to read.
         encoding: Text encoding, as in ``tables.detect_encoding``.
 

@@ -52,7 +52,7 @@ def fit_finetuned(
 
     Args:
         fit_base_head: Function from training records to the base head over K classes;
-            ``constant_base_head`` makes one from a delivered head.
+            ``constant_base_fitter`` makes one from a delivered head.
         features: Features of labelled records, float64 ``[n, d]``, n at least 1.
         labels: Labels of the records, ``[n]``.
         folds: From ``folds.stratified_folds``.

@@ -71,7 +71,7 @@ def stratified_folds(
     """Assign records to folds that spread each class evenly and split no unit.
 
     Below 200 records there are five folds, repeated twice; below 1,000 five folds once; else three
-    folds once. Units with a class that occurs in fewer than ``LEAST_UNITS`` units are not
+    folds once. Units with a class that occurs in fewer than ``LEAST_UNITS_PER_CLASS`` units are not
     evaluated: all their records are used for training in every fold.
 
     Args:
@@ -150,7 +150,7 @@ def _assign_groups_to_folds(
 
 
 def _evaluable_unit_mask(labels: Ints, unit_of_record: RowIndices) -> NDArray[np.bool_]:
-    """Return a mask ``[u]`` of units to evaluate: all their classes are in ``LEAST_UNITS`` of them.
+    """Return a mask ``[u]`` of units whose classes are all in ``LEAST_UNITS_PER_CLASS`` units.
 
     Args:
         labels: Labels of the records, ``[n]``.

@@ -94,7 +94,7 @@ class _HeldOutPredictions:
     is_largest_absent: Mask
 
     def mixture_losses(self, in_training: Mask, unseen_mass: float, class_count: int) -> Floats:
-        """Return the mean log loss at each bias, nats, ``[len(_BIASES)]``.
+        """Return the mean log loss at each bias, nats, ``[len(_CANDIDATE_BIASES)]``.
 
         Args:
             in_training: Mask of the evaluated records to use.

@@ -142,7 +142,7 @@ class _RegressionBatch:
         return self.backward(probabilities - self.one_hot_labels) + x
 
     def newton_direction(self, probabilities: Floats, gradient: Floats) -> Floats:
-        """Return a Newton direction ``[K, b, r]``, with relative residual ``_FORCING``."""
+        """Return a Newton direction ``[K, b, r]``, with relative residual ``_FORCING_TERM``."""
         spread = np.mean(probabilities * (1 - probabilities), axis=2)  # [K, b]
         curvature = (self.strengths * spread)[:, :, None] * self.squared_singular_values + 1
         direction = np.zeros_like(gradient)

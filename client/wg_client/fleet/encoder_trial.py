@@ -18,7 +18,7 @@ def try_and_load_encoder(package: bytes) -> Encoder:
 
     Raises:
         DecodeError, VerificationError, ConfigError: As for ``module.load_encoder`` and
-            ``trial.try_trunk_file``.
+            ``trial.try_and_time_file``.
     """
     from wg_common.nets.encoder import module, trial
     from wg_common.nets.encoder import package as packages

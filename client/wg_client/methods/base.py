@@ -204,7 +204,7 @@ class PlantNetwork:
 
     Attributes:
         architecture: Name of the architecture in the catalogue.
-        trunk_tensors: Tensors of the networks' trunks, as ``nets.network.prefix_trunk_numbers``
+        trunk_tensors: Tensors of the networks' trunks, as ``nets.network.number_trunk_tensors``
             names them.
         trunk_module: The trunks as one module in evaluation mode.
         features: Features that the networks compute from the plant's records, ``[n, F]``.

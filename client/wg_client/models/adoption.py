@@ -216,7 +216,7 @@ def decide_adoption(home: ClientHome, new_manifest: ModelsManifest) -> str:
 
 
 def adoption_reason_sentences(reason: str) -> tuple[Text, ...]:
-    """Return the reason from ``record_arrival`` as a sentence; none if the model is the first."""
+    """Return the reason from ``decide_adoption`` as a sentence; none if the model is the first."""
     return () if reason == _FIRST_MODEL_REASON else (text(reason),)
 
 

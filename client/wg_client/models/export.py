@@ -10,9 +10,9 @@ The ONNX model has the outputs of ``wg-client predict``: ``label`` (its index), 
 ``distance`` (from the plant's records; the metadata have its limits, ``new_above`` and
 ``pass_within``) and ``verdict`` (an index into ``verdicts``, at the ``threshold`` and
 ``pass_limit`` (log odds) of the metadata), with all ``probabilities`` and ``logits``. The input is
-a batch ``[n, 3, p, p]`` of pixel values 0 to 255, prepared as ``RESIZING`` says; the metadata have
-labels, p, the resizing and provenance. A private head has ``logits`` only, since the novelty test
-is made of records.
+a batch ``[n, 3, p, p]`` of pixel values 0 to 255, prepared as ``RESIZING_DESCRIPTION`` says; the
+metadata have labels, p, the resizing and provenance. A private head has ``logits`` only, since the
+novelty test is made of records.
 
 A head for sensor windows takes views ``[n, C, 1 + S, L]``, as
 ``wg_common.nets.encoder.window_trunk.window_views`` makes them from a window. In ONNX only n is
@@ -135,7 +135,8 @@ def export_private_head(
         window_shape: Stated shape of windows; None: that of the settings.
 
     Raises:
-        ConfigError, VerificationError: As for ``export_model`` and ``check_exportable``.
+        ConfigError, VerificationError: As for ``export_model`` and
+        ``check_private_head_exportable``.
     """
     parts = bundle.decode_statistics(release_file)
     manifest, (weight, bias) = head_file.decode(parts.release)
@@ -366,7 +367,7 @@ class ModelWithVerdicts(nn.Module):
     def forward(
         self, records: torch.Tensor, *further_inputs: torch.Tensor
     ) -> tuple[torch.Tensor, ...]:
-        """Return the model's outputs, as named in ``OUTPUTS``, for ``HeadModel.forward`` inputs."""
+        """Return the outputs named in ``OUTPUT_NAMES`` for ``HeadModel.forward`` inputs."""
         features = self.model.features(records, *further_inputs)
         logits = self.model.logits(features)
         label = logits.argmax(dim=1)

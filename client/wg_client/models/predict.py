@@ -249,7 +249,7 @@ def model_logits(
 
     Args:
         name: The model, or ``manifest.KEPT_ALIAS``.
-        inputs: From ``encode_records`` with the same manifest.
+        inputs: From ``compute_model_inputs`` with the same manifest.
 
     Raises:
         VerificationError: The model's file differs from the one that was stored.

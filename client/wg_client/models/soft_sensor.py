@@ -187,7 +187,7 @@ def adapt_delivered_sensor(
 
 
 class _OnnxSensor(nn.Module):
-    """Module that maps windows ``[n, C, T]`` to a soft sensor's ``OUTPUTS``, each ``[n]``."""
+    """Module that maps windows ``[n, C, T]`` to a soft sensor's ``OUTPUT_NAMES``, each ``[n]``."""
 
     def __init__(self, sensor: SoftSensor, inputs: SensorInputs) -> None:
         super().__init__()
@@ -216,8 +216,8 @@ def encode_sensor_onnx(
     """Encode a soft sensor as ONNX with the outputs of ``wg-client soft-sensor``.
 
     The input is ``windows``, float32 ``[n, C, T]``: the log's columns that the metadata name, in
-    their units and order. The outputs are those of ``OUTPUTS``: value, ends of the interval, and 1
-    where a window is unlike all training windows, else 0.
+    their units and order. The outputs are those of ``OUTPUT_NAMES``: value, ends of the interval,
+    and 1 where a window is unlike all training windows, else 0.
 
     Args:
         target_column: Laboratory column that the soft sensor estimates.

@@ -5,11 +5,11 @@ from public data sets, each with the facts it knew before any release and its ga
 on held-out records. No case is a customer's.
 
 *Rule.* Among the cases with the plant's modality, epsilon and label situation (all classes have
-labels, some have none, there are no labels), the ``NEAREST_CASES`` most like the plant are used, by
-labels per class and out-of-fold accuracy of local-only. The expected gain is their mean, with equal
-weight for each data set. The interval is a split conformal prediction with data sets as units, at
-80 % (Vovk et al. 2005). If some classes have no labels, gains are scaled by the share of such
-classes.
+labels, some have none, there are no labels), the ``NEAREST_CASE_COUNT`` most like the plant are
+used, by labels per class and out-of-fold accuracy of local-only. The expected gain is their mean,
+with equal weight for each data set. The interval is a split conformal prediction with data sets as
+units, at 80 % (Vovk et al. 2005). If some classes have no labels, gains are scaled by the share of
+such classes.
 
 Not guaranteed: that a plant is like any of the cases. ``PublishedCases.held`` is the coverage of
 the interval for data sets that were left out.

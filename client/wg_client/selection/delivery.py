@@ -35,7 +35,7 @@ def apply_and_adopt_package(
 
     Raises:
         PolicyRefused: The plant does not accept packages.
-        WgError: As ``apply_package``, ``store_cosignature`` and ``adoption.record_arrival``.
+        WgError: As ``apply_package``, ``store_cosignature`` and ``adoption.decide_adoption``.
     """
     data = (
         atomic.read_bytes(source, limit=protocol.WEIGHTS_BYTES_LIMIT)

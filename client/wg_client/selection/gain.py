@@ -22,10 +22,10 @@ leave-class-out measured, and the added class recall 0.
 unless a delivered model's gain in log loss is more than a required number of standard errors above
 zero, and its accuracy is higher; accuracy counts as well, since a model that is never sure has a
 lower log loss than one that is sometimes surely wrong. Among such models, the one with the largest
-margin is kept. The required number (``ModelComparison.required_errors``) depends on prior evidence:
-two for models from other sites' noisy releases (``standard_errors``), half of it if some classes
-have no record, since local-only never predicts them, and none for models made for this kind of
-plant. For the latter, the accuracy must only be no lower: ten records that both get right cannot
+margin is kept. The required number (``ModelComparison.required_standard_errors``) depends on prior
+evidence: two for models from other sites' noisy releases (``standard_errors``), half of it if some
+classes have no record, since local-only never predicts them, and none for models made for this kind
+of plant. For the latter, the accuracy must only be no lower: ten records that both get right cannot
 show more. If the rule allows their fine-tuned model, it is kept in place of the delivered one.
 
 *A network made for the declared machine* needs no label, and stays unless labels show otherwise,

@@ -17,7 +17,7 @@ models have none. With n the fewest labels of a class ::
 
 (``methods.sheet_fit``). A model with ``w = 0`` competes only if it is shown to be better than
 local-only, as it must be without such a network. ``bench.machine_plants --weights`` compares values
-of ``HEAD_START``.
+of ``HEAD_START_SCORE``.
 """
 
 import numpy as np

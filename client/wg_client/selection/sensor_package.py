@@ -103,7 +103,7 @@ def receive_package(
     """Take a package from the server: keep it if it holds a soft sensor, otherwise apply it.
 
     Raises:
-        WgError: As for ``store_sensor_package`` and ``delivery.apply_and_adopt``.
+        WgError: As for ``store_sensor_package`` and ``delivery.apply_and_adopt_package``.
     """
     data = atomic.read_bytes(path, limit=protocol.WEIGHTS_BYTES_LIMIT)
     if weights_package.states_architecture(data, catalogue.PROCESS_SENSOR_NETWORK):
@@ -120,7 +120,7 @@ def store_sensor_package(home: ClientHome, path: Path) -> SensorPackage:
     Raises:
         ConfigError: The home declares no process unit, or one outside the simulated range.
         UsageError: The package has no soft sensor.
-        DecodeError, VerificationError, PolicyRefused: As of ``delivery.apply_and_adopt``.
+        DecodeError, VerificationError, PolicyRefused: As of ``delivery.apply_and_adopt_package``.
     """
     data = atomic.read_bytes(path, limit=protocol.WEIGHTS_BYTES_LIMIT)
     package = _read_sensor_package(home, data, Inbox(home).stored_server_key(path))

@@ -88,7 +88,7 @@ def _draw_chart(windows: LaboratoryWindows, estimates: Estimates) -> LineChart:
 
 
 def _thin_rows(rows: Ints) -> Ints:
-    """Return up to ``_MOST_POINTS`` rows, evenly spaced."""
+    """Return up to ``_LINE_POINT_COUNT`` rows, evenly spaced."""
     if not len(rows):
         return rows
     some_rows: Ints = rows[np.unique(np.linspace(0, len(rows) - 1, _LINE_POINT_COUNT).astype(int))]

@@ -142,7 +142,7 @@ class AuditBench:
             setup: Configuration of the plant.
             records: Records of the data set.
             first_question: Number of the first question; the second one has the next number.
-            scripted_sampler: Sampler that adds the audit's noise; None for ``near_noise``.
+            scripted_sampler: Sampler that adds the audit's noise; None for ``add_small_noise``.
         """
         main_records = self.freeze_and_drop_acceptance(plant, records)
         files = []

@@ -42,7 +42,7 @@ class LikenessTest:
     Attributes:
         weight: Weights on the description, ``[F]``.
         bias: Bias, ``[1]``.
-        width: Factor, at most 1, on the unlikeness below ``USUAL_RECORDS`` records, ``[1]``.
+        width: Factor, at most 1, on the unlikeness below ``FULL_SCORE_RECORDS`` records, ``[1]``.
     """
 
     weight: Floats

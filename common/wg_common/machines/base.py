@@ -41,7 +41,7 @@ class MachineKind:
         read_figures: Function that reads the figures ``[1, f]`` from a data sheet; raises
             ``ConfigError`` if the machine lies outside the simulated ranges.
         figure_features: Function from figures ``[m, f]`` to scaled features of order 1, ``[m, c]``.
-        line_templates: Function from figures ``[m, f]`` to templates, ``[m, T, HALF_BINS]``.
+        line_templates: Function from figures ``[m, f]`` to templates, ``[m, T, HALF_BIN_COUNT]``.
     """
 
     name: str
@@ -59,7 +59,7 @@ class MachineKind:
 
 
 def line_bumps(lines: Tensor, tolerance: float = _LINE_TOLERANCE) -> Tensor:
-    """Return a narrow and a wide bump at each spectral line, ``[m, n * BUMP_WIDTHS, HALF_BINS]``.
+    """Return two bumps at each spectral line, ``[m, n * BUMPS_PER_LINE, HALF_BIN_COUNT]``.
 
     Args:
         lines: Positions of n lines, ``[m, n]``, half bins.

@@ -97,7 +97,7 @@ def read_cell_table(
     Args:
         path: Path of the file.
         extra_columns: Names of further columns, which may be absent.
-        encoding: One of ``wg_core.site.reading.ENCODINGS``.
+        encoding: One of ``wg_core.site.reading.TEXT_ENCODINGS``.
         text_column: Name of the column of texts; None for its default name.
 
     Raises:

@@ -68,7 +68,7 @@ class Images(Modality):
 
         Args:
             bits: Number of bits that the camera uses in 16-bit images; one of
-                ``wg_core.site.reading.GREY_BITS``.
+                ``wg_core.site.reading.GREY_BIT_DEPTHS``.
         """
         self.bits = bits
 
@@ -104,8 +104,8 @@ class Images(Modality):
 
         Returns:
             Image, uint8 ``[H, W]`` for gray, ``[H, W, 3]`` for colour, with the longer side at most
-            ``SIDE_LIMIT``. Images of 16 bits keep the upper 8 of ``bits``. The orientation in the
-            header is applied.
+            ``REDUCED_SIDE_LIMIT``. Images of 16 bits keep the upper 8 of ``bits``. The orientation
+            in the header is applied.
 
         Raises:
             DataError: The file is not an image of a supported kind, is damaged, or is too large.

@@ -68,7 +68,7 @@ def detect_encoding(
     Args:
         data: The text, or its beginning up to the end of a line.
         file_name: Name of the file, for messages.
-        configured_encoding: Configured encoding, one of ``wg_core.site.reading.ENCODINGS``.
+        configured_encoding: Configured encoding, one of ``wg_core.site.reading.TEXT_ENCODINGS``.
 
     Raises:
         DataError: The text is not in the configured encoding, or in none of the known ones.

@@ -28,7 +28,7 @@ class HeadModel(nn.Module):
         encoder: Encoder with its first trunk.
         head: Linear head on the concatenated features.
         network: Additional network, whose features come last: a ``FamilyTrunk`` reads the batch of
-            the first trunk, a ``RecordTrunk`` a batch of its own. None if there is no network.
+            the first trunk, a ``NetworkTrunks`` a batch of its own. None if there is no network.
         further_trunks: The encoder's other trunks; each reads a batch that it prepared itself.
     """
 
@@ -50,7 +50,7 @@ class HeadModel(nn.Module):
 
         Args:
             records: Batch prepared by the encoder's first trunk.
-            further_inputs: One batch for each further trunk, then one for a ``RecordTrunk``.
+            further_inputs: One batch for each further trunk, then one for a ``NetworkTrunks``.
         """
         return self.logits(self.features(records, *further_inputs))
 

@@ -128,7 +128,7 @@ def rebuild_stored_trunk(
 
 
 def _encoder_image_side(trunk_settings: Mapping[str, str]) -> int:
-    """Return the side of the encoder's input images, a multiple of ``NETWORK_SIDE``."""
+    """Return the side of the encoder's input images, a multiple of ``NETWORK_SIDE_PIXELS``."""
     return int(trunk_settings.get("pixels", ENCODER_SIDE_PIXELS))
 
 

@@ -150,7 +150,7 @@ def imagenet_tensors() -> dict[str, NDArray[np.float32]]:
 
 
 def _layer_tensors(conv: Any, norm: Any) -> list[tuple[str, Tensor]]:
-    """Return the tensors of a convolution and its batch norm under their names in ``_Layer``."""
+    """Return a convolution's and its batch norm's tensors by names in ``_ConvolutionLayer``."""
     return [("conv.weight", conv.weight), ("norm.weight", norm.weight), ("norm.bias", norm.bias)]
 
 

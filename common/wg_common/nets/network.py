@@ -167,7 +167,7 @@ def number_trunk_tensors(trunks: Sequence[Tensors]) -> dict[str, NDArray[np.floa
 
 
 def split_by_trunk(tensors: Tensors) -> list[Tensors]:
-    """Split the tensors of ``prefix_trunk_numbers`` into a dict of ``trunk.*`` for each trunk."""
+    """Split the tensors of ``number_trunk_tensors`` into a dict of ``trunk.*`` for each trunk."""
     if any(name.startswith(TRUNK_TENSOR_PREFIX) for name in tensors):
         return [tensors]
     trunks: dict[str, dict[str, NDArray[np.float32]]] = {}

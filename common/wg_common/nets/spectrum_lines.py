@@ -87,7 +87,7 @@ def template_weighted_sums(inputs: Tensor, templates: Tensor) -> Tensor:
 
     Args:
         inputs: Network inputs of n windows from each of m machines, ``[m, n, INPUTS]``.
-        templates: T weight functions with peaks at the declared lines, ``[m, T, HALF_BINS]``.
+        templates: T weight functions with peaks at the declared lines, ``[m, T, HALF_BIN_COUNT]``.
     """
     machines, count = inputs.shape[:2]
     bands = inputs[..., :ENVELOPE_INPUT_COUNT].reshape(

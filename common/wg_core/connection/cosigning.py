@@ -7,8 +7,8 @@ witness sees a root, a size and a time, none of which depends on a record.
 A plant without a network hands out its checkpoint inside a statistics file, and learns that the
 server cosigned it when a weights package comes back. Until then the server may have last seen any
 of the checkpoints handed out, so a file holds a consistency proof from each of them
-(``Log.inclusion_proof``), at most ``witness.UNCOSIGNED_LIMIT``; a file that needs more is refused
-before anything is charged.
+(``Log.inclusion_proof``), at most ``witness.UNCOSIGNED_CHECKPOINTS_LIMIT``; a file that needs more
+is refused before anything is charged.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ class ServerLink:
         return self._request("renewal", protocol.RENEW_PATH, body, HTTPStatus.OK)[1]
 
     def report_pinned_keys(self, encoded_pins: bytes) -> bytes:
-        """Send the keys that the plant pins (encoded ``Pins``); return the valid ones (``Trust``).
+        """Send the pinned keys (encoded ``ServerKeyPins``); return valid ones (``ServerTrust``).
 
         Raises:
             PeerError: The server cannot be reached or refuses.

@@ -81,7 +81,7 @@ def newest_root(
         current_time: Time at which all certificates must be valid.
 
     Raises:
-        DecodeError: The data are not 1 to ``LINKS_LIMIT`` + 1 certificates.
+        DecodeError: The data are not 1 to ``HANDOVERS_LIMIT`` + 1 certificates.
         VerificationError: No chain of links leads from ``pinned_root`` to the current root.
     """
     try:

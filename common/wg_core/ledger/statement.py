@@ -56,7 +56,7 @@ class Mechanism:
     """Noise mechanism of a release, with every number that determines its privacy cost.
 
     Attributes:
-        name: Name of the mechanism, one of ``MECHANISMS``.
+        name: Name of the mechanism, one of ``MECHANISM_NAMES``.
         encoder: SHA-256 of the public feature encoder, hex; empty: no encoder.
         blocks: Blocks of the released vector, with their weights.
         bits: Resolution of the grid: ``2^bits`` steps per clip radius.

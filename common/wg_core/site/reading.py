@@ -93,7 +93,7 @@ class ReadingConfig:
 
     Attributes:
         bits: Number of a grey pixel's 16 bits that the camera uses.
-        encoding: Encoding of tables: ``auto``, or a name of ``ENCODINGS``.
+        encoding: Encoding of tables: ``auto``, or a name of ``TEXT_ENCODINGS``.
         channels: Names of a window file's columns, in the order of network inputs; null: not
             compared.
         log: Rule that cuts windows from long sensor logs; null: each file is one record.

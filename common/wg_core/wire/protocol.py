@@ -90,7 +90,7 @@ def check_number_length(text: str, input_name: str) -> str:
     """Return a number's text if a server table can hold it; ``numbers`` checks its grammar.
 
     Raises:
-        DecodeError: The text is longer than ``NUMBER_LIMIT``.
+        DecodeError: The text is longer than ``NUMBER_CHARACTERS_LIMIT``.
     """
     if len(text) > NUMBER_CHARACTERS_LIMIT:
         raise DecodeError(

@@ -138,7 +138,7 @@ def accept_release_file(
 
 
 def load_recipient(stored_release: StoredRelease) -> PackageRecipient:
-    """Return the plant of a stored release or statement; errors as in ``open_release``."""
+    """Return the plant of a stored release or statement; errors as in ``decode_stored_release``."""
     if stored_release.epsilon == protocol.FREE_EPSILON:
         return recipient_without_statistics(stored_release)
     release = decode_stored_release(stored_release)

@@ -63,7 +63,7 @@ def skip_codes_by_site(
     Args:
         store: The server's store.
         site_names: Names of the sites.
-        statistic_use_by_machine_kind: See ``statistic_use_by_kind``.
+        statistic_use_by_machine_kind: See ``statistic_use_by_machine_kind``.
         sites_are_named: True if the operator named the sites; a site without a supported machine
             is then not skipped.
     """

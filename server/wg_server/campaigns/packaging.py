@@ -34,7 +34,7 @@ PACKAGE_LIFETIME = datetime.timedelta(days=30)
 
 
 class ReleasePools(Protocol):
-    """Pools of releases for the packages of one server, see ``pools.StoredPools``."""
+    """Pools of releases for the packages of one server, see ``pools.StoredReleasePools``."""
 
     def pooled_releases(
         self, generator_sha256: str, priors: ModelVariances, plant: PackageRecipient

@@ -4,11 +4,12 @@ After releases were received, judged or revoked, ``GeneratorPools.refresh`` upda
 a package then takes the same time with ten sites as with ten thousand
 (``generator.prior.pooling``).
 
-The influence of a release is determined when it is added, by comparison with ``PEER_COUNT`` others
-that share classes (``generator.prior.influence``). Peers are drawn by a keyed hash of their ids, so
-that no site can become a peer by its name or by trying ids. All releases of a kind are compared
-again while it and the kinds that share classes with it have at most ``REJUDGED_SITES`` sites, and
-whenever it has doubled, because the first releases were compared with few others.
+The influence of a release is determined when it is added, by comparison with
+``COMPARED_PEERS_LIMIT`` others that share classes (``generator.prior.influence``). Peers are drawn
+by a keyed hash of their ids, so that no site can become a peer by its name or by trying ids. All
+releases of a kind are compared again while it and the kinds that share classes with it have at most
+``RECOMPARED_SITES_LIMIT`` sites, and whenever it has doubled, because the first releases were
+compared with few others.
 """
 
 from __future__ import annotations

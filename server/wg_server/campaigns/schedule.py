@@ -3,8 +3,8 @@
 Each site has its own clock. It starts when the campaign starts, restarts when the site is first
 asked, and again when its package is ready. No deadline therefore passes before a connected site was
 asked, and an offline site delays no other site: a site that could not be asked within
-``ONLINE_SECONDS`` (it is offline, or works by files) is not awaited, though its answer is accepted
-until its deadline.
+``ONLINE_LIMIT_SECONDS`` (it is offline, or works by files) is not awaited, though its answer is
+accepted until its deadline.
 
 - In a campaign at epsilon 0, or for machine statistics, no site waits for another: nothing is
   pooled.

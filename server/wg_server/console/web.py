@@ -44,8 +44,7 @@ CONSOLE_PATH = "/console"
 FORM_BYTES_LIMIT = 256 << 10  # Largest form, bytes: a campaign over a thousand named sites
 FORM_FIELDS_LIMIT = 4096  # Largest number of fields of a form
 LOGINS_PER_MINUTE_LIMIT = 10
-"""Login attempts per minute and address (IPv6: per /64). A token has 256 bits: this limit bounds
-work and noise in the log, not guessing."""
+"""Login attempts per minute and address (IPv6: per /64)."""
 COUNTED_ADDRESSES_LIMIT = 1024  # Largest number of addresses whose login attempts are counted
 
 _LOCAL_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})

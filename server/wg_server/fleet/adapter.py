@@ -267,7 +267,7 @@ class FlowerLink:
         return Middleware(FleetApiMiddleware, state=self._state, check=self._check_request)
 
     def online_sites(self, sites: Iterable[StoredSite]) -> set[str]:
-        """Return the names of connected sites: with requests in the last ``ONLINE_SECONDS``."""
+        """Return the names of sites with requests in the last ``ONLINE_LIMIT_SECONDS``."""
         keys = {site.node_key.encode("ascii"): site.name for site in sites}
         nodes = self._state.get_node_info(statuses=[NodeStatus.ONLINE])
         connected_nodes = {

@@ -115,7 +115,7 @@ def verify_statistics_bundle(
 def verify_statement_bundle(
     statement_bundle: StatementBundle, **expected_signers: Unpack[ExpectedSigners]
 ) -> PublicStatement:
-    """Verify that a public statement is on a ledger, and return it; see ``verify_bundle``.
+    """Verify that a public statement is on a ledger; return it. See ``verify_statistics_bundle``.
 
     Raises:
         DecodeError: A part is malformed.
@@ -155,7 +155,7 @@ def verify_key_rotation(
 
 
 def read_new_ledger_key(rotation_entry: bytes) -> str:
-    """Return the unverified new key of a ROTATION entry, hex; errors as in ``verify_rotation``."""
+    """Return the unverified new key of a ROTATION entry, hex; errors: ``verify_key_rotation``."""
     return _decode_entry(rotation_entry, Rotation, "rotation entry").new_key
 
 

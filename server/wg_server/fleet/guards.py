@@ -62,9 +62,7 @@ class Guard(ABC):
 class StorageGuard(Guard):
     """Middleware that answers 503 with Retry-After while the disk or the database is unusable."""
 
-    async def _check_request(
-        self, scope: Scope, receive: Receive, send: Send, *, retry_after_seconds: int = 5
-    ) -> None:
+    async def _check_request(self, scope: Scope, receive: Receive, send: Send) -> None:
         has_begun = False
 
         async def send_watched(message: Message) -> None:
@@ -78,7 +76,7 @@ class StorageGuard(Guard):
             log.error("%s: %s", scope["path"], error)
             if has_begun:
                 raise
-            headers = {"retry-after": str(retry_after_seconds)}
+            headers = {"retry-after": "5"}
             response = PlainTextResponse("cannot read or write now\n", 503, headers)
             await response(scope, receive, send)
 

@@ -52,7 +52,7 @@ def store_site_pins(
     """Store the keys that a site reports as pinned, and return the current keys.
 
     Raises:
-        DecodeError: The data is not a valid ``Pins`` record.
+        DecodeError: The data is not a valid ``ServerKeyPins`` record.
     """
     pins = canonical.decode(
         ServerKeyPins, pins_data, input_name="pins", max_bytes=protocol.MESSAGE_BYTES_LIMIT

@@ -131,8 +131,8 @@ class LedgerTable:
     ) -> None:
         """Store two signed checkpoints that contradict each other, unless they are stored already.
 
-        One pair proves a fork, and further pairs add nothing: only the first ``EVIDENCE_LIMIT``
-        pairs of a log are stored.
+        One pair proves a fork, and further pairs add nothing: only the first
+        ``FORK_EVIDENCE_LIMIT`` pairs of a log are stored.
         """
         table = schema.fork_evidence_table
         with self.engine.begin() as connection:

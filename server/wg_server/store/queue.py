@@ -341,8 +341,8 @@ class CampaignQueue:
 
         Raises:
             ConfigError: No campaign has this id, it was cancelled, the site has no task in it or
-                its task did not end in one of ``RETRIABLE_STATES``, the site is not enrolled, or
-                its release is in quarantine.
+                its task did not end in one of ``RETRIABLE_TASK_STATES``, the site is not enrolled,
+                or its release is in quarantine.
         """
         table = schema.task_table
         current_time = time.time() if current_time is None else current_time

@@ -31,7 +31,7 @@ class StoredSite:
         enrolled: Time of enrolment, Unix time; 0 before.
         last_seen: Time of its last accepted request, Unix time; 0 before.
         pins: Keys of this server that the site pinned, as last reported: canonical
-            ``protocol.Pins``; empty: not reported yet.
+            ``protocol.ServerKeyPins``; empty: not reported yet.
     """
 
     name: str

@@ -78,7 +78,7 @@ def build_zoo(
     Args:
         home: The server's home; its zoo folder is created if needed.
         workers: Number of processes.
-        progress: Called with the number of finished entries, of ``count_entries``, and a text.
+        progress: Called with the number of finished entries, of ``count_plan_entries``, and a text.
         train_reading_maps: Function that trains the reading maps of a new encoder; None: no reading
             maps.
 

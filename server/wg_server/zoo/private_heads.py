@@ -86,7 +86,7 @@ def train_private_family_head(
         privacy: Guarantee for each record.
 
     Returns:
-        The records, the head, and accuracy and attack (``family_heads.accuracy_at_sites``) of
+        The records, the head, and accuracy and attack (``family_heads.evaluate_head_at_sites``) of
         another head, trained at some of the sites without held-out records.
     """
     task = sources.load_task(replace(spec, sites=1, per_class=_UNLIMITED_RECORD_COUNT))

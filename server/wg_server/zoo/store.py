@@ -82,7 +82,7 @@ class ZooStore:
         return self._entry_path(key).is_file()
 
     def write_entry(self, object_bytes: bytes, entry: ZooEntry) -> None:
-        """Store an object from ``pack_object``, and then its entry."""
+        """Store an object from ``pack_encoded_task``, and then its entry."""
         atomic.write_bytes(self._object_path(entry.sha256), object_bytes)
         atomic.write_bytes(self._entry_path(entry.key), canonical.encode(entry))
 

@@ -15,7 +15,7 @@ def read_plan_trunks(plan: ZooPlan) -> tuple[TrunkKind, ...]:
     Raises:
         DataError: A file cannot be read, or is too large.
         ConfigError: A trunk is unknown, or a required package is missing.
-        DecodeError, VerificationError: See ``trial.try_trunk_file``.
+        DecodeError, VerificationError: See ``trial.try_and_time_file``.
     """
     choices = plan.encoder.trunks
     paths = [choice.file for choice in choices]

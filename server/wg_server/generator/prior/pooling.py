@@ -125,7 +125,7 @@ def single_site_pool(
         priors: Variances of the mixed model.
         labels: Names of the K classes of the evidence, sorted.
         site: Evidence on these classes; entries of class means count as at most
-            ``CLASS_MEAN_LIMIT``.
+            ``CLASS_MEAN_ENTRY_LIMIT``.
     """
     precision, right_side = blup.site_equations(priors, site)
     rows, columns = np.triu_indices(len(labels))

@@ -42,16 +42,17 @@ class SimulatedBearings:
     Attributes:
         figures: Declared figures, ``[m, 7]``, in the order of the data sheet: speed (1/min),
             sampling rate (Hz), elements, their diameter, pitch diameter, contact angle, load.
-        hidden_figures: Hidden properties, scaled to order 1, ``[m, HIDDEN_FIGURES]``.
+        hidden_figures: Hidden properties, scaled to order 1, ``[m, HIDDEN_FIGURE_COUNT]``.
         line_rates: True frequencies of the lines in cycles per window, ``[m, 5]``, in the order of
             ``bearing.line_frequencies``.
-        response: Complex frequency response of the structure, ``[m, SIMULATED_SAMPLES / 2 + 1]``.
+        response: Complex frequency response of the structure, ``[m, SIMULATED_SAMPLE_COUNT / 2 +
+            1]``.
         noise_amplitudes: Amplitude of the noise at the same frequencies as ``response``.
         severity_db: Level of each damage's vibration over the noise in dB, ``[m, 3]``.
         impact_properties: Properties of impacts, ``[m, 5]``: slip, depth of the load zone,
             unevenness, and share and duration of bursts of noise.
-        tones: Frequency in cycles per window, and amplitude, ``[m, 2, _TONES]``.
-        modulations: Frequency in cycles per window, and depth, ``[m, 2, _MODULATIONS]``.
+        tones: Frequency in cycles per window, and amplitude, ``[m, 2, _TONE_COUNT]``.
+        modulations: Frequency in cycles per window, and depth, ``[m, 2, _MODULATION_COUNT]``.
         magnetic_forces: Magnetic forces, ``[m, 5]``: cycles per window, vibration amplitude, depth
             of the noise's modulation, and sharpness of the pulses of both.
     """
@@ -189,7 +190,7 @@ class BearingSimulator:
         return torch.stack([mains, amplitude, depth, sharpness, noise_sharpness], dim=1)
 
     def _draw_tones(self, turns: Tensor, mains: Tensor) -> Tensor:
-        """Draw tones, ``[m, 2, _TONES]``: shaft harmonics, a gear and its side band, mains."""
+        """Draw tones, ``[m, 2, _TONE_COUNT]``: shaft harmonics, a gear and its side band, mains."""
         count = len(turns)
         teeth = self._draw.uniform(9, 70, count).floor()
         cycles = [turns, 2 * turns, 3 * turns, teeth * turns, (teeth + 1) * turns, mains]
@@ -269,7 +270,7 @@ class BearingSimulator:
         return total
 
     def _draw_impacts(self, machines: SimulatedBearings, damaged_part: int, count: int) -> Tensor:
-        """Draw the impact forces of one damage, ``[m, count, SIMULATED_SAMPLES]``.
+        """Draw the impact forces of one damage, ``[m, count, SIMULATED_SAMPLE_COUNT]``.
 
         Args:
             machines: The m machines.

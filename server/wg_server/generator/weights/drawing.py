@@ -73,6 +73,6 @@ def amplitude_from_db(level_db: Tensor) -> Tensor:
 
 
 def summarise_responses(power: Tensor) -> Tensor:
-    """Summarise power spectra ``[m, 1 + n * CURVE_POINTS]`` by log means of order 1 over n bins."""
+    """Summarise power spectra by log means over n bins, ``[m, 1 + n * RESPONSE_SUMMARY_SIZE]``."""
     steps = power[:, 1:].reshape(len(power), RESPONSE_SUMMARY_SIZE, -1).mean(dim=2)
     return (steps + 1e-2).log() / 2

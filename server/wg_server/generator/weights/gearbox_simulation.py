@@ -51,11 +51,13 @@ class SimulatedGearboxes:
             and gear, load.
         hidden_figures: Hidden properties, scaled to order 1, ``[m, hidden_size]``.
         turns: True turns of pinion and gear per window, ``[m, 2]``.
-        response: Complex frequency response of the structure, ``[m, SIMULATED_SAMPLES / 2 + 1]``.
+        response: Complex frequency response of the structure, ``[m, SIMULATED_SAMPLE_COUNT / 2 +
+            1]``.
         noise_amplitudes: Amplitude of the noise at the same frequencies as ``response``.
-        mesh_amplitudes: Amplitude of each harmonic of the mesh, ``[m, _MESHES]``.
-        wear_gains_db: Increase of each mesh harmonic by wear in dB, ``[m, _MESHES]``.
-        runout_depths: Depth of the modulation by each harmonic of each shaft, ``[m, 2, _ORDERS]``.
+        mesh_amplitudes: Amplitude of each harmonic of the mesh, ``[m, _MESH_HARMONIC_COUNT]``.
+        wear_gains_db: Increase of each mesh harmonic by wear in dB, ``[m, _MESH_HARMONIC_COUNT]``.
+        runout_depths: Depth of the modulation by each harmonic of each shaft, ``[m, 2,
+            _SHAFT_ORDER_COUNT]``.
         worn_runout_factor: Factor by which worn teeth increase ``runout_depths``, ``[m]``.
         rubbing_noise_share: Share of the noise that swells with the mesh of worn teeth, ``[m]``.
         impact_levels_db: Level of each damaged tooth's vibration over the noise in dB, ``[m, 2]``.
@@ -234,7 +236,7 @@ class GearboxSimulator:
 
         Args:
             machines: The m gearboxes.
-            shaft_turns: Turns of pinion and gear, ``[m, K, count, SIMULATED_SAMPLES]``, as the
+            shaft_turns: Turns of pinion and gear, ``[m, K, count, SIMULATED_SAMPLE_COUNT]``, as the
                 results.
             wear_mask: 1 for the condition with worn teeth, 0 for others, ``[K, 1, 1]``.
         """
@@ -255,7 +257,7 @@ class GearboxSimulator:
         shafts: tuple[Tensor, Tensor],
         tooth_counts: tuple[Tensor, Tensor],
     ) -> Tensor:
-        """Return engagement of damaged teeth, 0 to 1, ``[m, 2, count, SIMULATED_SAMPLES]``."""
+        """Return engagement of damaged teeth, 0 to 1, ``[m, 2, count, SIMULATED_SAMPLE_COUNT]``."""
         pulses = []
         for damage, (turns, number) in enumerate(zip(shafts, tooth_counts, strict=True)):
             shaft_turns = turns[:, 1 + damage]
@@ -276,7 +278,7 @@ class GearboxSimulator:
 
         Args:
             machines: The m gearboxes.
-            mesh_turns: Meshed teeth, ``[m, K, count, SIMULATED_SAMPLES]``.
+            mesh_turns: Meshed teeth, ``[m, K, count, SIMULATED_SAMPLE_COUNT]``.
             amplitude_factor: Factor on the amplitude, of the same shape.
             phase_shift: Shift of the phase, radians, of the same shape.
             wear_mask: 1 for the condition with worn teeth, 0 for others, ``[K, 1, 1]``.
@@ -300,7 +302,7 @@ class GearboxSimulator:
     def _draw_noise(
         self, machines: SimulatedGearboxes, mesh_turns: Tensor, wear_mask: Tensor
     ) -> Tensor:
-        """Draw noise that swells with worn teeth's mesh, ``[m, K, count, SIMULATED_SAMPLES]``."""
+        """Draw noise that swells with a worn mesh, ``[m, K, count, SIMULATED_SAMPLE_COUNT]``."""
         draw, shape = self._draw, (*mesh_turns.shape[:3], SIMULATED_SAMPLE_COUNT // 2 + 1)
         spectrum = torch.complex(draw.normal(*shape), draw.normal(*shape))
         noise = torch.fft.irfft(
@@ -345,7 +347,7 @@ class GearboxSimulator:
 
         Args:
             machines: The m gearboxes.
-            force: Forces ``[m, k, count, SIMULATED_SAMPLES]`` of k causes in each window.
+            force: Forces ``[m, k, count, SIMULATED_SAMPLE_COUNT]`` of k causes in each window.
             level_db: Mean level of the vibration over the noise, dB, broadcast to ``[m, k,
                 count]``.
             spread_db: Standard deviation of the level between windows, dB.

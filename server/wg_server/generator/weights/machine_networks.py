@@ -48,7 +48,7 @@ class WindowInputs(NamedTuple):
 
     @classmethod
     def from_inputs(cls, inputs: Tensor, templates: Tensor) -> "WindowInputs":
-        """Add readings to inputs ``[m, n, INPUTS]``, with templates ``[m, T, HALF_BINS]``."""
+        """Add readings to inputs ``[m, n, INPUTS]``, with templates ``[m, T, HALF_BIN_COUNT]``."""
         return cls(inputs, reading_map.window_readings(inputs, templates))
 
 
@@ -78,7 +78,7 @@ class SpectralLineNetworks(NetworkWeights):
         return run_networks(self, windows.readings)
 
     def weights_over_inputs(self, templates: Tensor) -> NetworkWeights:
-        """Return the same networks on inputs, for templates ``[m, T, HALF_BINS]``."""
+        """Return the same networks on inputs, for templates ``[m, T, HALF_BIN_COUNT]``."""
         return NetworkWeights(
             reading_map.readings_to_input_weights(self.first, templates), *self[1:]
         )

@@ -36,7 +36,7 @@ class PooledMachines:
     Attributes:
         figures: Declared figures, ``[m, f]``.
         hidden_figures: Hidden properties, ``[m, h]``.
-        templates: Templates at the declared lines, ``[m, T, HALF_BINS]``.
+        templates: Templates at the declared lines, ``[m, T, HALF_BIN_COUNT]``.
         labelled_inputs: Inputs of labelled windows, float16 ``[m, K, LABELLED_WINDOWS, INPUTS]``.
         input_means: Means of the unlabelled records' inputs, by condition, ``[m, K, INPUTS]``.
         input_mean_squares: Mean squares of these inputs, by condition, ``[m, K, INPUTS]``.

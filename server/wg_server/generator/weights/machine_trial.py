@@ -67,7 +67,7 @@ class MachineTestSet:
     Attributes:
         figures: Declared figures, ``[m, f]``.
         hidden_figures: Hidden properties, ``[m, h]``.
-        templates: Templates at the declared lines, ``[m, T, HALF_BINS]``.
+        templates: Templates at the declared lines, ``[m, T, HALF_BIN_COUNT]``.
         test_inputs: Inputs of test windows, float16 ``[m, K * TEST_WINDOWS, INPUTS]``.
         labels: Conditions of the test windows, ``[K * TEST_WINDOWS]``.
         window_weights: Weights of the test windows in accuracy, ``[K * TEST_WINDOWS]``, with sum 1.

@@ -44,7 +44,7 @@ class SimulatedMotors:
             pairs, slip, load.
         hidden_figures: Hidden properties, scaled to order 1, ``[m, hidden_size]``.
         supply_periods: True periods of the supply per window, ``[m]``.
-        modulation_rates: Rate of each modulation in cycles per window, ``[m, _LINE_COUNT]``.
+        modulation_rates: Rate of each modulation in cycles per window, ``[m, _MODULATION_COUNT]``.
         lower_amplitudes: Amplitude of each lower side band in each condition, ``[m, K,
             _LINE_COUNT]``.
         upper_ratios: Amplitude of each upper side band relative to the lower one, ``[m,

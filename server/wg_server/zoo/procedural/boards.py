@@ -39,7 +39,7 @@ def draw_boards(
         centre = middle + lane * pitch * across
         track = segment_distance(centre - 3 * along, centre + 3 * along, image_side)
         keep = (rng.random(count) < 0.8) | (lane in (0, 1))
-        np.maximum(copper, soft_disc(track, half, edge) * keep[:, None, None], out=copper)
+        np.maximum(copper, soft_disc(track, half, edge=edge) * keep[:, None, None], out=copper)
     shift = draw_uniform(rng, -0.3, 0.3, count)[:, None]
     on_track = middle + shift * along
     side = np.where(rng.random(count) < 0.5, 1.0, -1.0)[:, None]
@@ -48,26 +48,26 @@ def draw_boards(
         gap = segment_distance(
             on_track - across * half * 2, on_track + across * half * 2, image_side
         )
-        return np.minimum(copper, 1 - soft_disc(gap, 0.04 + 0.12 * float(style[2]), edge))
+        return np.minimum(copper, 1 - soft_disc(gap, 0.04 + 0.12 * float(style[2]), edge=edge))
     if board_class == "short":
         bridge = segment_distance(on_track, on_track + pitch * across, image_side)
-        return np.maximum(copper, soft_disc(bridge, half * 0.6 * spot, edge))
+        return np.maximum(copper, soft_disc(bridge, half * 0.6 * spot, edge=edge))
     if board_class == "mousebite":
         bite = point_distance(_to_float32(on_track + side * across * half), image_side)
-        return np.minimum(copper, 1 - soft_disc(bite, half * 0.9 * spot, edge))
+        return np.minimum(copper, 1 - soft_disc(bite, half * 0.9 * spot, edge=edge))
     if board_class == "spur":
         bump = segment_distance(
             _to_float32(on_track),
             _to_float32(on_track + side * across * (half + 0.35 * pitch)),
             image_side,
         )
-        return np.maximum(copper, soft_disc(bump, half * 0.45 * spot, edge))
+        return np.maximum(copper, soft_disc(bump, half * 0.45 * spot, edge=edge))
     if board_class == "copper":
         spare = point_distance(_to_float32(on_track + side * across * pitch / 2), image_side)
-        return np.maximum(copper, soft_disc(spare, (pitch / 2 - half) * 0.8 * spot, edge))
+        return np.maximum(copper, soft_disc(spare, (pitch / 2 - half) * 0.8 * spot, edge=edge))
     if board_class == "pinhole":
         hole = point_distance(_to_float32(on_track), image_side)
-        return np.minimum(copper, 1 - soft_disc(hole, half * 0.5 * spot, edge))
+        return np.minimum(copper, 1 - soft_disc(hole, half * 0.5 * spot, edge=edge))
     return copper
 
 
