@@ -49,7 +49,7 @@ def machine_classes_with_a_record(
 
     @instead_of(statistics_file, "StatisticsManifest")
     def manifest(manifest_of: Any, **fields: Any) -> Any:
-        of_machine = fields["schema"].statistics == MACHINE_STATISTICS
+        of_machine = fields["schema"].release_kind == MACHINE_STATISTICS
         return manifest_of(**(fields | ({"labels": names} if of_machine else {})))
 
     with pytest.MonkeyPatch.context() as inside:

@@ -68,7 +68,7 @@ def budget_for_each_kind(patch: pytest.MonkeyPatch) -> None:
         for state in self._state.charges.values():
             entry = entries.decode(self.entry_bytes(state.seq))
             if isinstance(entry, entries.Charge) and [state.release_kind] == kind:
-                alike.add(entry.event)
+                alike.add_event(entry.event)
         return cost(self, alike, event)
 
     charged(patch)
@@ -111,7 +111,7 @@ def release_id_of_the_data(
     return original(config, snapshot, request, **{"release_id": digest[:32], **words})
 
 
-@instead_of(acceptance_set, "_unit_fractions")
+@instead_of(acceptance_set, "_unit_hash_fractions")
 def acceptance_by_rank(_: Any, records: snapshots.FrozenRecords) -> Any:
     """Exactly the share is set aside, so that one unit may move another one."""
     words = np.ascontiguousarray(records.units[:, :8]).view(">u8").ravel()
@@ -129,7 +129,7 @@ def machine_features_by_chunk(original: Any, encode: Any, width: int, records: A
     return rows, failures
 
 
-@instead_of(freeze, "_commitment")
+@instead_of(freeze, "_data_commitment")
 def commitment_without_salt(original: Any, source: Any, secret: bytes, salt: bytes) -> Any:
     """Equal data have an equal commitment, so the ledger tells whether anything changed."""
     return original(source, secret, bytes(len(salt)))

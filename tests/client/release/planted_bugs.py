@@ -277,7 +277,7 @@ def on_grid(clip: Callable[[NDArray[Any], float], NDArray[Any]]) -> Plant:
 
 
 def clipped_after_the_sum(patch: pytest.MonkeyPatch) -> None:
-    @instead_of(exact, "_record_sums")
+    @instead_of(exact, "_sum_record_vectors")
     def total(original: Any, schema: Any, q: Integers, *words: Any) -> Any:
         most = max(
             1.0, float(np.linalg.norm(q.sum(axis=0))) / (schema.radius_grid_units * max(len(q), 1))
@@ -293,7 +293,7 @@ def deviations_beyond_the_radius(_: Any, q: Integers, about: Any) -> Any:
     return q - about.point
 
 
-@instead_of(exact, "_record_sums")
+@instead_of(exact, "_sum_record_vectors")
 def single_precision(original: Any, *words: Any) -> Any:
     return original(*words).astype(np.float32).astype(np.int64)
 
@@ -342,7 +342,7 @@ def a_count_in_the_id(original: Any, config: Any, snapshot: Any, request: Any, *
 def one_salt_for_all_snapshots(patch: pytest.MonkeyPatch) -> None:
     salts: dict[Path, bytes] = {}
 
-    @instead_of(freezing, "_manifest")
+    @instead_of(freezing, "_new_manifest")
     def manifest(original: Any, home: Any, *words: Any) -> Any:
         def token_bytes(count: int) -> bytes:
             return salts.setdefault(home.root, secrets.token_bytes(count))

@@ -208,7 +208,7 @@ def set_aside_in_the_software(
 def stated_labels(choose: Callable[[NDArray[np.int64]], list[int]]) -> Plant:
     """The free statement names the labels that a function of the plant's counts chooses."""
 
-    @instead_of(query, "_statement_index")
+    @instead_of(query, "_record_statement")
     def plant(original: Any, ledger: Any, config: Any, encoder: str) -> Any:
         snapshot = snapshots.find_current(ClientHome(Path(ledger._path).parent))
         if snapshot is None:
