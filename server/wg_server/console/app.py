@@ -38,7 +38,7 @@ def console_routes(source: PageSource) -> list[BaseRoute]:
         "/campaigns/{id}": pages.show_campaign,
         "/generator": pages.show_generators,
         "/audit": pages.show_operator_log,
-        "/help": lambda context: context.render("help"),
+        "/help": lambda context: context.render_page("help"),
     }
     posts = {
         "/logout": console.logout,

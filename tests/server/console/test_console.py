@@ -95,7 +95,16 @@ def acts(store: ServerStore) -> list[tuple[str, str]]:
     return [(each.action, each.subject) for each in operators.read_log(store, limit=9)[::-1]]
 
 
-PAGES = ["/", "/sites", "/sites/plant-a", "/campaigns", "/campaigns/new", "/generator", "/audit"]
+PAGES = [
+    "/",
+    "/sites",
+    "/sites/plant-a",
+    "/campaigns",
+    "/campaigns/new",
+    "/generator",
+    "/audit",
+    "/help",
+]
 
 
 def test_without_a_session_there_is_a_login_and_nothing_else(
