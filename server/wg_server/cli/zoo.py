@@ -60,7 +60,7 @@ def build_command(
         as_json,
         canonical.to_builtins(result),
         text("zoo: {made} entries made, {before} there before", **counts),
-        text("encoder {encoder}", encoder=result.encoder_id),
+        text("encoder {encoder}", encoder=result.encoder),
         *trunks.trunk_advice_lines(zoo_plan),
         cli.next_step("wg-server train --home {home}", home=home.root),
     )

@@ -57,12 +57,12 @@ class BuildResult:
     Attributes:
         new_entries: Number of entries built now.
         earlier_entries: Number of entries that existed before.
-        encoder_id: Id of the encoder, hex.
+        encoder: Id of the encoder, hex.
     """
 
     new_entries: int
     earlier_entries: int
-    encoder_id: str
+    encoder: str
 
 
 def build_zoo(

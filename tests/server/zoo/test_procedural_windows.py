@@ -120,7 +120,7 @@ def test_a_home_serves_one_modality(tmp_path: Path) -> None:
     built = build.build_zoo(server_home, _plan(PROCEDURAL), workers=1, progress=lambda *_: None)
     assert built.new_entries == 4
     again = build.build_zoo(server_home, _plan(PROCEDURAL), workers=1, progress=lambda *_: None)
-    assert (again.new_entries, again.earlier_entries, again.encoder_id) == (0, 4, built.encoder_id)
+    assert (again.new_entries, again.earlier_entries, again.encoder) == (0, 4, built.encoder)
     images = ZooPlan(seed=1, sources=(SourcePlan(kind="procedural", families=1, per_class=8),))
     with pytest.raises(ConfigError, match="a home serves one of them"):
         build.build_zoo(server_home, images, workers=1, progress=lambda *_: None)

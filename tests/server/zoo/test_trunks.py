@@ -81,7 +81,7 @@ def test_a_zoo_stands_on_a_file_and_lite0_is_a_further_trunk(built: Built) -> No
     np.testing.assert_array_equal(encoder.encode(images), alone[:, :8])
     np.testing.assert_allclose(encoder.encode_local_batched(images), alone, atol=1e-3, rtol=1e-3)
     assert len(list(ZooStore(home.zoo_folder).read_entries(encoder.id))) == 4
-    assert build_zoo(home, read, workers=1, progress=lambda *_: None).encoder_id == encoder.id
+    assert build_zoo(home, read, workers=1, progress=lambda *_: None).encoder == encoder.id
 
 
 def test_other_hashes_and_names_are_refused_before_anything_is_made(tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+import json
 from contextlib import nullcontext
 from importlib import resources
 from pathlib import Path
@@ -169,7 +170,7 @@ sources:
 
 
 def test_another_encoder_takes_the_place_of_the_home_s_while_no_campaign_is_open(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     home = ServerHome(tmp_path / "server")
     home.encoder_file.parent.mkdir(parents=True)
@@ -187,9 +188,11 @@ def test_another_encoder_takes_the_place_of_the_home_s_while_no_campaign_is_open
         cli.run_program(zoo, words)
     assert refusal.value.code == 3 and home.encoder_file.read_bytes() == b"old"
     queue.clear()
+    capsys.readouterr()
     with pytest.raises(SystemExit) as ended:
         cli.run_program(zoo, words)
     assert ended.value.code in (0, None)
+    assert json.loads(capsys.readouterr().out)["encoder"] == home.encoder_id()
     assert {entry.encoder for entry in ZooStore(home.zoo_folder).read_entries()} == {
         home.encoder_id()
     }
