@@ -34,11 +34,11 @@ from wg_client.fitting.sure_calls import (
     sure_call_threshold,
 )
 from wg_client.methods.base import DeliveredCandidate
-from wg_client.methods.names import LOCAL_ONLY
+from wg_client.methods.method_names import LOCAL_ONLY
 from wg_client.models import novelty
 from wg_client.models.acceptance import score_probabilities
 from wg_client.models.adoption import INITIAL_DEFECT_THRESHOLD, INITIAL_MISSED_DEFECT_SHARE
-from wg_client.models.passing import OutOfFoldEvidence, defect_log_odds, fit_pass_rule
+from wg_client.models.pass_rule import OutOfFoldEvidence, defect_log_odds, fit_pass_rule
 from wg_client.selection import defects
 from wg_client.selection.model_selection import SelectionOutcome
 from wg_client.selection.verdict import AccuracyChange, classify_accuracy_change
@@ -46,7 +46,7 @@ from wg_common.catalogue import SAME_FAMILY_SOURCE
 from wg_common.inference.family_head import FeatureLayout
 from wg_common.modalities.texts import Texts
 from wg_common.modalities.windows import Windows
-from wg_common.nets.encoder.module import Encoder, load_encoder
+from wg_common.nets.encoder.projected_trunk import Encoder, load_encoder
 from wg_core.errors import NotAcceptedError
 from wg_server.generator.weights.head_generation import HeadGenerator, generate_heads
 from wg_server.site.home import ServerHome

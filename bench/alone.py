@@ -38,15 +38,15 @@ from sklearn.preprocessing import StandardScaler, normalize
 
 from wg_client.fitting.trunk_features import scale_encoder_features
 from wg_client.methods.base import PlantRecords
-from wg_client.methods.names import LOCAL_ONLY
+from wg_client.methods.method_names import LOCAL_ONLY
 from wg_client.selection.gain import estimate_model_accuracy
 from wg_common.modalities.registry import find_modality, modality_of_array
+from wg_common.nets.encoder.builtin_encoder import unfitted_encoder
 from wg_common.nets.encoder.minirocket import MiniRocket
-from wg_common.nets.encoder.module import compute_raw_features, plant_features
 from wg_common.nets.encoder.object_trunk import ObjectTrunk
 from wg_common.nets.encoder.plant_trunk import PlantTrunk
+from wg_common.nets.encoder.projected_trunk import compute_raw_features, plant_features
 from wg_common.nets.encoder.trunk import default_trunks, find_trunk
-from wg_common.nets.encoder.unfitted import unfitted_encoder
 from wg_e5.trunk import E5Trunk
 from wg_server.zoo import trunks
 from wg_server.zoo.plan import read_plan

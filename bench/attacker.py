@@ -30,9 +30,9 @@ from flwr.supernode.fleet_http_client import FleetHttpClient
 from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 from tests.e2e.fleet_support import make_home
 
-from wg_core.connection import link, transport
+from wg_core.connection import server_link, transport
 from wg_core.errors import WgError
-from wg_core.ledger.store import DatasetRegistration, Ledger
+from wg_core.ledger.budget_ledger import DatasetRegistration, Ledger
 from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
 from wg_core.wire import key_files, protocol, signing
@@ -78,7 +78,7 @@ class Attacker:
         self._hostile = hostile
         self._tally: Counter[str] = Counter()
         self._lock = threading.Lock()
-        self._own = link.client_tls_context(hostile)
+        self._own = server_link.client_tls_context(hostile)
         self._nobody = _unverified_context()
         self._other = _unverified_context()
         certificate, key = _foreign_certificate(hostile.root)

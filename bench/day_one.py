@@ -17,13 +17,13 @@ from torch import Tensor
 
 from wg_common.machines import bearing
 from wg_common.nets.encoder.reading_map import ReadingMap
-from wg_server.generator.weights import machine_trial, sheet_card, training
+from wg_server.generator.weights import data_sheet_card, machine_test_set, training
+from wg_server.generator.weights.data_sheet_card import SHEET_AND_STATISTIC, TEMPLATE, row_name
 from wg_server.generator.weights.machine_model import INPUT_SCALINGS, MachineModel
 from wg_server.generator.weights.machine_networks import NetworkSizes
+from wg_server.generator.weights.machine_test_set import MachineTestSet
 from wg_server.generator.weights.machine_training import MachineObjective, SimulatedMachineCounts
-from wg_server.generator.weights.machine_trial import MachineTestSet
 from wg_server.generator.weights.reading_map_training import ReadingMapObjective
-from wg_server.generator.weights.sheet_card import SHEET_AND_STATISTIC, TEMPLATE, row_name
 from wg_server.generator.weights.simulators import SIMULATORS
 from wg_server.generator.weights.training import TrainingSchedule
 
@@ -35,10 +35,10 @@ Rows = dict[str, Tensor]
 
 def measure_mixture(model: MachineModel, trial: MachineTestSet, mixture: str, seed: int) -> Rows:
     """Measure the accuracy of each method on each machine, at plants of one mixture."""
-    rows = sheet_card.measure_methods(model, trial, mixture, EPSILON, seed)
+    rows = data_sheet_card.measure_methods(model, trial, mixture, EPSILON, seed)
     plants = trial.plants[mixture]
     with torch.inference_mode():
-        for count in sheet_card.LABEL_COUNTS:
+        for count in data_sheet_card.LABEL_COUNTS:
             logits = local_only_logits(trial, plants, count)
             rows[f"local-only on the readings, {count} labels"] = trial.accuracies(logits)
     return rows
@@ -52,7 +52,7 @@ def table(by_mixture: dict[str, Rows]) -> Iterator[str]:
     for name in next(iter(by_mixture.values())):
         cells = [name]
         for rows in by_mixture.values():
-            gain, error = sheet_card.paired_difference(rows[name], rows[_REFERENCE_ROW])
+            gain, error = data_sheet_card.paired_difference(rows[name], rows[_REFERENCE_ROW])
             cells += [f"{float(rows[name].mean()):.3f}", f"{100 * gain:+.1f} ± {100 * error:.1f}"]
         yield "| " + " | ".join(cells) + " |"
 
@@ -61,11 +61,11 @@ def gain_over_fixed(by_mixture: dict[str, Rows]) -> Iterator[str]:
     """Tabulate the gain of networks made for a condition over the best fixed network."""
     for mixture, rows in by_mixture.items():
         fixed = max(
-            (row_name(sheet_card.FIXED_NETWORK, scaling) for scaling in INPUT_SCALINGS),
+            (row_name(data_sheet_card.FIXED_NETWORK, scaling) for scaling in INPUT_SCALINGS),
             key=lambda name: float(rows[name].mean()),
         )
         for scaling in INPUT_SCALINGS:
-            gain, error = sheet_card.paired_difference(
+            gain, error = data_sheet_card.paired_difference(
                 rows[row_name(SHEET_AND_STATISTIC, scaling)], rows[fixed]
             )
             yield (
@@ -82,7 +82,11 @@ def real_bearing_tables(
     for mixture in real_bearing.SOUND_SHARES:
         cells = [measure_mixture(model, trial, mixture, seed) for trial in trials]
         # With one machine in a trial another's condition is its own.
-        others = (sheet_card.OTHER_STATISTIC, sheet_card.OTHER_SHEET, sheet_card.TEMPLATE_OTHER)
+        others = (
+            data_sheet_card.OTHER_STATISTIC,
+            data_sheet_card.OTHER_SHEET,
+            data_sheet_card.TEMPLATE_OTHER,
+        )
         by_mixture[mixture] = {
             name: torch.cat([cell[name] for cell in cells])
             for name in cells[0]
@@ -113,10 +117,10 @@ def main() -> None:
     objective = MachineObjective(options.kind, reading_map, NetworkSizes(), draws, seed)
     state = training.train_module(objective, TrainingSchedule(steps=options.steps), print_step)
     model = objective.model
-    trial = machine_trial.draw_test_set(
+    trial = machine_test_set.draw_test_set(
         SIMULATORS[options.kind](seed + 102), reading_map, draws.test
     )
-    _, card = sheet_card.select_networks(model, trial, seed)
+    _, card = data_sheet_card.select_networks(model, trial, seed)
     by_mixture = {mixture: measure_mixture(model, trial, mixture, seed) for mixture in trial.plants}
     lines = [
         f"Seed {seed}, {options.kind}: {MAP_STEPS} steps of the map, {state.steps} of networks,"
@@ -126,7 +130,7 @@ def main() -> None:
         "",
         *gain_over_fixed(by_mixture),
         "",
-        *(f"* {line.strip()}" for line in sheet_card.difference_lines(card)),
+        *(f"* {line.strip()}" for line in data_sheet_card.difference_lines(card)),
     ]
     path = options.datasets / "cwru_de/data.npz"
     if options.kind == bearing.MACHINE_KIND.name and path.is_file():

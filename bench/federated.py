@@ -52,11 +52,11 @@ from scipy.special import softmax
 
 from wg_client.fitting.linear_head import LinearHead
 from wg_common.inference.posterior import mean_aligned_head_fitter, posterior_head
-from wg_common.nets.encoder.module import Encoder, load_encoder
+from wg_common.nets.encoder.projected_trunk import Encoder, load_encoder
 from wg_common.weights_package import pack_tensors
 from wg_core.privacy import calibration
 from wg_server.generator.pipeline import load_tasks
-from wg_server.generator.prior import pooling
+from wg_server.generator.prior import evidence_pools
 from wg_server.generator.prior.blup import ModelVariances, fit_variances
 from wg_server.generator.prior.site_statistics import site_evidence
 from wg_server.site.home import ServerHome
@@ -251,8 +251,8 @@ def evaluate_releases(
         simulate_release("ab" * 32, x, y, names, epsilon, rng) for x, y in kind.sites[1 : 1 + count]
     ]
     started = time.perf_counter()
-    pools = pooling.pools_of_releases(priors, None, others)
-    posterior = pooling.posterior_from_pools(priors, pools, names)
+    pools = evidence_pools.pools_of_releases(priors, None, others)
+    posterior = evidence_pools.posterior_from_pools(priors, pools, names)
     down = len(pack_tensors({"posterior": posterior.tensors()}))
     seconds = time.perf_counter() - started
     (x, y), _ = plant_records(kind, cell)

@@ -36,7 +36,7 @@ from bench.fleet_processes import (
 from tests.e2e.fleet_support import enrol_plant, make_home, start_campaign
 from tests.server import postgres
 
-from wg_core.fleet import interface
+from wg_core.fleet import node_interface
 from wg_core.ledger.entries import Charge
 from wg_core.ledger.entries import decode as decode_entry
 from wg_core.site import config as configuration
@@ -47,9 +47,9 @@ from wg_server.fleet import enrolment
 from wg_server.operation import serve as serving
 from wg_server.operation.initialise import free_ports
 from wg_server.site.home import ServerHome
-from wg_server.store import copying
+from wg_server.store import store_copy
 from wg_server.store.campaigns import Campaign
-from wg_server.store.sites import ServerStore
+from wg_server.store.server_store import ServerStore
 
 MODULE = "bench.fleet"
 CAMPAIGN_SECONDS = 1800.0
@@ -75,7 +75,7 @@ def main() -> None:
         for path in words.homes[1:]:
             enrol_plant(ServerHome(words.homes[0]), path, path.name)
     elif words.be == "nodes":
-        interface._IDLE_PAUSE_DIVISOR = 1.0
+        node_interface._IDLE_PAUSE_DIVISOR = 1.0
         run_nodes([ClientHome(path) for path in words.homes])
     else:
         measure_fleet(words.nodes, words.processes, words.fleet, words.databases.split(","))
@@ -89,7 +89,7 @@ def measure_fleet(
     document: dict[str, object] = json.loads(path.read_text()) if path.is_file() else {}
     document["configuration"] = {
         "node_processes": processes,
-        "idle_poll_seconds": interface.NodeOptions().idle_poll_seconds,
+        "idle_poll_seconds": node_interface.NodeOptions().idle_poll_seconds,
         "answers": "synthetic features, no encoder; real ledger, noise, signatures, witness",
         "packages": "public base alone",
         "server_peak_target_mb": 600,
@@ -124,8 +124,8 @@ def measure_fleet(
 def move_to_postgresql(home: ServerHome, plants: Sequence[Path], url: str, folder: Path) -> int:
     """Move the store, and point half of the plants to a second process; return its port."""
     with ServerStore.open(home) as store:
-        copying.copy_store_to_file(store.engine, folder / "copy.sqlite")
-    copying.restore_store_from_file(folder / "copy.sqlite", url)
+        store_copy.copy_store_to_file(store.engine, folder / "copy.sqlite")
+    store_copy.restore_store_from_file(folder / "copy.sqlite", url)
     home.write_config(dataclasses.replace(home.read_config(), database=url))
     beside = free_ports("127.0.0.1", 1)[0]
     for path in plants[1::2]:

@@ -23,8 +23,8 @@ from tests.e2e.fleet_support import answer_synthetic, base_package, enrol_plant,
 
 from wg_core import atomic, logs
 from wg_core.errors import PeerError
-from wg_core.fleet.interface import NodeHandlers
 from wg_core.fleet.node import run_node
+from wg_core.fleet.node_interface import NodeHandlers
 from wg_core.site.home import ClientHome
 from wg_server.campaigns.packaging import ReleasePools
 from wg_server.campaigns.release import PackageRecipient
@@ -32,7 +32,7 @@ from wg_server.operation.serve import serve_home, stop_on_signals
 from wg_server.site.home import ServerHome
 from wg_server.store.campaigns import Campaign
 from wg_server.store.queue import CampaignQueue
-from wg_server.store.sites import ServerStore
+from wg_server.store.server_store import ServerStore
 
 MODULE = "bench.fleet_processes"
 WAIT_SECONDS = 600.0

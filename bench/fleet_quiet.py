@@ -26,7 +26,7 @@ from flwr.supercore.constant import FLEET_HTTP_PUBLIC_KEY_HEADER, FLEET_HTTP_SIG
 from flwr.supercore.date import now
 from flwr.supercore.primitives.asymmetric import public_key_to_bytes, sign_message
 
-from wg_core.connection import link
+from wg_core.connection import server_link
 from wg_core.site.home import ClientHome
 from wg_core.wire import key_files
 from wg_server.site.home import ServerHome
@@ -42,7 +42,7 @@ class QuietNode:
     def __init__(self, home: ClientHome, port: int) -> None:
         self._key = key_files.load_ec_key(home.node_key)
         self._public = public_key_to_bytes(self._key.public_key())
-        self._context: ssl.SSLContext = link.client_tls_context(home)
+        self._context: ssl.SSLContext = server_link.client_tls_context(home)
         self._port = port
         self._id = 0
         self.asked = 0

@@ -38,11 +38,11 @@ from bench import measure
 from tests.server import postgres
 
 from wg_core.ledger import witness
-from wg_core.ledger.store import DatasetRegistration, Ledger
+from wg_core.ledger.budget_ledger import DatasetRegistration, Ledger
 from wg_core.ledger.witness import WitnessRefused, WitnessState
 from wg_core.privacy.schema import RELEASED_DIMENSION, default_schema
 from wg_core.wire import canonical, signing
-from wg_core.wire.fleet import Envelope
+from wg_core.wire.flower_messages import Envelope
 from wg_core.wire.protocol import Delivery, Receipt, StatisticsQuery
 
 CLASSES, RECORDS, EPSILON, DELTA = 10, 20, "4", "1e-5"
@@ -337,7 +337,7 @@ def count_irregular_sites(home: Any) -> dict[str, Any]:
     from wg_server.generator import versions
     from wg_server.store.pools import PoolTable
     from wg_server.store.queue import CampaignQueue
-    from wg_server.store.sites import ServerStore
+    from wg_server.store.server_store import ServerStore
 
     sent: defaultdict[str, defaultdict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     for line in (home.root.parent / "answers").read_text().splitlines():
@@ -371,14 +371,14 @@ def serve_campaign(  # long: a campaign, its row
     """Serve one campaign, and return its cost."""
     import logging
 
-    from wg_server.campaigns.making import PackagingProcess
+    from wg_server.campaigns.packaging_process import PackagingProcess
     from wg_server.campaigns.worker import CampaignWorker
     from wg_server.fleet.witness import LedgerWitness
     from wg_server.generator import versions
     from wg_server.site.home import ServerHome
     from wg_server.store.database import ServingLock
     from wg_server.store.queue import CampaignQueue, NewCampaign
-    from wg_server.store.sites import ServerStore
+    from wg_server.store.server_store import ServerStore
 
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     home = ServerHome(root)
@@ -435,17 +435,19 @@ def serve_campaign(  # long: a campaign, its row
 
 def package_cost(root: Path, size: int) -> dict[str, float]:
     """Measure the processor time of a package, from the stored release to signed bytes."""
-    from wg_server.campaigns import intake
+    from wg_server.campaigns import release_intake
     from wg_server.campaigns.packaging import make_package
-    from wg_server.campaigns.pools import StoredReleasePools
+    from wg_server.campaigns.release_pools import StoredReleasePools
     from wg_server.fleet.witness import LedgerWitness
     from wg_server.generator import versions
     from wg_server.site.home import ServerHome
-    from wg_server.store.sites import ServerStore
+    from wg_server.store.server_store import ServerStore
 
     home = ServerHome(root)
     generator = versions.usable_version(home).id
-    terms = intake.QueryTerms(encoder_sha256=home.encoder_id(), epsilon=EPSILON, delta=DELTA)
+    terms = release_intake.QueryTerms(
+        encoder_sha256=home.encoder_id(), epsilon=EPSILON, delta=DELTA
+    )
     with ServerStore.open(home) as store:
         if not list(store.sites()):
             enrol(store, root.parent / "plants", size)
@@ -453,12 +455,16 @@ def package_cost(root: Path, size: int) -> dict[str, float]:
             for number, site in enumerate(store.sites()):
                 data = (root.parent / "plants" / f"{number:05}.wgs").read_bytes()
                 store.add_release(
-                    intake.accept_release(site, data, terms, witness=witness, current_time=number)
+                    release_intake.accept_release(
+                        site, data, terms, witness=witness, current_time=number
+                    )
                 )
         pools = StoredReleasePools(home, store)
         for number in range(PACKAGES):
             stored = next(store.releases_of_site(f"plant-{number % size:05}"))
-            make_package(home, pools, intake.load_recipient(stored), f"{number:032x}", generator)
+            make_package(
+                home, pools, release_intake.load_recipient(stored), f"{number:032x}", generator
+            )
             if not number:  # torch is loaded, and the sums are of today
                 began = time.process_time()
     return {"package_processor_ms": round(1e3 * (time.process_time() - began) / (PACKAGES - 1), 3)}

@@ -23,19 +23,22 @@ from wg_common import weights_package
 from wg_common.catalogue import SAME_FAMILY_SOURCE
 from wg_common.inference.family_head import FamilyHead, FeatureLayout
 from wg_common.nets.encoder import image_trunk, window_trunk
-from wg_common.nets.encoder.fit import fit_encoder
-from wg_common.nets.encoder.module import Encoder, load_encoder
+from wg_common.nets.encoder.projected_trunk import Encoder, load_encoder
+from wg_common.nets.encoder.projection_fit import fit_encoder
 from wg_core.privacy import mechanism
+from wg_core.privacy.noisy_statistics import NoisyStatistics
 from wg_core.privacy.schema import default_schema
-from wg_core.privacy.statistics import NoisyStatistics
 from wg_core.wire.data_sheet import DataSheet
 from wg_server.generator.evaluation.simulated_release import simulate_statistics
-from wg_server.generator.prior.pooling import EvidencePool, pools_of_releases
+from wg_server.generator.prior.evidence_pools import EvidencePool, pools_of_releases
 from wg_server.generator.weights import bearing_simulation
+from wg_server.generator.weights.data_sheet_generation import (
+    DataSheetGenerator,
+    MachineKindGenerator,
+)
 from wg_server.generator.weights.head_generation import HeadGenerator, generate_heads
 from wg_server.generator.weights.machine_model import INPUT_SCALINGS, MachineModel
 from wg_server.generator.weights.machine_networks import NetworkSizes
-from wg_server.generator.weights.sheet_generation import DataSheetGenerator, MachineKindGenerator
 from wg_server.site.home import ServerHome
 from wg_server.zoo.procedural import families
 

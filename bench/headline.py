@@ -44,10 +44,10 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
 from wg_common.inference.posterior import mean_aligned_head_fitter
-from wg_common.nets.encoder.module import Encoder, load_encoder
+from wg_common.nets.encoder.projected_trunk import Encoder, load_encoder
 from wg_core.privacy import calibration
 from wg_server.generator.pipeline import load_tasks
-from wg_server.generator.prior import pooling
+from wg_server.generator.prior import evidence_pools
 from wg_server.generator.prior.blup import ModelVariances, fit_variances
 from wg_server.site.home import ServerHome
 from wg_server.zoo.store import ZooStore
@@ -280,9 +280,9 @@ def product_heads(
         rng = np.random.default_rng((seed, number))
         x = task.shown.reshape(-1, task.shown.shape[-1])
         released = simulate_release("ab" * 32, x, y, names, epsilon, rng)
-        pools = pooling.pools_of_releases(priors, None, [released])
+        pools = evidence_pools.pools_of_releases(priors, None, [released])
         own = task.few.reshape(-1, x.shape[1])
-        posterior = pooling.posterior_from_pools(priors, pools, names)
+        posterior = evidence_pools.posterior_from_pools(priors, pools, names)
         weight, bias = mean_aligned_head_fitter(posterior)(own, np.full(len(own), -1))
         heads.append(np.concatenate([weight, bias[:, None]], axis=1))
     return torch.tensor(np.array(heads), dtype=torch.float32)

@@ -5,8 +5,8 @@ classes; three of the other nine exchange these two labels, with as many records
 hundred times as many. The result is the accuracy, on records of the two classes, of the head that
 the plant completes: with six honest sites, with nine, and with six and three colluders. The table
 also has the share of cases in which at least three sites are reported to support a class
-(``wg_server.generator.prior.influence``): under attack these are cases in which the plant would not
-be warned, in an honest fleet those in which it would not be asked needlessly.
+(``wg_server.generator.prior.influence_bound``): under attack these are cases in which the plant
+would not be warned, in an honest fleet those in which it would not be asked needlessly.
 """
 
 from collections import defaultdict
@@ -21,8 +21,8 @@ from bench.hostile_release import ENCODER, HONEST, MANY_TIMES, Fleet, Records
 from wg_client.selection.checks.few_sites import LEAST_SUPPORTING_SITES
 from wg_common.inference import posterior as posteriors
 from wg_common.inference.posterior import SiteEvidence
-from wg_core.privacy.statistics import NoisyStatistics
-from wg_server.generator.prior import blup, influence
+from wg_core.privacy.noisy_statistics import NoisyStatistics
+from wg_server.generator.prior import blup, influence_bound
 from wg_server.generator.prior.blup import ModelVariances
 from wg_server.generator.prior.site_statistics import site_evidence
 
@@ -114,7 +114,9 @@ def _accepted_sites(
     """Return the accepted other sites with added noise, and how many support each class."""
     used, behind = [], np.zeros(len(sites[0].record_counts))
     for number, site in enumerate(sites[1:], 1):
-        by = influence.compare_with_peers(priors, site, [*sites[:number], *sites[number + 1 :]])
+        by = influence_bound.compare_with_peers(
+            priors, site, [*sites[:number], *sites[number + 1 :]]
+        )
         if not by.is_outlier:
             used.append(replace(site, noise_variances=site.noise_variances + by.extra_variance))
         behind += by.agreed_classes

@@ -26,17 +26,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from tests.core.ledger.conftest import DELTA, ORIGIN, WITNESS, Site
-from tests.core.test_settings import HOSTILE
+from tests.core.test_yaml_settings import HOSTILE
 
 from wg_core.errors import WgError
 from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
 from wg_core.wire import bundle, canonical, protocol, signing, statistics_file
-from wg_server.campaigns import intake
-from wg_server.campaigns.intake import QueryTerms
+from wg_server.campaigns import release_intake
+from wg_server.campaigns.release_intake import QueryTerms
 from wg_server.generator import plan as generator_plan
 from wg_server.site.home import ServerHome
-from wg_server.store.site import StoredSite as Enrolled
+from wg_server.store.stored_site import StoredSite as Enrolled
 from wg_server.zoo import plan as zoo_plan
 
 BYTE_FLIPS, REFUSED, QUARANTINED, ACCEPTED = 300, "refused", "in quarantine", "taken"
@@ -139,7 +139,9 @@ class Forger:
             witness: Any = SimpleNamespace(
                 name=WITNESS, public_key=self._site.witness_key.public_key(), others=(), quorum=1
             )
-            stored = intake.accept_release(enrolled, data, terms, witness=witness, current_time=5.0)
+            stored = release_intake.accept_release(
+                enrolled, data, terms, witness=witness, current_time=5.0
+            )
             return ACCEPTED if stored.is_usable else QUARANTINED
 
         return use

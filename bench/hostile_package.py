@@ -26,12 +26,12 @@ from sklearn.linear_model import LogisticRegression
 from tests.client.selected import selected
 
 from wg_client.fitting.linear_head import LinearHead
-from wg_client.methods.names import LOCAL_ONLY
+from wg_client.methods.method_names import LOCAL_ONLY
 from wg_client.models import novelty
 from wg_client.selection.model_selection import SelectionOutcome
 from wg_common.inference.family_head import FeatureLayout
-from wg_common.nets.encoder.fit import fit_encoder
-from wg_common.nets.encoder.module import Encoder, compute_raw_features, load_encoder
+from wg_common.nets.encoder.projected_trunk import Encoder, compute_raw_features, load_encoder
+from wg_common.nets.encoder.projection_fit import fit_encoder
 from wg_server.zoo.procedural import families
 
 SETS = ("digits", "mnist10k", "fashion_mnist", "neu_det")

@@ -33,10 +33,10 @@ from bench.plants import Floats, Images, Ints
 from wg_common.inference import posterior as posteriors
 from wg_common.inference.discriminants import centre_over_classes
 from wg_common.modalities import cameras
-from wg_core.privacy.statistics import NoisyStatistics
+from wg_core.privacy.noisy_statistics import NoisyStatistics
 from wg_server.campaigns import plausibility
-from wg_server.generator.evaluation.scores import cluster_mean
-from wg_server.generator.prior import blup, influence
+from wg_server.generator.evaluation.method_scores import cluster_mean
+from wg_server.generator.prior import blup, influence_bound
 from wg_server.generator.prior.blup import ModelVariances
 from wg_server.generator.prior.site_statistics import site_evidence
 from wg_server.zoo.procedural import families
@@ -226,7 +226,12 @@ def _accepted_sites(
 ) -> list[posteriors.SiteEvidence]:
     """Compare each site with all others; return the accepted other sites with their added noise."""
     judged = [
-        (site, influence.compare_with_peers(priors, site, [*sites[:number], *sites[number + 1 :]]))
+        (
+            site,
+            influence_bound.compare_with_peers(
+                priors, site, [*sites[:number], *sites[number + 1 :]]
+            ),
+        )
         for number, site in enumerate(sites)
     ]
     return [

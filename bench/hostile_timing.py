@@ -34,14 +34,14 @@ from scipy.stats import wilcoxon
 from tests.e2e.fleet_support import LABELS, make_home, start_campaign
 from tests.server.generators import install
 
-from wg_audit.installed import records
-from wg_audit.installed.plant import PlantSetup
+from wg_audit.installed import simulated_records
+from wg_audit.installed.audited_plant import PlantSetup
 from wg_client.release import canary_audit
 from wg_client.release.home_freeze import freeze_data, inspect_home_data
 from wg_core import atomic
-from wg_core.fleet.interface import NodeHandlers, NodeOptions
 from wg_core.fleet.node import run_node
-from wg_core.release.query import answer_query
+from wg_core.fleet.node_interface import NodeHandlers, NodeOptions
+from wg_core.release.query_answers import answer_query
 from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
 from wg_server.operation.serve import stop_on_signals
@@ -151,7 +151,7 @@ def _make_plant(
     fleet_processes.enrol(server, root, root.name)
     home = ClientHome(root)
     rng = np.random.default_rng(number)
-    rows = records.simulate_records(
+    rows = simulated_records.simulate_records(
         rng, SIZES[kind], PlantSetup(labels=tuple(LABELS), dimension=DIMENSION)
     )
     path = root / "data.npz"

@@ -3,7 +3,7 @@
 import functools
 from pathlib import Path
 
-from wg_common.nets.encoder.module import Encoder, load_encoder
+from wg_common.nets.encoder.projected_trunk import Encoder, load_encoder
 from wg_server.generator import versions
 from wg_server.generator.weights.head_generation import HeadGenerator, load_head_generator
 from wg_server.site.home import ServerHome

@@ -9,7 +9,7 @@ from bench import plants as cuts
 from bench.more_plants import plant_features
 from bench.plants import Floats, Ints
 
-from wg_common.nets.encoder.module import Encoder
+from wg_common.nets.encoder.projected_trunk import Encoder
 from wg_core.wire import canonical
 
 CLASSES, OTHERS, RECORDS, TESTS = 8, 8, 20, 160

@@ -41,13 +41,13 @@ from bench.selected import (
 from bench.tables import Results, markdown
 from numpy.typing import NDArray
 
-from wg_client.methods.names import LOCAL_ONLY
+from wg_client.methods.method_names import LOCAL_ONLY
 from wg_client.methods.operator_families import choose_family
 from wg_common.modalities import cameras, sensors
 from wg_common.modalities.images import Images
 from wg_common.modalities.windows import Windows
 from wg_common.nets.encoder import package as encoders
-from wg_common.nets.encoder.module import Encoder
+from wg_common.nets.encoder.projected_trunk import Encoder
 from wg_common.nets.encoder.trunk import Records
 from wg_core.errors import NotAcceptedError
 from wg_server.generator.weights.candidates import GeneratedCandidate

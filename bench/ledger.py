@@ -21,8 +21,8 @@ from pathlib import Path
 from bench import measure
 
 from wg_core.ledger import charging, export, witness
+from wg_core.ledger.budget_ledger import DatasetRegistration, Ledger
 from wg_core.ledger.commitment import commit_to_data
-from wg_core.ledger.store import DatasetRegistration, Ledger
 from wg_core.ledger.witness import WitnessState
 from wg_core.privacy import calibration
 from wg_core.privacy.events import MU_SQUARED_UNIT, PrivacyEvent

@@ -5,7 +5,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
-from wg_server.generator.weights.machine_trial import MachineTestSet, SimulatedTestPlants
+from wg_server.generator.weights.machine_test_set import MachineTestSet, SimulatedTestPlants
 
 _PENALTY = 0.03  # Of logistic regression; .003 and .3 were no better on other machines
 

@@ -41,11 +41,11 @@ from bench.tables import Results, markdown
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wg_client.data.recipient import EncodedRecords
+from wg_client.data.recipient_plant import EncodedRecords
 from wg_client.fitting.linear_head import LinearHead, head_from_tensors
 from wg_client.methods import registry
 from wg_client.methods.base import SHEET_FIT_LIMIT, FittedMethod, PlantRecords, PreparedPackage
-from wg_client.methods.names import GENERATED, LOCAL_ONLY
+from wg_client.methods.method_names import GENERATED, LOCAL_ONLY
 from wg_client.methods.package import prepare_package
 from wg_client.methods.sheet_fit import measure_sheet_fit
 from wg_client.selection import precedence
@@ -57,19 +57,19 @@ from wg_common.machines import bearing
 from wg_common.machines.registry import declared_machine_kind
 from wg_common.modalities.windows import Windows
 from wg_common.nets import network, spectrum_lines
-from wg_common.nets.encoder.module import load_encoder
+from wg_common.nets.encoder.projected_trunk import load_encoder
 from wg_common.weights_package import Candidate
 from wg_core.errors import NotAcceptedError
 from wg_core.privacy.schema import CLIP_RADIUS
 from wg_core.site.acceptance import AcceptanceConfig
 from wg_core.wire.data_sheet import DataSheet
 from wg_server.generator import versions
-from wg_server.generator.weights import sheet_generation
+from wg_server.generator.weights import data_sheet_generation
 from wg_server.generator.weights.candidates import GeneratedCandidate
+from wg_server.generator.weights.data_sheet_generation import DataSheetGenerator
 from wg_server.generator.weights.machine_model import INPUT_SCALINGS, MachineModel
 from wg_server.generator.weights.machine_networks import WindowInputs
 from wg_server.generator.weights.machine_statistic import absent_statistics
-from wg_server.generator.weights.sheet_generation import DataSheetGenerator
 from wg_server.site.home import ServerHome
 
 MEAN, KEPT = "raw-mean", "kept"
@@ -189,7 +189,7 @@ def _load_home(root: Path) -> tuple[bytes, DataSheetGenerator]:
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     home = ServerHome(root)
     data = versions.installed_version(home).sheets_path.read_bytes()
-    return home.read_encoder(), sheet_generation.unpack_sheet_generator(data)
+    return home.read_encoder(), data_sheet_generation.unpack_sheet_generator(data)
 
 
 def measure_vetoes(generate: Generate, plant: MachinePlant) -> dict[str, float]:

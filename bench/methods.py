@@ -30,9 +30,9 @@ from wg_client.selection.model_selection import SelectionOutcome
 from wg_common.inference.posterior import SiteEvidence, no_evidence
 from wg_common.modalities.images import Images
 from wg_common.modalities.registry import find_modality
-from wg_core.privacy.statistics import NoisyStatistics
+from wg_core.privacy.noisy_statistics import NoisyStatistics
 from wg_core.site.acceptance import AcceptanceConfig
-from wg_server.generator.prior import blup, pooling
+from wg_server.generator.prior import blup, evidence_pools
 from wg_server.generator.prior.site_statistics import site_evidence
 from wg_server.generator.weights.candidates import GeneratedCandidate
 from wg_server.generator.weights.head_generation import HeadGenerator, generate_heads
@@ -178,7 +178,7 @@ def draw_plant(generator: HeadGenerator, plants: Plants, cell: Cell, seed: int) 
     for sx, sy in plants.same_family[: cell.same_family_sites]:
         keep = np.concatenate([np.flatnonzero(sy == c)[:SAME_FAMILY_SHOTS] for c in range(k)])
         others.append(released(sx[keep], sy[keep]))
-    pools = pooling.pools_of_releases(parts.priors, own, others)
+    pools = evidence_pools.pools_of_releases(parts.priors, own, others)
     made = generate_heads(generator, pools, plants.labels)
     evidence = [no_evidence(k, d) if own is None else site_evidence(own, plants.labels)]
     evidence += [site_evidence(x, plants.labels) for x in others]

@@ -3,10 +3,11 @@
 A development set of images is cut by groups into test records and records of plants. Every plant
 has a camera of its own and ``RECORDS`` records per class, and releases once. No two plants share a
 camera, but they share records, since no set has enough for a hundred plants. A plant without labels
-receives the sums of 1 to 100 others, as packages are made (``wg_server.generator.prior.pooling``),
-and classifies test records with them: *no labels*. With five labels for each of half of the classes
-it completes the sums, and classifies records of the other half: *classes never seen*. Results are
-accuracy in percent, mean and standard error over data sets.
+receives the sums of 1 to 100 others, as packages are made
+(``wg_server.generator.prior.evidence_pools``), and classifies test records with them: *no labels*.
+With five labels for each of half of the classes it completes the sums, and classifies records of
+the other half: *classes never seen*. Results are accuracy in percent, mean and standard error over
+data sets.
 """
 
 import argparse
@@ -20,11 +21,11 @@ from numpy.typing import NDArray
 
 from wg_common.inference.posterior import Posterior, mean_aligned_head_fitter, posterior_head
 from wg_common.modalities import cameras
-from wg_common.nets.encoder.module import Encoder, load_encoder
+from wg_common.nets.encoder.projected_trunk import Encoder, load_encoder
 from wg_server.generator.pipeline import load_tasks
-from wg_server.generator.prior import pooling
+from wg_server.generator.prior import evidence_pools
 from wg_server.generator.prior.blup import ModelVariances
-from wg_server.generator.prior.names import fit_public_priors
+from wg_server.generator.prior.class_names import fit_public_priors
 from wg_server.generator.prior.site_statistics import site_evidence
 from wg_server.site.home import ServerHome
 from wg_server.zoo.store import ZooStore
@@ -69,15 +70,15 @@ def measure_data_set(
     test_x, test_y = plant_features(encoder, images, labels, tests, 0, TESTS // len(chosen))
     found = {}
     for epsilon in EPSILONS:
-        pool = pooling.empty_pool(names, encoder.dimension)
+        pool = evidence_pools.empty_pool(names, encoder.dimension)
         order = np.array([pool.labels.index(each) for each in names])
         for number, (other_x, other_y) in enumerate(others, 1):
             rng = np.random.default_rng((number, int(epsilon)))
             released = simulate_release("ab" * 32, other_x, other_y, names, epsilon, rng)
             site = site_evidence(released, pool.labels)
-            pool = pool + pooling.single_site_pool(priors, pool.labels, site)
+            pool = pool + evidence_pools.single_site_pool(priors, pool.labels, site)
             if number in PLANTS:
-                known = pooling.posterior_from_pools(priors, [pool], pool.labels)
+                known = evidence_pools.posterior_from_pools(priors, [pool], pool.labels)
                 values = cell_accuracies(known, (x, order[y]), (test_x, order[test_y]))
                 for cell, value in values.items():
                     found[f"{cell}, epsilon {epsilon:g}, {number} plants"] = value

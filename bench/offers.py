@@ -37,7 +37,7 @@ from click.testing import CliRunner
 from numpy.typing import NDArray
 
 from wg_client.cli.main import group as client
-from wg_client.methods.names import LOCAL_ONLY
+from wg_client.methods.method_names import LOCAL_ONLY
 from wg_client.models import adoption, predict
 from wg_client.pilot.verdict import PilotVerdict
 from wg_core.errors import NotAcceptedError, WgError

@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_common.modalities import cameras
-from wg_common.nets.encoder.module import Encoder
+from wg_common.nets.encoder.projected_trunk import Encoder
 from wg_core.errors import DataError
 from wg_core.privacy import mechanism
+from wg_core.privacy.noisy_statistics import NoisyStatistics
 from wg_core.privacy.schema import default_schema
-from wg_core.privacy.statistics import NoisyStatistics
 from wg_core.wire import canonical
 from wg_server.generator.evaluation.simulated_release import simulate_statistics
 

@@ -41,10 +41,10 @@ from scipy.special import log_softmax, logsumexp, softmax
 from wg_client.fitting.linear_head import LinearHead
 from wg_common.inference.posterior import SiteEvidence, mean_aligned_head_fitter, posterior_head
 from wg_common.nets.encoder import package as encoders
-from wg_common.nets.encoder.module import Encoder, load_encoder
+from wg_common.nets.encoder.projected_trunk import Encoder, load_encoder
 from wg_server.generator.pipeline import load_tasks
-from wg_server.generator.prior import pooling
-from wg_server.generator.prior.names import ClassPriors, fit_public_priors
+from wg_server.generator.prior import evidence_pools
+from wg_server.generator.prior.class_names import ClassPriors, fit_public_priors
 from wg_server.generator.prior.site_statistics import site_evidence
 from wg_server.generator.prior.zoo_tasks import ZooTask
 from wg_server.site.home import ServerHome
@@ -92,9 +92,9 @@ def draw_case(
     """Simulate the releases of the other plants; return a plant's case, and their evidence."""
     sites, labels = kind.sites[1 : 1 + OTHERS], kind.labels
     released = [simulate_release("ab" * 32, x, y, labels, epsilon, rng) for x, y in sites]
-    pools = pooling.pools_of_releases(fitted.priors, None, released)
+    pools = evidence_pools.pools_of_releases(fitted.priors, None, released)
     named = fitted.class_prior(labels)
-    posterior = pooling.posterior_from_pools(fitted.priors, pools, labels, named)
+    posterior = evidence_pools.posterior_from_pools(fitted.priors, pools, labels, named)
     x, y = kind.sites[0]
     own = (x, np.full(len(y), -1)) if cell == NO_LABELS else (x[y % 2 == 0], y[y % 2 == 0])
     means = np.array([kind.test[0][kind.test[1] == k].mean(axis=0) for k in range(len(labels))])

@@ -14,7 +14,7 @@ import numpy as np
 from wg_audit import composition
 from wg_core.privacy import accounting, calibration, mechanism
 from wg_core.privacy.events import PrivacyEvent, gaussian_event
-from wg_core.privacy.exact import exact_statistics
+from wg_core.privacy.exact_statistics import exact_statistics
 from wg_core.privacy.schema import default_schema
 
 DELTA = 1e-5

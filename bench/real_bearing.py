@@ -18,7 +18,7 @@ from wg_common.machines import bearing
 from wg_common.nets import spectrum_lines
 from wg_common.nets.encoder.reading_map import ReadingMap, window_readings
 from wg_core.wire.data_sheet import DataSheet, RotatingMachine
-from wg_server.generator.weights.machine_trial import (
+from wg_server.generator.weights.machine_test_set import (
     EVEN_MIXTURE,
     LABELLED_WINDOWS,
     MOSTLY_SOUND,

@@ -6,13 +6,13 @@ import numpy as np
 from bench.plants import Floats, Ints
 from numpy.typing import NDArray
 
-from wg_client.data.recipient import EncodedRecords
+from wg_client.data.recipient_plant import EncodedRecords
 from wg_client.fitting.family_features import append_family_logits
 from wg_client.fitting.finetune import constant_base_fitter, fit_finetuned
 from wg_client.fitting.folds import Folds, stratified_folds
 from wg_client.fitting.linear_head import LinearHead
 from wg_client.fitting.trunk_features import TrunkFeatures, scale_encoder_features
-from wg_client.methods import names, operator_families
+from wg_client.methods import method_names, operator_families
 from wg_client.methods.base import DeliveredCandidate, PlantNetwork, PlantRecords, PreparedPackage
 from wg_client.methods.operator_families import DeliveredFamily
 from wg_client.methods.package import standardise_network
@@ -22,7 +22,7 @@ from wg_common.inference.family_head import FeatureLayout
 from wg_common.inference.posterior import posterior_from_tensors
 from wg_common.modalities.registry import find_modality
 from wg_common.nets import family_network
-from wg_common.nets.encoder.module import Encoder
+from wg_common.nets.encoder.projected_trunk import Encoder
 from wg_common.nets.encoder.trunk import Records
 from wg_common.weights_package import Candidate as PackedCandidate
 from wg_core.privacy.schema import CLIP_RADIUS
@@ -31,7 +31,10 @@ from wg_server.generator.weights.candidates import GeneratedCandidate
 
 SELECTOR = "selector"
 THEN_LOCAL = ", then local"
-AS_DELIVERED = (names.HANDED_ON, names.GENERATED)  # Methods that tables show among delivered heads
+AS_DELIVERED = (
+    method_names.HANDED_ON,
+    method_names.GENERATED,
+)  # Methods that tables show among delivered heads
 
 
 def plant_trunk(encoder: Encoder, local: NDArray[np.floating]) -> TrunkFeatures:

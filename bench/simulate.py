@@ -34,9 +34,9 @@ from bench.selected import label_folds, plant_trunk
 from bench.tables import markdown
 
 from wg_client.fitting.local_models import fit_local_only
-from wg_client.methods.names import LOCAL_ONLY
-from wg_client.pilot import published
-from wg_common.nets.encoder.module import Encoder, load_encoder
+from wg_client.methods.method_names import LOCAL_ONLY
+from wg_client.pilot import published_cases
+from wg_common.nets.encoder.projected_trunk import Encoder, load_encoder
 from wg_core.errors import DataError, NotAcceptedError
 from wg_server.generator.weights.head_generation import HeadGenerator
 from wg_server.site.home import ServerHome
@@ -71,12 +71,12 @@ SETTINGS = (
         Setting(s, n, e, 3)
         for s in ("S1", "S2")
         for n in (5, 20)
-        for e in published.PUBLISHED_EPSILONS
+        for e in published_cases.PUBLISHED_EPSILONS
     ),
     *(Setting(s, n, 4.0, 1) for s in ("S1", "S2") for n in (5, 20)),
-    *(Setting("S3", 20, e, 3) for e in published.PUBLISHED_EPSILONS),
+    *(Setting("S3", 20, e, 3) for e in published_cases.PUBLISHED_EPSILONS),
     Setting("S3", 20, 4.0, 1),
-    *(Setting(s, 60, e, 3) for s in ("S1", "S2") for e in published.PUBLISHED_EPSILONS),
+    *(Setting(s, 60, e, 3) for s in ("S1", "S2") for e in published_cases.PUBLISHED_EPSILONS),
 )
 
 
@@ -134,14 +134,14 @@ def evaluate_missing(home: Path, options: argparse.Namespace, rows: Rows) -> Non
         rows.add({**about, "shots": setting.shots, "seed": seed} | found)
 
 
-def published_cases(rows: Sequence[Row]) -> list[published.PublishedCase]:
+def plants_as_cases(rows: Sequence[Row]) -> list[published_cases.PublishedCase]:
     """Convert rows to the published cases; plants that refused every model are omitted."""
     found, curves = [], learning_curves(rows)
     for row in rows:
         if not row["kept"]:
             continue
         curve = curves[row["dataset"], row["seed"]]
-        facts = published.PlantFacts(
+        facts = published_cases.PlantFacts(
             kind=row["kind"],
             classes=row["classes"],
             unseen=row["unseen"],
@@ -150,7 +150,7 @@ def published_cases(rows: Sequence[Row]) -> list[published.PublishedCase]:
         )
         gain = row["accuracy"] - row.get("local", 0.0)
         found.append(
-            published.PublishedCase(
+            published_cases.PublishedCase(
                 dataset=row["dataset"],
                 facts=facts,
                 epsilon=row["epsilon"],
@@ -204,23 +204,25 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 4)
 
 
-PredictedCase = tuple[published.PublishedCase, published.ExpectedGain]
+PredictedCase = tuple[published_cases.PublishedCase, published_cases.ExpectedGain]
 
 
-def predict_cases(cases: Sequence[published.PublishedCase]) -> list[PredictedCase]:
+def predict_cases(cases: Sequence[published_cases.PublishedCase]) -> list[PredictedCase]:
     """Predict each case from the cases of all other data sets."""
     found = []
     for case in cases:
         others = [other for other in cases if _data_set(other) != _data_set(case)]
         try:
-            told = published.estimate_joining_gain(others, case.facts, case.epsilon, case.sites)
+            told = published_cases.estimate_joining_gain(
+                others, case.facts, case.epsilon, case.sites
+            )
         except DataError:
             continue
         found.append((case, told))
     return found
 
 
-def _data_set(case: published.PublishedCase) -> str:
+def _data_set(case: published_cases.PublishedCase) -> str:
     """Name of the data set; its variants count as one."""
     return case.dataset.split("_")[0]
 
@@ -264,9 +266,14 @@ def _summary(found: Sequence[PredictedCase]) -> tuple[object, ...]:
     )
 
 
-def _advice_agrees(case: published.PublishedCase, expected_gain: published.ExpectedGain) -> bool:
+def _advice_agrees(
+    case: published_cases.PublishedCase, expected_gain: published_cases.ExpectedGain
+) -> bool:
     """Return whether the advice to join agrees with the selection of a delivered model."""
-    is_join = published.advise_joining(expected_gain, case.facts) is published.JoiningAdvice.JOIN
+    is_join = (
+        published_cases.advise_joining(expected_gain, case.facts)
+        is published_cases.JoiningAdvice.JOIN
+    )
     return is_join == (case.gain != 0)
 
 
@@ -276,11 +283,11 @@ def interval_coverage(found: Sequence[PredictedCase]) -> float:
 
 
 def publish(
-    path: Path, cases: Sequence[published.PublishedCase], found: Sequence[PredictedCase]
+    path: Path, cases: Sequence[published_cases.PublishedCase], found: Sequence[PredictedCase]
 ) -> None:
     """Write the cases for ``wg-client simulate``, one per line."""
     about = {
-        "version": published.VERSION,
+        "version": published_cases.VERSION,
         "command": COMMAND,
         "held": round(interval_coverage(found), 3),
         "error": round(float(np.mean([abs(t.gain - c.gain) for c, t in found])), 4),
@@ -298,13 +305,13 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=Path("bench/out/features"))
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--only", nargs="*", help="data sets")
-    parser.add_argument("--publish", type=Path, help="wg_client/pilot/published.json")
+    parser.add_argument("--publish", type=Path, help="wg_client/pilot/published_cases.json")
     options = parser.parse_args()
     torch.set_num_threads(1)
     rows = Rows(options.results)
     for home in options.home:
         evaluate_missing(home, options, rows)
-    known = published_cases(rows.with_prefix())
+    known = plants_as_cases(rows.with_prefix())
     found = predict_cases(known)
     if options.publish:
         publish(options.publish, known, found)

@@ -9,14 +9,14 @@ import numpy as np
 from bench.rows import Row
 from bench.selected import AS_DELIVERED, SELECTOR, THEN_LOCAL
 
-from wg_client.methods import names
+from wg_client.methods import method_names
 from wg_client.methods.registry import METHODS
-from wg_server.generator.evaluation.scores import cluster_mean
+from wg_server.generator.evaluation.method_scores import cluster_mean
 
 DELIVERED = ("closed-form", "closed-form-own", "closed-form-others", "cosine-no-counts")
 _CLOSED = f"closed-form{THEN_LOCAL}"
-OURS = (SELECTOR, names.POOLED, names.POOLED_FINETUNED)
-LOCAL_BASELINES = (names.LOCAL_ONLY, "lp-ft", _CLOSED, "closed-form-others, then local")
+OURS = (SELECTOR, method_names.POOLED, method_names.POOLED_FINETUNED)
+LOCAL_BASELINES = (method_names.LOCAL_ONLY, "lp-ft", _CLOSED, "closed-form-others, then local")
 _MORE = tuple(
     name
     for name in (_CLOSED, *(method.name for method in METHODS))
@@ -152,8 +152,11 @@ def compare_runs(rows: Sequence[Row], earlier_rows: Sequence[Row]) -> Iterator[s
         for row in rows
         if _plant(row) in known
     ]
-    results, methods = Results(both), ("closed-form", names.LOCAL_ONLY, SELECTOR)
-    kept = [(SELECTOR, names.LOCAL_ONLY), (f"{SELECTOR} before", f"{names.LOCAL_ONLY} before")]
+    results, methods = Results(both), ("closed-form", method_names.LOCAL_ONLY, SELECTOR)
+    kept = [
+        (SELECTOR, method_names.LOCAL_ONLY),
+        (f"{SELECTOR} before", f"{method_names.LOCAL_ONLY} before"),
+    ]
     pairs = [(method, f"{method} before") for method in methods] + kept
 
     def row(what: str, cells: Sequence[str]) -> Sequence[object]:
@@ -197,7 +200,9 @@ def _paired(title: str) -> Iterator[str]:
 
 
 def _selector(results: Results) -> Iterator[str]:
-    pairs = [(one, names.LOCAL_ONLY) for one in OURS] + [(names.POOLED, "closed-form")]
+    pairs = [(one, method_names.LOCAL_ONLY) for one in OURS] + [
+        (method_names.POOLED, "closed-form")
+    ]
     rows = []
     worst: tuple[float, str] = (np.inf, "")
     for cell in (cell for found in results.scenarios.values() for cell in found):
@@ -219,10 +224,10 @@ def _selector(results: Results) -> Iterator[str]:
 
 def _whole_scenarios(results: Results) -> Iterator[str]:
     pairs = (
-        (names.POOLED, "closed-form"),
+        (method_names.POOLED, "closed-form"),
         (SELECTOR, "closed-form"),
-        (SELECTOR, names.LOCAL_ONLY),
-        (names.POOLED_FINETUNED, names.LOCAL_ONLY),
+        (SELECTOR, method_names.LOCAL_ONLY),
+        (method_names.POOLED_FINETUNED, method_names.LOCAL_ONLY),
     )
     rows = []
     for scenario, cells in results.scenarios.items():

@@ -28,15 +28,15 @@ from bench.tables import Results, markdown
 from sklearn.linear_model import LogisticRegression
 
 from wg_client.fitting.linear_head import LinearHead
-from wg_client.methods.names import HANDED_ON, LOCAL_ONLY
+from wg_client.methods.method_names import HANDED_ON, LOCAL_ONLY
 from wg_common.catalogue import POSTERIOR_SOURCE
 from wg_common.inference.posterior import SiteEvidence, posterior_from_tensors, posterior_head
 from wg_common.modalities.texts import Texts, normalise_text
-from wg_common.nets.encoder import sentences
-from wg_common.nets.encoder.module import Encoder
+from wg_common.nets.encoder import sentence_encoder
+from wg_common.nets.encoder.projected_trunk import Encoder
 from wg_core.errors import NotAcceptedError
 from wg_core.site.acceptance import AcceptanceConfig
-from wg_server.generator.prior import names, pooling
+from wg_server.generator.prior import class_names, evidence_pools
 from wg_server.generator.prior.site_statistics import site_evidence
 from wg_server.generator.weights.head_generation import HeadGenerator, generate_heads
 
@@ -190,7 +190,7 @@ def cut_texts(encoder: Encoder, path: Path, seed: int) -> TextPlants:
         return x, np.array([label for _, label in some], dtype=np.int64)
 
     parts = tuple(encoded(some, site) for site, some in enumerate(dealt))
-    vectors = sentences.embed_sentences([text for text, _ in held]).astype(np.float64)
+    vectors = sentence_encoder.embed_sentences([text for text, _ in held]).astype(np.float64)
     return TextPlants(labels, parts, encoded(held, 0), vectors)
 
 
@@ -226,7 +226,7 @@ def evaluate_plant(
         ("names", generator.package),
         ("plain", replace(generator.package, name_regression=None)),
     ):
-        pools = pooling.pools_of_releases(parts.priors, own, others)
+        pools = evidence_pools.pools_of_releases(parts.priors, own, others)
         made = generate_heads(HeadGenerator("", parts), pools, labels)
         tensors = next(c.tensors for c in made if c.source == POSTERIOR_SOURCE)
         posterior = posterior_from_tensors(tensors, k, d)
@@ -256,7 +256,7 @@ def evaluate_plant(
         scores["prototypes"] = head_accuracy(
             nearest_mean_head(evidence).pad_features(x.shape[1]), data.test
         )
-    found = names.name_vectors(data.labels) if cell.named else None
+    found = class_names.name_vectors(data.labels) if cell.named else None
     if found is not None:
         nearest = (data.vectors @ found.T).argmax(axis=1)
         scores["names-cosine"] = float((nearest == data.test[1]).mean())

@@ -37,13 +37,13 @@ from wg_client.methods.base import PlantRecords
 from wg_client.models import novelty
 from wg_client.models.acceptance import score_probabilities
 from wg_client.models.adoption import INITIAL_DEFECT_THRESHOLD, INITIAL_MISSED_DEFECT_SHARE
-from wg_client.models.passing import OutOfFoldEvidence, defect_log_odds, fit_pass_rule
+from wg_client.models.pass_rule import OutOfFoldEvidence, defect_log_odds, fit_pass_rule
 from wg_common.inference.family_head import FeatureLayout
 from wg_common.modalities.registry import find_modality
 from wg_common.modalities.windows import Windows
-from wg_common.nets.encoder.module import Encoder, plant_features
+from wg_common.nets.encoder.builtin_encoder import unfitted_encoder
 from wg_common.nets.encoder.plant_trunk import PlantTrunk
-from wg_common.nets.encoder.unfitted import unfitted_encoder
+from wg_common.nets.encoder.projected_trunk import Encoder, plant_features
 
 SETS = {
     "images": ("magnetic_tile", "elpv_mono", "bridge_crack", "deeppcb_a", "neu_det", "trashnet"),

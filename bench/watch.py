@@ -20,7 +20,7 @@ from bench.tables import markdown
 from wg_client.models import drift, novelty
 from wg_client.operation.watch import FALSE_ALARM_RATE, TEST_COUNT
 from wg_common.inference.family_head import FeatureLayout
-from wg_common.nets.encoder.module import Encoder, load_encoder
+from wg_common.nets.encoder.projected_trunk import Encoder, load_encoder
 from wg_server.site.home import ServerHome
 
 _RECORDS = {"own": 60, "sister": 60}

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from wg_client.fitting.trunk_features import scale_encoder_features
 from wg_common.modalities import sensors
-from wg_common.nets.encoder.module import Encoder
+from wg_common.nets.encoder.projected_trunk import Encoder
 from wg_server.generator.weights.head_generation import HeadGenerator
 
 VERSION = 6

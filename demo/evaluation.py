@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from demo import stories
 from demo.plants import Plant
 from wg_client.data.site_data import SiteData
-from wg_client.methods.names import LOCAL_ONLY
+from wg_client.methods.method_names import LOCAL_ONLY
 from wg_client.models import adoption, predict
 from wg_core.errors import ConfigError
 from wg_core.site.home import ClientHome

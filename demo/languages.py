@@ -4,7 +4,7 @@ import argparse
 import os
 from pathlib import Path
 
-from wg_client.languages import PLANT_CATALOGUES
+from wg_client.plant_language import PLANT_CATALOGUES
 from wg_common import language, translations
 from wg_common.language import Language, LanguageCode
 

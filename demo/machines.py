@@ -12,9 +12,9 @@ from demo.evaluation import CorrectMask
 from demo.plants import Plant
 from wg_common.machines import bearing
 from wg_common.nets import spectrum_lines
-from wg_server.campaigns import worth
+from wg_server.campaigns import expected_benefit
 from wg_server.generator import versions
-from wg_server.generator.weights import sheet_generation
+from wg_server.generator.weights import data_sheet_generation
 from wg_server.generator.weights.machine_model import INPUT_SCALINGS
 from wg_server.site.home import ServerHome
 
@@ -30,7 +30,7 @@ def fixed_network_answers(server: Path, plant: Plant) -> CorrectMask:
         plant: Plant with a bearing.
     """
     packed = versions.installed_version(ServerHome(server)).sheets_path.read_bytes()
-    (generator,) = sheet_generation.unpack_sheet_generator(packed).kinds.values()
+    (generator,) = data_sheet_generation.unpack_sheet_generator(packed).kinds.values()
     torch.set_num_threads(1)
     with np.load(plant.data) as own, np.load(plant.test) as test, torch.inference_mode():
         known, inputs = (
@@ -51,4 +51,4 @@ def fixed_network_answers(server: Path, plant: Plant) -> CorrectMask:
 def takes_statistic(server: Path) -> bool:
     """Return whether a server's networks for bearings depend on a statistic, by the model card."""
     card = versions.installed_version(ServerHome(server)).card
-    return worth.uses_statistic(card, bearing.MACHINE_KIND.name)
+    return expected_benefit.uses_statistic(card, bearing.MACHINE_KIND.name)

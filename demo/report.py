@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from demo import stories
-from wg_client.methods.names import LOCAL_ONLY
+from wg_client.methods.method_names import LOCAL_ONLY
 from wg_client.methods.registry import METHODS
 from wg_common.language import ENGLISH, Language, Text, text
 

@@ -17,12 +17,12 @@ from demo import exchangers
 from demo.evaluation import CorrectMask, standard_error
 from demo.exchangers import Exchanger
 from demo.plants import SOFT_SENSOR, Plant
-from wg_client.methods.names import GENERATED
+from wg_client.methods.method_names import GENERATED
 from wg_common.machines import exchanger as kinds
 from wg_common.machines import process
 from wg_common.nets.encoder import package as encoders
 from wg_server.generator import versions
-from wg_server.generator.weights import sheet_generation
+from wg_server.generator.weights import data_sheet_generation
 from wg_server.generator.weights.machine_statistic import absent_statistics
 from wg_server.generator.weights.sensor_training import SensorPlants
 from wg_server.site.home import ServerHome
@@ -96,7 +96,7 @@ def measure(server: Path, seed: int) -> dict[str, Any]:
     home = ServerHome(server)
     reading_map = encoders.unpack_encoder(home.read_encoder()).reading_maps[kinds.PROCESS_UNIT.name]
     packed = versions.installed_version(home).sheets_path.read_bytes()
-    network = sheet_generation.unpack_sheet_generator(packed).sensors[kinds.PROCESS_UNIT.name]
+    network = data_sheet_generation.unpack_sheet_generator(packed).sensors[kinds.PROCESS_UNIT.name]
     rng = np.random.default_rng(seed)
     drawn = [exchangers.draw_exchanger(rng) for _ in range(_OTHERS)]
     parts = [exchangers.simulate_records(each, _RECORDS + _JUDGED, rng) for each in drawn]

@@ -12,7 +12,7 @@ from typing import Any
 from rich.box import SIMPLE
 from rich.table import Table
 
-from wg_client.methods.names import LOCAL_ONLY
+from wg_client.methods.method_names import LOCAL_ONLY
 from wg_common.language import ENGLISH, Language, Text, text
 
 WIDTH = 80

@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_client.data import plant as plants
-from wg_client.data.inspection import decode_in_batches
+from wg_client.data import plant_data as plants
+from wg_client.data.record_inspection import decode_in_batches
 from wg_client.data.site_data import UNLABELLED, SiteData
-from wg_client.languages import load_plant_language
 from wg_client.methods import registry
 from wg_client.models import adoption, predict, store
 from wg_client.models.acceptance import (
@@ -25,6 +24,7 @@ from wg_client.models.acceptance import (
 from wg_client.models.calls import VerdictRule
 from wg_client.models.manifest import ModelsManifest
 from wg_client.models.predict import Prediction
+from wg_client.plant_language import load_plant_language
 from wg_client.release import preview
 from wg_client.release.preview import ReleasePreview
 from wg_client.selection.report import draw_acceptance_curve

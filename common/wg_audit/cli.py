@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 import click
 
-from wg_audit import evidence
+from wg_audit import verification_options
 from wg_common import help_page, language, translations
 from wg_common.cli import (
     json_option,
@@ -30,8 +30,8 @@ from wg_core.errors import ConfigError, ExitCode
 from wg_core.logs import escape_unprintable
 
 if TYPE_CHECKING:
-    from wg_audit.evidence import EvidenceOptions
     from wg_audit.verification import VerificationResult
+    from wg_audit.verification_options import EvidenceOptions
 
 PLANTS_ENTRY_POINT_GROUP = "weightgate.audited_plants"
 """Entry-point group of plant factories for the empirical audit; the client registers one."""
@@ -48,7 +48,7 @@ def group() -> None:
 
 @group.command()
 @click.argument("path", type=_PATH_TYPE)
-@evidence.evidence_options
+@verification_options.evidence_options
 @click.option(
     "--report",
     type=OUT_FILE_TYPE,
@@ -66,7 +66,7 @@ def verify(
 
     Exit codes: 0 verified; 8 partly verified; 9 holds by itself; 5 not verified; 3 cannot be read.
     """
-    finding = evidence.verify_with_evidence(path, evidence_options)
+    finding = verification_options.verify_with_evidence(path, evidence_options)
     document = finding.to_json()
     if report is not None:
         document |= {"dossier": _write_report(path, finding, report)}
@@ -129,12 +129,12 @@ def _print_verdict(result: VerificationResult, document: dict[str, Any]) -> None
 
 def _write_report(log_path: Path, result: VerificationResult, out: Path) -> list[Any]:
     """Write the auditor's HTML page to ``out``, and return its forms for JSON output."""
-    from wg_audit import answers, dossier
-    from wg_audit.report import render_auditor_page
+    from wg_audit import dossier, dossier_answers
+    from wg_audit.auditor_page import render_auditor_page
     from wg_core import atomic
     from wg_core.wire import canonical
 
-    records = answers.read_log_records(log_path, result)
+    records = dossier_answers.read_log_records(log_path, result)
     atomic.write_bytes(out, render_auditor_page(records, language.current_language()).encode())
     return [canonical.to_builtins(form) for form in dossier.answer_forms(records)]
 
@@ -171,10 +171,10 @@ def empirical(as_json: bool) -> int:
     Runs simulated plants on synthetic records, from files through snapshot, encoder and charge to
     the file that would leave. Needs the plant's program.
     """
-    from wg_audit import words
+    from wg_audit import empirical_audit_output
     from wg_audit.installed import audit as audits
     from wg_audit.installed import probes
-    from wg_audit.installed.bench import AuditSize
+    from wg_audit.installed.plant_audit import AuditSize
 
     installed_plants = tuple(entry_points(group=PLANTS_ENTRY_POINT_GROUP))
     if len(installed_plants) != 1:
@@ -187,7 +187,11 @@ def empirical(as_json: bool) -> int:
         report = audits.audit_installed_code(
             installed_plants[0].load()(), size=size, on_question=bar.update
         )
-    print_result_lines(as_json, words.report_document(report), *words.report_lines(report))
+    print_result_lines(
+        as_json,
+        empirical_audit_output.report_document(report),
+        *empirical_audit_output.report_lines(report),
+    )
     return ExitCode.OK if report.is_passed else ExitCode.VERIFICATION
 
 

@@ -1,8 +1,8 @@
 """The auditor's own composition of budgets, computed entry by entry.
 
 It follows docs/ledger-format.md ("How budgets add up"), and shares no code with the program that
-writes a log and refuses wrong entries (``wg_core.ledger.state``). It reads only the fields that the
-sums need, computes the cost of each charge from its mechanism, and merges budgets that share a
+writes a log and refuses wrong entries (``wg_core.ledger.log_state``). It reads only the fields that
+the sums need, computes the cost of each charge from its mechanism, and merges budgets that share a
 name, a commitment or a lineage. It refuses no entry: ``history.verify_log`` checks the order of
 entries, and an error in that check shows as a different sum here.
 """
@@ -16,11 +16,11 @@ from dataclasses import dataclass, field
 import msgspec
 import numpy as np
 
-from wg_audit import rederive
-from wg_audit.rederive import ReleaseLayout
-from wg_core import numbers, typed
+from wg_audit import charge_derivation
+from wg_audit.charge_derivation import ReleaseLayout
+from wg_core import number_parsers, typed_records
 from wg_core.errors import DecodeError, VerificationError
-from wg_core.ledger.statement import BlockShare
+from wg_core.ledger.charge_parts import BlockShare
 
 MU_SQUARED_FRACTION_BITS = 40  # Budgets count mu^2 in units of 2^-40
 
@@ -84,7 +84,7 @@ class _EntryFields(msgspec.Struct):
     charge: int = -1
 
 
-_ENTRY_DECODER = typed.json_decoder(_EntryFields)
+_ENTRY_DECODER = typed_records.json_decoder(_EntryFields)
 
 
 @dataclass(slots=True)
@@ -123,7 +123,9 @@ class BudgetSpend:
     def cap(self) -> tuple[float, float]:
         """Smallest epsilon and smallest delta among the stated caps."""
         epsilons, deltas = zip(*self.caps, strict=True)
-        return min(map(numbers.parse_decimal, epsilons)), min(map(numbers.parse_decimal, deltas))
+        return min(map(number_parsers.parse_decimal, epsilons)), min(
+            map(number_parsers.parse_decimal, deltas)
+        )
 
     def index_keys(self) -> list[str]:
         """Return the names, commitments and lineage IDs by which entries refer to this budget."""
@@ -231,7 +233,7 @@ class BudgetComposition:
         budget.caps.add((spend.cap_epsilon, spend.cap_delta))
         budget.charges += spend.charges
         units = sum(
-            numbers.parse_integer(event.mu_squared, input_name="entry 0: mu_squared")
+            number_parsers.parse_integer(event.mu_squared, input_name="entry 0: mu_squared")
             for event in spend.events
         )
         budget.mu_squared += units
@@ -281,9 +283,9 @@ def charge_mu_squared(charge: _EntryFields) -> int:
         grid_bits=mechanism.bits,
         dimension=mechanism.dimension,
     )
-    noise = rederive.parse_sigma(mechanism.sigma)
-    return rederive.rounded_mu_squared(
-        rederive.sensitivity_squared(layout), noise, fraction_bits=MU_SQUARED_FRACTION_BITS
+    noise = charge_derivation.parse_sigma(mechanism.sigma)
+    return charge_derivation.rounded_mu_squared(
+        charge_derivation.sensitivity_squared(layout), noise, fraction_bits=MU_SQUARED_FRACTION_BITS
     )
 
 
@@ -315,10 +317,12 @@ def sum_unlogged_charges(charges: Iterable[bytes]) -> UnloggedCost:
         total += charge_mu_squared(entry)
         if entry.state is None:
             raise DecodeError(f"entry {entry.head.seq}: a charge without the state of its budget")
-        after = numbers.parse_integer(entry.state.mu_squared_after, input_name="mu_squared_after")
+        after = number_parsers.parse_integer(
+            entry.state.mu_squared_after, input_name="mu_squared_after"
+        )
         largest = max(largest, after)
         cap = (entry.state.cap_epsilon, entry.state.cap_delta)
-        caps.append((numbers.parse_decimal(cap[0]), numbers.parse_decimal(cap[1])))
+        caps.append((number_parsers.parse_decimal(cap[0]), number_parsers.parse_decimal(cap[1])))
     return UnloggedCost(total, largest, tuple(caps))
 
 

@@ -11,8 +11,8 @@ A question without evidence in the log stays unanswered.
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from wg_audit import answers
-from wg_audit.answers import AnswerWithEvidence, LogRecords
+from wg_audit import dossier_answers
+from wg_audit.dossier_answers import AnswerWithEvidence, LogRecords
 from wg_common.language import template, text
 
 
@@ -75,44 +75,53 @@ _NIST_SECTIONS: tuple[_SectionRow, ...] = (
         "2",
         template("Privacy parameters"),
         (
-            (template("ε and δ of all releases together"), (answers.answer_composed_epsilon,)),
-            (template("budget"), (answers.answer_budget_caps,)),
-            (template("variant of differential privacy"), (answers.answer_privacy_variant,)),
-            (template("other releases of the same data"), (answers.answer_log_completeness,)),
+            (
+                template("ε and δ of all releases together"),
+                (dossier_answers.answer_composed_epsilon,),
+            ),
+            (template("budget"), (dossier_answers.answer_budget_caps,)),
+            (
+                template("variant of differential privacy"),
+                (dossier_answers.answer_privacy_variant,),
+            ),
+            (
+                template("other releases of the same data"),
+                (dossier_answers.answer_log_completeness,),
+            ),
         ),
     ),
     (
         "2",
         template("Unit of privacy"),
         (
-            (template("unit and neighbouring relation"), (answers.answer_privacy_unit,)),
-            (template("several records of a unit"), (answers.answer_contribution_rule,)),
+            (template("unit and neighbouring relation"), (dossier_answers.answer_privacy_unit,)),
+            (template("several records of a unit"), (dossier_answers.answer_contribution_rule,)),
         ),
     ),
     (
         "3",
         template("Algorithms and correctness"),
         (
-            (template("mechanism and accountant"), (answers.answer_noise_mechanism,)),
+            (template("mechanism and accountant"), (dossier_answers.answer_noise_mechanism,)),
             (
                 template("sensitivity and noise"),
-                (answers.answer_rederived_charges, answers.answer_matched_files),
+                (dossier_answers.answer_rederived_charges, dossier_answers.answer_matched_files),
             ),
-            (template("sampling of noise"), (answers.answer_randomness_source,)),
-            (template("program"), (answers.answer_program_and_digest,)),
+            (template("sampling of noise"), (dossier_answers.answer_randomness_source,)),
+            (template("program"), (dossier_answers.answer_program_and_digest,)),
             (template("empirical audit"), ()),
         ),
     ),
     (
         "3",
         template("Utility"),
-        ((template("accuracy of what is released"), (answers.answer_count_noise,)),),
+        ((template("accuracy of what is released"), (dossier_answers.answer_count_noise,)),),
     ),
     (
         "3",
         template("Bias"),
         (
-            (template("noise on small classes"), (answers.answer_count_noise,)),
+            (template("noise on small classes"), (dossier_answers.answer_count_noise,)),
             (template("bias of the data"), ()),
         ),
     ),
@@ -121,10 +130,13 @@ _NIST_SECTIONS: tuple[_SectionRow, ...] = (
         template("Access control"),
         (
             (template("access to the records"), ()),
-            (template("who decides on requests"), (answers.answer_human_decisions,)),
+            (template("who decides on requests"), (dossier_answers.answer_human_decisions,)),
             (
                 template("the record of releases is complete and unchanged"),
-                (answers.answer_chain_and_signatures, answers.answer_witness_cosignatures),
+                (
+                    dossier_answers.answer_chain_and_signatures,
+                    dossier_answers.answer_witness_cosignatures,
+                ),
             ),
         ),
     ),
@@ -132,23 +144,26 @@ _NIST_SECTIONS: tuple[_SectionRow, ...] = (
         "4",
         template("Trust models"),
         (
-            (template("who gets what, and for what"), (answers.answer_recipients_and_purposes,)),
-            (template("what the recipient got"), (answers.answer_matched_files,)),
+            (
+                template("who gets what, and for what"),
+                (dossier_answers.answer_recipients_and_purposes,),
+            ),
+            (template("what the recipient got"), (dossier_answers.answer_matched_files,)),
         ),
     ),
     (
         "4",
         template("Side channels"),
         (
-            (template("floating point"), (answers.answer_floating_point_defence,)),
-            (template("timing"), (answers.answer_timing_defence,)),
+            (template("floating point"), (dossier_answers.answer_floating_point_defence,)),
+            (template("timing"), (dossier_answers.answer_timing_defence,)),
         ),
     ),
     (
         "4",
         template("Data collection exposure"),
         (
-            (template("what is not protected"), (answers.answer_unprotected_data,)),
+            (template("what is not protected"), (dossier_answers.answer_unprotected_data,)),
             (template("how the data were collected, and who else has them"), ()),
         ),
     ),
@@ -162,11 +177,11 @@ _ISO_SECTIONS: tuple[_SectionRow, ...] = (
             (template("6.2.2 security and privacy practices"), ()),
             (
                 template("6.2.3 motives and capacity to re-identify"),
-                (answers.answer_recipients_and_purposes,),
+                (dossier_answers.answer_recipients_and_purposes,),
             ),
             (
                 template("6.3.2 transparency and stakeholders"),
-                (answers.answer_witness_cosignatures,),
+                (dossier_answers.answer_witness_cosignatures,),
             ),
             (template("6.3.3 privacy-related harms"), ()),
         ),
@@ -177,45 +192,66 @@ _ISO_SECTIONS: tuple[_SectionRow, ...] = (
         (
             (
                 template("7.2.2 data principals"),
-                (answers.answer_privacy_unit, answers.answer_contribution_rule),
+                (dossier_answers.answer_privacy_unit, dossier_answers.answer_contribution_rule),
             ),
-            (template("7.2.3 data type"), (answers.answer_released_numbers,)),
-            (template("7.2.4 attribute types"), (answers.answer_unprotected_data,)),
-            (template("7.2.5 dataset properties"), (answers.answer_dataset_versions,)),
-            (template("7.3.2 maximum or average risk"), (answers.answer_guess_success_rate,)),
-            (template("7.3.3 population or sample-based attack"), (answers.answer_subsampling,)),
-            (template("7.3.4 data privacy models"), (answers.answer_privacy_variant,)),
+            (template("7.2.3 data type"), (dossier_answers.answer_released_numbers,)),
+            (template("7.2.4 attribute types"), (dossier_answers.answer_unprotected_data,)),
+            (template("7.2.5 dataset properties"), (dossier_answers.answer_dataset_versions,)),
+            (
+                template("7.3.2 maximum or average risk"),
+                (dossier_answers.answer_guess_success_rate,),
+            ),
+            (
+                template("7.3.3 population or sample-based attack"),
+                (dossier_answers.answer_subsampling,),
+            ),
+            (template("7.3.4 data privacy models"), (dossier_answers.answer_privacy_variant,)),
         ),
     ),
     (
         "8",
         template("Identifiability assessment and mitigation"),
         (
-            (template("8.2.2 quantifying identifiability"), (answers.answer_composed_epsilon,)),
+            (
+                template("8.2.2 quantifying identifiability"),
+                (dossier_answers.answer_composed_epsilon,),
+            ),
             (template("8.2.3 adversarial testing"), ()),
             (template("8.3.2 reconfiguring the environment"), ()),
             (
                 template("8.3.3 transforming the data"),
-                (answers.answer_noise_mechanism, answers.answer_rederived_charges),
+                (dossier_answers.answer_noise_mechanism, dossier_answers.answer_rederived_charges),
             ),
-            (template("8.3.4 re-evaluation"), (answers.answer_matched_files,)),
+            (template("8.3.4 re-evaluation"), (dossier_answers.answer_matched_files,)),
         ),
     ),
     (
         "9",
         template("De-identification governance"),
         (
-            (template("9.2.2 roles and responsibilities"), (answers.answer_human_decisions,)),
-            (template("9.2.3 principles, policies and procedures"), (answers.answer_budget_caps,)),
-            (template("9.2.4 managing a data disclosure"), (answers.answer_release_counts,)),
+            (
+                template("9.2.2 roles and responsibilities"),
+                (dossier_answers.answer_human_decisions,),
+            ),
+            (
+                template("9.2.3 principles, policies and procedures"),
+                (dossier_answers.answer_budget_caps,),
+            ),
+            (
+                template("9.2.4 managing a data disclosure"),
+                (dossier_answers.answer_release_counts,),
+            ),
             (template("9.2.5 communicating with stakeholders"), ()),
             (
                 template("9.3.2 monitoring the data environment"),
-                (answers.answer_chain_and_signatures, answers.answer_log_completeness),
+                (
+                    dossier_answers.answer_chain_and_signatures,
+                    dossier_answers.answer_log_completeness,
+                ),
             ),
             (
                 template("9.4 mitigation in case of incident"),
-                (answers.answer_replaced_logs_and_keys,),
+                (dossier_answers.answer_replaced_logs_and_keys,),
             ),
         ),
     ),

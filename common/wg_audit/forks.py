@@ -18,12 +18,12 @@ from wg_audit.freshness import OutsideCheckpoint
 from wg_common.language import text
 from wg_core import atomic
 from wg_core.errors import DecodeError, VerificationError
-from wg_core.ledger import checkpoint_signatures, entries, merkle, proof
-from wg_core.ledger import note as notes
+from wg_core.ledger import checkpoint_signatures, entries, inclusion_proof, merkle
+from wg_core.ledger import signed_note as notes
 from wg_core.ledger.checkpoint import Checkpoint
 from wg_core.ledger.entries import Charge
-from wg_core.ledger.history import VerifiedLog
-from wg_core.ledger.note import Note
+from wg_core.ledger.log_verification import VerifiedLog
+from wg_core.ledger.signed_note import Note
 from wg_core.wire import bundle, container, protocol
 
 
@@ -174,7 +174,7 @@ def _classify_refused_file(
         ]
     on_log = True
     for entry, proof_text in places:
-        place = proof.decode(proof_text)
+        place = inclusion_proof.decode(proof_text)
         head = place.checkpoint
         _check_log_signature(head, place.note, logs, "proof")
         place.verify(entry)

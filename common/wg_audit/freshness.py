@@ -14,12 +14,12 @@ from wg_core import atomic
 from wg_core.errors import VerificationError
 from wg_core.ledger import checkpoint as checkpoints
 from wg_core.ledger import checkpoint_signatures, merkle
-from wg_core.ledger import history as histories
-from wg_core.ledger import note as notes
-from wg_core.ledger.anchors import TrustedWitness
+from wg_core.ledger import log_verification as histories
+from wg_core.ledger import signed_note as notes
 from wg_core.ledger.checkpoint import Checkpoint
-from wg_core.ledger.history import VerifiedLog
-from wg_core.ledger.note import Note
+from wg_core.ledger.log_verification import VerifiedLog
+from wg_core.ledger.signed_note import Note
+from wg_core.ledger.trust_anchors import TrustedWitness
 from wg_core.wire.protocol import NOTE_CHARACTERS_LIMIT
 
 

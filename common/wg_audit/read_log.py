@@ -8,17 +8,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from wg_audit import forks
-from wg_audit.accounts import SingleChargeFigures
 from wg_audit.composition import BudgetComposition
+from wg_audit.privacy_cost import SingleChargeFigures
 from wg_audit.server_folder import ServerFolder
-from wg_audit.stated_words import StatedTexts
-from wg_core.ledger import history as histories
-from wg_core.ledger import sources
-from wg_core.ledger.anchors import TrustAnchors
+from wg_audit.stated_texts import StatedTexts
+from wg_core.ledger import log_sources
+from wg_core.ledger import log_verification as histories
 from wg_core.ledger.checkpoint import Checkpoint
 from wg_core.ledger.entries import Charge, Entry
-from wg_core.ledger.history import VerifiedLog
-from wg_core.ledger.sources import LogSource
+from wg_core.ledger.log_sources import LogSource
+from wg_core.ledger.log_verification import VerifiedLog
+from wg_core.ledger.trust_anchors import TrustAnchors
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ def _charge_reader(source: LogSource) -> Callable[[int], Charge]:
         if not charges:
             charges.update(
                 (entry.head.seq, entry)
-                for entry in sources.decode_entries(source)
+                for entry in log_sources.decode_entries(source)
                 if isinstance(entry, Charge)
             )
         return charges[seq]
@@ -82,8 +82,8 @@ def read_further_log(
     A second copy of the audited log needs no cosignatures, since witnesses refuse to sign a fork.
     Opened files are closed by ``exit_stack``.
     """
-    source = exit_stack.enter_context(closing(sources.open_source(path)))
-    _, origin = sources.read_site_and_origin(source)
+    source = exit_stack.enter_context(closing(log_sources.open_source(path)))
+    _, origin = log_sources.read_site_and_origin(source)
     record = folder.site_record.find_log(origin) if folder else None
     key = (bytes.fromhex(record.key) or None) if record else None
     if origin == audited_origin:

@@ -8,15 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from wg_audit import forks, freshness, received
+from wg_audit import forks, freshness, received_files
 from wg_audit.forks import CheckpointPair
 from wg_audit.freshness import OutsideCheckpoint
 from wg_common import auditor_record
 from wg_common.auditor_record import LogRecord, MembershipProof, ServerRecord, SiteRecord
 from wg_common.language import Text, text
 from wg_core.errors import VerificationError
-from wg_core.ledger.anchors import TrustAnchors, TrustedWitness
-from wg_core.ledger.history import VerifiedLog
+from wg_core.ledger.log_verification import VerifiedLog
+from wg_core.ledger.trust_anchors import TrustAnchors, TrustedWitness
 from wg_core.wire.handover import WITNESS_USE
 from wg_core.wire.signing import display_key
 
@@ -107,7 +107,9 @@ class ServerFolder:
     def read_site_evidence(self) -> SiteEvidence:
         """Read the server's evidence about the site, and list the files that are not understood."""
         folder = self.path / self.site_record.site
-        files, other_files = received.list_statistics_files(folder) if folder.is_dir() else ([], [])
+        files, other_files = (
+            received_files.list_statistics_files(folder) if folder.is_dir() else ([], [])
+        )
         logs = [x for x in other_files if x.suffix == auditor_record.LOG_SUFFIX and x.is_file()]
         fork_folder = folder / auditor_record.FORK_FOLDER
         pairs, refused_files, stray = (
@@ -164,7 +166,7 @@ def _read_fork_folder(folder: Path) -> tuple[list[CheckpointPair], list[Path], l
     Raises:
         DecodeError: A file of a pair is not a checkpoint.
     """
-    refused_files, notes = received.list_statistics_files(folder)
+    refused_files, notes = received_files.list_statistics_files(folder)
     earlier_suffix, later_suffix = (
         auditor_record.EARLIER_CHECKPOINT_SUFFIX,
         auditor_record.LATER_CHECKPOINT_SUFFIX,

@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from wg_audit.freshness import Freshness
+from wg_audit.log_succession import OtherLogsFindings
 from wg_audit.server_folder import ServerFolder
-from wg_audit.spend import ForkedLog, SiteSpend, TotalSpend
-from wg_audit.succession import OtherLogsFindings
-from wg_audit.wording import format_duration, format_utc, list_first_names
+from wg_audit.site_spend import ForkedLog, SiteSpend, TotalSpend
+from wg_audit.verdict_formats import format_duration, format_utc, list_first_names
 from wg_common.auditor_record import MembershipProof
 from wg_common.language import Text, list_names, text
 from wg_core.errors import ExitCode
-from wg_core.ledger.anchors import TrustAnchors, TrustedWitness
-from wg_core.ledger.history import VerifiedLog
+from wg_core.ledger.log_verification import VerifiedLog
+from wg_core.ledger.trust_anchors import TrustAnchors, TrustedWitness
 from wg_core.wire import canonical, signing
 
 GIVEN_SOURCE = text("given")

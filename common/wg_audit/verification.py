@@ -10,19 +10,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
-from wg_audit import forks, freshness, server_folder, succession
-from wg_audit import spend as spending
-from wg_audit.accounts import (
+from wg_audit import forks, freshness, log_succession, server_folder
+from wg_audit import site_spend as spending
+from wg_audit.forks import ForkFindings
+from wg_audit.freshness import Freshness
+from wg_audit.log_succession import OtherLogsFindings
+from wg_audit.privacy_cost import (
     LineageAccount,
     account_closest_to_cap,
     check_single_charges,
     check_stated_epsilons,
     lineage_accounts,
 )
-from wg_audit.forks import ForkFindings
-from wg_audit.freshness import Freshness
 from wg_audit.read_log import AnalysedLog, choose_log_copy, read_further_log, read_log
-from wg_audit.received import (
+from wg_audit.received_files import (
     FileComparison,
     GivenLog,
     ReceivedFile,
@@ -30,16 +31,15 @@ from wg_audit.received import (
     match_files,
 )
 from wg_audit.server_folder import ServerFolder, SiteEvidence
-from wg_audit.spend import KnownBudgets, SiteSpend
-from wg_audit.stated_words import StatedTexts
-from wg_audit.succession import OtherLogsFindings
+from wg_audit.site_spend import KnownBudgets, SiteSpend
+from wg_audit.stated_texts import StatedTexts
 from wg_audit.verdict import FileCounts, OutsideFindings, Verdict, build_verdict
 from wg_common.auditor_record import CHECKPOINT_FILE, MembershipProof
 from wg_common.language import text
 from wg_core.errors import ExitCode, VerificationError
-from wg_core.ledger import entries, sources
-from wg_core.ledger.anchors import NO_ANCHORS, TrustAnchors
-from wg_core.ledger.history import VerifiedLog
+from wg_core.ledger import entries, log_sources
+from wg_core.ledger.log_verification import VerifiedLog
+from wg_core.ledger.trust_anchors import NO_ANCHORS, TrustAnchors
 from wg_core.privacy.schema import GRADIENTS, MACHINE_STATISTICS
 from wg_core.wire import canonical, signing
 from wg_core.wire import handover as handovers
@@ -348,8 +348,8 @@ def _read_evidence(
     stack: ExitStack, path: Path, anchors: TrustAnchors, evidence_options: OutsideEvidence
 ) -> _Evidence:
     """Verify every given log, find forks, and compare received files with the logs."""
-    source = stack.enter_context(closing(sources.open_source(path)))
-    site, origin = sources.read_site_and_origin(source)
+    source = stack.enter_context(closing(log_sources.open_source(path)))
+    site, origin = log_sources.read_site_and_origin(source)
     server = evidence_options.get("server")
     folder = server_folder.open_server_folder(server, site, origin) if server else None
     all_anchors = folder.add_server_keys(anchors) if folder else anchors
@@ -361,7 +361,7 @@ def _read_evidence(
     for before in (*evidence_options.get("previous", ()), *contents.log_paths):
         copy = read_further_log(stack, before, all_anchors, folder, origin)
         copies.setdefault(copy.history.state.origin, []).append(copy)
-    heads = succession.predecessor_heads(
+    heads = log_succession.predecessor_heads(
         x.history for x in (log, *itertools.chain(*copies.values()))
     )
     earlier = {name: choose_log_copy(x, heads) for name, x in copies.items() if name != origin}
@@ -374,7 +374,9 @@ def _read_evidence(
         fork_evidence.compare_copy(chosen_log, copy.history, copy.charge_at, spend)
     paths, unread = _split_statistics_files(evidence_options.get("statistics", ()), contents)
     paths += fork_evidence.late_files
-    origins_elsewhere = {x.origin for x in succession.predecessor_heads(y.history for y in logs)}
+    origins_elsewhere = {
+        x.origin for x in log_succession.predecessor_heads(y.history for y in logs)
+    }
     origins_elsewhere |= {x.origin for x in folder.site_record.logs} if folder else set()
     comparison = match_files(
         [GivenLog(x.history, x.charge_at, x.texts) for x in logs],
@@ -425,7 +427,7 @@ def _compare_with_outside(
         current_time=evidence_options.get("current_time", int(time.time())),
         max_age_seconds=evidence_options.get("max_age"),
     )
-    before = succession.compare_other_logs(
+    before = log_succession.compare_other_logs(
         history,
         other_logs={name: earlier_log.history for name, earlier_log in evidence.other_logs.items()},
         log_records=folder.log_records if folder else None,

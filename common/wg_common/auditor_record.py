@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from wg_core import atomic, grammar
+from wg_core import atomic, text_grammars
 from wg_core.errors import ConfigError, DecodeError, VerificationError
 from wg_core.ledger import checkpoint as checkpoints
 from wg_core.ledger import merkle
@@ -61,14 +61,14 @@ class LogRecord:
             carries neither, so the spending of the previous log is not accounted for.
     """
 
-    origin: grammar.Origin
-    key: grammar.Hex
-    checkpoint: grammar.Note
+    origin: text_grammars.Origin
+    key: text_grammars.Hex
+    checkpoint: text_grammars.Note
     first_seen: UnixSeconds
     succession: Succession
 
     def __post_init__(self) -> None:
-        grammar.check_text_fields(self)
+        text_grammars.check_text_fields(self)
         if self.key:
             signing.public_from_hex(self.key, input_name="server record: key")
         if self.checkpoint:
@@ -91,12 +91,12 @@ class SiteRecord:
         logs: Every log of the site that the server saw, oldest first; the last is in use.
     """
 
-    site: grammar.SiteName
-    state: grammar.Identifier
+    site: text_grammars.SiteName
+    state: text_grammars.Identifier
     logs: tuple[LogRecord, ...]
 
     def __post_init__(self) -> None:
-        grammar.check_text_fields(self)
+        text_grammars.check_text_fields(self)
         origins = [log.origin for log in self.logs]
         if len(set(origins)) != len(origins):
             raise DecodeError(f"server record: site {self.site} has one log twice")
@@ -120,15 +120,15 @@ class ServerRecord:
     """
 
     version: int = VERSION
-    server: grammar.Name
+    server: text_grammars.Name
     made: UnixSeconds
-    witness_name: grammar.Origin
-    witness_key: grammar.Hex
+    witness_name: text_grammars.Origin
+    witness_key: text_grammars.Hex
     sites: tuple[SiteRecord, ...]
     handovers: tuple[Handover, ...] = ()
 
     def __post_init__(self) -> None:
-        grammar.check_text_fields(self)
+        text_grammars.check_text_fields(self)
         signing.public_from_hex(self.witness_key, input_name="server record: witness key")
         names = [site.site for site in self.sites]
         if names != sorted(set(names)):
@@ -140,7 +140,7 @@ class ServerRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MembershipProof(grammar.TextRecord):
+class MembershipProof(text_grammars.TextRecord):
     """Proof that a site's release is in the Merkle tree of the releases used for a weights package.
 
     Attributes:
@@ -153,13 +153,13 @@ class MembershipProof(grammar.TextRecord):
         path: Inclusion proof (section 2.1.1), hex.
     """
 
-    site: grammar.SiteName
-    package_id: grammar.Identifier
-    release_id: grammar.Identifier
-    root: grammar.Digest
+    site: text_grammars.SiteName
+    package_id: text_grammars.Identifier
+    release_id: text_grammars.Identifier
+    root: text_grammars.Digest
     size: canonical.Count
     index: canonical.Count
-    path: tuple[grammar.Digest, ...]
+    path: tuple[text_grammars.Digest, ...]
 
     def verify(self) -> None:
         """Raise ``VerificationError`` unless the proof leads from the release to the root."""

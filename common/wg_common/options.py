@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from wg_core import numbers
+from wg_core import number_parsers
 from wg_core.errors import DecodeError
 
 
@@ -67,7 +67,7 @@ class PrivacyParameter(click.ParamType[str]):
             return str(value)
         want = "a decimal number above 0" + (" and below 1" if self._below_one else "")
         try:
-            number = numbers.parse_exact_decimal(value, input_name="number")
+            number = number_parsers.parse_exact_decimal(value, input_name="number")
         except DecodeError:
             self.fail(f"{str(value)[:80]!r}, expected {want}, such as 1e-5", param, ctx)
         if number <= 0 or (self._below_one and number >= 1):

@@ -41,8 +41,8 @@ from numpy.typing import NDArray
 from wg_core import atomic
 from wg_core.errors import ConfigError, NoMachineStatistics, VerificationError, reraise_os_errors
 from wg_core.ledger.commitment import commit_to_data
-from wg_core.privacy.centring import Centre
-from wg_core.privacy.exact import exact_statistics
+from wg_core.privacy.class_centres import Centre
+from wg_core.privacy.exact_statistics import exact_statistics
 from wg_core.privacy.schema import (
     CLASS_STATISTICS,
     MACHINE_STATISTICS,

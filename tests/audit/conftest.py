@@ -13,7 +13,7 @@ from tests.core.ledger.conftest import WITNESS, Site
 from wg_audit import verification
 from wg_common import auditor_record
 from wg_common.auditor_record import LogRecord, ServerRecord, SiteRecord, Succession
-from wg_core.ledger.store import Ledger
+from wg_core.ledger.budget_ledger import Ledger
 from wg_core.wire import bundle, signing
 from wg_core.wire.signing import PrivateKey
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from wg_core.ledger import lineage, state
-from wg_core.ledger.state import LedgerState
+from wg_core.ledger import lineage, log_state
+from wg_core.ledger.log_state import LedgerState
 
 
 @dataclass(frozen=True)
@@ -28,110 +28,110 @@ class PlantedBug:
 BUGS = (
     PlantedBug(
         "a merge forgets what the merged lineage had spent",
-        state,
+        log_state,
         "        for event in source.composed_events():\n            target.add_event(event)\n",
         "",
     ),
     PlantedBug(
         "a merge forgets how often the merged lineage was charged",
-        state,
+        log_state,
         "        target.charge_count += source.charge_count\n",
         "",
     ),
     PlantedBug(
         "a merge forgets the names of the merged lineage",
-        state,
+        log_state,
         "        target.dataset_names |= source.dataset_names\n",
         "",
     ),
     PlantedBug(
         "a merge forgets the contents of the merged lineage",
-        state,
+        log_state,
         "        target.commitments |= source.commitments\n",
         "        for commitment in source.commitments:\n            del self._owners[commitment]\n",
     ),
     PlantedBug(
         "an entry that merges lineages merges none",
-        state,
+        log_state,
         "            self._merge_lineages(self.lineage_by_id(identifier), lineage)\n",
         "            pass\n",
     ),
     PlantedBug(
         "inherited spend is not added",
-        state,
+        log_state,
         "            for event in spend.events:\n                lineage.add_event(event)\n",
         "",
     ),
     PlantedBug(
         "of inherited spend one charge in two is added",
-        state,
+        log_state,
         "            for event in spend.events:\n",
         "            for event in spend.events[:1]:\n",
     ),
     PlantedBug(
         "inherited charges are not counted",
-        state,
+        log_state,
         "                charge_count=spend.charges,\n",
         "",
     ),
     PlantedBug(
         "names are not inherited",
-        state,
+        log_state,
         "                dataset_names=dict.fromkeys(spend.names),\n",
         "",
     ),
     PlantedBug(
         "contents are not inherited",
-        state,
+        log_state,
         "                *spend.commitments,\n",
         "",
     ),
     PlantedBug(
         "one lineage is inherited, and no other",
-        state,
+        log_state,
         "        for spend in entry.predecessor.spends:\n",
         "        for spend in entry.predecessor.spends[:1]:\n",
     ),
     PlantedBug(
         "content under a new name is a new budget",
-        state,
+        log_state,
         '        keys = (f"name {name}", commitment)\n',
         '        keys = (f"name {name}",)\n',
     ),
     PlantedBug(
         "new content under a name is a new budget",
-        state,
+        log_state,
         '        keys = (f"name {name}", commitment)\n',
         "        keys = (commitment,)\n",
     ),
     PlantedBug(
         "a lineage does not remember the names of its data sets",
-        state,
+        log_state,
         "        lineage.dataset_names[entry.name] = None\n",
         "",
     ),
     PlantedBug(
         "a lineage does not remember the contents of its data sets",
-        state,
+        log_state,
         'fromkeys((f"name {entry.name}", entry.commitment), lineage.id)\n',
         'fromkeys((f"name {entry.name}",), lineage.id)\n',
     ),
     PlantedBug(
         "each version of a data set begins a budget anew",
-        state,
+        log_state,
         "        self.datasets[entry.name] = entry\n",
         "        self.datasets[entry.name] = entry\n        lineage.mu_squared_units = 0\n",
     ),
     PlantedBug(
         "a release gives half of the budget back",
-        state,
+        log_state,
         "        charge.release_seq = self.size\n",
         "        charge.release_seq = self.size\n"
         "        self.lineage_by_id(charge.lineage).mu_squared_units //= 2\n",
     ),
     PlantedBug(
         "charges are not counted",
-        state,
+        log_state,
         "        lineage.charge_count += 1\n",
         "",
     ),
@@ -152,8 +152,8 @@ BUGS = (
 
 def fold(bug: PlantedBug) -> LedgerState:
     """An empty fold with a bug in it."""
-    patched = {module: _patched(module, bug) for module in (lineage, state)}
-    names = vars(patched[state])
+    patched = {module: _patched(module, bug) for module in (lineage, log_state)}
+    names = vars(patched[log_state])
     names["LineageState"] = vars(patched[lineage])["LineageState"]
     empty: LedgerState = names["LedgerState"]()
     return empty

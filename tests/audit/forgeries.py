@@ -48,12 +48,12 @@ from tests.audit.workshop import (
 from tests.core.ledger.conftest import ORIGIN, WITNESS
 
 from wg_core.ledger import checkpoint as checkpoints
-from wg_core.ledger import entries, recovery
-from wg_core.ledger import note as notes
-from wg_core.ledger.anchors import TrustAnchors, TrustedWitness
+from wg_core.ledger import entries, log_succession
+from wg_core.ledger import signed_note as notes
 from wg_core.ledger.checkpoint import Checkpoint
 from wg_core.ledger.entries import Charge, Dataset, Entry, Genesis, Release
-from wg_core.ledger.state import LedgerState
+from wg_core.ledger.log_state import LedgerState
+from wg_core.ledger.trust_anchors import TrustAnchors, TrustedWitness
 from wg_core.privacy.events import PrivacyEvent
 from wg_core.wire import canonical, signing
 
@@ -604,7 +604,7 @@ def a_new_log_beside_a_checkpoint_of_the_old_one(t: Truth) -> Forgery:
 
 @forgery("another spend than the old log had", alone=True)
 def a_successor_that_forgets_the_spend(t: Truth) -> Forgery:
-    old = recovery.read_predecessor(t.site.path, "lost")
+    old = log_succession.read_predecessor(t.site.path, "lost")
     spends = tuple(dataclasses.replace(x, events=(), charges=0) for x in old.spends)
     path = successor(t, dataclasses.replace(old, spends=spends))
     return Forgery(path, {"previous": [t.site.path]})
@@ -612,7 +612,7 @@ def a_successor_that_forgets_the_spend(t: Truth) -> Forgery:
 
 @forgery("another spend than the old log had", alone=True)
 def a_successor_that_leaves_out_a_lineage(t: Truth) -> Forgery:
-    old = recovery.read_predecessor(t.site.path, "lost")
+    old = log_succession.read_predecessor(t.site.path, "lost")
     path = successor(t, dataclasses.replace(old, spends=old.spends[:1]))
     return Forgery(path, {"previous": [t.site.path]})
 
@@ -620,14 +620,14 @@ def a_successor_that_leaves_out_a_lineage(t: Truth) -> Forgery:
 @forgery("as of 5 entries, .* covers 17", alone=True)
 def a_successor_of_an_older_state(t: Truth) -> Forgery:
     early = write(t.folder / "early.sqlite", t.entries[:5], t.site.key, t.heads)
-    path = successor(t, recovery.read_predecessor(early, "lost"))
+    path = successor(t, log_succession.read_predecessor(early, "lost"))
     return Forgery(path, {"previous": [early], "server": saw_successor(t, "names its predecessor")})
 
 
 @forgery("as of 5 entries, .* covers 17", alone=True)
 def a_successor_of_an_older_state_beside_a_checkpoint(t: Truth) -> Forgery:
     early = write(t.folder / "early.sqlite", t.entries[:5], t.site.key, t.heads)
-    path = successor(t, recovery.read_predecessor(early, "lost"))
+    path = successor(t, log_succession.read_predecessor(early, "lost"))
     return Forgery(path, {"checkpoints": [t.checkpoint]})
 
 
@@ -635,14 +635,14 @@ def a_successor_of_an_older_state_beside_a_checkpoint(t: Truth) -> Forgery:
 def a_successor_of_a_log_that_was_made_up(t: Truth) -> Forgery:
     log = settle(without(t, *t.charges()))
     invented = write(t.folder / "invented.sqlite", log, t.site.key, watcher=t.site.signing_key)
-    path = successor(t, recovery.read_predecessor(invented, "lost"))
+    path = successor(t, log_succession.read_predecessor(invented, "lost"))
     anchors = TrustAnchors(witnesses=t.keys.witnesses)
     return Forgery(path, {"anchors": anchors, "previous": [invented]})
 
 
 @forgery("entry 0: .*no Ed25519 signature of")
 def a_predecessors_checkpoint_that_its_key_did_not_sign(t: Truth) -> Forgery:
-    old = recovery.read_predecessor(t.site.path, "lost")
+    old = log_succession.read_predecessor(t.site.path, "lost")
     other = dataclasses.replace(old, key=signing.public_bytes(t.site.witness_key).hex())
     with mock.patch.object(LedgerState, "_check_predecessor", lambda self, found: None):
         return Forgery(successor(t, other), {})
@@ -650,7 +650,7 @@ def a_predecessors_checkpoint_that_its_key_did_not_sign(t: Truth) -> Forgery:
 
 @forgery("in two lineages")
 def a_spend_inherited_twice_so_that_one_hides_the_other(t: Truth) -> Forgery:
-    old = recovery.read_predecessor(t.site.path, "lost")
+    old = log_succession.read_predecessor(t.site.path, "lost")
     twin = dataclasses.replace(
         old.spends[0], names=("x",), commitments=("00" * 32,), events=(), charges=0
     )

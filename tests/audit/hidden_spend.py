@@ -33,10 +33,10 @@ from tests.core.ledger.conftest import ORIGIN, WITNESS, closed_form, cosign_newe
 
 from wg_core.ledger import checkpoint as checkpoints
 from wg_core.ledger import export as exports
-from wg_core.ledger import note as notes
-from wg_core.ledger import recovery
+from wg_core.ledger import log_succession
+from wg_core.ledger import signed_note as notes
+from wg_core.ledger.budget_ledger import Ledger
 from wg_core.ledger.entries import Charge, InheritedSpend, Predecessor
-from wg_core.ledger.store import Ledger
 from wg_core.wire import bundle, signing
 from wg_core.wire.signing import PrivateKey
 
@@ -107,7 +107,7 @@ def succession(t: Truth, old: Predecessor | None) -> Words:
 @kind
 def succession_without_inheritance(t: Truth) -> Words:
     """The true predecessor's last checkpoint, and nothing of what it had spent."""
-    old = recovery.read_predecessor(t.site.path, "lost")
+    old = log_succession.read_predecessor(t.site.path, "lost")
     nothing = tuple(dataclasses.replace(x, events=(), charges=0) for x in old.spends)
     return succession(t, dataclasses.replace(old, spends=t.rng.choice([(), nothing])))
 
@@ -115,7 +115,7 @@ def succession_without_inheritance(t: Truth) -> Words:
 @kind
 def partial_inheritance(t: Truth) -> Words:
     """A lineage, a charge, a share of the cost, or a name and content less."""
-    old = recovery.read_predecessor(t.site.path, "lost")
+    old = log_succession.read_predecessor(t.site.path, "lost")
     spends = list(old.spends)
     at = t.rng.randrange(len(spends))
     change = t.rng.choice([_without_it, _cheaper, _fewer, _under_another_name])
@@ -150,7 +150,7 @@ def invented_predecessors(t: Truth) -> Words:
     """A log that never was, under the true key, cosigned by a key of the forger's."""
     log = settle(without(t, *t.rng.sample(t.charges(), t.rng.randint(2, 6))))
     invented = write(t.folder / "invented.sqlite", log, t.site.key, watcher=t.site.signing_key)
-    words = succession(t, recovery.read_predecessor(invented, "lost"))
+    words = succession(t, log_succession.read_predecessor(invented, "lost"))
     if "--previous" not in words:
         words += ["--previous", str(invented)]
     return words
@@ -161,7 +161,7 @@ def older_predecessors(t: Truth) -> Words:
     """The predecessor as the witness saw it earlier."""
     size = t.rng.choice([5, 10])
     early = write(t.folder / "early.sqlite", t.entries[:size], t.site.key, t.heads)
-    words = succession(t, recovery.read_predecessor(early, "lost"))
+    words = succession(t, log_succession.read_predecessor(early, "lost"))
     if "--server" not in words or t.rng.random() < 0.5:
         words += ["--previous", str(early)]
     return words

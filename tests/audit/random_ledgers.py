@@ -21,6 +21,7 @@ from tests.core.ledger.conftest import key, schema
 from wg_core.errors import VerificationError
 from wg_core.ledger import charging, entries, merkle
 from wg_core.ledger import checkpoint as checkpoints
+from wg_core.ledger.charge_parts import BudgetState
 from wg_core.ledger.charging import ChargeRequest
 from wg_core.ledger.checkpoint import Checkpoint
 from wg_core.ledger.entries import (
@@ -32,8 +33,7 @@ from wg_core.ledger.entries import (
     InheritedSpend,
     Predecessor,
 )
-from wg_core.ledger.state import LedgerState
-from wg_core.ledger.statement import BudgetState
+from wg_core.ledger.log_state import LedgerState
 from wg_core.privacy.events import PrivacyEvent
 
 ORIGIN, OLD_ORIGIN = "weightgate/plant-a/0022", "weightgate/plant-a/0011"
@@ -266,7 +266,7 @@ def _request(number: int) -> ChargeRequest:
 
 @cache
 def _key_id() -> str:
-    from wg_core.ledger import note as notes
+    from wg_core.ledger import signed_note as notes
 
     return notes.key_ids(ORIGIN, notes.LOG_ROLE, key(1).public_key())[0].hex()
 

@@ -17,7 +17,7 @@ from tests.audit.random_ledgers import RandomLedger, random_ledger
 from wg_audit import composition, verification
 from wg_audit.composition import BudgetComposition, BudgetSpend
 from wg_core.ledger.lineage import LineageState
-from wg_core.ledger.state import LedgerState
+from wg_core.ledger.log_state import LedgerState
 from wg_core.privacy import accounting
 from wg_core.privacy.events import PrivacyEvent
 

@@ -12,13 +12,13 @@ import pytest
 from click.testing import CliRunner
 from tests.core.ledger.conftest import ORIGIN
 
-from wg_audit import answers, dossier, report, verification
-from wg_audit.answers import AnswerWithEvidence, LogRecords
+from wg_audit import auditor_page, dossier, dossier_answers, verification
 from wg_audit.cli import group
+from wg_audit.dossier_answers import AnswerWithEvidence, LogRecords
 from wg_common.language import LANGUAGE_CODES
 from wg_common.translations import shared_language
 from wg_core.ledger import entries
-from wg_core.ledger.store import Ledger
+from wg_core.ledger.budget_ledger import Ledger
 
 if TYPE_CHECKING:
     from tests.audit.conftest import Exported
@@ -105,7 +105,9 @@ def records_of(site: Site, exported: Exported, *, without: str = "") -> LogRecor
         if without not in ("file", "charge"):
             exported.received(ledger, site, "r1")
     server = None if without == "server" else exported.folder
-    return answers.read_log_records(site.path, verification.audit_log(site.path, server=server))
+    return dossier_answers.read_log_records(
+        site.path, verification.audit_log(site.path, server=server)
+    )
 
 
 def answered(records: LogRecords) -> set[str]:
@@ -145,7 +147,10 @@ def test_a_line_vanishes_with_its_evidence(
 def test_without_a_data_set_there_is_no_budget(site: Site) -> None:
     with Ledger.create(site.path, origin=ORIGIN, key=site.key, site="plant-a"):
         pass
-    assert answered(answers.read_log_records(site.path, verification.audit_log(site.path))) == set()
+    assert (
+        answered(dossier_answers.read_log_records(site.path, verification.audit_log(site.path)))
+        == set()
+    )
 
 
 def test_an_answer_says_where_it_stands(site: Site, exported: Exported) -> None:
@@ -193,7 +198,7 @@ def test_a_new_key_and_a_log_before_are_incidents(site: Site) -> None:
             for seq in range(ledger.size)
             if isinstance(entries.decode(ledger.entry_bytes(seq)), entries.Rotation)
         ]
-    records = answers.read_log_records(site.path, verification.audit_log(site.path))
+    records = dossier_answers.read_log_records(site.path, verification.audit_log(site.path))
     (answer,) = dossier.answer_forms(records)[1].sections[-1].lines[-1].evidence
     assert answer.where == f"stated in entries {turned}"
 
@@ -201,13 +206,13 @@ def test_a_new_key_and_a_log_before_are_incidents(site: Site) -> None:
 def test_no_page_capitalizes_a_symbol(site: Site, exported: Exported) -> None:
     records = records_of(site, exported)
     for code in LANGUAGE_CODES:
-        page = report.render_auditor_page(records, shared_language(code))
+        page = auditor_page.render_auditor_page(records, shared_language(code))
         assert "ε" in page and "Ε" not in page  # the capital letter looks like an E
 
 
 def test_page_and_document_say_the_same(site: Site, exported: Exported, tmp_path: Path) -> None:
     records = records_of(site, exported)
-    page = report.render_auditor_page(records)
+    page = auditor_page.render_auditor_page(records)
     lines = [x for f in dossier.answer_forms(records) for s in f.sections for x in s.lines]
     assert page.count(">not evidenced<") == sum(not line.evidence for line in lines)
     words = ["verify", str(site.path), "--server", str(exported.folder), "--json"]

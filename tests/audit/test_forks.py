@@ -15,9 +15,9 @@ from wg_audit import verification
 from wg_audit.verdict import Verdict
 from wg_common import auditor_record
 from wg_core.errors import DecodeError, ExitCode, VerificationError
-from wg_core.ledger import recovery
-from wg_core.ledger.anchors import TrustAnchors, TrustedWitness
-from wg_core.ledger.store import Ledger
+from wg_core.ledger import log_succession
+from wg_core.ledger.budget_ledger import Ledger
+from wg_core.ledger.trust_anchors import TrustAnchors, TrustedWitness
 from wg_core.privacy.events import PrivacyEvent
 from wg_core.wire import bundle, signing
 
@@ -243,7 +243,7 @@ def test_two_copies_of_an_earlier_ledger_are_two_histories_in_any_order(
         origin="weightgate/plant-a/0022",
         key=copies.site.key,
         site="plant-a",
-        predecessor=recovery.read_predecessor(copies.site.path, "lost"),
+        predecessor=log_succession.read_predecessor(copies.site.path, "lost"),
     ).close()
     order = [copies.site.path, copies.copy.path]
     verdict = verification.audit_log(path, previous=[order[first], order[1 - first]]).verdict

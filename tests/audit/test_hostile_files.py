@@ -13,7 +13,7 @@ import rfc8785
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from wg_audit import received
+from wg_audit import received_files
 from wg_common import auditor_record
 from wg_core.errors import DecodeError, WgError
 from wg_core.ledger import entries
@@ -97,7 +97,7 @@ def made(site: Site) -> tuple[Charge, dict[str, bytes]]:
 
 
 def check_statistics(data: bytes, charge: Charge) -> None:
-    received._check_statistics(data, charge, "plant-a")
+    received_files._check_statistics(data, charge, "plant-a")
 
 
 def test_a_manifest_of_any_values_is_refused_in_our_words(site: Site) -> None:
@@ -131,14 +131,14 @@ def hold_against(sections: dict[str, bytes], kind: str, check: Callable[[bytes],
 )
 def test_a_manifest_that_nests_deeply_is_refused(manifest: bytes) -> None:
     with pytest.raises(DecodeError, match="manifest"):
-        received.read_manifest(manifest)
+        received_files.read_manifest(manifest)
 
 
 def test_a_manifest_or_file_beyond_its_limit_is_refused_unread(tmp_path: Path) -> None:
     limit = statistics_file.MANIFEST_BYTES_LIMIT
     with pytest.raises(DecodeError, match="at most"):
-        received.read_manifest(b" " * (limit + 1))
-    assert limit == received.MANIFEST_LIMIT
+        received_files.read_manifest(b" " * (limit + 1))
+    assert limit == received_files.MANIFEST_LIMIT
 
 
 def test_a_servers_record_of_any_values_is_refused_in_our_words(

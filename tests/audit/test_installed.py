@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from wg_audit.installed import canaries, noise
-from wg_audit.installed import records as made_up
-from wg_audit.installed.noise import ReleaseNoise
-from wg_audit.installed.plant import Integers, PlantSetup
-from wg_audit.installed.reference import ReferenceStatistics
+from wg_audit.installed import canaries, noise_tests
+from wg_audit.installed import simulated_records as made_up
+from wg_audit.installed.audited_plant import Integers, PlantSetup
+from wg_audit.installed.noise_tests import ReleaseNoise
+from wg_audit.installed.reference_statistics import ReferenceStatistics
 from wg_core.errors import VerificationError
-from wg_core.privacy import centring
-from wg_core.privacy.exact import exact_statistics
+from wg_core.privacy import class_centres
+from wg_core.privacy.exact_statistics import exact_statistics
 from wg_core.privacy.schema import StatisticsSchema, default_schema
 
 CLASSES, DIMENSION = 5, 6
@@ -67,7 +67,7 @@ def test_the_reference_is_what_the_program_computes(rule: Any, seed: int) -> Non
     released = exact_statistics(*words) + rng.normal(0, sigma, schema.vector_length).astype(
         np.int64
     )
-    centre = centring.centre_of_release(schema, released, sigma)
+    centre = class_centres.centre_of_release(schema, released, sigma)
     assert centre.point.any()
     reference = ReferenceStatistics(setup, records, file_of(schema, released, sigma))
     assert np.array_equal(reference.statistics(), exact_statistics(*words, centre=centre))
@@ -139,7 +139,7 @@ def releases(rng: np.random.Generator, count: int = 12, sigma: float = 1e6) -> l
 
 
 def alarms(group: list[ReleaseNoise]) -> set[str]:
-    return {check.name for check in noise.noise_checks({(6, 8): group}) if not check.passed}
+    return {check.name for check in noise_tests.noise_checks({(6, 8): group}) if not check.passed}
 
 
 def test_the_noise_that_was_charged_raises_no_alarm() -> None:
@@ -160,7 +160,7 @@ def without(integers: Integers, entries: Any) -> Integers:
     return copy
 
 
-WIDTH, SUMS, RELEASES, ENTRIES, DEPENDENCE, NORMAL, REMAINDERS = noise.TESTS_BY_PROPERTY
+WIDTH, SUMS, RELEASES, ENTRIES, DEPENDENCE, NORMAL, REMAINDERS = noise_tests.TESTS_BY_PROPERTY
 
 
 def drawn_by(seed: int) -> np.random.Generator:
@@ -183,7 +183,7 @@ def drawn_by(seed: int) -> np.random.Generator:
         (lambda n, x: drawn_by(n).uniform(-(3e12**0.5), 3e12**0.5, 63), NORMAL),
         (lambda n, x: drawn_by(n).laplace(0, 5e11**0.5, 63), NORMAL),
         (lambda n, x: np.where(np.arange(63) == 2 * n, 6_500_000, x) if n < 3 else x, NORMAL),
-        *((lambda n, x, m=m: m * (x // m), REMAINDERS) for m in noise.MODULI),
+        *((lambda n, x, m=m: m * (x // m), REMAINDERS) for m in noise_tests.MODULI),
         (lambda n, x: x // 7 * 7 + np.arange(63) % 6, REMAINDERS),
     ],
 )
@@ -195,10 +195,10 @@ def test_other_noise_raises_an_alarm(change: Any, name: str) -> None:
 def test_noise_that_is_cut_at_four_sigma_raises_an_alarm() -> None:
     group = releases(np.random.default_rng(0), 8000)
     redrawn = changed(group, lambda n, x: np.where(np.abs(x) > 4e6, x // 5, x))
-    pool = noise.NoisePool({(6, 8): redrawn})
+    pool = noise_tests.NoisePool({(6, 8): redrawn})
     assert (
-        min(p for p, _ in noise.TESTS_BY_PROPERTY[NORMAL](pool))
-        < noise.FALSE_ALARM_PROBABILITY / 100
+        min(p for p, _ in noise_tests.TESTS_BY_PROPERTY[NORMAL](pool))
+        < noise_tests.FALSE_ALARM_PROBABILITY / 100
     )
 
 
@@ -214,7 +214,7 @@ def test_noise_of_which_there_is_too_little_raises_an_alarm() -> None:
 
 def test_noise_that_is_too_narrow_to_be_missed_is_found() -> None:
     group = releases(np.random.default_rng(0), 100)
-    share = noise.detectable_shrinkage(100 * 63)
+    share = noise_tests.detectable_shrinkage(100 * 63)
     assert 0.03 < share < 0.1
     narrow = [
         alarms(releases(np.random.default_rng(seed), 100, 1e6 * (1 - share))) for seed in range(3)

@@ -9,8 +9,8 @@ from tests.core.ledger.conftest import Site
 from wg_audit import verification
 from wg_core.errors import ConfigError, VerificationError
 from wg_core.ledger import checkpoint as checkpoints
-from wg_core.ledger.anchors import TrustAnchors, TrustedWitness
-from wg_core.ledger.store import Ledger
+from wg_core.ledger.budget_ledger import Ledger
+from wg_core.ledger.trust_anchors import TrustAnchors, TrustedWitness
 from wg_core.wire import signing
 from wg_core.wire.signing import PrivateKey
 

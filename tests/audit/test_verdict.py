@@ -17,15 +17,15 @@ from tests.audit.conftest import Exported
 from tests.audit.workshop import DAY, NEW_ORIGIN
 from tests.core.ledger.conftest import ORIGIN, WITNESS, Site, cosign_newest
 
-from wg_audit import answers, report, verification
+from wg_audit import auditor_page, dossier_answers, verification
 from wg_audit.cli import group
-from wg_audit.wording import format_duration
+from wg_audit.verdict_formats import format_duration
 from wg_common.auditor_record import Succession
 from wg_core.errors import ConfigError, DecodeError, ExitCode, UsageError, VerificationError
 from wg_core.ledger import checkpoint as checkpoints
-from wg_core.ledger import recovery
-from wg_core.ledger.anchors import TrustAnchors, TrustedWitness
-from wg_core.ledger.store import Ledger
+from wg_core.ledger import log_succession
+from wg_core.ledger.budget_ledger import Ledger
+from wg_core.ledger.trust_anchors import TrustAnchors, TrustedWitness
 from wg_core.wire import signing
 from wg_core.wire.signing import PrivateKey
 
@@ -187,7 +187,7 @@ def successor(
     key: PrivateKey | None = None,
 ) -> bytes:
     """A new log, which names the old one if it is given; its cosigned checkpoint."""
-    predecessor = None if old is None else recovery.read_predecessor(old, "key was copied")
+    predecessor = None if old is None else log_succession.read_predecessor(old, "key was copied")
     key = key or site.signing_key
     with Ledger.create(
         path, origin=origin, key=key, site="plant-a", predecessor=predecessor
@@ -208,7 +208,7 @@ def test_a_successor_that_names_no_predecessor_has_an_unknown_budget(
     assert found.succession.unnamed == (ORIGIN,) and not found.to_json()["verified"]
     code, text, _ = run("verify", path, "--server", exported.folder)
     assert code == 5 and "NOT VERIFIED  budget unknown" in text
-    page = report.render_auditor_page(answers.read_log_records(path, found))
+    page = auditor_page.render_auditor_page(dossier_answers.read_log_records(path, found))
     assert "budget unknown: its account leaves out log" in page and "Not verified" in page
     assert "<b>Verified</b>" not in page
     # The log itself names nobody, whatever the server says of it.
@@ -380,7 +380,7 @@ def test_no_log_takes_a_text_that_could_forge_a_line_of_the_verdict(
         site.register(ledger, name, b"more")
     with pytest.raises(DecodeError, match="predecessor: reason"):
         dataclasses.replace(
-            recovery.read_predecessor(site.path, "lost"),
+            log_succession.read_predecessor(site.path, "lost"),
             reason="lost\n  ledger key  00000000 (given)",
         )
 

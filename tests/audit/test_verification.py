@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner
 
-from wg_audit import answers, report, verification, wording
+from wg_audit import auditor_page, dossier_answers, verdict_formats, verification
 from wg_audit.cli import group
 from wg_common import cli
 from wg_core.errors import DecodeError, VerificationError
-from wg_core.ledger.store import Ledger
+from wg_core.ledger.budget_ledger import Ledger
 from wg_core.privacy import accounting
 from wg_core.wire import bundle
 
@@ -157,15 +157,15 @@ def test_the_report_is_self_contained_and_complete(home: Path, tmp_path: Path) -
 
 def test_names_are_escaped_in_the_report(site: Site, ledger: Ledger) -> None:
     site.register(ledger, "<script>alert(1)</script>", b"other")
-    page = report.render_auditor_page(
-        answers.read_log_records(site.path, verification.audit_log(site.path))
+    page = auditor_page.render_auditor_page(
+        dossier_answers.read_log_records(site.path, verification.audit_log(site.path))
     )
     assert "<script>" not in page and "&lt;script&gt;" in page
 
 
 def test_a_report_on_an_empty_log_renders(site: Site, ledger: Ledger) -> None:
-    page = report.render_auditor_page(
-        answers.read_log_records(
+    page = auditor_page.render_auditor_page(
+        dossier_answers.read_log_records(
             site.path, verification.audit_log(site.path, current_time=1_700_000_000)
         )
     )
@@ -173,7 +173,7 @@ def test_a_report_on_an_empty_log_renders(site: Site, ledger: Ledger) -> None:
 
 
 def test_a_year_beyond_the_calendar_does_not_break_the_report() -> None:
-    assert wording.format_utc(10**18) == f"{10**18} s"
+    assert verdict_formats.format_utc(10**18) == f"{10**18} s"
 
 
 def test_the_audit_program_starts_fast_and_light() -> None:

@@ -22,13 +22,13 @@ from tests.core.ledger.conftest import DELTA, ORIGIN, WITNESS, Site, closed_form
 from wg_core.ledger import charging, database, entries, merkle
 from wg_core.ledger import checkpoint as checkpoints
 from wg_core.ledger import export as exports
-from wg_core.ledger import note as notes
-from wg_core.ledger.anchors import TrustAnchors
+from wg_core.ledger import signed_note as notes
+from wg_core.ledger.budget_ledger import Ledger, round_up_decimal
 from wg_core.ledger.charging import ChargeRequest
 from wg_core.ledger.checkpoint import Checkpoint
 from wg_core.ledger.entries import Charge, Dataset, Entry, Genesis, Release, Rotation
-from wg_core.ledger.state import ROTATION_CONTEXT, LedgerState
-from wg_core.ledger.store import Ledger, round_up_decimal
+from wg_core.ledger.log_state import ROTATION_CONTEXT, LedgerState
+from wg_core.ledger.trust_anchors import TrustAnchors
 from wg_core.privacy import events
 from wg_core.privacy.events import PrivacyEvent
 from wg_core.wire import bundle, canonical, container, signing

@@ -20,7 +20,7 @@ from tests.e2e.fleet_support import Plant, enrol_plant, make_home, running
 from wg_core.errors import BudgetExceeded
 from wg_server.site.home import ServerHome
 from wg_server.store import operators
-from wg_server.store.sites import ServerStore
+from wg_server.store.server_store import ServerStore
 
 pytestmark = [
     pytest.mark.slow,

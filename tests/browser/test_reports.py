@@ -14,9 +14,9 @@ from tests.client.selection.example_reports import CASES, context
 from tests.core.ledger.conftest import Site
 from tests.e2e import test_demo_stories
 
-from wg_audit import answers, verification
-from wg_audit.report import render_auditor_page as render_audit
-from wg_client.languages import load_plant_language
+from wg_audit import dossier_answers, verification
+from wg_audit.auditor_page import render_auditor_page as render_audit
+from wg_client.plant_language import load_plant_language
 from wg_client.selection.report import render_report
 from wg_common.language import LANGUAGE_CODES, Language
 
@@ -71,7 +71,7 @@ def test_the_auditor_s_page(browser: Browser, tmp_path: Path, language: Language
         site.cosign(ledger)
         ledger.charge(site.request("r2", "0.5"))
     page = tmp_path / f"audit.{language.code}.html"
-    records = answers.read_log_records(site.path, verification.audit_log(site.path))
+    records = dossier_answers.read_log_records(site.path, verification.audit_log(site.path))
     page.write_text(render_audit(records, language), "utf-8")
     assert wrong(browser, page, tmp_path) == []
 

@@ -17,16 +17,16 @@ import pytest
 from numpy.typing import NDArray
 from tests.bearings import BEARING
 
-from wg_client.data.inspection import Inspection
+from wg_client.data.record_inspection import Inspection
 from wg_client.fitting.linear_head import LinearHead
 from wg_client.release.home_freeze import freeze_data, inspect_home_data
 from wg_common import weights_package
 from wg_common.modalities.base import content_digest
-from wg_common.nets.encoder.fit import fit_encoder
-from wg_common.nets.encoder.module import Encoder, compute_raw_features, load_encoder
+from wg_common.nets.encoder.projected_trunk import Encoder, compute_raw_features, load_encoder
+from wg_common.nets.encoder.projection_fit import fit_encoder
 from wg_common.weights_package import Candidate, WeightsManifest
 from wg_core.ledger import witness as witnesses
-from wg_core.ledger.store import Ledger
+from wg_core.ledger.budget_ledger import Ledger
 from wg_core.ledger.witness import WitnessState
 from wg_core.release.freeze import FreezeResult
 from wg_core.site import config as configuration

@@ -7,10 +7,10 @@ from numpy.typing import NDArray
 from tests.common.nets.random_tensors import draw_trunk
 
 from wg_common.inference.family_head import FamilyHead, FeatureLayout, NetworkHead
-from wg_common.inference.likeness import LikenessTest, description_size
+from wg_common.inference.family_likeness import LikenessTest, description_size
 from wg_common.modalities.images import Images
 from wg_common.nets import network, site_norms
-from wg_common.nets.encoder.module import load_encoder
+from wg_common.nets.encoder.projected_trunk import load_encoder
 from wg_common.nets.family_network import FamilyNetwork
 
 ARCHITECTURE = Images.family_network

@@ -13,9 +13,9 @@ from wg_client.fitting.linear_head import LinearHead
 from wg_core.errors import VerificationError
 from wg_core.privacy.mechanism import Integers, add_opendp_noise
 from wg_core.release.budget import read_spend
-from wg_core.release.query import ReleaseHooks, answer_query
+from wg_core.release.query_answers import ReleaseHooks, answer_query
 from wg_server.store import quarantine
-from wg_server.store.sites import ServerStore
+from wg_server.store.server_store import ServerStore
 
 
 class Largest:

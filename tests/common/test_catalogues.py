@@ -18,13 +18,13 @@ from jinja2 import nodes
 
 from wg_audit.cli import group as auditor
 from wg_client.cli.main import group
-from wg_client.languages import PLANT_CATALOGUES, load_plant_language
 from wg_client.methods.registry import METHODS
+from wg_client.plant_language import PLANT_CATALOGUES, load_plant_language
 from wg_client.release.preview import NEVER_LEAVES
 from wg_common import help_page, translations
 from wg_common.language import LANGUAGE_CODES, LanguageCode
 from wg_common.modalities.registry import MODALITIES
-from wg_core.site.failures import FAILURE_MODES
+from wg_core.site.weights_failures import FAILURE_MODES
 from wg_server.cli.languages import OPERATOR_CATALOGUE_FOLDER
 from wg_server.cli.languages import load_operator_language as operator_speaks
 from wg_server.cli.main import main_group as operator
@@ -76,7 +76,10 @@ def said(*folders: Path) -> set[str]:
     return sentences
 
 
-OPERATOR_SOURCES = (OPERATOR_CATALOGUE_FOLDER.parent, ROOT / "server/wg_server/campaigns/worth.py")
+OPERATOR_SOURCES = (
+    OPERATOR_CATALOGUE_FOLDER.parent,
+    ROOT / "server/wg_server/campaigns/expected_benefit.py",
+)
 
 
 def said_to_operators() -> set[str]:

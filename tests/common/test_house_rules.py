@@ -95,7 +95,7 @@ def test_no_global_random_state(trees: dict[str, ast.AST]) -> None:
 def test_numbers_and_settings_are_parsed_in_one_place(trees: dict[str, ast.AST]) -> None:
     """Python's parsers of exact numbers and of YAML do as much work as their text asks for."""
     arithmetic = {  # of numbers, not of text
-        "Decimal": {"ledger/store.py", "ledger/charging.py"},
+        "Decimal": {"ledger/budget_ledger.py", "ledger/charging.py"},
         "Fraction": {
             f"{place}.py"
             for place in (
@@ -110,14 +110,14 @@ def test_numbers_and_settings_are_parsed_in_one_place(trees: dict[str, ast.AST])
             )
         },
         # The auditor's own reading of a charge, which shares no code with the client's.
-        "float.fromhex": {"common/wg_audit/rederive.py"},
+        "float.fromhex": {"common/wg_audit/charge_derivation.py"},
     }
     parser = {
-        "Decimal": "numbers.py",
-        "Fraction": "numbers.py",
-        "float.fromhex": "numbers.py",
-        "yaml.safe_load": "settings.py",
-        "yaml.parse": "settings.py",
+        "Decimal": "number_parsers.py",
+        "Fraction": "number_parsers.py",
+        "float.fromhex": "number_parsers.py",
+        "yaml.safe_load": "yaml_settings.py",
+        "yaml.parse": "yaml_settings.py",
     }
     found = set()
     for n, tree in trees.items():
@@ -141,7 +141,7 @@ def test_records_are_built_in_one_place(trees: dict[str, ast.AST]) -> None:
     users = {
         n for n, tree in trees.items() if any(function in builders for _, function in calls(tree))
     }
-    assert users == {"common/wg_core/typed.py"}
+    assert users == {"common/wg_core/typed_records.py"}
 
 
 POSIX = {"fcntl", "grp", "posix", "pwd", "resource", "syslog", "termios"}

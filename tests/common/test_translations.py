@@ -14,11 +14,11 @@ from hatchling.builders.sdist import SdistBuilder
 from hatchling.builders.wheel import WheelBuilder
 from tests.common.test_catalogues import OTHERS, values
 
-from wg_client.languages import PLANT_CATALOGUES, load_plant_language
+from wg_client.plant_language import PLANT_CATALOGUES, load_plant_language
 from wg_common import translations
 from wg_common.language import ENGLISH, LanguageCode, text
 from wg_core.errors import DecodeError
-from wg_server.campaigns import wording
+from wg_server.campaigns import status_texts
 from wg_server.cli.languages import OPERATOR_CATALOGUE_FOLDER
 from wg_server.console import messages
 
@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 FOLDERS = (
     translations.COMMON_CATALOGUE_FOLDER,
     PLANT_CATALOGUES,
-    wording.REASON_CATALOGUE_FOLDER,
+    status_texts.REASON_CATALOGUE_FOLDER,
     messages.PAGE_CATALOGUE_FOLDER,
     DEMO,
     OPERATOR_CATALOGUE_FOLDER,
@@ -34,7 +34,7 @@ FOLDERS = (
 KINDS = (
     "",
     *translations.PATTERN_CONTEXTS,
-    wording.CATALOGUE_KEY_PREFIX,
+    status_texts.CATALOGUE_KEY_PREFIX,
     messages.CATALOGUE_KEY_PREFIX,
 )
 HEADER = """msgid ""
@@ -115,7 +115,7 @@ def test_packages_hold_every_catalogue() -> None:
 
 def test_languages_have_the_same_texts_by_key() -> None:
     for folder, kind in (
-        (wording.REASON_CATALOGUE_FOLDER, wording.CATALOGUE_KEY_PREFIX),
+        (status_texts.REASON_CATALOGUE_FOLDER, status_texts.CATALOGUE_KEY_PREFIX),
         (messages.PAGE_CATALOGUE_FOLDER, messages.CATALOGUE_KEY_PREFIX),
     ):
         english = translations.load_templates("en", folder, kind)

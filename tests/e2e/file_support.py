@@ -12,11 +12,11 @@ import numpy as np
 from tests.e2e.fleet_support import make_home, running
 
 from wg_client.fitting.linear_head import LinearHead
-from wg_client.fleet.initialise import DataSetChoice, initialise
+from wg_client.fleet.home_initialisation import DataSetChoice, initialise
 from wg_common import weights_package
 from wg_common.modalities.registry import find_modality
 from wg_common.weights_package import Candidate, WeightsManifest
-from wg_core.release.query import answer_query
+from wg_core.release.query_answers import answer_query
 from wg_core.site.config import PrivacyConfig
 from wg_core.site.home import ClientHome
 from wg_core.wire import protocol, signing
@@ -27,7 +27,7 @@ from wg_server.generator.pipeline import train_generator
 from wg_server.generator.plan import GeneratorPlan
 from wg_server.generator.versions import GeneratorVersion
 from wg_server.site.home import ServerHome
-from wg_server.store.sites import ServerStore
+from wg_server.store.server_store import ServerStore
 
 SITE = "unit-7"
 

@@ -21,8 +21,8 @@ from tests.e2e.fleet_support import FAST, answer_synthetic, base_package
 
 from wg_common import weights_file
 from wg_core import atomic
-from wg_core.fleet.interface import NodeHandlers
 from wg_core.fleet.node import run_node
+from wg_core.fleet.node_interface import NodeHandlers
 from wg_core.ledger.witness import AskWitness
 from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome

@@ -27,13 +27,13 @@ from wg_client.fleet import enrolment
 from wg_common import weights_file, weights_package
 from wg_common.weights_package import Candidate, WeightsManifest
 from wg_core.fleet.inbox import Inbox
-from wg_core.fleet.interface import NodeHandlers, NodeOptions
 from wg_core.fleet.node import run_node
+from wg_core.fleet.node_interface import NodeHandlers, NodeOptions
+from wg_core.ledger.budget_ledger import DatasetRegistration, Ledger
 from wg_core.ledger.charging import ReleaseTerms, make_charge_request
 from wg_core.ledger.cosigned import LedgerRolledBack
-from wg_core.ledger.store import DatasetRegistration, Ledger
 from wg_core.ledger.witness import AskWitness
-from wg_core.privacy.exact import exact_statistics
+from wg_core.privacy.exact_statistics import exact_statistics
 from wg_core.privacy.mechanism import noise_scale, release_statistics
 from wg_core.privacy.schema import (
     CLASS_STATISTICS,
@@ -43,8 +43,8 @@ from wg_core.privacy.schema import (
     default_schema,
     machine_schema,
 )
+from wg_core.site import budget_sharing
 from wg_core.site import config as configuration
-from wg_core.site import sharing
 from wg_core.site.config import ClientConfig, DataConfig, PrivacyConfig
 from wg_core.site.home import ClientHome
 from wg_core.site.pinned_server import PinnedServer as Pinned
@@ -55,8 +55,8 @@ from wg_core.wire.protocol import StatisticsQuery
 from wg_core.wire.signing import PrivateKey
 from wg_core.wire.statistics_file import StatisticsManifest, encode_release, integers_to_bytes
 from wg_server.campaigns.packaging import PackageMaker, ReleasePools
-from wg_server.campaigns.pools import StoredReleasePools
 from wg_server.campaigns.release import PackageRecipient
+from wg_server.campaigns.release_pools import StoredReleasePools
 from wg_server.fleet.enrolment import create_join_token
 from wg_server.generator import versions
 from wg_server.operation.initialise import create_home, free_ports
@@ -65,7 +65,7 @@ from wg_server.site.home import ServerConfig, ServerHome
 from wg_server.store.campaigns import Campaign
 from wg_server.store.queue import CampaignQueue, NewCampaign
 from wg_server.store.schema import campaign_table as campaigns
-from wg_server.store.sites import ServerStore
+from wg_server.store.server_store import ServerStore
 
 LABELS = ("good", "scratch", "pit")
 DIMENSION = 8
@@ -256,7 +256,7 @@ def enrol_plant(
     home = ClientHome(root)
     data = "line-1"
     if budget_of is not None:
-        sharing.join_shared_budget(home, budget_of.home.root)
+        budget_sharing.join_shared_budget(home, budget_of.home.root)
         data = "line-2"
     word = token(server, site, replace=False)
     done = enrolment.enrol(home, word, ledger_path=home.ledger if budget_of else None)

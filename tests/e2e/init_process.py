@@ -29,16 +29,16 @@ class Moment:
 
 
 MOMENTS = {
-    "records read": Moment("wg_client.fleet.initialise:inspect_data"),
+    "records read": Moment("wg_client.fleet.home_initialisation:inspect_data"),
     "one key": Moment("wg_core.wire.key_files:save_private_keys"),
     "all keys": Moment("wg_core.site.identity:create_identity"),
     "an empty ledger": Moment("wg_core.ledger.database:install_schema", after=False),
-    "a ledger": Moment("wg_core.ledger.store:Ledger.create"),
-    "the answer": Moment("wg_core.connection.link:post"),
-    "the witness on the ledger": Moment("wg_core.ledger.store:Ledger.enrol_witness"),
-    "enrolled": Moment("wg_client.fleet.initialise:enrol"),
+    "a ledger": Moment("wg_core.ledger.budget_ledger:Ledger.create"),
+    "the answer": Moment("wg_core.connection.server_link:post"),
+    "the witness on the ledger": Moment("wg_core.ledger.budget_ledger:Ledger.enrol_witness"),
+    "enrolled": Moment("wg_client.fleet.home_initialisation:enrol"),
     "client.yaml": Moment("wg_core.site.config:save"),
-    "half encoded": Moment("wg_core.release.encoded:EncodedFeatureCache.add_features"),
+    "half encoded": Moment("wg_core.release.feature_cache:EncodedFeatureCache.add_features"),
     "a snapshot that is not in use": Moment("wg_core.snapshot:make_current", after=False),
     "a snapshot that the ledger does not know": Moment("wg_core.snapshot:make_current"),
 }

@@ -25,21 +25,21 @@ from tests.patience import PATIENCE_SECONDS, wait_until
 from tests.server.generator.conftest import World
 from tests.server.generators import install
 
-from wg_client.fleet.initialise import DataSetChoice, initialise
+from wg_client.fleet.home_initialisation import DataSetChoice, initialise
 from wg_client.models import store as model_store
-from wg_common.nets.encoder.fit import fit_encoder
-from wg_common.nets.encoder.module import compute_raw_features
+from wg_common.nets.encoder.projected_trunk import compute_raw_features
+from wg_common.nets.encoder.projection_fit import fit_encoder
 from wg_core import atomic
-from wg_core.ledger.store import Ledger, Spending
+from wg_core.ledger.budget_ledger import Ledger, Spending
 from wg_core.site.config import PrivacyConfig
 from wg_core.site.home import ClientHome
 from wg_core.wire import bundle, canonical, protocol, signing
 from wg_server.fleet.enrolment import create_join_token
-from wg_server.generator.prior.names import fit_public_priors
+from wg_server.generator.prior.class_names import fit_public_priors
 from wg_server.generator.weights import head_package as package
 from wg_server.generator.weights.head_package import HeadPackage
 from wg_server.site.home import ServerHome
-from wg_server.store.sites import ServerStore
+from wg_server.store.server_store import ServerStore
 
 ROOT = Path(__file__).parents[2]
 SEAMS = Path(__file__).parent / "seams"

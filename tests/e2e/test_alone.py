@@ -14,10 +14,10 @@ from tests.commands import document_of
 from tests.e2e.fleet_support import token
 
 from wg_client.cli.main import group
-from wg_client.data import plant as plants
+from wg_client.data import plant_data as plants
 from wg_common import cli
 from wg_core.errors import ExitCode
-from wg_core.ledger.store import Ledger
+from wg_core.ledger.budget_ledger import Ledger
 from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
 from wg_core.wire import signing

@@ -22,7 +22,7 @@ from tests.e2e.fleet_support import (
     token,
 )
 from tests.patience import wait_until
-from tests.server.campaigns.test_auditors import newest_checkpoint
+from tests.server.campaigns.test_auditor_export import newest_checkpoint
 
 from wg_audit import verification
 from wg_client.cli.main import group as client
@@ -34,13 +34,13 @@ from wg_core.errors import ConfigError, VerificationError
 from wg_core.fleet import certificate
 from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
-from wg_server.campaigns import auditors
+from wg_server.campaigns import auditor_export
 from wg_server.operation import backup as server_backup
 from wg_server.site.home import ServerHome
-from wg_server.store import succession
+from wg_server.store import ledger_succession
 from wg_server.store.campaigns import Campaign
 from wg_server.store.operators import Actor
-from wg_server.store.sites import ServerStore
+from wg_server.store.server_store import ServerStore
 
 IDENTITY = pyrage.x25519.Identity.generate()
 SEAL = EncryptionTarget(recipients=(str(IDENTITY.to_public()),))
@@ -94,7 +94,7 @@ def check_nothing_lost_or_double(
             assert ledger.read_spending("line-1").charge_count == 1
             (log,) = logs[plant.site]
             assert log.checkpoint is not None
-            assert succession.checkpoint_size(log.checkpoint) == ledger.size
+            assert ledger_succession.checkpoint_size(log.checkpoint) == ledger.size
 
 
 def test_a_server_lost_in_a_campaign_comes_back_from_its_backup(tmp_path: Path) -> None:
@@ -172,13 +172,13 @@ def test_an_older_plant_without_another_backup_gives_its_ledger_up(
         again.home, token(server, plant.site), "restored from an old backup"
     )
     with ServerStore.open(server) as store:
-        said = succession.classify_successions_by_site(
+        said = ledger_succession.classify_successions_by_site(
             list(store.sites()), store.logs_of_sites([plant.site])
         )
     assert said[plant.site] == BUDGET_UNKNOWN
     assert released(server, again).state == "done"
     evidence = tmp_path / "evidence"
-    auditors.export_for_auditors(server, evidence, [plant.site])
+    auditor_export.export_for_auditors(server, evidence, [plant.site])
     with pytest.raises(VerificationError, match="what was spent in between is left out"):
         verification.audit_log(again.home.root, server=evidence)
 

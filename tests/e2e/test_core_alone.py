@@ -29,5 +29,5 @@ def test_a_node_that_answered_and_had_a_package_applied_has_loaded_the_core_alon
         assert process.running()
     assert plant.charged() == 1
     assert {name.partition(".")[0] for name in loaded} & OURS == {"wg_core"}
-    assert "wg_core.fleet.node" in loaded and "wg_core.ledger.store" in loaded
+    assert "wg_core.fleet.node" in loaded and "wg_core.ledger.budget_ledger" in loaded
     assert not {"torch", "sklearn", "PIL"} & loaded

@@ -18,7 +18,13 @@ from rich.cells import cell_len
 from rich.console import Console
 from tests.common.test_catalogues import OTHERS, ROOT, has_words, in_context, said
 
-from wg_client.methods.names import GENERATED, HANDED_ON, LOCAL_ONLY, POOLED, POOLED_FINETUNED
+from wg_client.methods.method_names import (
+    GENERATED,
+    HANDED_ON,
+    LOCAL_ONLY,
+    POOLED,
+    POOLED_FINETUNED,
+)
 from wg_common import language
 from wg_common.language import ENGLISH, Language, LanguageCode
 

@@ -24,11 +24,11 @@ from wg_common import catalogue
 from wg_common.catalogue import ArchitectureSpec
 from wg_common.modalities.base import Modality
 from wg_common.modalities.registry import MODALITIES
-from wg_common.nets.encoder.fit import fit_encoder
-from wg_common.nets.encoder.module import compute_raw_features, load_encoder
 from wg_common.nets.encoder.package import read_modality
+from wg_common.nets.encoder.projected_trunk import compute_raw_features, load_encoder
+from wg_common.nets.encoder.projection_fit import fit_encoder
 from wg_core.errors import DecodeError
-from wg_core.settings import parse_yaml
+from wg_core.yaml_settings import parse_yaml
 from wg_server.site.home import ServerHome
 from wg_server.zoo import own_families
 from wg_server.zoo.build import build_zoo

@@ -21,9 +21,12 @@ from wg_common.machines.registry import MACHINE_KINDS
 from wg_common.nets import tensor_set
 from wg_common.nets.encoder.reading_map import ReadingMap
 from wg_server.generator.weights import machine_pool, training
+from wg_server.generator.weights.data_sheet_generation import (
+    DataSheetGenerator,
+    MachineKindGenerator,
+)
 from wg_server.generator.weights.machine_networks import NetworkSizes
 from wg_server.generator.weights.machine_training import MachineObjective, SimulatedMachineCounts
-from wg_server.generator.weights.sheet_generation import DataSheetGenerator, MachineKindGenerator
 from wg_server.generator.weights.simulators import SIMULATORS
 from wg_server.generator.weights.training import TrainingSchedule
 

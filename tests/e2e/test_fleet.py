@@ -27,14 +27,14 @@ from wg_core.errors import (
     WgError,
 )
 from wg_core.fleet.inbox import Inbox
-from wg_core.fleet.interface import NodeHandlers
 from wg_core.fleet.node import run_node
+from wg_core.fleet.node_interface import NodeHandlers
 from wg_core.privacy.schema import MACHINE_STATISTICS
-from wg_core.site import contact
+from wg_core.site import server_contact
 from wg_server.operation.serve import serve_home
 from wg_server.site.home import ServerHome
 from wg_server.store.queue import CampaignQueue
-from wg_server.store.sites import ServerStore
+from wg_server.store.server_store import ServerStore
 
 
 def test_a_campaign_brings_statistics_in_and_packages_out(
@@ -119,7 +119,7 @@ def test_once_has_left_the_server_before_the_package_is_applied(
     """When a plant leaves would say how long its records took."""
 
     def has_left() -> bool:
-        word = contact.read(plant.home)
+        word = server_contact.read(plant.home)
         return word is not None and word.state == "stopped"
 
     plant.before_apply = lambda: wait_until(has_left, "leaving the server")

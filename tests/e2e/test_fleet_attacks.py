@@ -37,11 +37,11 @@ from tests.e2e.fleet_support import Plant, enrol_plant, finished, make_home, run
 from tests.patience import PATIENCE_SECONDS, wait_until
 
 from wg_client.fleet import enrolment
-from wg_core.connection import link, transport
+from wg_core.connection import server_link, transport
 from wg_core.errors import VerificationError
 from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
-from wg_core.wire import bundle, fleet, key_files, protocol
+from wg_core.wire import bundle, flower_messages, key_files, protocol
 from wg_core.wire.bundle import StatisticsBundle
 from wg_core.wire.protocol import WITNESS_PATH
 from wg_server.fleet import listener
@@ -49,13 +49,13 @@ from wg_server.fleet.enrolment import create_join_token
 from wg_server.fleet.guards import BodyLimit, RateLimit
 from wg_server.operation import serve
 from wg_server.site.home import ServerHome
-from wg_server.store.sites import ServerStore
+from wg_server.store.server_store import ServerStore
 
 
 def node_client(plant: Plant, *, key_of: Plant | None = None) -> FleetHttpClient:
     """Flower's own client, with a plant's certificate and any plant's node key."""
     key = key_files.load_ec_key((key_of or plant).home.node_key)
-    config = link.client_tls_context(plant.home)
+    config = server_link.client_tls_context(plant.home)
     return FleetHttpClient(
         _url(plant.home),
         verify=config,
@@ -76,7 +76,7 @@ def activate(plant: Plant, client: FleetHttpClient, *, key_of: Plant | None = No
 
 
 def test_control_and_runtime_apis_are_not_there(server: ServerHome, plant: Plant) -> None:
-    context = link.client_tls_context(plant.home)
+    context = server_link.client_tls_context(plant.home)
     for path in (
         "/v1/control/start-run",
         "/v1/control/list-runs",
@@ -139,7 +139,9 @@ def test_nodes_can_neither_register_nor_fetch_code(server: ServerHome, plant: Pl
         for attempt in (
             lambda: client.RegisterNode(RegisterNodeFleetRequest(public_key=key)),
             lambda: client.UnregisterNode(UnregisterNodeFleetRequest(node_id=node.node_id)),
-            lambda: client.GetFab(GetFabRequest(node=node, hash_str=fleet.APP_HASH, run_id=1)),
+            lambda: client.GetFab(
+                GetFabRequest(node=node, hash_str=flower_messages.APP_HASH, run_id=1)
+            ),
         ):
             with pytest.raises(httpx.HTTPStatusError) as info:
                 attempt()
@@ -187,7 +189,7 @@ async def _reads_all(scope: Any, receive: Any, send: Any) -> None:
 @contextlib.contextmanager
 def raw_connection(server: ServerHome, plant: Plant) -> Iterator[ssl.SSLSocket]:
     config = server.read_config()
-    context = link.client_tls_context(plant.home)
+    context = server_link.client_tls_context(plant.home)
     with (
         socket.create_connection((config.host, config.fleet_port), timeout=PATIENCE_SECONDS) as raw,
         context.wrap_socket(raw, server_hostname=config.host) as connection,
@@ -250,7 +252,9 @@ def test_a_burst_of_requests_is_slowed_down(
     home = make_home(tmp_path / "server")
     with running(home):
         plant = enrol_plant(home, tmp_path / "plant-a", "plant-a")
-        with transport.open_client(_url(plant.home), link.client_tls_context(plant.home)) as client:
+        with transport.open_client(
+            _url(plant.home), server_link.client_tls_context(plant.home)
+        ) as client:
             codes = [400]
             while codes[-1] != 429 and len(codes) < 200:
                 codes.append(client.post(WITNESS_PATH, content=b"x").status_code)
@@ -311,6 +315,6 @@ def test_a_wrong_clock_is_called_that(
 ) -> None:
     real = getattr(signer, "now")  # noqa: B009 - imported there, not exported
     monkeypatch.setattr(signer, "now", lambda: real() + datetime.timedelta(minutes=10))
-    monkeypatch.setattr(link, "time", SimpleNamespace(time=lambda: time.time() + 600))
+    monkeypatch.setattr(server_link, "time", SimpleNamespace(time=lambda: time.time() + 600))
     with plant.running():
         wait_until(lambda: "s ahead of the server" in caplog.text, "the message")

@@ -20,11 +20,11 @@ from wg_core.site.home import ClientHome
 from wg_core.wire import protocol
 from wg_server.cli.main import main_group
 from wg_server.fleet.enrolment import create_join_token
-from wg_server.operation import authority as operation
+from wg_server.operation import authority_rotation as operation
 from wg_server.operation import serve
 from wg_server.site import pki
 from wg_server.site.home import ServerHome
-from wg_server.store.sites import ServerStore
+from wg_server.store.server_store import ServerStore
 
 
 @pytest.fixture(autouse=True)

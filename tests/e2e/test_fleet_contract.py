@@ -17,14 +17,14 @@ from flwr.supercore.run import RunNotRunningException
 from flwr.supernode.fleet_http_connection import http_request_response
 from tests.e2e.fleet_support import Plant, answer_synthetic, base_package, finished, start_campaign
 
-from wg_core.connection import link
+from wg_core.connection import server_link
 from wg_core.errors import DecodeError
-from wg_core.wire import fleet, key_files
+from wg_core.wire import flower_messages, key_files
 from wg_core.wire.protocol import StatisticsQuery
 from wg_server.campaigns import airgap
 from wg_server.site.home import ServerHome
 from wg_server.store.queue import CampaignQueue
-from wg_server.store.sites import ServerStore
+from wg_server.store.server_store import ServerStore
 
 
 @contextmanager
@@ -68,7 +68,7 @@ def test_flowers_stock_client_interoperates_and_gets_no_code(
     key = key_files.load_ec_key(plant.home.node_key)
     campaign = start_campaign(server, ["plant-a"])
     with (
-        adding_the_certificate(server, link.client_tls_context(plant.home)) as address,
+        adding_the_certificate(server, server_link.client_tls_context(plant.home)) as address,
         http_request_response(
             address, True, authentication_keys=(key, key.public_key()), max_retries=0
         ) as (_, receive, _, get_run, get_fab, *_),
@@ -78,7 +78,7 @@ def test_flowers_stock_client_interoperates_and_gets_no_code(
         message, _ = found
         assert message.metadata.message_type == "query.statistics"
         run = get_run(message.metadata.run_id)
-        assert run.fab_hash == fleet.APP_HASH
+        assert run.fab_hash == flower_messages.APP_HASH
         with pytest.raises(RunNotRunningException):  # its word for a 403
             get_fab(run.fab_hash, run.run_id)
     with ServerStore.open(server) as store:

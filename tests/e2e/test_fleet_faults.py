@@ -39,20 +39,20 @@ from tests.e2e.test_fleet_processes import answers, models, process
 from tests.patience import PATIENCE_SECONDS, wait_until
 
 from wg_client.fleet import enrolment
-from wg_core.connection import link, transport
+from wg_core.connection import server_link, transport
 from wg_core.errors import ConfigError, DecodeError, PeerError, StorageError
 from wg_core.fleet import flower, inbox
-from wg_core.fleet.interface import NodeHandlers
 from wg_core.fleet.node import run_node
+from wg_core.fleet.node_interface import NodeHandlers
 from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
-from wg_core.wire import fleet, protocol
+from wg_core.wire import flower_messages, protocol
 from wg_core.wire.protocol import WITNESS_PATH
 from wg_server.fleet.enrolment import create_join_token
 from wg_server.site.home import ServerHome
 from wg_server.store.campaigns import Campaign
 from wg_server.store.queue import CampaignQueue
-from wg_server.store.sites import ServerStore
+from wg_server.store.server_store import ServerStore
 
 LIFE_SECONDS = 10
 """Life of a message in tests that outlast it; a busy machine must answer within it."""
@@ -351,7 +351,7 @@ def test_slow_clients_do_not_keep_a_plant_from_its_campaign(
 ) -> None:
     lazy = enrol_plant(server, tmp_path / "plant-b", "plant-b")
     config = server.read_config()
-    context = link.client_tls_context(lazy.home)
+    context = server_link.client_tls_context(lazy.home)
     with ExitStack() as stack:
         for _ in range(150):  # no TLS at all
             stack.enter_context(socket.create_connection((config.host, config.fleet_port)))
@@ -375,15 +375,15 @@ def test_a_node_of_another_version_is_told_so_on_both_sides(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    older = SimpleNamespace(**{**vars(fleet), "APP_HASH": "0" * 64})
+    older = SimpleNamespace(**{**vars(flower_messages), "APP_HASH": "0" * 64})
     monkeypatch.setattr(flower, "fleet", older)
     with plant.running():
         done = finished(server, start_campaign(server, ["plant-a"]))
-    assert (done.tasks[0].state, done.tasks[0].code) == ("refused", fleet.APP_MISMATCH)
+    assert (done.tasks[0].state, done.tasks[0].code) == ("refused", flower_messages.APP_MISMATCH)
     told = [record for record in caplog.records if "update the older side" in record.getMessage()]
     assert {record.name for record in told} == {
         "wg_core.fleet.node",
-        "wg_server.campaigns.exchange",
+        "wg_server.campaigns.message_exchange",
     }
     assert plant.steps == []
 

@@ -15,14 +15,14 @@ from tests.server.generators import candidate, install
 from wg_common import weights_file
 from wg_core.errors import ConfigError, VerificationError
 from wg_core.wire import signing
-from wg_server.campaigns import packaging, starting
-from wg_server.campaigns.starting import CampaignOrder
+from wg_server.campaigns import campaign_orders, packaging
+from wg_server.campaigns.campaign_orders import CampaignOrder
 from wg_server.generator import versions
 from wg_server.site.home import ServerHome
 from wg_server.store import quarantine
 from wg_server.store.campaigns import Campaign
 from wg_server.store.queue import CampaignQueue
-from wg_server.store.sites import ServerStore
+from wg_server.store.server_store import ServerStore
 
 NAMES = ("plant-a", "plant-b", "plant-c", "plant-d")
 
@@ -38,7 +38,7 @@ def _made_with(server: ServerHome, campaign: Campaign) -> set[str]:
 
 def _start(server: ServerHome, order: CampaignOrder) -> Campaign:
     with ServerStore.open(server) as store:
-        return starting.queue_campaign(server, store, order)
+        return campaign_orders.queue_campaign(server, store, order)
 
 
 def test_a_generator_whose_card_fails_takes_nothing_from_a_campaign_of_four(
@@ -115,7 +115,7 @@ def test_a_server_without_a_usable_generator_serves_all_but_campaigns(
         with plant.running(), ServerStore.open(server) as store:
             wait_until(lambda: store.require_site("plant-a").last_seen > 0, "the node")
             with pytest.raises((ConfigError, VerificationError)):
-                starting.queue_campaign(server, store, CampaignOrder())
+                campaign_orders.queue_campaign(server, store, CampaignOrder())
             assert CampaignQueue(store.engine).newest_campaigns() == []
             assert not quarantine.list_release_summaries(store.engine)
         with plant.ledger() as ledger:

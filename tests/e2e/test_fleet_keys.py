@@ -12,21 +12,21 @@ from tests.patience import wait_until
 
 from wg_audit import verification
 from wg_client.cli.main import group as client
-from wg_client.fleet import reenrolment, rotation
-from wg_core.connection import link
+from wg_client.fleet import key_rotation, reenrolment
+from wg_core.connection import server_link
 from wg_core.errors import ConfigError, PeerError
 from wg_core.fleet import certificate, node
-from wg_core.ledger.anchors import TrustAnchors, TrustedWitness
-from wg_core.ledger.store import Ledger
+from wg_core.ledger.budget_ledger import Ledger
+from wg_core.ledger.trust_anchors import TrustAnchors, TrustedWitness
 from wg_core.site import config as configuration
 from wg_core.wire import canonical, signing
 from wg_core.wire.protocol import KeyRotation
 from wg_server.cli.main import main_group as operator
 from wg_server.site.home import ServerHome
-from wg_server.store import troubles
+from wg_server.store import site_refusals
 from wg_server.store.campaigns import Campaign
-from wg_server.store.site import StoredSite
-from wg_server.store.sites import ServerStore
+from wg_server.store.server_store import ServerStore
+from wg_server.store.stored_site import StoredSite
 
 
 def site_of(server: ServerHome, plant: Plant) -> StoredSite:
@@ -44,7 +44,7 @@ def witness_once(plant: Plant) -> None:
     config = configuration.load(plant.home)
     with (
         plant.ledger() as ledger,
-        link.ServerLink.open(plant.home, config.server.fleet_url) as wire,
+        server_link.ServerLink.open(plant.home, config.server.fleet_url) as wire,
     ):
         ledger.request_cosignature(config.server.witness_name, wire.cosign)
 
@@ -69,7 +69,7 @@ def test_a_certificate_is_renewed_on_demand(server: ServerHome, plant: Plant) ->
     assert done["certificate_expires"] == certificate.expiry_time(plant.home)
     witness_once(plant)
     with ServerStore.open(server) as store:
-        status = troubles.site_statuses_by_name(store, site_names=[plant.site])[plant.site]
+        status = site_refusals.site_statuses_by_name(store, site_names=[plant.site])[plant.site]
         assert status.certificate_expiry == done["certificate_expires"]
 
 
@@ -174,8 +174,8 @@ def test_a_rotation_that_was_cut_off_is_finished_by_running_it_again(
             raise CutOff
 
     with pytest.raises(CutOff):
-        rotation.rotate_ledger_key(plant.home, on_step=step)
-    done = rotation.rotate_ledger_key(plant.home)
+        key_rotation.rotate_ledger_key(plant.home, on_step=step)
+    done = key_rotation.rotate_ledger_key(plant.home)
     assert site_of(server, plant).ledger_key == done.public_key
     with plant.ledger() as ledger:
         assert ledger.newest_rotation_seq == done.entry_index  # one rotation, not two
@@ -190,13 +190,13 @@ def test_a_plant_that_went_on_between_rotating_and_telling_is_heard(
             raise CutOff
 
     with pytest.raises(CutOff):
-        rotation.rotate_ledger_key(plant.home, on_step=step)
+        key_rotation.rotate_ledger_key(plant.home, on_step=step)
     witness_once(plant)  # the rotation's own checkpoint has both signatures
     with plant.ledger() as ledger:
         ledger.enrol_witness("another", signing.public_bytes(signing.generate_key()))
     with pytest.raises(PeerError, match="403"):
         witness_once(plant)
-    done = rotation.rotate_ledger_key(plant.home)
+    done = key_rotation.rotate_ledger_key(plant.home)
     assert site_of(server, plant).ledger_key == done.public_key
     witness_once(plant)
 
@@ -219,7 +219,7 @@ def test_a_rotation_without_the_old_key_is_refused(
         canonical.encode(KeyRotation(entry=entry, proof="")),
         b"nonsense",
     ]
-    with link.ServerLink.open(plant.home, config.server.fleet_url) as wire:
+    with server_link.ServerLink.open(plant.home, config.server.fleet_url) as wire:
         for notice in notices:
             with pytest.raises(PeerError, match="400"):
                 wire.announce_key_rotation(notice)
@@ -231,7 +231,7 @@ def test_a_plant_cannot_take_another_plants_key(server: ServerHome, plant: Plant
     victim = signing.load(other.home.ledger_key)
     signing.save(plant.home.keys / "ledger.next.pem", victim)
     with pytest.raises(PeerError, match="another site"):
-        rotation.rotate_ledger_key(plant.home)
+        key_rotation.rotate_ledger_key(plant.home)
 
 
 def test_a_rotation_needs_a_server_that_is_there(server: ServerHome, plant: Plant) -> None:
@@ -240,7 +240,7 @@ def test_a_rotation_needs_a_server_that_is_there(server: ServerHome, plant: Plan
     with plant.ledger() as ledger:
         size = ledger.size
     with pytest.raises(PeerError):
-        rotation.rotate_ledger_key(plant.home)
+        key_rotation.rotate_ledger_key(plant.home)
     with plant.ledger() as ledger:
         assert ledger.size == size
 
@@ -318,6 +318,6 @@ def test_the_command_that_runs_while_a_node_does_waits_for_its_release(
     with plant.running():
         queued = start_campaign(server, [plant.site])
         wait_until(lambda: "recorded" in plant.steps, "the release")
-        rotation.rotate_ledger_key(plant.home)
+        key_rotation.rotate_ledger_key(plant.home)
         assert finished(server, queued).finished is not None
     assert campaign(server, plant, epsilon="0.25").state == "done"

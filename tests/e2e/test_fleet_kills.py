@@ -21,7 +21,7 @@ from tests.patience import wait_until
 from wg_audit import verification
 from wg_server.store.campaigns import Campaign
 from wg_server.store.queue import CampaignQueue
-from wg_server.store.sites import ServerStore
+from wg_server.store.server_store import ServerStore
 
 
 class Killer:

@@ -13,7 +13,7 @@ from tests.patience import PATIENCE_SECONDS, wait_until
 from wg_client.cli.main import group
 from wg_core.errors import DataError
 from wg_core.fleet import flower
-from wg_core.privacy import timing
+from wg_core.privacy import time_slots
 from wg_server.site.home import ServerHome
 
 
@@ -77,7 +77,7 @@ def test_an_answer_takes_one_slot_and_so_does_a_refusal(
     server: ServerHome, plant: Plant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waited: list[int] = []
-    hold = timing.wait_for_slot_end
+    hold = time_slots.wait_for_slot_end
 
     def count(*words: Any, **more: Any) -> int:
         waited.append(hold(*words, **more))
@@ -87,7 +87,7 @@ def test_an_answer_takes_one_slot_and_so_does_a_refusal(
         plant.before_answer = lambda: None
         raise DataError("/plant/broken.png")
 
-    monkeypatch.setattr(timing, "wait_for_slot_end", count)
+    monkeypatch.setattr(time_slots, "wait_for_slot_end", count)
     plant.before_answer = fail
     with plant.running():
         done = finished(server, start_campaign(server, ["plant-a"]))

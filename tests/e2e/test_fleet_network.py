@@ -34,7 +34,7 @@ from tests.patience import wait_until
 from wg_core.wire import protocol
 from wg_server.fleet.enrolment import create_join_token
 from wg_server.site.home import ServerHome
-from wg_server.store.sites import ServerStore
+from wg_server.store.server_store import ServerStore
 
 
 def run(fleet: Fleet, name: str, *words: str | Path, environment: dict[str, str]) -> Command:

@@ -20,7 +20,7 @@ from tests.server import postgres
 from wg_core.errors import ConfigError
 from wg_core.site import config as configuration
 from wg_server.operation.initialise import free_ports
-from wg_server.operation.rotation import rotate_keys
+from wg_server.operation.key_rotation import rotate_keys
 from wg_server.operation.serve import serve_home
 from wg_server.site.home import ServerHome
 

@@ -28,7 +28,7 @@ from tests.patience import PATIENCE_SECONDS, wait_until
 from wg_core.wire.bundle import decode_statistics
 from wg_server.site.home import ServerHome
 from wg_server.store.queue import CampaignQueue
-from wg_server.store.sites import ServerStore
+from wg_server.store.server_store import ServerStore
 
 ROOT = Path(__file__).parents[2]
 

@@ -34,11 +34,11 @@ from tests.e2e.fleet_support import Plant, enrol_plant, make_home, running
 from tests.e2e.test_fleet_attacks import activate, node_client
 
 from wg_client.fleet import enrolment
-from wg_core.connection import link, transport
+from wg_core.connection import server_link, transport
 from wg_core.site import identity
 from wg_core.site.home import ClientHome
 from wg_core.wire import key_files, protocol
-from wg_server.console.web import CONSOLE_PATH
+from wg_server.console.request_handling import CONSOLE_PATH
 from wg_server.fleet import guards
 from wg_server.fleet.adapter import HANDLERS_BY_PATH
 from wg_server.fleet.enrolment import CA_PATH, create_join_token
@@ -46,7 +46,7 @@ from wg_server.fleet.listener import Listener
 from wg_server.operation import serve as serving
 from wg_server.site import pki
 from wg_server.site.home import ServerHome
-from wg_server.store.sites import ServerStore
+from wg_server.store.server_store import ServerStore
 
 LISTENING: dict[str, Any] = {}
 FLOWER = "/v1/fleet/"
@@ -123,7 +123,7 @@ def sweep(home: ServerHome, context: ssl.SSLContext, routes: list[Found]) -> dic
 def with_certificate(home: ServerHome, pem: str, key: Path, folder: Path) -> ssl.SSLContext:
     path = folder / "presented.pem"
     path.write_text(pem)
-    context = link.pinned_tls_context(home.ca_cert)
+    context = server_link.pinned_tls_context(home.ca_cert)
     context.load_cert_chain(path, key)
     return context
 
@@ -132,7 +132,7 @@ Presents = Callable[[ServerHome, Plant, Path], ssl.SSLContext]
 
 
 def nothing(home: ServerHome, plant: Plant, folder: Path) -> ssl.SSLContext:
-    return link.pinned_tls_context(
+    return server_link.pinned_tls_context(
         home.ca_cert
     )  # the CA certificate, and no certificate of one's own
 
@@ -195,7 +195,7 @@ def never_enrolled(home: ServerHome, plant: Plant, folder: Path) -> ssl.SSLConte
 def revoked(home: ServerHome, plant: Plant, folder: Path) -> ssl.SSLContext:
     with ServerStore.open(home) as store:
         store.revoke_site("plant-a", time.time())
-    return link.client_tls_context(plant.home)
+    return server_link.client_tls_context(plant.home)
 
 
 def replaced(home: ServerHome, plant: Plant, folder: Path) -> ssl.SSLContext:
@@ -237,7 +237,7 @@ def test_revocation_holds_from_the_next_request_on_an_open_connection(
     routes = fleet_routes()
     witness = next(each for each in routes if each.path == protocol.WITNESS_PATH)
     with transport.open_client(
-        server.read_config().fleet_url, link.client_tls_context(plant.home)
+        server.read_config().fleet_url, server_link.client_tls_context(plant.home)
     ) as client:
         assert call(client, witness, b"x") == 400
         with ServerStore.open(server) as store:
@@ -282,7 +282,7 @@ def test_another_sites_certificate_speaks_for_no_other_node(
     with node_client(thief) as client:
         activate(thief, client)
     victims = public_key_to_bytes(key_files.load_ec_key(plant.home.node_key).public_key())
-    context = link.client_tls_context(thief.home)
+    context = server_link.client_tls_context(thief.home)
     for each in fleet_routes():
         if each.request is None:
             continue
@@ -299,7 +299,7 @@ def test_a_certificate_without_the_node_key_opens_no_flower_route(
         node = activate(plant, client)
     public = public_key_to_bytes(key_files.load_ec_key(plant.home.node_key).public_key())
     claim = {FLEET_HTTP_PUBLIC_KEY_HEADER: base64.b64encode(public).decode()}
-    context = link.client_tls_context(plant.home)
+    context = server_link.client_tls_context(plant.home)
     with transport.open_client(server.read_config().fleet_url, context) as client:
         for each in fleet_routes():
             if each.request is not None:
@@ -311,7 +311,7 @@ def test_a_certificate_without_the_node_key_opens_no_flower_route(
 def test_renewal_gives_a_site_its_own_name_whatever_it_asks_for(
     server: ServerHome, plant: Plant
 ) -> None:
-    with link.ServerLink.open(plant.home, server.read_config().fleet_url) as connection:
+    with server_link.ServerLink.open(plant.home, server.read_config().fleet_url) as connection:
         pem = connection.renew_certificate(identity.certificate_request(plant.home, "plant-b"))
     subject = x509.load_pem_x509_certificate(pem).subject
     assert [name.value for name in subject] == ["plant-a"]
@@ -322,7 +322,9 @@ def test_the_enrolment_listener_has_two_routes_and_lets_nobody_in_without_a_toke
 ) -> None:
     config = server.read_config()
     assert {each.path for each in walk(LISTENING["enrolment"])} == {CA_PATH, protocol.ENROL_PATH}
-    with transport.open_client(config.enrol_url, link.pinned_tls_context(server.ca_cert)) as client:
+    with transport.open_client(
+        config.enrol_url, server_link.pinned_tls_context(server.ca_cert)
+    ) as client:
         assert client.get(CA_PATH).content == server.ca_cert.read_bytes()
         assert client.post(protocol.ENROL_PATH, content=b"{}").status_code == 400
         for each in fleet_routes():

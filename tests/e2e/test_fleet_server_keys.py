@@ -30,17 +30,17 @@ from wg_client.cli.main import group as client
 from wg_client.operation import status
 from wg_core.errors import ConfigError, StorageError
 from wg_core.fleet import node
-from wg_core.fleet import trust as believing
-from wg_core.ledger.anchors import TrustAnchors, TrustedWitness
+from wg_core.fleet import server_trust as believing
+from wg_core.ledger.trust_anchors import TrustAnchors, TrustedWitness
 from wg_core.site import config as configuration
-from wg_core.site import contact, pinned_server
+from wg_core.site import pinned_server, server_contact
 from wg_core.site.home import ClientHome
 from wg_server.cli.main import main_group as operator
 from wg_server.fleet import trust
-from wg_server.operation.rotation import rotate_keys
+from wg_server.operation.key_rotation import rotate_keys
 from wg_server.site.home import ServerHome
 from wg_server.store.queue import CampaignQueue
-from wg_server.store.sites import ServerStore
+from wg_server.store.server_store import ServerStore
 
 
 def wait_for_keys(server: ServerHome, *plants: Plant) -> None:
@@ -152,7 +152,7 @@ def test_new_keys_are_adopted_while_packages_wait_under_the_old_one(
 
 
 def reason(plant: Plant) -> str:
-    word = contact.read(plant.home)
+    word = server_contact.read(plant.home)
     return word.reason if word else ""
 
 

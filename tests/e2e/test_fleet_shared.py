@@ -26,15 +26,15 @@ from wg_audit.cli import group as auditor
 from wg_client.cli.main import group as client
 from wg_client.fleet import reenrolment
 from wg_core.errors import ConfigError
-from wg_core.ledger.anchors import TrustAnchors, TrustedWitness
-from wg_core.ledger.store import DatasetRegistration
-from wg_core.release.query import open_ledger
+from wg_core.ledger.budget_ledger import DatasetRegistration
+from wg_core.ledger.trust_anchors import TrustAnchors, TrustedWitness
+from wg_core.release.query_answers import open_ledger
 from wg_core.site import config as configuration
 from wg_core.wire import signing
 from wg_server.cli.main import main_group as operator
 from wg_server.site.home import ServerHome
 from wg_server.store.campaigns import Campaign
-from wg_server.store.sites import ServerStore
+from wg_server.store.server_store import ServerStore
 
 _NUMBERS = itertools.count()
 

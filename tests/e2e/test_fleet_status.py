@@ -10,13 +10,13 @@ from tests.e2e.fleet_support import Plant, enrol_plant, finished, make_home, run
 from tests.patience import wait_until
 
 from wg_client.operation import status
-from wg_core.site import contact
+from wg_core.site import server_contact
 from wg_core.site.home import ClientHome
 from wg_server.site.home import ServerHome
 
 
 def state(plant: Plant) -> str:
-    word = contact.read(plant.home)
+    word = server_contact.read(plant.home)
     return word.state if word else ""
 
 
@@ -26,7 +26,7 @@ def test_a_node_says_whether_it_is_connected_and_why_not(tmp_path: Path) -> None
         plant = enrol_plant(server, tmp_path / "plant-a", "plant-a")
     with plant.running():
         wait_until(lambda: state(plant) == "waiting", "the node")
-        word = contact.read(plant.home)
+        word = server_contact.read(plant.home)
         assert word is not None and "cannot be reached" in word.reason
         with running(server):
             wait_until(lambda: state(plant) == "connected", "the server")

@@ -34,7 +34,7 @@ from tests.e2e.product import BIN, Command, seams
 from tests.e2e.test_fleet_contract import pump
 from tests.patience import wait_until
 
-from wg_core.connection import link
+from wg_core.connection import server_link
 from wg_core.wire import key_files
 from wg_server.fleet.adapter import FlowerLink
 from wg_server.operation import serve as serving
@@ -160,7 +160,7 @@ def test_a_stock_supernode_joins_pulls_and_gets_no_code(tmp_path: Path, watched:
     with running(home):
         plant = enrol_plant(home, tmp_path / "plant-a", "plant-a")
         key = key_files.load_ec_key(plant.home.node_key)
-        context = link.client_tls_context(plant.home)
+        context = server_link.client_tls_context(plant.home)
         with forwarder(home, context) as port, supernode(tmp_path, home, port, key) as bundle:
             wait_until(watched.online, "the SuperNode")
             campaign = start_campaign(home, ["plant-a"])
@@ -191,10 +191,10 @@ def test_a_stock_supernode_that_is_not_the_site_is_refused(
         other: Plant = enrol_plant(home, tmp_path / "plant-b", "plant-b")
         if wrong == "key":
             key = ec.generate_private_key(ec.SECP384R1())
-            context = link.client_tls_context(plant.home)
+            context = server_link.client_tls_context(plant.home)
         else:
             key = key_files.load_ec_key(plant.home.node_key)
-            context = link.client_tls_context(other.home)
+            context = server_link.client_tls_context(other.home)
         with forwarder(home, context) as port, supernode(tmp_path, home, port, key):
             wait_until(lambda: bool(watched.of("activate-node")), "the SuperNode")
             assert watched.of("activate-node") <= {401, 403}

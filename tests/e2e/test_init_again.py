@@ -19,28 +19,28 @@ from tests.patience import PATIENCE_SECONDS, wait_until
 
 from wg_client.cli.main import group
 from wg_core import snapshot as snapshots
-from wg_core.connection import link
+from wg_core.connection import server_link
 from wg_core.errors import ConfigError, PeerError
 from wg_core.ledger import entries
-from wg_core.ledger.store import Ledger
+from wg_core.ledger.budget_ledger import Ledger
 from wg_core.release import freeze
 from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
 from wg_core.wire import signing
 from wg_server.site.home import ServerHome
-from wg_server.store.sites import ServerStore
+from wg_server.store.server_store import ServerStore
 
 SITE = "plant-a"
 ANSWERING = {
     "asked for its CA": Moment("wg_server.fleet.enrolment:client_network", after=False),
     "asked to enrol": Moment("wg_server.fleet.enrolment:EnrolmentService.enrol_site", after=False),
-    "the request read": Moment("wg_server.store.succession:read_first_state_and_checkpoint"),
-    "before the token": Moment("wg_server.store.sites:_spend_token", after=False),
-    "the token spent": Moment("wg_server.store.sites:_spend_token"),
-    "the log begun": Moment("wg_server.store.sites:store_new_log"),
+    "the request read": Moment("wg_server.store.ledger_succession:read_first_state_and_checkpoint"),
+    "before the token": Moment("wg_server.store.server_store:_spend_token", after=False),
+    "the token spent": Moment("wg_server.store.server_store:_spend_token"),
+    "the log begun": Moment("wg_server.store.server_store:store_new_log"),
     "the certificate made": Moment("wg_server.site.pki:issue_client_certificate"),
-    "the log cosigned": Moment("wg_server.store.sites:update_checkpoint_in_transaction"),
-    "all recorded": Moment("wg_server.store.sites:ServerStore.enrol_site"),
+    "the log cosigned": Moment("wg_server.store.server_store:update_checkpoint_in_transaction"),
+    "all recorded": Moment("wg_server.store.server_store:ServerStore.enrol_site"),
     "the answer made": Moment("wg_server.fleet.enrolment:EnrolmentService.enrol_site"),
 }
 """Moments of the server while a plant waits for it."""
@@ -76,7 +76,7 @@ def check_enrolled(server: ServerHome, home: ClientHome) -> None:
             entries.decode(ledger.entry_bytes(seq)).head.kind for seq in range(ledger.size)
         )
         assert site.state == "enrolled" and site.ledger_origin == ledger.origin
-        with link.ServerLink.open(home, config.server.fleet_url) as connection:
+        with server_link.ServerLink.open(home, config.server.fleet_url) as connection:
             ledger.request_cosignature(config.server.witness_name, connection.cosign)
     assert [log.origin for log in logs[SITE]] == [site.ledger_origin]
     dataset = kinds.pop(entries.DATASET_KIND, 0)
@@ -170,7 +170,7 @@ def test_enrolling_again_goes_on_with_its_token(
     config = configuration.load(home)
     with (
         Ledger.open(home.ledger, signing.load(home.ledger_key)) as ledger,
-        link.ServerLink.open(home, config.server.fleet_url) as connection,
+        server_link.ServerLink.open(home, config.server.fleet_url) as connection,
     ):
         ledger.request_cosignature(config.server.witness_name, connection.cosign)
 

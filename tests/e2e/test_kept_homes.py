@@ -19,7 +19,7 @@ from tests.homes import make
 from wg_core.errors import ExitCode
 from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
-from wg_server.console import probes
+from wg_server.console import health_probes
 from wg_server.site import pki
 from wg_server.site.home import ServerHome
 
@@ -81,7 +81,7 @@ def test_a_kept_home_releases_again_and_is_audited(root: Path) -> None:
 def test_a_kept_server_serves(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = ServerHome(root / make.SERVER)
     made = pki.load_certificate(home.tls_cert).not_valid_before_utc.timestamp()
-    monkeypatch.setattr(probes, "time", SimpleNamespace(time=lambda: made))
+    monkeypatch.setattr(health_probes, "time", SimpleNamespace(time=lambda: made))
     with running(home):
         (site,) = make.command("wg-server", "sites", "--home", home.root)["sites"]
     assert (site["site"], site["state"]) == (make.SITE, "enrolled")

@@ -51,21 +51,21 @@ from tests.e2e.fleet_support import (
 )
 from tests.patience import wait_until
 
-from wg_client.fleet.initialise import DataSetChoice, initialise
+from wg_client.fleet.home_initialisation import DataSetChoice, initialise
 from wg_common import catalogue
 from wg_common.modalities.registry import MODALITIES
-from wg_common.nets.encoder.module import load_encoder
+from wg_common.nets.encoder.projected_trunk import load_encoder
 from wg_core.errors import ConfigError, DecodeError
-from wg_core.fleet.interface import NodeOptions
+from wg_core.fleet.node_interface import NodeOptions
 from wg_core.site.config import PrivacyConfig
 from wg_core.site.home import ClientHome
-from wg_core.wire import fleet, key_files, protocol
+from wg_core.wire import flower_messages, key_files, protocol
 from wg_server.fleet import adapter
 from wg_server.fleet.adapter import FlowerLink, FlowerRun
 from wg_server.operation import serve as serving
 from wg_server.site.home import ServerHome
 from wg_server.store.queue import CampaignQueue
-from wg_server.store.sites import ServerStore
+from wg_server.store.server_store import ServerStore
 
 # ---------------------------------------------------------------------------------- by the source
 
@@ -110,12 +110,12 @@ _BY_NAME = {
 }
 """Modules that import another of ours by its name, and where it is from: the program's tables."""
 _STARTS = {
-    "wg_client.cli.run": (
+    "wg_client.cli.run_node": (
         "NODE_MODULE",
         "wg_core.fleet",
         "[sys.executable, '-P', '-m', NODE_MODULE, *words]",
     ),
-    "wg_core.fleet.applying": (
+    "wg_core.fleet.apply_process": (
         "CHILD_MODULE",
         "wg_client.cli.applying",
         "[sys.executable, '-P', '-m', CHILD_MODULE, str(home.root), str(path)]",
@@ -483,14 +483,14 @@ def test_the_node_declines_every_record_that_is_not_ours(
                         reply = answer(run, send(run, state[0], plant, kind, content))
                         assert (reply.envelope, reply.error_code) == (
                             None,
-                            fleet.MESSAGE_MALFORMED,
+                            flower_messages.MESSAGE_MALFORMED,
                         ), name
                 for kind in ("query.everything", "train.code", "evaluate.code", "train", "query"):
                     content = records(canary)["pickle as a query"]
                     reply = answer(run, send(run, state[0], plant, kind, content))
                     assert (reply.envelope, reply.error_code) == (
                         None,
-                        fleet.MESSAGE_TYPE_DENIED,
+                        flower_messages.MESSAGE_TYPE_DENIED,
                     ), kind
             # And it is well: it answers what it should.
             assert finished(home, start_campaign(home, ["plant-a"])).state == "done"
@@ -541,7 +541,7 @@ def test_a_run_that_offers_an_app_bundle_is_declined_and_the_bundle_never_asked_
             content = records(canary)["pickle as a query"]
             sent = send_in(run, state[0], plant, content)
             reply = answer(run, sent)
-    assert (reply.envelope, reply.error_code) == (None, fleet.APP_MISMATCH)
+    assert (reply.envelope, reply.error_code) == (None, flower_messages.APP_MISMATCH)
     assert "/v1/fleet/get-run" in paths and "/v1/fleet/get-fab" not in paths
 
 

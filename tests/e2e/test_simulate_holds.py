@@ -16,13 +16,13 @@ from tests.e2e.file_support import head_package
 from tests.e2e.fleet_support import make_home, running
 
 from wg_client.fitting.linear_head import LinearHead
-from wg_common.nets.encoder.fit import fit_encoder
-from wg_common.nets.encoder.module import compute_raw_features, load_encoder
+from wg_common.nets.encoder.projected_trunk import compute_raw_features, load_encoder
+from wg_common.nets.encoder.projection_fit import fit_encoder
 from wg_core.errors import ExitCode
 from wg_core.wire import protocol
 from wg_server.fleet.enrolment import create_join_token
 from wg_server.site.home import ServerHome
-from wg_server.store.sites import ServerStore
+from wg_server.store.server_store import ServerStore
 
 __all__ = ["here"]
 
@@ -129,13 +129,13 @@ def test_simulate_says_what_init_and_apply_find(kind: str, tmp_path: Path, here:
 def test_simulate_does_not_judge_by_features_that_say_nothing(
     tmp_path: Path, here: Json, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from wg_common.nets.encoder import ngrams, sentences
+    from wg_common.nets.encoder import ngrams, sentence_encoder
     from wg_e5.trunk import E5Trunk
 
     monkeypatch.setattr(
-        sentences,
+        sentence_encoder,
         "embed_sentences",
-        lambda texts: np.ones((len(texts), sentences.VECTOR_LENGTH), np.float32),
+        lambda texts: np.ones((len(texts), sentence_encoder.VECTOR_LENGTH), np.float32),
     )
     monkeypatch.setattr(
         ngrams, "text_vector", lambda text: np.ones(ngrams.VECTOR_LENGTH, np.float32)

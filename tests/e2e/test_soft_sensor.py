@@ -27,7 +27,7 @@ from wg_server.fleet.enrolment import create_join_token
 from wg_server.generator.weights.process_simulation import ExchangerSimulator, SimulatedUnits
 from wg_server.generator.weights.reading_map_training import train_reading_maps
 from wg_server.site.home import ServerHome
-from wg_server.store.sites import ServerStore
+from wg_server.store.server_store import ServerStore
 from wg_server.zoo.build import build_zoo
 
 pytestmark = pytest.mark.slow

@@ -19,7 +19,7 @@ from tests.e2e.test_fleet_logs import PROGRAMS
 from tests.patience import PATIENCE_SECONDS, wait_until
 from tests.server.console.test_sign_on import authorised, issuer
 
-from wg_server.store.sites import ServerStore
+from wg_server.store.server_store import ServerStore
 
 TRACES = pytest.importorskip(
     "opentelemetry.proto.collector.trace.v1.trace_service_pb2", reason="no extra 'otel' here"

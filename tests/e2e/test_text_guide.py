@@ -16,19 +16,19 @@ from tests.e2e.file_support import head_package
 from tests.e2e.fleet_support import make_home, running
 
 from wg_client.data.dataset import SurveyOptions
-from wg_client.data.survey import survey_dataset
+from wg_client.data.dataset_survey import survey_dataset
 from wg_client.fitting.linear_head import fit_standardisation
 from wg_common.modalities.texts import Texts
-from wg_common.nets.encoder import sentences
-from wg_common.nets.encoder.fit import fit_encoder
-from wg_common.nets.encoder.module import compute_raw_features, load_encoder
+from wg_common.nets.encoder import sentence_encoder
+from wg_common.nets.encoder.projected_trunk import compute_raw_features, load_encoder
+from wg_common.nets.encoder.projection_fit import fit_encoder
 from wg_core.errors import ExitCode
 from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
 from wg_core.wire import protocol
 from wg_server.fleet.enrolment import create_join_token
 from wg_server.site.home import ServerHome
-from wg_server.store.sites import ServerStore
+from wg_server.store.server_store import ServerStore
 
 __all__ = ["shown"]
 
@@ -54,7 +54,7 @@ def _package(server: ServerHome) -> bytes:
 def test_the_commands_of_the_page_run(
     tmp_path: Path, shown: Callable[..., tuple[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sentences, "embed_sentences", bag_of_words)
+    monkeypatch.setattr(sentence_encoder, "embed_sentences", bag_of_words)
     monkeypatch.setenv("COLUMNS", "100")
     server = make_home(tmp_path / "server")
     server.encoder_file.write_bytes(_encoder())

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tests.client.cli.conftest import Json, here
 
-from wg_client.cli.prediction import PredictionRun
+from wg_client.cli.prediction_run import PredictionRun
 from wg_client.data.dataset import with_reading_config
 from wg_client.models import adoption
 from wg_client.models.export import VERDICTS, export_model

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tests.e2e import file_support
 
-from wg_client.data.survey import load_dataset
+from wg_client.data.dataset_survey import load_dataset
 from wg_client.models import predict
 from wg_client.models.export import export_model
 from wg_client.models.manifest import KEPT_ALIAS

@@ -28,10 +28,10 @@ from wg_core import atomic
 from wg_core import snapshot as snapshots
 from wg_core.fleet.inbox import Inbox
 from wg_core.ledger import witness as witnesses
-from wg_core.ledger.store import Ledger
+from wg_core.ledger.budget_ledger import Ledger
 from wg_core.ledger.witness import WitnessState
 from wg_core.release.freeze import freeze
-from wg_core.release.query import answer_query
+from wg_core.release.query_answers import answer_query
 from wg_core.site import config as configuration
 from wg_core.site import identity
 from wg_core.site.config import ClientConfig, DataConfig, PrivacyConfig
@@ -43,10 +43,10 @@ from wg_server.fleet.witness import LedgerWitness
 from wg_server.operation.initialise import create_home
 from wg_server.site.home import ServerConfig as Central
 from wg_server.site.home import ServerHome
+from wg_server.store.ledger_succession import checkpoint_size
 from wg_server.store.queue import CampaignQueue, NewCampaign
 from wg_server.store.releases import StoredRelease
-from wg_server.store.sites import ServerStore
-from wg_server.store.succession import checkpoint_size
+from wg_server.store.server_store import ServerStore
 
 REQUEST = "12" * 16
 

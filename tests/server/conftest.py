@@ -18,7 +18,7 @@ from wg_server.fleet.listener import Listener
 from wg_server.operation.initialise import create_home, free_ports
 from wg_server.site.home import ServerConfig, ServerHome
 from wg_server.store.database import open_engine
-from wg_server.store.sites import ServerStore
+from wg_server.store.server_store import ServerStore
 
 
 @pytest.fixture

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from wg_core.ledger import merkle
-from wg_core.ledger.store import Ledger
+from wg_core.ledger.budget_ledger import Ledger
 from wg_core.site import identity
 from wg_core.site.home import ClientHome
 from wg_core.wire import signing
 from wg_core.wire.protocol import EnrolmentRequest
-from wg_server.store.succession import LedgerBeginning
+from wg_server.store.ledger_succession import LedgerBeginning
 
 UNSEEN = LedgerBeginning(
     genesis_leaf_hash="00" * 32,

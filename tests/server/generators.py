@@ -6,7 +6,7 @@ from typing import Any
 
 from wg_core.wire import canonical
 from wg_server.generator import versions
-from wg_server.generator.checks import CardCheck
+from wg_server.generator.card_checks import CardCheck
 from wg_server.generator.versions import GeneratorVersion
 from wg_server.site.home import ServerHome
 

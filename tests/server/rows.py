@@ -8,8 +8,8 @@ from typing import Any
 
 from wg_server.store import schema
 from wg_server.store.releases import StoredRelease
-from wg_server.store.site import StoredSite
-from wg_server.store.sites import ServerStore
+from wg_server.store.server_store import ServerStore
+from wg_server.store.stored_site import StoredSite
 
 
 def site_named(name: str, **changes: Any) -> StoredSite:

@@ -1,4 +1,4 @@
-"""Process in which the node applies one package; see ``wg_core.fleet.applying``.
+"""Process in which the node applies one package; see ``wg_core.fleet.apply_process``.
 
 Standard output has only the answer; output of libraries goes to standard error.
 """
@@ -17,13 +17,13 @@ from wg_client.cli.models import (
     applied_model_lines,
     kept_sensor_document_and_lines,
 )
-from wg_client.languages import load_plant_language
+from wg_client.plant_language import load_plant_language
 from wg_common import cli, language
 from wg_common.language import text
 from wg_core import logs
 from wg_core.errors import InternalError, StorageError, WgError
 from wg_core.fleet.applier import DISK_ERROR_NUMBERS
-from wg_core.fleet.applying import ApplyResult
+from wg_core.fleet.apply_process import ApplyResult
 from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical

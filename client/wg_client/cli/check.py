@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from wg_client.cli.acceptance import near_duplicate_lines
+from wg_client.cli.acceptance_threshold import near_duplicate_lines
 from wg_client.cli.freeze import encoder_failure_line
 from wg_client.cli.options import delta_option, epsilon_option, home_option, statistics_option
 from wg_common.cli import json_option, next_step, print_result

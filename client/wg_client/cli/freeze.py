@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from msgspec import UNSET
 
-from wg_client.cli.acceptance import near_duplicate_lines
+from wg_client.cli.acceptance_threshold import near_duplicate_lines
 from wg_client.cli.options import allow_empty_option, home_option, set_aside_option
 from wg_common import cli
 from wg_common.cli import (
@@ -30,7 +30,7 @@ from wg_core.wire import canonical
 
 if TYPE_CHECKING:
     from wg_client.data.acceptance_set import AcceptanceSet
-    from wg_client.data.inspection import Inspection
+    from wg_client.data.record_inspection import Inspection
     from wg_core.release.freeze import FreezeResult
 
 UNUSABLE_RECORD_TEMPLATE = template("  cannot be used: {name}: {why}")
@@ -66,7 +66,7 @@ def freeze(home: ClientHome, set_aside: bool, allow_empty: bool, as_json: bool) 
     config = configuration.load(home)
     source = Path(config.data.path)
     with freezing_progress() as stage:
-        from wg_client.data import plant as plants
+        from wg_client.data import plant_data as plants
         from wg_client.release.home_freeze import freeze_data, inspect_home_data
 
         load = plants.caching_encoder_loader()

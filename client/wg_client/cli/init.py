@@ -36,7 +36,7 @@ from wg_core.site.config import (
     read_data_sheet,
 )
 from wg_core.site.home import ClientHome
-from wg_core.site.reading import ReadingConfig, SensorLogConfig
+from wg_core.site.reading_config import ReadingConfig, SensorLogConfig
 
 if TYPE_CHECKING:
     from wg_core.release.freeze import FreezeResult
@@ -142,7 +142,7 @@ def init(  # long: a parameter for each option
     if data is None:
         raise errors.UsageError("--data: needed, unless --replace enrols a home again")
     with cli.show_spinner(FREEZING_TITLE):
-        from wg_client.fleet.initialise import (
+        from wg_client.fleet.home_initialisation import (
             DataSetChoice,
             check_not_initialised,
             check_token,
@@ -242,7 +242,7 @@ def join(home: ClientHome, token: str, encoder: str | None, as_json: bool) -> No
 
 def _freeze_again(home: ClientHome) -> FreezeResult:
     with cli.show_spinner(FREEZING_TITLE):
-        from wg_client.data import plant as plants
+        from wg_client.data import plant_data as plants
         from wg_client.release.home_freeze import freeze_data, inspect_home_data
 
     load = plants.caching_encoder_loader()
@@ -256,7 +256,7 @@ def _ask_recording_unit(data: Path, reading: ReadingConfig, *, interactive: bool
 
     Without a terminal a hint is printed instead, and None returned.
     """
-    from wg_client.data.recordings import find_recording_unit, unnamed_recording_hint
+    from wg_client.data.recording_units import find_recording_unit, unnamed_recording_hint
 
     if not (unit := find_recording_unit(data, reading)):
         return None
@@ -273,7 +273,7 @@ def _ask_recording_unit(data: Path, reading: ReadingConfig, *, interactive: bool
 
 def _print_unnamed_parts_hint(data: Path, reading: ReadingConfig, modality: str) -> None:
     """Print a hint that records of one part count separately, unless the data set names parts."""
-    from wg_client.data.recordings import unnamed_part_hint
+    from wg_client.data.recording_units import unnamed_part_hint
 
     if hint := unnamed_part_hint(data, reading, modality):
         print_progress(text("hint: {hint}", hint=hint))

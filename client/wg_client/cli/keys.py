@@ -110,10 +110,10 @@ def _show_ledger_key(home: ClientHome, as_json: bool) -> None:
 
 
 def _renew_ledger_key(home: ClientHome, as_json: bool) -> None:
-    from wg_client.fleet import rotation
+    from wg_client.fleet import key_rotation
     from wg_core.wire import signing
 
-    renewal = rotation.rotate_ledger_key(home)
+    renewal = key_rotation.rotate_ledger_key(home)
     lines = [
         f"entry {renewal.entry_index}: signed by both keys, known to the server",
         f"ledger key, for auditors: {signing.display_key(bytes.fromhex(renewal.public_key))}",

@@ -11,19 +11,19 @@ import click
 from wg_client.cli import (
     check,
     freeze,
-    home_upkeep,
     init,
     keys,
     models,
     release,
     requests,
-    run,
+    run_node,
     serving,
     simulate,
     soft_sensor,
+    status_and_backup,
     watch,
 )
-from wg_client.languages import load_plant_language
+from wg_client.plant_language import load_plant_language
 from wg_common import cli, help_page, language
 from wg_common.help_page import SectionedGroup
 from wg_common.language import text
@@ -53,7 +53,7 @@ for _module in (
     init,
     freeze,
     check,
-    run,
+    run_node,
     requests,
     release,
     models,
@@ -61,7 +61,7 @@ for _module in (
     serving,
     watch,
     keys,
-    home_upkeep,
+    status_and_backup,
 ):
     for _command in _module.COMMANDS:
         group.add_command(_command)

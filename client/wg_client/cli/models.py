@@ -1,4 +1,4 @@
-"""``wg-client apply``, ``models`` and ``predict``; see also ``adoption``."""
+"""``wg-client apply``, ``models`` and ``predict``; see also ``model_in_use``."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wg_client.cli import acceptance, adoption, options
-from wg_client.cli.acceptance import acceptance_lines
-from wg_client.cli.adoption import APPLYING_MESSAGE, adoption_change_lines, chosen_model
+from wg_client.cli import acceptance_threshold, model_in_use, options
+from wg_client.cli.acceptance_threshold import acceptance_lines
+from wg_client.cli.model_in_use import APPLYING_MESSAGE, adoption_change_lines, chosen_model
 from wg_client.cli.options import approver_option, home_option, model_option, package_option
-from wg_client.cli.prediction import PredictionRun
+from wg_client.cli.prediction_run import PredictionRun
 from wg_client.cli.reading_options import text_column_option
-from wg_client.methods.names import LOCAL_ONLY
+from wg_client.methods.method_names import LOCAL_ONLY
 from wg_common import cli
 from wg_common.cli import json_option, next_step, print_progress, print_result
 from wg_common.language import Text, text
@@ -93,7 +93,7 @@ def show_models(home: ClientHome, package: str | None, as_json: bool) -> None:
 
     With PACKAGE (its id, or the beginning of it): where its models come from, why one was kept.
     """
-    from wg_client.data import plant as plants
+    from wg_client.data import plant_data as plants
     from wg_client.models import acceptance as judging
 
     if package is None:
@@ -280,7 +280,7 @@ def _export_private_head(home: ClientHome, order: PrivateExportOrder, as_json: b
     """Train a private head, charge its privacy cost, and write the model and its release."""
     from wg_client.models.export import check_private_head_exportable, export_private_head
     from wg_common.nets.private_head import train_private_head
-    from wg_core.fleet import by_file
+    from wg_core.fleet import file_release_witness
     from wg_core.release.budget import read_spend
     from wg_core.release.private_head import HeadOrder, release_private_head
     from wg_core.site import config as configuration
@@ -293,7 +293,7 @@ def _export_private_head(home: ClientHome, order: PrivateExportOrder, as_json: b
         approver=order.approver,
     )
     check_private_head_exportable(home, order.file_format, order.window_shape)
-    with by_file.connect_server_witness(home, config) as witness:
+    with file_release_witness.connect_server_witness(home, config) as witness:
         before = read_spend(home, config).charges
         data = release_private_head(home, head_order, train_private_head, witness=witness)
     evidence = out.with_name(f"{out.name}.wgs")
@@ -475,7 +475,7 @@ def applied_model_lines(home: ClientHome, applied_model: AppliedModel) -> list[s
     return [
         *(applied_model.advice_sentences or (applied_model.manifest.reason,)),
         text("report: {path}", path=home.report),
-        adoption.next_adoption_step(home, applied_model.manifest),
+        model_in_use.next_adoption_step(home, applied_model.manifest),
     ]
 
 
@@ -492,7 +492,7 @@ def _format_accuracy(accuracy: float | None, standard_error: float | None) -> st
     return f"{100 * accuracy:5.1f} ± {100 * standard_error:4.1f} %"
 
 
-for _command in (*adoption.COMMANDS, *acceptance.COMMANDS):
+for _command in (*model_in_use.COMMANDS, *acceptance_threshold.COMMANDS):
     models.add_command(_command)
 
 COMMANDS = (apply, models, predict)

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from wg_client.languages import load_plant_language
+from wg_client.plant_language import load_plant_language
 from wg_common import language
 from wg_common.cli import print_progress
 from wg_common.language import text
@@ -21,7 +21,7 @@ from wg_core.errors import DecodeError, UsageError, WgError
 from wg_core.privacy.schema import CLASS_STATISTICS, GRADIENTS, MACHINE_STATISTICS, STATISTICS_KINDS
 from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
-from wg_core.site.reading import CHANNELS_LIMIT, WINDOW_SAMPLES_LIMIT, WINDOW_SAMPLES_MINIMUM
+from wg_core.site.reading_config import CHANNELS_LIMIT, WINDOW_SAMPLES_LIMIT, WINDOW_SAMPLES_MINIMUM
 from wg_core.wire import protocol
 
 STANDARD_INPUT_MARK = "-"

@@ -8,7 +8,7 @@ import click
 
 from wg_client.cli.options import split_at_commas
 from wg_core.errors import UsageError
-from wg_core.site.reading import (
+from wg_core.site.reading_config import (
     AUTO_TEXT_ENCODING,
     DEFAULT_TABLE_COLUMNS,
     GREY_BIT_DEPTHS,
@@ -124,7 +124,7 @@ def build_reading_config(
         if log_options:
             option = log_options[0].replace("_", "-")
             raise UsageError(f"--{option}: of sensor logs; say how long a window is: --window")
-        from wg_client.data.folders import window_column_names
+        from wg_client.data.class_folders import window_column_names
 
         channels = names or window_column_names(data)
         return ReadingConfig(

@@ -65,11 +65,11 @@ def statistics(
     At epsilon 0 nothing is charged, and no record has a part in it: weights can come for class
     names and data sheet. Statistics of the machine count where the operator says that they do.
     """
-    from wg_client.data import plant as plants
-    from wg_core.fleet import by_file
+    from wg_client.data import plant_data as plants
+    from wg_core.fleet import file_release_witness
     from wg_core.release import approval, readiness
     from wg_core.release.budget import read_spend
-    from wg_core.release.query import answer_query, open_ledger
+    from wg_core.release.query_answers import answer_query, open_ledger
     from wg_core.site import config as configuration
     from wg_core.site import locks, policy
 
@@ -91,7 +91,7 @@ def statistics(
         free_release = _write_and_describe_release(home, out, data, payment, {"charged": False})
         return print_result(*free_release, as_json)
     _warn_of_few_units(readiness.ready_snapshot(home, statistics), statistics)
-    with by_file.connect_server_witness(home, config) as witness:
+    with file_release_witness.connect_server_witness(home, config) as witness:
         with locks.lock_ledger(home), open_ledger(home) as ledger:
             policy.check_query(config, query, encoder=query.encoder, current_time=time.time())
             approval.approve_by_command(config, ledger, query, by)
@@ -111,8 +111,8 @@ def statistics(
 
 def _warn_of_few_units(snapshot: Snapshot, statistics: StatisticsKind) -> None:
     """Warn before a charge if the plant has too few units for usable machine statistics."""
-    from wg_client.release.hints import few_units_hint
     from wg_client.release.preview import count_machine_units
+    from wg_client.release.release_hints import few_units_hint
 
     for sentence in (
         few_units_hint(count_machine_units(snapshot)) if statistics == MACHINE_STATISTICS else ()

@@ -122,7 +122,7 @@ def _decide_request(
     home: ClientHome, request_id: str, decider_name: str, is_approved: bool, as_json: bool
 ) -> None:
     from wg_core.release import approval
-    from wg_core.release.query import open_ledger
+    from wg_core.release.query_answers import open_ledger
     from wg_core.site import locks
 
     config = _read_config(home)
@@ -157,7 +157,7 @@ def _read_config(home: ClientHome) -> Any:
 
 def _request_document(home: ClientHome, request: WaitingRequest) -> dict[str, Any]:
     """Return a request of the server, and the decision on it, as a JSON document."""
-    from wg_core.ledger.store import Ledger
+    from wg_core.ledger.budget_ledger import Ledger
 
     config, query = _read_config(home), request.query
     with Ledger.open(home.ledger) as ledger:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from wg_client.cli.adoption import chosen_model
+from wg_client.cli.model_in_use import chosen_model
 from wg_client.cli.options import home_option, model_option, package_option
 from wg_common import cli
 from wg_common.cli import print_progress

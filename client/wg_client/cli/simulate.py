@@ -17,8 +17,8 @@ from wg_client.cli.freeze import UNUSABLE_RECORD_TEMPLATE, abridged_item_lines, 
 from wg_client.cli.options import data_sheet_option, split_at_commas
 from wg_client.cli.reading_options import ReadingOptions, build_reading_config, reading_options
 from wg_client.data import process_log
-from wg_client.pilot import published
-from wg_client.pilot.sentences import gain_sentence, offer_sentences, verdict_sentence
+from wg_client.pilot import published_cases
+from wg_client.pilot.result_sentences import gain_sentence, offer_sentences, verdict_sentence
 from wg_common.cli import json_option, next_step, print_line, print_result, show_spinner
 from wg_common.language import pad_columns, text
 from wg_core.errors import UsageError
@@ -79,7 +79,7 @@ _ENCODER_REFUSED_MESSAGE = text(
 @data_sheet_option
 @click.option(
     "--price",
-    type=click.Choice([f"{epsilon:g}" for epsilon in published.PUBLISHED_EPSILONS]),
+    type=click.Choice([f"{epsilon:g}" for epsilon in published_cases.PUBLISHED_EPSILONS]),
     default="4",
     show_default=True,
     help="Epsilon of the release that is expected to bring it.",
@@ -103,7 +103,7 @@ def simulate(
     encoder sees a record, you are asked whether it is the one that the operator told you.
     """
     with show_spinner(_PROGRESS_TITLE):
-        from wg_client.fleet.initialise import DataSetChoice, inspect_data
+        from wg_client.fleet.home_initialisation import DataSetChoice, inspect_data
         from wg_client.pilot import simulation
 
     offer_file = None if offer is None else _open_offer(offer, encoder, as_json)

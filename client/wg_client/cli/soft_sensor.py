@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from wg_client.cli.prediction import spreadsheet_cell
+from wg_client.cli.prediction_run import spreadsheet_cell
 from wg_common.cli import json_option, print_result, show_spinner
 from wg_common.language import Text, text
 from wg_common.options import OUT_FILE_TYPE

@@ -35,7 +35,7 @@ def watch(home: ClientHome, paths: tuple[Path, ...], text_column: str | None, as
     Ends with code 6 if there is an alarm. One of a hundred batches of records like the frozen ones
     raises a false alarm; records of one part are not independent, so take one of each part.
     """
-    from wg_client.cli.prediction import read_records_and_problems
+    from wg_client.cli.prediction_run import read_records_and_problems
     from wg_client.operation import watch as watching
 
     labels = configuration.load(home).data.labels

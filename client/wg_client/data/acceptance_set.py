@@ -19,19 +19,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_client.data.dataset import SurveyOptions
-from wg_client.data.inspection import Inspection, inspect_records
+from wg_client.data.dataset_survey import survey_dataset
 from wg_client.data.near_duplicates import find_near_duplicates
-from wg_client.data.survey import survey_dataset
+from wg_client.data.record_inspection import Inspection, inspect_records
 from wg_core import atomic
 from wg_core.errors import DataError, VerificationError
 from wg_core.release import budget_history, encoding_failures
 from wg_core.release.encoding import RecordEncoder
 from wg_core.release.freeze import frozen_records
-from wg_core.release.query import open_ledger
+from wg_core.release.query_answers import open_ledger
 from wg_core.site import locks
 from wg_core.site.config import ClientConfig
 from wg_core.site.home import ClientHome
-from wg_core.site.reading import RECORDS_PER_CHUNK
+from wg_core.site.reading_config import RECORDS_PER_CHUNK
 from wg_core.snapshot import DIGEST_BYTES, FrozenRecords, RecordListing, UnusableItem
 from wg_core.wire import canonical
 

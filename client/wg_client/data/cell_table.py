@@ -1,4 +1,4 @@
-"""Data set in one table, one record per row (``wg_common.modalities.cells``).
+"""Data set in one table, one record per row (``wg_common.modalities.record_tables``).
 
 Columns beside the record itself: ``label`` (empty or missing: no label), the unit column, and
 ``split``, which is 0 for the plant's records and 1 for records that are held out.
@@ -13,7 +13,7 @@ from wg_client.data import dataset
 from wg_client.data.label_table import check_similar_labels
 from wg_client.data.site_data import UNLABELLED, SiteData
 from wg_common.language import text
-from wg_common.modalities import cells
+from wg_common.modalities import record_tables
 from wg_core.errors import DataError
 from wg_core.snapshot import UnusableItem
 
@@ -75,11 +75,15 @@ def survey_cell_table(table: Path, options: dataset.SurveyOptions) -> dataset.Da
     )
 
 
-def _read_table(table: Path, options: dataset.SurveyOptions, label_column: str) -> cells.CellTable:
+def _read_table(
+    table: Path, options: dataset.SurveyOptions, label_column: str
+) -> record_tables.CellTable:
     """Read the requested columns of a table file; errors as for ``survey_cell_table``."""
     unit_column, reading = options.unit_column, options.reading
     columns = [label_column, _SPLIT_COLUMN, *([unit_column] if unit_column else [])]
-    cell_table = cells.read_cell_table(table, columns, reading.encoding, reading.text_column)
+    cell_table = record_tables.read_cell_table(
+        table, columns, reading.encoding, reading.text_column
+    )
     if reading.label_column and reading.label_column not in cell_table.columns:
         raise DataError(
             f"{table}: no column {reading.label_column!r} with the label of each record; found"

@@ -16,10 +16,10 @@ from wg_common.modalities import registry
 from wg_common.modalities.base import Modality
 from wg_common.modalities.images import Images
 from wg_common.modalities.registry import find_modality as modality_of
-from wg_common.modalities.stored import StoredRecords, records_from_paths
+from wg_common.modalities.stored_records import StoredRecords, records_from_paths
 from wg_common.modalities.windows import Windows
 from wg_core.errors import DataError
-from wg_core.site.reading import ReadingConfig
+from wg_core.site.reading_config import ReadingConfig
 from wg_core.snapshot import UnusableItem
 
 RECORD_COUNT_LIMIT = 1_000_000

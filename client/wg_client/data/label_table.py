@@ -1,6 +1,6 @@
 """Data set in a folder with ``records.csv``: columns file, label and, if named, the unit column.
 
-Encodings, delimiters and the search for columns are in ``wg_common.modalities.tables``.
+Encodings, delimiters and the search for columns are in ``wg_common.modalities.table_text``.
 """
 
 from collections.abc import Iterator, Sequence
@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wg_client.data import dataset
-from wg_client.data.folders import CollectedFiles, is_inside, survey_collected_files
+from wg_client.data.class_folders import CollectedFiles, is_inside, survey_collected_files
 from wg_client.data.site_data import UNLABELLED
 from wg_common.language import text
-from wg_common.modalities import registry, tables
+from wg_common.modalities import registry, table_text
 from wg_common.modalities.base import read_file
 from wg_core.errors import DataError
-from wg_core.site.reading import AUTO_TEXT_ENCODING, ReadingConfig
+from wg_core.site.reading_config import AUTO_TEXT_ENCODING, ReadingConfig
 from wg_core.snapshot import UnusableItem
 
 LABEL_TABLE_BYTES_LIMIT = 256 << 20
@@ -73,7 +73,7 @@ def explain_wrong_table(table: Path, unit_column: str | None, reading: ReadingCo
     try:
         with table.open("rb") as stream:
             header = stream.read(_HEADER_BYTES_LIMIT).partition(b"\n")[0]
-        content, _ = tables.decode_table(header, str(table), reading.encoding)
+        content, _ = table_text.decode_table(header, str(table), reading.encoding)
         _find_columns(
             next(_numbered_rows(content), (0, []))[1],
             unit_column,
@@ -88,7 +88,7 @@ def explain_wrong_table(table: Path, unit_column: str | None, reading: ReadingCo
 
 
 def _numbered_rows(content: str) -> Iterator[tuple[int, list[str] | str]]:
-    return tables.read_rows(content, tables.guess_delimiter(content.partition("\n")[0]))
+    return table_text.read_rows(content, table_text.guess_delimiter(content.partition("\n")[0]))
 
 
 def _find_columns(
@@ -104,7 +104,7 @@ def _find_columns(
     required_columns = ["file", label_column, *([unit_column] if unit_column else [])]
     places = []
     for column in required_columns:
-        place = tables.find_column(header, column)
+        place = table_text.find_column(header, column)
         if place is None:
             raise DataError(
                 f"{table}: no column {column!r}; found {dataset.quote_names(header)}, expected"
@@ -121,7 +121,7 @@ def _read_rows_by_line(
 ) -> dict[int, _LabelRow | str]:
     """Return a table's rows by line number; a string instead of a row states its problem."""
     data = read_file(table, LABEL_TABLE_BYTES_LIMIT)
-    content, encoding = tables.decode_table(data, str(table), reading.encoding)
+    content, encoding = table_text.decode_table(data, str(table), reading.encoding)
     if encoding == "cp932" and reading.encoding == AUTO_TEXT_ENCODING:
         collected_files.hints.append(
             text(
@@ -144,8 +144,8 @@ def _read_rows_by_line(
         file, label, *unit = (cells[place] for place in columns)
         file = file.strip().replace("\\", "/")  # as Windows writes it
         rows[number] = _LabelRow(file, dataset.normalise_name(label), unit[0] if unit else "")
-        if not all(map(tables.is_decodable_text, cells)):
-            rows[number] = tables.describe_wrong_encoding(encoding)
+        if not all(map(table_text.is_decodable_text, cells)):
+            rows[number] = table_text.describe_wrong_encoding(encoding)
     return rows
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from wg_client.data.sensor_log import LogColumns, SensorLog, read_log
 from wg_core.errors import DataError
-from wg_core.site.reading import AUTO_TEXT_ENCODING
+from wg_core.site.reading_config import AUTO_TEXT_ENCODING
 
 _DAY_SECONDS = timedelta(days=1).total_seconds()
 _GAP_TIME_STEPS = 1.5  # Largest time between rows, in usual steps of the log

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_client.data.intervals import (
+from wg_client.data.label_intervals import (
     INTERVAL_UNIT,
     TIME_RUN_UNIT,
     UNITS_WITHOUT_COLUMN,
@@ -19,7 +19,7 @@ from wg_client.data.intervals import (
 from wg_client.data.sensor_log import LogColumns, SensorLog, read_log
 from wg_common.modalities.base import Record
 from wg_core.errors import ConfigError, DataError
-from wg_core.site.reading import ReadingConfig, SensorLogConfig
+from wg_core.site.reading_config import ReadingConfig, SensorLogConfig
 
 CACHED_LOGS_BYTES_LIMIT = 512 << 20  # Most bytes of cached logs, apart from the log last read
 RELATIVE_RATE_TOLERANCE = 0.05  # Largest relative difference from the declared rate

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_client.data.intervals import (
+from wg_client.data.label_intervals import (
     INTERVAL_UNIT,
     OVERLAP_INDEX,
     TIME_RUN_UNIT,
@@ -16,7 +16,7 @@ from wg_client.data.intervals import (
 )
 from wg_client.data.log_reader import LogReader, time_run_indices
 from wg_client.data.sensor_log import SensorLog
-from wg_core.site.reading import SensorLogConfig
+from wg_core.site.reading_config import SensorLogConfig
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,11 +20,11 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_client.data.inspection import Inspection
+from wg_client.data.record_inspection import Inspection
 from wg_common.modalities.base import Record
 from wg_common.modalities.images import Images
 from wg_common.modalities.windows import Windows
-from wg_core.site.reading import RECORDS_PER_CHUNK
+from wg_core.site.reading_config import RECORDS_PER_CHUNK
 from wg_core.snapshot import DuplicateRecord
 
 SMALLEST_COSINE = 0.982

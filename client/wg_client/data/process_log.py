@@ -4,7 +4,7 @@ import re
 
 from wg_common.language import text
 from wg_core.errors import ConfigError
-from wg_core.site.reading import ReadingConfig
+from wg_core.site.reading_config import ReadingConfig
 from wg_core.wire.data_sheet import DataSheet, HeatExchanger, StirredVessel
 
 

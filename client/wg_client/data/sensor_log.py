@@ -1,9 +1,9 @@
 """Strict reader of one long sensor log: CSV or WAV to float32 channels, times and texts.
 
 A CSV file has one line of names, and may have one line of units below it; each further row is a
-time step. Encodings, delimiters and decimal commas are handled by ``wg_common.modalities.tables``.
-A WAV file declares its rate; its channels are called 1, 2, and so on. A logger's marks for a
-missing value (an empty cell, ``NaN``, ``---``) are gaps.
+time step. Encodings, delimiters and decimal commas are handled by
+``wg_common.modalities.table_text``. A WAV file declares its rate; its channels are called 1, 2, and
+so on. A logger's marks for a missing value (an empty cell, ``NaN``, ``---``) are gaps.
 
 A log may hold rows of several privacy units, and one row must not change how others are read. So
 each line is read by itself: in UTF-8 or else CP932, and no quotation extends beyond its line. A row
@@ -31,7 +31,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_common.modalities import tables
+from wg_common.modalities import table_text
 from wg_common.modalities.base import DAMAGED_INPUT_ERRORS
 from wg_core.errors import DataError
 
@@ -142,7 +142,7 @@ def parse_time_seconds(text: str) -> float:
     if len(text) > 64:
         raise ValueError(f"{text[:64]!r}: too long for a time")
     try:
-        value = tables.parse_number(text, ";")
+        value = table_text.parse_number(text, ";")
     except ValueError:
         if len(text) < 8 or not text[:4].isdecimal():
             raise ValueError(
@@ -198,7 +198,7 @@ def _find_columns(
     """Find the requested columns; if none is named, channels come from ``numeric_columns``."""
 
     def find(name: str) -> int:
-        place = tables.find_column(names, name)
+        place = table_text.find_column(names, name)
         if place is None:
             shown_names = ", ".join(repr(name) for name in list(names)[:20])
             raise _MissingColumnError(f"{path}: no column {name!r}; found {shown_names}")
@@ -207,7 +207,7 @@ def _find_columns(
     texts = tuple(
         (name, find(name))
         for name in request.text_columns
-        if not request.allow_missing_texts or tables.find_column(names, name) is not None
+        if not request.allow_missing_texts or table_text.find_column(names, name) is not None
     )
     time = None if request.time_column is None else find(request.time_column)
     if request.channels is not None:
@@ -217,7 +217,7 @@ def _find_columns(
     values = tuple(
         place
         for place in numeric_columns
-        if place not in excluded_columns and not tables.is_time_column(names[place])
+        if place not in excluded_columns and not table_text.is_time_column(names[place])
     )
     if not values:
         raise _MissingColumnError(f"{path}: no column of numbers that could be a channel")
@@ -229,7 +229,7 @@ def _read_csv(path: Path, request: LogColumns, encoding: str) -> SensorLog:
         start = stream.read(1 << 16)
         wide = encoding == "utf-16" or start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
         header = start[:2] if wide else re.split(rb"[\r\n]", start, maxsplit=1)[0]
-        tables.detect_encoding(header, str(path), encoding)
+        table_text.detect_encoding(header, str(path), encoding)
         stream.seek(0)
         codec, errors = ("utf-16", "replace") if wide else ("latin-1", "strict")
         with io.TextIOWrapper(stream, encoding=codec, errors=errors, newline="") as text:
@@ -256,7 +256,7 @@ def _decoded_lines(text: io.TextIOWrapper, encoding: str) -> Iterator[str | Data
         else:
             data = line.encode("latin-1")
             try:
-                yield data.decode(tables.detect_encoding(data, "", encoding))
+                yield data.decode(table_text.detect_encoding(data, "", encoding))
             except (DataError, UnicodeDecodeError):
                 yield DataError(_WRONG_ENCODING_MESSAGE)
 
@@ -294,7 +294,7 @@ def _read_log_rows(path: Path, lines: Iterator[str | DataError], request: LogCol
     header = next(lines, "")
     if isinstance(header, DataError):
         raise DataError(f"{path}: line 1: {header}")
-    delimiter = tables.guess_delimiter(header)
+    delimiter = table_text.guess_delimiter(header)
     names = next(csv.reader([header], delimiter=delimiter), [])
     names = [name.removeprefix("\ufeff") for name in names]
     columns: _ColumnCollector | None = None
@@ -396,7 +396,7 @@ class _ColumnCollector:
 
 def _parse_value(cell: str, delimiter: str) -> float:
     try:
-        return tables.parse_number(cell, delimiter)
+        return table_text.parse_number(cell, delimiter)
     except ValueError:
         if cell.strip().casefold() in _MISSING_VALUE_MARKS:
             return float("nan")

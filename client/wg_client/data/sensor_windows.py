@@ -10,7 +10,7 @@ The rows of each privacy unit are read as if the log had no others: rows of othe
 them neither separate nor connect them. They are divided into *stretches*: runs of rows with one
 label, without a gap in time, a missing value or a row that cannot be read. Windows start at the
 beginning of a stretch and then at every hop, and lie entirely within it; remaining rows are not
-used. Labels by interval: ``intervals``.
+used. Labels by interval: ``label_intervals``.
 
 The windows and the names of units depend only on the rows of their unit and on
 ``SensorLogConfig``, which is fixed: the rate is compared with the time stamps of each stretch,
@@ -23,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
+from wg_client.data.class_folders import is_inside, list_folder
 from wg_client.data.dataset import (
     RECORD_COUNT_LIMIT,
     DatasetSurvey,
@@ -32,8 +33,7 @@ from wg_client.data.dataset import (
     label_positions,
     normalise_name,
 )
-from wg_client.data.folders import is_inside, list_folder
-from wg_client.data.intervals import (
+from wg_client.data.label_intervals import (
     TIME_RUN_UNIT,
     UNITS_WITHOUT_COLUMN,
     LabelInterval,
@@ -63,11 +63,11 @@ from wg_client.data.sensor_log import (
 )
 from wg_client.data.site_data import UNLABELLED, SiteData
 from wg_common.language import text
-from wg_common.modalities.stored import StoredRecords
+from wg_common.modalities.stored_records import StoredRecords
 from wg_common.modalities.windows import Windows
 from wg_core.errors import DataError
 from wg_core.site.config import UNLABELLED_FOLDER
-from wg_core.site.reading import SensorLogConfig
+from wg_core.site.reading_config import SensorLogConfig
 from wg_core.snapshot import UnusableItem
 
 

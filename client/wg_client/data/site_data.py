@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_common.modalities.base import Record
-from wg_common.modalities.stored import StoredRecords
+from wg_common.modalities.stored_records import StoredRecords
 from wg_core.privacy import schema
 
 UNLABELLED = schema.NO_LABEL

@@ -15,7 +15,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from wg_client.fitting.fitted import FittedModel, select_and_fit
+from wg_client.fitting.fitted_model import FittedModel, select_and_fit
 from wg_client.fitting.folds import Configurations, Folds, RowIndices
 from wg_client.fitting.learners import LEARNERS_AROUND_BASE, Learner, fit_learners
 from wg_client.fitting.leave_class_out import BaseHeadFitter, LearnerEvaluation, evaluate_logits

@@ -5,8 +5,8 @@ classes, each fitted on every block of the frozen features separately, and logis
 all blocks together. On development sets of windows, texts and images this mean was better than one
 learner and than selection among strengths. On one trunk the weights are equal, and only
 temperatures are selected. On several trunks each trunk has the same share, and members with a
-higher out-of-fold loss count less (``averages``), since plants differ in which trunk separates
-their classes. This is the baseline that delivered weights must beat.
+higher out-of-fold loss count less (``model_averages``), since plants differ in which trunk
+separates their classes. This is the baseline that delivered weights must beat.
 """
 
 from collections.abc import Sequence
@@ -14,8 +14,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from wg_client.fitting.averages import average_heads, average_models
-from wg_client.fitting.fitted import FittedModel, select_and_fit
+from wg_client.fitting.fitted_model import FittedModel, select_and_fit
 from wg_client.fitting.folds import Folds, RowIndices, single_configuration
 from wg_client.fitting.learners import (
     DISCRIMINANT_LEARNER,
@@ -25,6 +24,7 @@ from wg_client.fitting.learners import (
     fit_learners,
 )
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead, extend_to_classes
+from wg_client.fitting.model_averages import average_heads, average_models
 from wg_common.inference.discriminants import principal_components
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # torch: seconds to import, only when needed
-    from wg_common.nets.encoder.module import Encoder
     from wg_common.nets.encoder.package import EncoderDescription
+    from wg_common.nets.encoder.projected_trunk import Encoder
 
 EncoderConfirmation = Callable[["EncoderDescription"], None]
 """Function that asks the owner before an encoder is stored; raises if the owner refuses."""
@@ -20,8 +20,8 @@ def try_and_load_encoder(package: bytes) -> Encoder:
         DecodeError, VerificationError, ConfigError: As for ``module.load_encoder`` and
             ``trial.try_and_time_file``.
     """
-    from wg_common.nets.encoder import module, trial
     from wg_common.nets.encoder import package as packages
+    from wg_common.nets.encoder import projected_trunk, trial
 
     trial.try_trunk_files(packages.unpack_encoder(package).trunk_kinds)
-    return module.load_encoder(package)
+    return projected_trunk.load_encoder(package)

@@ -26,14 +26,14 @@ from pathlib import Path
 from cryptography.hazmat.primitives import hashes
 
 from wg_core import atomic
-from wg_core.connection import link, transport
+from wg_core.connection import server_link, transport
 from wg_core.errors import ConfigError, DecodeError, PeerError, VerificationError
 from wg_core.fleet import certificate
 from wg_core.ledger import database, entries
 from wg_core.ledger import export as exports
+from wg_core.ledger.budget_ledger import Ledger
 from wg_core.ledger.entries import Genesis, Predecessor
-from wg_core.ledger.store import Ledger
-from wg_core.site import identity, sharing
+from wg_core.site import budget_sharing, identity
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical, protocol, signing
 from wg_core.wire.protocol import EnrolmentReply, EnrolmentRequest, JoinToken
@@ -109,7 +109,7 @@ def enrol(
         client_certificate, encoder = _read_certificate_and_encoder(reply, token, home)
         if confirm_encoder is not None:
             confirm_encoder(encoder)
-        sharing.check_second_witness(home, reply.witness_name, reply.witness_key)
+        budget_sharing.check_second_witness(home, reply.witness_name, reply.witness_key)
         opened_ledger.enrol_witness(reply.witness_name, bytes.fromhex(reply.witness_key))
         if reply.cosignature:
             opened_ledger.add_cosignature(
@@ -209,7 +209,7 @@ def _fetch_ca_certificate(token: JoinToken) -> bytes:
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE  # only a public certificate is read, checked by its hash
     with transport.open_client(token.enrol_url, context, max_body_bytes=CA_BYTES_LIMIT) as client:
-        status, body = link.get(client, CA_URL_PATH)
+        status, body = server_link.get(client, CA_URL_PATH)
     if status != 200:
         raise PeerError(f"enrolment: the server answered {status} to a request for its CA")
     der = _single_certificate_der(body)
@@ -243,7 +243,7 @@ def _send_request(token: JoinToken, ca_pem: bytes, request: EnrolmentRequest) ->
     with tempfile.TemporaryDirectory(prefix="wg-enrol-") as folder:
         path = Path(folder) / "ca.pem"
         path.write_bytes(ca_pem)
-        context = link.pinned_tls_context(path)
+        context = server_link.pinned_tls_context(path)
     with transport.open_client(
         token.enrol_url,
         context,
@@ -252,7 +252,7 @@ def _send_request(token: JoinToken, ca_pem: bytes, request: EnrolmentRequest) ->
     ) as client:
         # With the secret a request may be larger than without.
         client.headers["authorization"] = f"Bearer {token.secret}"
-        status, body = link.post(client, protocol.ENROL_PATH, canonical.encode(request))
+        status, body = server_link.post(client, protocol.ENROL_PATH, canonical.encode(request))
     if status != 200:
         words = body[:200].decode("utf-8", "replace").strip()
         raise PeerError(f"enrolment: the server refused ({status}): {words}")

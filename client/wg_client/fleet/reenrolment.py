@@ -21,14 +21,14 @@ from collections.abc import Callable
 
 from wg_client.fleet import encoder_trial, enrolment
 from wg_client.fleet.enrolment import Enrolment
-from wg_client.fleet.initialise import pinned_server_from_reply
+from wg_client.fleet.home_initialisation import pinned_server_from_reply
 from wg_core import atomic
 from wg_core.errors import ConfigError, reraise_os_errors
-from wg_core.ledger import database, entries, recovery, shared_budget
+from wg_core.ledger import database, entries, log_succession, shared_budget
+from wg_core.ledger.budget_ledger import DatasetRegistration, Ledger
 from wg_core.ledger.entries import Genesis, Predecessor
-from wg_core.ledger.store import DatasetRegistration, Ledger
+from wg_core.site import budget_sharing, encoder_pin, locks, pinned_server
 from wg_core.site import config as configuration
-from wg_core.site import encoder_pin, locks, pinned_server, sharing
 from wg_core.site.config import ClientConfig
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical, protocol, signing
@@ -54,7 +54,7 @@ def enrol_again(home: ClientHome, token: str, *, encoder_hash: str | None = None
     def enrol(stage: ClientHome, config: ClientConfig, confirm: EncoderPackageCheck) -> Enrolment:
         if (stage.root / shared_budget.LEDGER_FILE).exists():
             _make_empty_folder(stage)  # left by an interrupted ``replace_compromised_ledger``
-        shares_ledger = sharing.share_budget_with_successor(home, stage)
+        shares_ledger = budget_sharing.share_budget_with_successor(home, stage)
         atomic.copy_file(home.signing_key, stage.signing_key, mode=atomic.PRIVATE_FILE_MODE)
         if not shares_ledger:
             atomic.copy_file(home.ledger_key, stage.ledger_key, mode=atomic.PRIVATE_FILE_MODE)
@@ -96,10 +96,10 @@ def replace_compromised_ledger(
         DecodeError, PeerError, VerificationError: Enrolment failed, or the old ledger is not valid:
             then restore its newest valid copy or export first.
     """
-    sharing.check_holds_ledger(home, "giving up a ledger", next_command="init --replace")
+    budget_sharing.check_holds_ledger(home, "giving up a ledger", next_command="init --replace")
 
     def enrol(stage: ClientHome, config: ClientConfig, confirm: EncoderPackageCheck) -> Enrolment:
-        predecessor = recovery.read_predecessor(home.ledger, reason)
+        predecessor = log_succession.read_predecessor(home.ledger, reason)
         with Ledger.open(home.ledger) as old:
             commitment = old.dataset_commitment(config.data.name)
         if commitment is None:

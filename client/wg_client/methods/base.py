@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_client.fitting.family_features import FamilyNetworkHead
-from wg_client.fitting.fitted import FittedModel
+from wg_client.fitting.fitted_model import FittedModel
 from wg_client.fitting.folds import Folds, stratified_folds
 from wg_client.fitting.joined_columns import JoinedColumns
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead
@@ -22,7 +22,7 @@ from wg_client.fitting.local_models import fit_local_only
 from wg_client.fitting.trunk_features import TrunkFeatures
 from wg_common import streams
 from wg_common.catalogue import FAMILY_SOURCES, SAME_FAMILY_SOURCE, InputScaling
-from wg_common.inference.likeness import UNLIKENESS_THRESHOLD
+from wg_common.inference.family_likeness import UNLIKENESS_THRESHOLD
 from wg_common.inference.posterior import Posterior
 from wg_common.streams import Stream
 
@@ -170,7 +170,7 @@ class DeliveredCandidate:
         head: Head over the declared label domain; for a family with other class names, over that
             family's classes.
         family_unlikeness: Score that rises as the plant's records differ from those of the
-            candidate's family (``inference.likeness``); 0 without a family.
+            candidate's family (``inference.family_likeness``); 0 without a family.
         evaluated_model: Out-of-fold evaluation of a selection among several networks, if there was
             one.
         architecture: Name of a network's architecture in the catalogue; empty: the candidate is a
@@ -304,7 +304,7 @@ class Method(Protocol):
 
     @property
     def name(self) -> str:
-        """Name of the method in manifests and commands, one of ``methods.names``."""
+        """Name of the method in manifests and commands, one of ``methods.method_names``."""
 
     @property
     def title(self) -> str:

@@ -1,16 +1,16 @@
 """Method that fine-tunes a head made of other sites' class means, and averages it with local-only.
 
 The posterior's class means are first shifted to the plant's own mean. The average of models that
-err on different records is better than the best of them (``fitting.averages``).
+err on different records is better than the best of them (``fitting.model_averages``).
 """
 
 import numpy as np
 
-from wg_client.fitting.averages import average_models
 from wg_client.fitting.finetune import fit_finetuned
 from wg_client.fitting.leave_class_out import BaseHeadFitter
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead
-from wg_client.methods import names
+from wg_client.fitting.model_averages import average_models
+from wg_client.methods import method_names
 from wg_client.methods.base import FittedMethod, PlantRecords, PreparedPackage
 from wg_common.catalogue import POSTERIOR_SOURCE
 from wg_common.inference import posterior as posteriors
@@ -20,7 +20,7 @@ from wg_common.inference.posterior import Posterior
 class PooledEnsembleMethod:
     """Method that fine-tunes the pooled head, and averages it with local-only if labels suffice."""
 
-    name = names.POOLED_FINETUNED
+    name = method_names.POOLED_FINETUNED
     title = "pooled + local training"
     is_reference = False
 

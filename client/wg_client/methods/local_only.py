@@ -1,13 +1,13 @@
 """Local-only: the best model without the server, and the baseline of all others."""
 
-from wg_client.methods import names
+from wg_client.methods import method_names
 from wg_client.methods.base import FittedMethod, PlantRecords, PreparedPackage
 
 
 class LocalOnlyMethod:
     """Method that fits a head on the encoder's features, whatever the server sends."""
 
-    name = names.LOCAL_ONLY
+    name = method_names.LOCAL_ONLY
     title = "your own model"
     is_reference = True
 

@@ -4,8 +4,8 @@ The server lists the likeliest network first. If it is delivered for raw and for
 inputs, the plant's records decide whether the second one is included. The two err on different
 records, and the average of their logits is better than either if the plant has records of most
 conditions; if conditions are missing, its inputs are standardised wrongly. Labels may then replace
-this choice by a single network (``fitting.replacement``). To evaluate that, the choice is repeated
-for the records of each fold with the labels of the other folds.
+this choice by a single network (``fitting.network_replacement``). To evaluate that, the choice is
+repeated for the records of each fold with the labels of the other folds.
 """
 
 from collections.abc import Sequence
@@ -17,10 +17,10 @@ from scipy.special import entr, softmax
 
 from wg_client.fitting.folds import RowIndices
 from wg_client.fitting.linear_head import LinearHead, best_inverse_temperature, log_loss
-from wg_client.fitting.replacement import choose_network_index
+from wg_client.fitting.network_replacement import choose_network_index
 from wg_client.fitting.trunk_features import TrunkFeatures, append_network_features
 from wg_client.methods.base import DeliveredCandidate, PlantRecords
-from wg_client.methods.delivered import evaluate_delivered_head
+from wg_client.methods.delivered_head import evaluate_delivered_head
 
 
 @dataclass(frozen=True, slots=True, eq=False)

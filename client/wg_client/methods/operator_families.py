@@ -5,8 +5,8 @@ match, all families are delivered with their own classes: of those that the plan
 resemble, its labels select one, and match the rows to the plant's classes. Neither the selection
 nor the match leaves the plant.
 
-The rows are matched again for each fold (``delivered``), without the held-out labels. The family
-is selected only once, by all labels, since there are only a few families.
+The rows are matched again for each fold (``delivered_head``), without the held-out labels. The
+family is selected only once, by all labels, since there are only a few families.
 """
 
 from collections.abc import Sequence
@@ -17,14 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaln
 
-from wg_client.data.recipient import EncodedRecords
-from wg_client.fitting.assignment import assign_likeliest_rows
+from wg_client.data.recipient_plant import EncodedRecords
+from wg_client.fitting.linear_assignment import assign_likeliest_rows
 from wg_client.fitting.linear_head import Ints, LinearHead, total_tempered_loss
 from wg_common.catalogue import SAME_FAMILY_SOURCE
-from wg_common.inference import family_head, likeness
+from wg_common.inference import family_head, family_likeness
 from wg_common.inference.family_head import FamilyHead, FeatureLayout
+from wg_common.inference.family_likeness import LikenessTest
 from wg_common.inference.hostile_tensors import Tensors, split_prefix
-from wg_common.inference.likeness import LikenessTest
 from wg_common.nets import family_network
 from wg_common.weights_package import Candidate as PackedCandidate
 from wg_core.errors import DecodeError
@@ -70,7 +70,7 @@ class DeliveredFamily:
     @property
     def is_too_unlike(self) -> bool:
         """True if the plant's records are too unlike the family's records."""
-        return self.unlikeness > likeness.UNLIKENESS_THRESHOLD
+        return self.unlikeness > family_likeness.UNLIKENESS_THRESHOLD
 
     def penalised_log_loss(self, labels: Ints, class_count: int) -> float:
         """Return the log loss of the family's head on the labelled records.
@@ -118,12 +118,12 @@ def read_family(
     ):
         raise DecodeError(f"family of {rows} classes, expected {class_count}")
     head, network = split_prefix(tensors, family_network.TENSOR_PREFIX)
-    head, of_likeness = split_prefix(head, likeness.TENSOR_PREFIX)
+    head, of_likeness = split_prefix(head, family_likeness.TENSOR_PREFIX)
     return DeliveredFamily(
         name=candidate.name,
         source=candidate.source,
         head=family_head.family_head_from_tensors(head, rows, layout),
-        likeness_test=likeness.likeness_test_from_tensors(
+        likeness_test=family_likeness.likeness_test_from_tensors(
             of_likeness, encoded_records.released_width
         ),
         network_tensors=network,

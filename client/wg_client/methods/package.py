@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from wg_client.data.recipient import RecipientPlant
+from wg_client.data.recipient_plant import RecipientPlant
 from wg_client.fitting.family_features import FamilyNetworkHead, append_family_logits
 from wg_client.fitting.joined_columns import Features, JoinedColumns
 from wg_client.fitting.linear_head import head_from_tensors
@@ -24,7 +24,7 @@ from wg_common.modalities.registry import find_modality
 from wg_common.weights_package import Candidate as PackedCandidate
 from wg_common.weights_package import WeightsManifest
 from wg_core.errors import DecodeError
-from wg_core.site.reading import RECORDS_PER_CHUNK
+from wg_core.site.reading_config import RECORDS_PER_CHUNK
 
 if TYPE_CHECKING:  # torch: seconds to import, only when needed
     from wg_common.nets.encoder.plant_trunk import PlantTrunk
@@ -62,8 +62,8 @@ def fit_trunk_and_features(plant: RecipientPlant) -> tuple[PlantTrunk | None, Jo
     local, data = plant.features.local_features, plant.data
     if not find_modality(data.modality).fits_plant_trunk or not len(data):
         return None, JoinedColumns((local,))
-    from wg_common.nets.encoder.module import plant_features
     from wg_common.nets.encoder.plant_trunk import PlantTrunk
+    from wg_common.nets.encoder.projected_trunk import plant_features
 
     trunk = PlantTrunk.fit(data.records)
     plant_columns = np.empty((len(local), trunk.width), np.float32)

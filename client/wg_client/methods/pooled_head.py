@@ -1,16 +1,16 @@
 """Method that makes a head of class means from other sites, around the plant's own mean.
 
 It is for plants without labels: their records give the plant's mean (empirical Bayes,
-``wg_common.inference.posterior``) and its clusters (``fitting.mixture``). With labels, fine-tuning
-from the same class means (``ensemble``) was better at every number of labels.
+``wg_common.inference.posterior``) and its clusters (``fitting.cluster_refinement``). With labels,
+fine-tuning from the same class means (``ensemble``) was better at every number of labels.
 """
 
 import numpy as np
 
-from wg_client.fitting.fitted import FittedModel
+from wg_client.fitting.cluster_refinement import refine_by_clusters
+from wg_client.fitting.fitted_model import FittedModel
 from wg_client.fitting.linear_head import LinearHead
-from wg_client.fitting.mixture import refine_by_clusters
-from wg_client.methods import names
+from wg_client.methods import method_names
 from wg_client.methods.base import FittedMethod, PlantRecords, PreparedPackage
 from wg_common.catalogue import POSTERIOR_SOURCE
 from wg_common.inference import posterior as posteriors
@@ -19,7 +19,7 @@ from wg_common.inference import posterior as posteriors
 class PooledHeadMethod:
     """Method that makes a head from other sites' releases, for plants without labels."""
 
-    name = names.POOLED
+    name = method_names.POOLED
     title = "pooled"
     is_reference = False
 

@@ -1,8 +1,8 @@
 """All methods, in the order in which they are fitted and shown."""
 
-from wg_client.methods import names
+from wg_client.methods import method_names
 from wg_client.methods.base import Method
-from wg_client.methods.delivered import DeliveredMethod
+from wg_client.methods.delivered_head import DeliveredMethod
 from wg_client.methods.ensemble import PooledEnsembleMethod
 from wg_client.methods.local_only import LocalOnlyMethod
 from wg_client.methods.pooled_head import PooledHeadMethod
@@ -10,17 +10,21 @@ from wg_common.catalogue import DIFFUSION_SOURCE, FAMILY_SOURCES, POSTERIOR_SOUR
 
 METHODS: tuple[Method, ...] = (
     LocalOnlyMethod(),
-    DeliveredMethod(name=names.HANDED_ON, title="handed on", candidate_sources=FAMILY_SOURCES),
-    DeliveredMethod(name=names.GENERATED, title="generated", candidate_sources={DIFFUSION_SOURCE}),
+    DeliveredMethod(
+        name=method_names.HANDED_ON, title="handed on", candidate_sources=FAMILY_SOURCES
+    ),
+    DeliveredMethod(
+        name=method_names.GENERATED, title="generated", candidate_sources={DIFFUSION_SOURCE}
+    ),
     PooledHeadMethod(),
     DeliveredMethod(
-        name=names.HANDED_ON_FINETUNED,
+        name=method_names.HANDED_ON_FINETUNED,
         title="handed on + local training",
         candidate_sources=FAMILY_SOURCES,
         fine_tunes=True,
     ),
     DeliveredMethod(
-        name=names.GENERATED_FINETUNED,
+        name=method_names.GENERATED_FINETUNED,
         title="generated + local training",
         candidate_sources={DIFFUSION_SOURCE},
         fine_tunes=True,

@@ -16,15 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import bdtrin, betaincinv
 
-from wg_client.data import plant as plants
+from wg_client.data import plant_data as plants
 from wg_client.data.acceptance_set import AcceptanceSet
-from wg_client.data.plant import PlantData
+from wg_client.data.plant_data import PlantData
 from wg_client.data.site_data import SiteData
 from wg_client.fitting.linear_head import Floats, Ints
 from wg_client.models import adoption, novelty, predict, store
 from wg_client.models.adoption import ModelReference
 from wg_client.models.manifest import ModelsManifest
-from wg_client.models.passing import PassRule, defect_log_odds, load_pass_rule
+from wg_client.models.pass_rule import PassRule, defect_log_odds, load_pass_rule
 from wg_client.models.predict import ModelInputs
 from wg_core.site.home import ClientHome
 from wg_core.snapshot import DuplicateRecord
@@ -97,7 +97,7 @@ class AcceptanceScores:
         good_record_mask: Mask of good records, ``[a]``; None if no label means "no defect".
         correct_label_mask: Mask of records with a correct predicted label, ``[a]``.
         new_record_mask: Mask of new records, ``[a]``.
-        pass_mask: Mask of records that may pass (``passing``), ``[a]``.
+        pass_mask: Mask of records that may pass (``pass_rule``), ``[a]``.
     """
 
     defect_probabilities: Floats

@@ -14,16 +14,16 @@ import time
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from wg_client.methods.names import LOCAL_ONLY
+from wg_client.methods.method_names import LOCAL_ONLY
 from wg_client.models import store
 from wg_client.models.manifest import KEPT_ALIAS, ModelsManifest
 from wg_common.language import Text, template, text
 from wg_core import atomic
 from wg_core.errors import ConfigError, DecodeError, UsageError
-from wg_core.grammar import check_name
 from wg_core.site import locks
-from wg_core.site.failures import FEW_SITES_CODE
 from wg_core.site.home import ClientHome
+from wg_core.site.weights_failures import FEW_SITES_CODE
+from wg_core.text_grammars import check_name
 from wg_core.wire import canonical
 
 log = logging.getLogger(__name__)

@@ -2,8 +2,8 @@
 
 *Verdict.* ``look`` (a person must look) if the record is new, or its novelty is unknown. Otherwise,
 if a label means "no defect": ``reject`` if the probability of a defect is at least the model's
-threshold; ``pass`` if it is lower, the log odds of a defect are below the limit of ``passing``, and
-the record's likeness to the plant's records is above 10 %; else ``look``.
+threshold; ``pass`` if it is lower, the log odds of a defect are below the limit of ``pass_rule``,
+and the record's likeness to the plant's records is above 10 %; else ``look``.
 
 *Call.* A record is ``new`` if its likeness is at most 5 % (``novelty``): neither its label nor its
 probability should be trusted. Otherwise its label is ``sure`` from the lowest probability at which
@@ -26,11 +26,11 @@ from numpy.typing import NDArray
 
 from wg_client.fitting.linear_head import Floats
 from wg_client.fitting.sure_calls import UNREACHABLE_THRESHOLD, provable_wrong_share
-from wg_client.methods.names import LOCAL_ONLY
+from wg_client.methods.method_names import LOCAL_ONLY
 from wg_client.models import acceptance, adoption, novelty, store
 from wg_client.models.manifest import ModelsManifest
 from wg_client.models.novelty import NoveltyTest
-from wg_client.models.passing import PassRule, defect_log_odds, load_pass_rule
+from wg_client.models.pass_rule import PassRule, defect_log_odds, load_pass_rule
 from wg_client.models.predict import ModelInputs, Prediction
 from wg_common.language import text
 from wg_core.site import config as configuration

@@ -43,7 +43,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from wg_client.data import plant as plants
+from wg_client.data import plant_data as plants
 from wg_client.fitting.sure_calls import largest_supported_probability
 from wg_client.models import store
 from wg_client.models.calls import LOOK, PASS, REJECT, VerdictRule
@@ -55,14 +55,14 @@ from wg_client.models.novelty import (
     NoveltyTest,
     hash_signs,
 )
-from wg_client.models.passing import LIMIT_MARGIN
+from wg_client.models.pass_rule import LIMIT_MARGIN
 from wg_client.models.predict import load_encoder, load_network
 from wg_common.catalogue import HEAD_BIAS_TENSOR, HEAD_WEIGHT_TENSOR, find_architecture
 from wg_common.modalities.base import Modality, Record
 from wg_common.modalities.registry import find_modality
 from wg_common.nets import network
 from wg_common.nets.assembly import HeadModel, build_head_model
-from wg_common.nets.encoder.module import Encoder
+from wg_common.nets.encoder.projected_trunk import Encoder
 from wg_common.nets.encoder.trunk import EncoderTrunk
 from wg_common.nets.network import NetworkTrunks
 from wg_core import atomic

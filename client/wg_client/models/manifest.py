@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from wg_client.methods.names import LOCAL_ONLY
+from wg_client.methods.method_names import LOCAL_ONLY
 from wg_common.weights_package import GeneratorCondition
 from wg_core.errors import ConfigError
 
@@ -16,7 +16,7 @@ class ModelEntry:
     """Entry of one model in the manifest.
 
     Attributes:
-        name: Name of its method; see ``wg_client.methods.names``.
+        name: Name of its method; see ``wg_client.methods.method_names``.
         sha256: SHA-256 of its safetensors file, hex.
         origin: Name of the delivered candidate that it equals or started from; empty: none.
         source: Source of that candidate, or empty.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_client.data import plant as plants
+from wg_client.data import plant_data as plants
 from wg_client.data.dataset import (
     DEFAULT_READING_CONFIG,
     RECORDS_CSV_NAME,
@@ -23,23 +23,23 @@ from wg_client.data.dataset import (
     records_from_files,
     with_reading_config,
 )
+from wg_client.data.dataset_survey import load_dataset
 from wg_client.data.sensor_windows import is_sensor_log, survey_logs
 from wg_client.data.site_data import UNLABELLED, SiteData
-from wg_client.data.survey import load_dataset
 from wg_client.fitting.linear_head import Floats, head_from_tensors
 from wg_client.fitting.sure_calls import cap_probabilities, largest_supported_probability
 from wg_client.models import store
 from wg_client.models.manifest import ModelsManifest
-from wg_common.modalities import cells
+from wg_common.modalities import record_tables
 from wg_common.modalities.base import Modality, Record
 from wg_common.modalities.registry import find_modality, list_modality_attribute
 from wg_core.errors import DataError
 from wg_core.site.home import ClientHome
-from wg_core.site.reading import DEFAULT_TABLE_COLUMNS, RECORDS_PER_CHUNK, ReadingConfig
+from wg_core.site.reading_config import DEFAULT_TABLE_COLUMNS, RECORDS_PER_CHUNK, ReadingConfig
 from wg_core.snapshot import UnusableItem
 
 if TYPE_CHECKING:  # torch: seconds to import, only when needed
-    from wg_common.nets.encoder.module import Encoder
+    from wg_common.nets.encoder.projected_trunk import Encoder
     from wg_common.nets.family_network import FamilyTrunk
     from wg_common.nets.network import NetworkTrunks
 
@@ -89,10 +89,14 @@ def load_records(
     Raises:
         DataError: There is nothing to predict, or it cannot be read.
     """
-    is_table = cells.is_record_table(path, text_column=reading_config.text_column)
+    is_table = record_tables.is_record_table(path, text_column=reading_config.text_column)
     takes_rows = modality is not None and bool(find_modality(modality).record_column)
-    if not is_table and cells.may_be_table(path) and (takes_rows or reading_config.text_column):
-        cells.read_cell_table(
+    if (
+        not is_table
+        and record_tables.may_be_table(path)
+        and (takes_rows or reading_config.text_column)
+    ):
+        record_tables.read_cell_table(
             path, text_column=reading_config.text_column
         )  # names the columns it found
     if path.is_file() and is_record_file(path) and not is_table:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wg_client.data.dataset import with_reading_config
-from wg_client.data.inspection import decode_in_batches
+from wg_client.data.record_inspection import decode_in_batches
 from wg_client.data.site_data import SiteData
 from wg_client.fitting.linear_head import LinearHead, head_from_tensors
 from wg_client.models import predict, store
@@ -19,10 +19,10 @@ from wg_core import atomic
 from wg_core.errors import DataError
 from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
-from wg_core.site.reading import ReadingConfig
+from wg_core.site.reading_config import ReadingConfig
 
 if TYPE_CHECKING:  # torch: seconds to import, only when needed
-    from wg_common.nets.encoder.module import Encoder
+    from wg_common.nets.encoder.projected_trunk import Encoder
     from wg_common.nets.family_network import FamilyTrunk
     from wg_common.nets.network import NetworkTrunks
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from wg_common.backup import archive
 from wg_common.backup.archive import BackupManifest, BackupSource, DecryptionKey, EncryptionTarget
 from wg_core import atomic
-from wg_core.connection import cosigning, link
+from wg_core.connection import cosigning, server_link
 from wg_core.errors import StorageError, VerificationError, reraise_os_errors
 from wg_core.ledger import shared_budget
 from wg_core.ledger.cosigned import LedgerRolledBack
@@ -124,7 +124,7 @@ def _check_newest_ledger(home: ClientHome, note_path: Path | None, *, give_up_le
             return cosigning.store_recent_cosignature(
                 home, data, max_age_seconds=NOTE_LIFETIME_SECONDS
             )
-        with link.ServerLink.open(home, config.server.fleet_url) as connection:
+        with server_link.ServerLink.open(home, config.server.fleet_url) as connection:
             return cosigning.check_not_rolled_back(home, config, connection.cosign)
     except LedgerRolledBack as error:
         raise VerificationError(f"{error}. {RESTORE_REMEDY}") from error

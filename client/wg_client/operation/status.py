@@ -18,10 +18,10 @@ from wg_core.fleet import certificate
 from wg_core.fleet.inbox import Inbox
 from wg_core.release.budget import ReleaseRow, read_spend
 from wg_core.site import config as configuration
-from wg_core.site import contact, locks
+from wg_core.site import locks, server_contact
 from wg_core.site.config import ClientConfig
-from wg_core.site.contact import ContactStatus
 from wg_core.site.home import ClientHome
+from wg_core.site.server_contact import ContactStatus
 from wg_core.wire import protocol
 
 _DAY_SECONDS = timedelta(days=1).total_seconds()
@@ -109,8 +109,8 @@ def connection_and_contact(
         ConfigError: The home is not initialised.
     """
     home.check_initialised()
-    word = contact.read(home)
-    since = (time.time() if current_time is None else current_time) - contact.STALE_SECONDS
+    word = server_contact.read(home)
+    since = (time.time() if current_time is None else current_time) - server_contact.STALE_SECONDS
     return word is not None and word.written > since and word.state == "connected", word
 
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wg_client.data import plant as plants
-from wg_client.data.inspection import decode_in_batches
+from wg_client.data import plant_data as plants
+from wg_client.data.record_inspection import decode_in_batches
 from wg_client.data.site_data import SiteData
 from wg_client.models import drift, novelty
 from wg_client.models.drift import ShiftTestResult

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_client.data.recipient import EncodedRecords
+from wg_client.data.recipient_plant import EncodedRecords
 from wg_client.data.site_data import SiteData
 from wg_client.methods.package import prepare_package
 from wg_client.selection import defects
@@ -31,7 +31,7 @@ from wg_core.site.acceptance import AcceptanceConfig
 from wg_core.wire.data_sheet import DataSheet
 
 if TYPE_CHECKING:  # torch: seconds to import, only when needed
-    from wg_common.nets.encoder.module import Encoder
+    from wg_common.nets.encoder.projected_trunk import Encoder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

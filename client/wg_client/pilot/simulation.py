@@ -2,8 +2,8 @@
 
 It needs only records: no server, home or token. Records are read and inspected as in ``init``,
 encoded, and local-only is evaluated on them out of fold. The expected gain comes from published
-cases (``published``), the contents of a release from the preview of ``check``. Nothing is sent,
-charged or written.
+cases (``published_cases``), the contents of a release from the preview of ``check``. Nothing is
+sent, charged or written.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from wg_client.data.inspection import Inspection, decode_in_batches
+from wg_client.data.record_inspection import Inspection, decode_in_batches
 from wg_client.data.site_data import SiteData
 from wg_client.fitting.linear_head import Ints
 from wg_client.fitting.trunk_features import TrunkFeatures, scale_encoder_features
 from wg_client.fleet import encoder_trial
-from wg_client.fleet.initialise import DataSetChoice
+from wg_client.fleet.home_initialisation import DataSetChoice
 from wg_client.methods.base import PlantRecords
-from wg_client.pilot import published
+from wg_client.pilot import published_cases
 from wg_client.pilot.offers import OfferTrial, try_offer
-from wg_client.pilot.published import ExpectedGain, JoiningAdvice, PlantFacts
+from wg_client.pilot.published_cases import ExpectedGain, JoiningAdvice, PlantFacts
 from wg_client.pilot.verdict import PilotVerdict, pilot_verdict
 from wg_client.release.machine_hints import machine_hints
 from wg_client.release.preview import ReleaseContents, describe_release_contents
@@ -43,7 +43,7 @@ from wg_core.site.config import PrivacyConfig
 from wg_core.snapshot import UnusableItem
 
 if TYPE_CHECKING:  # torch: seconds to import, only when needed
-    from wg_common.nets.encoder.module import Encoder
+    from wg_common.nets.encoder.projected_trunk import Encoder
 
 SAMPLE_RECORDS = 2000  # Most records that are encoded and evaluated, evenly spaced
 _ENCODER_BYTES_LIMIT = 128 << 20
@@ -152,18 +152,18 @@ def simulate(
     encoder_path: Path | None = None,
     offer: OpenedOffer | None = None,
     other_site_count: int = 3,
-    epsilon: float = published.PUBLISHED_EPSILONS[-1],
+    epsilon: float = published_cases.PUBLISHED_EPSILONS[-1],
     on_progress: ProgressCallback | None = None,
 ) -> Simulation:
     """Simulate the releases and the gain of a plant.
 
     Args:
-        inspection: The inspected data set (``fleet.initialise.inspect_data``).
+        inspection: The inspected data set (``fleet.home_initialisation.inspect_data``).
         encoder_path: The operator's encoder package; None: the built-in encoder.
         offer: The operator's offer, which provides encoder and number of plants, and whose encoder
             the owner has confirmed; None: no offer.
         other_site_count: Number of other plants with these classes that release.
-        epsilon: Epsilon of each release, one of ``published.PUBLISHED_EPSILONS``.
+        epsilon: Epsilon of each release, one of ``published_cases.PUBLISHED_EPSILONS``.
         on_progress: Receives the progress of encoding.
 
     Raises:
@@ -187,7 +187,7 @@ def simulate(
         trial = try_offer(offer, data, local, loaded, data_choice.data_sheet)
         other_site_count = trial.sites
     expectation = _expected_gain(facts, epsilon, other_site_count)
-    decision = published.advise_joining(expectation, facts)
+    decision = published_cases.advise_joining(expectation, facts)
     summary = _data_summary(inspection, data_choice, len(data))
     return Simulation(
         data=summary,
@@ -198,7 +198,7 @@ def simulate(
         expected=expectation,
         decision=decision,
         verdict=pilot_verdict(trial, decision, summary.beats_commonest_label(accuracy)),
-        prices=tuple(_release_price(schema, price) for price in published.PUBLISHED_EPSILONS),
+        prices=tuple(_release_price(schema, price) for price in published_cases.PUBLISHED_EPSILONS),
         would_leave=describe_release_contents(schema, sigma, data_choice.unit_column),
         encode_seconds=seconds_per_record * len(inspection.data),
         encoder=loaded.id,
@@ -219,12 +219,12 @@ def _load_offered_encoder(offer_file: OpenedOffer, data: SiteData) -> Encoder:
 
 
 def _expected_gain(
-    facts: published.PlantFacts, epsilon: float, other_site_count: int
-) -> published.ExpectedGain | None:
+    facts: published_cases.PlantFacts, epsilon: float, other_site_count: int
+) -> published_cases.ExpectedGain | None:
     """Return the expected gain from published cases; None if no case applies."""
     try:
-        return published.estimate_joining_gain(
-            published.read_published_cases().cases, facts, epsilon, other_site_count
+        return published_cases.estimate_joining_gain(
+            published_cases.read_published_cases().cases, facts, epsilon, other_site_count
         )
     except DataError:
         return None
@@ -261,8 +261,8 @@ def _load_encoder(path: Path | None, data: SiteData) -> Encoder:
 
 
 def _load_public_encoder(path: Path | None, data: SiteData) -> Encoder:
-    from wg_common.nets.encoder.module import load_encoder
-    from wg_common.nets.encoder.unfitted import unfitted_encoder
+    from wg_common.nets.encoder.builtin_encoder import unfitted_encoder
+    from wg_common.nets.encoder.projected_trunk import load_encoder
 
     kind = data.modality
     if path is None:

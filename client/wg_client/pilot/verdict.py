@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from wg_client.pilot.published import JoiningAdvice
+from wg_client.pilot.published_cases import JoiningAdvice
 
 if TYPE_CHECKING:  # torch: seconds to import, only when needed
     from wg_client.pilot.offers import OfferTrial

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from wg_audit.installed.plant import (
+from wg_audit.installed.audited_plant import (
     FIXED_UNIX_TIME,
     AuditedPlant,
     FrozenSnapshot,
@@ -37,17 +37,17 @@ from wg_audit.installed.plant import (
     Sampler,
     SimulatedCrash,
 )
-from wg_audit.installed.records import read_features
+from wg_audit.installed.simulated_records import read_features
 from wg_client.data import acceptance_set
 from wg_client.data.dataset import RECORDS_CSV_NAME
 from wg_client.release.home_freeze import freeze_data, inspect_home_data
 from wg_common import streams
 from wg_common.streams import Stream
-from wg_core import atomic, numbers
-from wg_core.ledger import recovery
+from wg_core import atomic, number_parsers
+from wg_core.ledger import log_succession
 from wg_core.ledger import witness as witnesses
+from wg_core.ledger.budget_ledger import Ledger
 from wg_core.ledger.entries import Predecessor
-from wg_core.ledger.store import Ledger
 from wg_core.ledger.witness import WitnessRefused, WitnessState
 from wg_core.privacy.schema import (
     CLASS_STATISTICS,
@@ -55,7 +55,7 @@ from wg_core.privacy.schema import (
     MACHINE_STATISTICS,
     statistics_field,
 )
-from wg_core.release import query as release_query
+from wg_core.release import query_answers as release_query
 from wg_core.release.encoding import LoadEncoder, RecordEncoder
 from wg_core.site import config as configuration
 from wg_core.site import identity
@@ -78,12 +78,12 @@ _FITTING_PICTURE_COUNT = 160
 _NUMBER_PATTERN = re.compile(r"\d+")
 _DATA_SHEET = DataSheet(
     rotating_machine=RotatingMachine(
-        shaft_speed_rpm=numbers.parse_exact_decimal("1800"),
-        sampling_hz=numbers.parse_exact_decimal("12000"),
+        shaft_speed_rpm=number_parsers.parse_exact_decimal("1800"),
+        sampling_hz=number_parsers.parse_exact_decimal("12000"),
         rolling_elements=9,
-        rolling_element_diameter_mm=numbers.parse_exact_decimal("8"),
-        pitch_diameter_mm=numbers.parse_exact_decimal("40"),
-        contact_angle_deg=numbers.parse_exact_decimal("0"),
+        rolling_element_diameter_mm=number_parsers.parse_exact_decimal("8"),
+        pitch_diameter_mm=number_parsers.parse_exact_decimal("40"),
+        contact_angle_deg=number_parsers.parse_exact_decimal("0"),
     )
 )
 
@@ -114,7 +114,7 @@ def plants(
 
 
 def _load_installed_encoder(package: bytes) -> RecordEncoder:
-    from wg_common.nets.encoder.module import load_encoder  # torch: seconds to import
+    from wg_common.nets.encoder.projected_trunk import load_encoder  # torch: seconds to import
 
     return load_encoder(package)
 
@@ -148,8 +148,10 @@ class _ByteEncoder:
 
 def fit_encoder_on_noise() -> bytes:
     """Return the package of an encoder fitted on noise pictures of several grain sizes."""
-    from wg_common.nets.encoder.fit import fit_encoder  # torch: seconds to import
-    from wg_common.nets.encoder.module import compute_raw_features  # torch: seconds to import
+    from wg_common.nets.encoder.projected_trunk import (
+        compute_raw_features,  # torch: seconds to import
+    )
+    from wg_common.nets.encoder.projection_fit import fit_encoder  # torch: seconds to import
 
     rng = streams.stream_generator(Stream.AUDIT_PICTURES)
     pictures = []
@@ -222,7 +224,7 @@ def _start_witnessed_ledger(
 
 @dataclass(slots=True)
 class CanaryPlant:
-    """Plant of the audit; see ``wg_audit.installed.plant.AuditedPlant``."""
+    """Plant of the audit; see ``wg_audit.installed.audited_plant.AuditedPlant``."""
 
     home: Path
     _home: ClientHome
@@ -270,7 +272,7 @@ class CanaryPlant:
 
     def replace_ledger(self) -> None:
         """Replace ledger and key as ``reenrolment.replace_compromised_ledger`` does."""
-        predecessor = recovery.read_predecessor(self._home.ledger, "canary audit")
+        predecessor = log_succession.read_predecessor(self._home.ledger, "canary audit")
         for path in (*self._home.root.glob("ledger.sqlite*"), self._home.ledger_key):
             path.unlink()
         self._witness = _start_witnessed_ledger(self._home, self._witness.key, predecessor)

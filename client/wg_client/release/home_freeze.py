@@ -8,8 +8,8 @@ import numpy as np
 
 from wg_client.data import acceptance_set, process_log
 from wg_client.data.dataset import SurveyOptions, describe_empty_dataset
-from wg_client.data.inspection import Inspection, inspect_records
-from wg_client.data.survey import survey_dataset
+from wg_client.data.dataset_survey import survey_dataset
+from wg_client.data.record_inspection import Inspection, inspect_records
 from wg_core.errors import DataError
 from wg_core.release import freeze as freezing
 from wg_core.release import quality

@@ -21,19 +21,19 @@ def machine_hints(data_sheet: DataSheet | None, labels: Sequence[str]) -> tuple[
     """Return hints on networks for a plant's machine and classes; none without a sheet."""
     if data_sheet is None:
         return ()
-    from wg_common.machines import registry, words  # torch is slow to import
+    from wg_common.machines import condition_words, registry  # torch is slow to import
 
     if (unit := registry.declared_process_unit(data_sheet)) is not None:
         return _process_unit_hints(unit, data_sheet)
     try:
         kind = registry.declared_machine_kind(data_sheet)
         kind.read_figures(data_sheet)
-        conditions = words.require_two_conditions(kind, labels)
+        conditions = condition_words.require_two_conditions(kind, labels)
     except ConfigError as error:
         return (text("no network can be made for this machine. {why}", why=error.args[0]),)
     pairs = list(zip(labels, conditions, strict=True))
     meanings = [
-        f"{label} = {words.describe_condition(kind, condition)}"
+        f"{label} = {condition_words.describe_condition(kind, condition)}"
         for label, condition in pairs
         if condition is not None
     ]
@@ -45,7 +45,7 @@ def machine_hints(data_sheet: DataSheet | None, labels: Sequence[str]) -> tuple[
                 " never predict these by themselves. Names that contain one of {words} are "
                 "understood",
                 classes=", ".join(unknown),
-                words=words.list_recognised_words(kind),
+                words=condition_words.list_recognised_words(kind),
             )
         )
     return tuple(hints)

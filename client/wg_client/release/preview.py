@@ -11,37 +11,37 @@ from pathlib import Path
 
 import numpy as np
 
-from wg_client.data import plant as plants
+from wg_client.data import plant_data as plants
 from wg_client.data.dataset import SurveyOptions
+from wg_client.data.dataset_survey import survey_dataset
 from wg_client.data.log_reader import log_path_of_window
-from wg_client.data.plant import PlantData
-from wg_client.data.recordings import find_recording_unit
-from wg_client.data.recordings import unnamed_recording_hint as recording_hint
+from wg_client.data.plant_data import PlantData
+from wg_client.data.recording_units import find_recording_unit
+from wg_client.data.recording_units import unnamed_recording_hint as recording_hint
 from wg_client.data.sensor_windows import list_logs
-from wg_client.data.survey import survey_dataset
-from wg_client.release.hints import (
+from wg_client.release.home_freeze import encoder_failure_names
+from wg_client.release.machine_hints import machine_hints
+from wg_client.release.release_hints import (
     RecordCounts,
     class_statistics_hints,
     machine_statistics_hints,
 )
-from wg_client.release.home_freeze import encoder_failure_names
-from wg_client.release.machine_hints import machine_hints
 from wg_common.language import text
 from wg_common.modalities.registry import list_modality_attribute
 from wg_core.errors import DataError, NoMachineStatistics
+from wg_core.ledger.budget_ledger import Ledger
 from wg_core.ledger.charging import ChargeRequest
-from wg_core.ledger.store import Ledger
 from wg_core.privacy import accounting
+from wg_core.privacy.noisy_statistics import NoisyStatistics
 from wg_core.privacy.schema import (
     CLASS_STATISTICS,
     MACHINE_STATISTICS,
     StatisticsKind,
     StatisticsSchema,
 )
-from wg_core.privacy.statistics import NoisyStatistics
 from wg_core.release import readiness
 from wg_core.release.freeze import size_and_mtime_ns
-from wg_core.release.query import ReleaseOrder, canonical_decimal, price_release
+from wg_core.release.query_answers import ReleaseOrder, canonical_decimal, price_release
 from wg_core.site.config import DataConfig
 from wg_core.site.home import ClientHome
 from wg_core.snapshot import DuplicateRecord, Snapshot

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_client.data.recipient import RecipientPlant, StepProgressCallback
+from wg_client.data.recipient_plant import RecipientPlant, StepProgressCallback
 from wg_client.fitting.sure_calls import (
     LARGEST_SURE_CALL_BOUND,
     provable_wrong_share,
@@ -23,7 +23,7 @@ from wg_client.fitting.sure_calls import (
 )
 from wg_client.methods.base import PlantNetwork
 from wg_client.methods.package import prepare_package
-from wg_client.models import novelty, passing, store
+from wg_client.models import novelty, pass_rule, store
 from wg_client.models.manifest import ModelEntry, ModelsManifest, NetworkFile
 from wg_client.selection.model_selection import SelectionOutcome, select_model
 from wg_common import catalogue, weights_file
@@ -264,7 +264,7 @@ def _add_out_of_fold_logits(
 ) -> ModelsManifest:
     """Add the models' out-of-fold logits, from which pass rules are made, to the stored files."""
     logits = {name: model.fitted_model.logits for name, model in outcome.models.items()}
-    tensors = passing.out_of_fold_tensors(logits, outcome.records)
+    tensors = pass_rule.out_of_fold_tensors(logits, outcome.records)
     if not tensors:
         return manifest
     files[store.OUT_OF_FOLD_NAME] = tensors

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from wg_client.fitting.fitted import OutOfFoldPredictions
-from wg_client.fitting.replacement import clustered_standard_error
-from wg_client.methods.names import LOCAL_ONLY
+from wg_client.fitting.fitted_model import OutOfFoldPredictions
+from wg_client.fitting.network_replacement import clustered_standard_error
+from wg_client.methods.method_names import LOCAL_ONLY
 from wg_client.selection import gain
 from wg_client.selection.gain import EstimatedAccuracy
 from wg_client.selection.model_selection import SelectionOutcome

@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from wg_client.data import acceptance_set
-from wg_client.data import plant as plants
-from wg_client.data.recipient import StepProgressCallback
+from wg_client.data import plant_data as plants
+from wg_client.data.recipient_plant import StepProgressCallback
 from wg_client.models import adoption, store
 from wg_client.selection.apply import AppliedModel, apply_package
 from wg_client.selection.report import write_report

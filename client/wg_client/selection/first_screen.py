@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from wg_client.data.plant import PlantData
-from wg_client.methods.names import LOCAL_ONLY
+from wg_client.data.plant_data import PlantData
+from wg_client.methods.method_names import LOCAL_ONLY
 from wg_client.models.acceptance import AcceptanceResults, good_labels
 from wg_client.models.manifest import CheckFinding
 from wg_client.selection import defects

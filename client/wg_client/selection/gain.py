@@ -40,10 +40,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import betaln, ndtri, stdtrit
 
-from wg_client.fitting.fitted import OutOfFoldPredictions
+from wg_client.fitting.fitted_model import OutOfFoldPredictions
 from wg_client.fitting.leave_class_out import LeaveClassOutResult
 from wg_client.fitting.linear_head import Floats, Ints
-from wg_client.fitting.replacement import clustered_standard_error
+from wg_client.fitting.network_replacement import clustered_standard_error
 from wg_client.methods.base import PlantRecords
 
 SITE_VARIANCE_SHARE = 0.03

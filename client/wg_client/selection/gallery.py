@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_client.data.plant import PlantData
+from wg_client.data.plant_data import PlantData
 from wg_client.models import novelty
 from wg_client.selection.model_selection import SelectionOutcome
 from wg_common.charts import Axes, Line, LineChart

@@ -4,8 +4,8 @@ import time
 from collections.abc import Callable
 
 from wg_client.data import acceptance_set
-from wg_client.data import plant as plants
-from wg_client.data.recipient import StepProgressCallback
+from wg_client.data import plant_data as plants
+from wg_client.data.recipient_plant import StepProgressCallback
 from wg_client.methods.base import PreparedPackage
 from wg_client.methods.package import build_plant_records
 from wg_client.models import adoption, store

@@ -16,12 +16,12 @@ from functools import cached_property
 
 import numpy as np
 
-from wg_client.data.recipient import StepProgressCallback
-from wg_client.fitting.fitted import OutOfFoldPredictions
+from wg_client.data.recipient_plant import StepProgressCallback
+from wg_client.fitting.fitted_model import OutOfFoldPredictions
 from wg_client.fitting.linear_head import Floats, Ints, log_loss
 from wg_client.methods import registry as methods
 from wg_client.methods.base import FittedMethod, PlantRecords, PreparedPackage
-from wg_client.methods.names import HANDED_ON_FINETUNED, LOCAL_ONLY
+from wg_client.methods.method_names import HANDED_ON_FINETUNED, LOCAL_ONLY
 from wg_client.models.manifest import CheckFinding
 from wg_client.selection import gain, precedence
 from wg_client.selection.checks import registry as checks

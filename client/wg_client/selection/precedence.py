@@ -23,7 +23,7 @@ of ``HEAD_START_SCORE``.
 import numpy as np
 
 from wg_client.methods.base import SHEET_FIT_LIMIT, FittedMethod, PlantRecords, PreparedPackage
-from wg_client.methods.names import GENERATED_FINETUNED
+from wg_client.methods.method_names import GENERATED_FINETUNED
 from wg_client.selection.gain import EstimatedGain
 
 HEAD_START_SCORE = 2.0

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from wg_client.methods.names import (
+from wg_client.methods.method_names import (
     GENERATED,
     GENERATED_FINETUNED,
     HANDED_ON,

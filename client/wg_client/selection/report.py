@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from wg_client.data.plant import PlantData
-from wg_client.languages import load_plant_language
+from wg_client.data.plant_data import PlantData
 from wg_client.methods import registry
-from wg_client.methods.names import LOCAL_ONLY
+from wg_client.methods.method_names import LOCAL_ONLY
 from wg_client.models import adoption
 from wg_client.models.acceptance import AcceptanceResults, evaluate_on_acceptance_set
 from wg_client.models.manifest import CheckFinding, ModelsManifest
+from wg_client.plant_language import load_plant_language
 from wg_client.selection import charts
 from wg_client.selection.first_screen import FirstScreen, HomeState, build_first_screen
 from wg_client.selection.gallery import draw_misclassified_records, draw_strangest_records
@@ -29,8 +29,8 @@ from wg_common.charts import BarChart, LineChart, bar_chart, template_environmen
 from wg_common.language import Language, Text, template, text
 from wg_core import __version__, atomic
 from wg_core.release.budget import read_spend
-from wg_core.site.failures import FAILURE_MODES
 from wg_core.site.home import ClientHome
+from wg_core.site.weights_failures import FAILURE_MODES
 
 
 @dataclass(frozen=True, slots=True)

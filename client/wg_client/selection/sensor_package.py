@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from wg_client.data import plant as plants
-from wg_client.data.recipient import StepProgressCallback
+from wg_client.data import plant_data as plants
+from wg_client.data.recipient_plant import StepProgressCallback
 from wg_client.models import store
 from wg_client.selection.apply import AppliedModel, check_recipient
 from wg_client.selection.delivery import apply_and_adopt_package, store_package_cosignature

@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from scipy.special import stdtrit
 
-from wg_client.methods.names import LOCAL_ONLY
+from wg_client.methods.method_names import LOCAL_ONLY
 from wg_client.models.calls import ONE_CLASS_WARNING
 from wg_client.selection import gain
 from wg_client.selection.checks import few_sites

@@ -3,21 +3,21 @@
 The audit's plants run the installed code on records whose features the audit chooses. The audit
 tests properties of two kinds rather than known bugs.
 
-*Certain* properties (``probes``, ``conduct``), which a correct program never violates. The integers
-that the plant passes to its noise sampler equal those of ``reference``, which shares no code with
-the client, and the sampler's outputs are released unchanged, however large. This is tested for
-class and machine statistics, 0 to thousands of records, vectors of all lengths, units of 1 to 1000
-records, contents that differ in one bit, similar class names, and all file layouts. Another process
-sees the charge on disk before the release. A repeated question costs nothing, after any failure,
-and its charge pays for no other guarantee. A budget is used up over several versions of the data,
-including interrupted releases; afterwards nothing makes the plant release more, not even a new
-ledger. Every field of every file, every ledger entry and every refusal is the same for plants with
-the same declarations and other records, or none. Ledgers verify with their files. The plant's
-encoder gives a record the same features in batches of all sizes.
+*Certain* properties (``probes``, ``behaviour_probes``), which a correct program never violates. The
+integers that the plant passes to its noise sampler equal those of ``reference_statistics``, which
+shares no code with the client, and the sampler's outputs are released unchanged, however large.
+This is tested for class and machine statistics, 0 to thousands of records, vectors of all lengths,
+units of 1 to 1000 records, contents that differ in one bit, similar class names, and all file
+layouts. Another process sees the charge on disk before the release. A repeated question costs
+nothing, after any failure, and its charge pays for no other guarantee. A budget is used up over
+several versions of the data, including interrupted releases; afterwards nothing makes the plant
+release more, not even a new ledger. Every field of every file, every ledger entry and every refusal
+is the same for plants with the same declarations and other records, or none. Ledgers verify with
+their files. The plant's encoder gives a record the same features in batches of all sizes.
 
-*Statistical* properties (``noise`` and ``canaries``), with a small probability of false alarm. The
-noise that plants add is compared with its charge, also in copies of one plant that differ only in
-the operating system's randomness. Canaries give a lower bound on epsilon.
+*Statistical* properties (``noise_tests`` and ``canaries``), with a small probability of false
+alarm. The noise that plants add is compared with its charge, also in copies of one plant that
+differ only in the operating system's randomness. Canaries give a lower bound on epsilon.
 
 Any part that cannot be tested counts as failed: an error of the program under test, a block that
 draws no noise, a centre that never leaves the origin.
@@ -34,13 +34,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wg_audit.installed import bench as benches
+from wg_audit.installed import behaviour_probes, probes
 from wg_audit.installed import canaries as scoring
-from wg_audit.installed import conduct, probes
-from wg_audit.installed import noise as noises
-from wg_audit.installed.bench import AuditBench, AuditSize
+from wg_audit.installed import noise_tests as noises
+from wg_audit.installed import plant_audit as benches
+from wg_audit.installed.audited_plant import CheckResult, PlantFactory
 from wg_audit.installed.canaries import EpsilonBounds
-from wg_audit.installed.plant import CheckResult, PlantFactory
+from wg_audit.installed.plant_audit import AuditBench, AuditSize
 from wg_common.language import template, text
 
 _MIN_STRINGS_COMPARED = 10
@@ -139,7 +139,7 @@ def behaviour_checks(bench: AuditBench) -> list[CheckResult]:
         benches.ORDER_CHECK: text(
             "as another process sees the ledger; repeated and interrupted, too"
         ),
-        benches.TERMS_CHECK: text("{count} guarantees", count=conduct.GUARANTEE_COUNT),
+        benches.TERMS_CHECK: text("{count} guarantees", count=behaviour_probes.GUARANTEE_COUNT),
         benches.BUDGET_CHECK: text("until it is used up"),
         benches.EQUALITY_CHECK: text(
             "{few} and {many} records", few=0, many=probes.LARGE_DATASET_SIZE

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wg_audit.installed.plant import Floats
+from wg_audit.installed.audited_plant import Floats
 from wg_core.privacy import calibration
 
 

@@ -1,7 +1,8 @@
 """Probes of the audit: each asks plants some questions, and records errors in their answers.
 
-The checks that apply to every answer are in ``bench``. A correct program passes each probe whatever
-noise it draws. The noise that plants draw is recorded for the tests in ``noise`` and ``canaries``.
+The checks that apply to every answer are in ``plant_audit``. A correct program passes each probe
+whatever noise it draws. The noise that plants draw is recorded for the tests in ``noise_tests`` and
+``canaries``.
 """
 
 import functools
@@ -16,24 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from wg_audit.installed import conduct
-from wg_audit.installed import records as made_up
-from wg_audit.installed.bench import (
-    CANARY_EPSILON,
-    ENCODER_CHECK,
-    EQUALITY_CHECK,
-    EXACTNESS_CHECK,
-    ORDER_CHECK,
-    SAMPLER_CHECK,
-    AuditBench,
-    AuditSize,
-    add_large_noise,
-    add_small_noise,
-    class_names,
-    make_question,
-)
-from wg_audit.installed.conduct import CONDUCT_SETUP, SMALL_DATASET_SIZE
-from wg_audit.installed.plant import (
+from wg_audit.installed import behaviour_probes
+from wg_audit.installed import simulated_records as made_up
+from wg_audit.installed.audited_plant import (
     IMAGE_SIDE,
     AuditedPlant,
     DecodedRelease,
@@ -47,8 +33,23 @@ from wg_audit.installed.plant import (
     ledger_charges,
     ledger_entries,
 )
+from wg_audit.installed.behaviour_probes import CONDUCT_SETUP, SMALL_DATASET_SIZE
+from wg_audit.installed.plant_audit import (
+    CANARY_EPSILON,
+    ENCODER_CHECK,
+    EQUALITY_CHECK,
+    EXACTNESS_CHECK,
+    ORDER_CHECK,
+    SAMPLER_CHECK,
+    AuditBench,
+    AuditSize,
+    add_large_noise,
+    add_small_noise,
+    class_names,
+    make_question,
+)
 from wg_audit.installed.process_copy import run_in_process_copy
-from wg_audit.installed.reference import ReferenceStatistics
+from wg_audit.installed.reference_statistics import ReferenceStatistics
 from wg_core.ledger import entries
 from wg_core.wire import bundle, canonical
 
@@ -357,10 +358,10 @@ PROBES: tuple[Callable[[AuditBench], None], ...] = (
     probe_file_layouts,
     probe_dimensions,
     probe_declarations,
-    conduct.probe_guarantees,
-    conduct.interrupt_releases,
-    conduct.exhaust_budget,
-    conduct.check_refusals,
+    behaviour_probes.probe_guarantees,
+    behaviour_probes.interrupt_releases,
+    behaviour_probes.exhaust_budget,
+    behaviour_probes.check_refusals,
     probe_copies,
     probe_encoding_groups,
     score_canaries,

@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection
 
 import numpy as np
 
-from wg_audit.installed.plant import FIXED_UNIX_TIME
+from wg_audit.installed.audited_plant import FIXED_UNIX_TIME
 from wg_core.errors import InternalError
 
 _RANDOM_STATE = random.getstate()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from wg_common.language import text
-from wg_common.machines import words
+from wg_common.machines import condition_words
 from wg_common.machines.base import (
     BUMPS_PER_LINE,
     WINDOW_SAMPLES,
@@ -23,7 +23,7 @@ from wg_common.machines.base import (
 from wg_core.wire.data_sheet import DataSheet, RotatingMachine
 
 _WORDS_BY_CONDITION = {
-    "normal": words.HEALTHY_WORDS,
+    "normal": condition_words.HEALTHY_WORDS,
     "rolling element": (
         "rolling element",
         "Wälzkörper",

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from wg_common.language import text
-from wg_common.machines import words
+from wg_common.machines import condition_words
 from wg_common.machines.base import (
     BUMPS_PER_LINE,
     WINDOW_SAMPLES,
@@ -29,7 +29,7 @@ from wg_core.wire.data_sheet import DataSheet, Gearbox
 _HARMONICS = 8  # Number of harmonics of each shaft
 _TEMPLATE_LINES = 2 * _HARMONICS + 7
 _WORDS_BY_CONDITION = {
-    "normal": words.HEALTHY_WORDS,
+    "normal": condition_words.HEALTHY_WORDS,
     "pinion tooth": (
         "pinion tooth",
         "Ritzelzahn",

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from wg_common.language import text
-from wg_common.machines import words
+from wg_common.machines import condition_words
 from wg_common.machines.base import (
     BUMPS_PER_LINE,
     WINDOW_SAMPLES,
@@ -34,7 +34,7 @@ USUAL_LOAD = 0.75
 """Load, as a share of the rated torque, if the data sheet declares none."""
 _TEMPLATE_LINES = 16
 _WORDS_BY_CONDITION = {
-    "normal": words.HEALTHY_WORDS,
+    "normal": condition_words.HEALTHY_WORDS,
     "broken rotor bar": (
         "broken rotor bar",
         "Läuferstabbruch",

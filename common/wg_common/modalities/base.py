@@ -69,8 +69,8 @@ class Modality(ABC):
         fits_plant_trunk: True if a plant also fits its own trunk on its records.
         family_network: Architecture of the networks that accompany the operator's family heads
             (``wg_common.nets.family_network``); empty if there are none.
-        record_column: Name of the record column in a table of records (``cells``); empty if the
-            modality has no such tables.
+        record_column: Name of the record column in a table of records (``record_tables``); empty if
+            the modality has no such tables.
         default_standard_errors: Default of ``acceptance.default_standard_errors`` at a new plant:
             the number of standard errors by which a delivered model must be better.
         may_accompany_records: True if its files may accompany records of another modality without

@@ -68,7 +68,7 @@ class Images(Modality):
 
         Args:
             bits: Number of bits that the camera uses in 16-bit images; one of
-                ``wg_core.site.reading.GREY_BIT_DEPTHS``.
+                ``wg_core.site.reading_config.GREY_BIT_DEPTHS``.
         """
         self.bits = bits
 

@@ -2,8 +2,8 @@
 
 A record is one text in any language: a NumPy string of shape ``()`` in Unicode NFC, with each run
 of white space replaced by one blank. A ``.txt`` file is one record, and so is each row of a table
-with a column ``text`` (``cells``). Encodings are those of ``tables``. Nothing is cut off: a text
-that is too long, or holds control characters, is a ``DataError`` that names the file.
+with a column ``text`` (``record_tables``). Encodings are those of ``table_text``. Nothing is cut
+off: a text that is too long, or holds control characters, is a ``DataError`` that names the file.
 """
 
 import re
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from wg_common.modalities import tables
+from wg_common.modalities import table_text
 from wg_common.modalities.base import Modality, Record
 from wg_core.errors import DataError
 
@@ -70,7 +70,7 @@ class Texts(Modality):
 
     def decode(self, data: bytes, file_name: str) -> Record:
         """Decode the text of a file; raise errors as ``Modality.decode`` does."""
-        return self.decode_cell(tables.decode_text(data, file_name), file_name)
+        return self.decode_cell(table_text.decode_text(data, file_name), file_name)
 
     def decode_cell(self, cell: str, row_name: str) -> Record:
         """Decode the text of a table's cell; raise errors as ``Modality.decode`` does."""
@@ -85,11 +85,12 @@ class Texts(Modality):
         self, records: Sequence[Record], strength: float, rng: np.random.Generator
     ) -> list[Record]:
         """Rewrite texts with the writing habits of another site."""
-        from wg_common.modalities import writing
+        from wg_common.modalities import writing_habits
 
-        manner = writing.draw_writing_habits(rng, strength)
+        manner = writing_habits.draw_writing_habits(rng, strength)
         return [
-            np.array(writing.apply_writing_habits(str(record), manner, rng)) for record in records
+            np.array(writing_habits.apply_writing_habits(str(record), manner, rng))
+            for record in records
         ]
 
     def example_record(self, shape: tuple[int, int]) -> Record:

@@ -1,7 +1,7 @@
 """Reader of sensor windows.
 
 A ``.npy`` file is one window, float ``[channels, time]``. A ``.csv`` file too is one window, with a
-row per sample and a column per channel, with or without a line of names (``tables``: encodings,
+row per sample and a column per channel, with or without a line of names (``table_text``: encodings,
 delimiters). If the plant configures the names of its channels, each file must have them in that
 order. A column of times is refused: a network would learn when a record was made.
 Sizes are checked before values are read, and pickle is never loaded. A value that is not a finite
@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_common import streams
-from wg_common.modalities import tables
+from wg_common.modalities import table_text
 from wg_common.modalities.base import DAMAGED_INPUT_ERRORS, Modality, Record
 from wg_common.streams import Stream
 from wg_core.errors import DataError
-from wg_core.site.reading import CHANNELS_LIMIT, WINDOW_SAMPLES_LIMIT, WINDOW_SAMPLES_MINIMUM
+from wg_core.site.reading_config import CHANNELS_LIMIT, WINDOW_SAMPLES_LIMIT, WINDOW_SAMPLES_MINIMUM
 
 MAGNITUDE_LIMIT = 1e15  # Largest magnitude: squares and their sums must stay finite in float32
 NPY_BYTES_LIMIT = 8 * CHANNELS_LIMIT * WINDOW_SAMPLES_LIMIT + 4096
@@ -166,8 +166,8 @@ def column_names(data: bytes, file_name: str) -> tuple[str, ...] | None:
     Raises:
         DataError: The file is not text, or its first line is not CSV.
     """
-    header = tables.decode_text(data, file_name).partition("\n")[0]
-    delimiter = tables.guess_delimiter(header)
+    header = table_text.decode_text(data, file_name).partition("\n")[0]
+    delimiter = table_text.guess_delimiter(header)
     try:
         cells = next(csv.reader([header], strict=True, delimiter=delimiter), [])
     except csv.Error as error:
@@ -179,8 +179,8 @@ def column_names(data: bytes, file_name: str) -> tuple[str, ...] | None:
 
 
 def _decode_csv(data: bytes, file_name: str, channels: Sequence[str] | None) -> NDArray[np.float64]:
-    text = tables.decode_text(data, file_name)
-    delimiter = tables.guess_delimiter(text.partition("\n")[0])
+    text = table_text.decode_text(data, file_name)
+    delimiter = table_text.guess_delimiter(text.partition("\n")[0])
     reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
     rows: list[list[float]] = []
     width = 0
@@ -203,7 +203,7 @@ def _decode_csv(data: bytes, file_name: str, channels: Sequence[str] | None) -> 
                 raise DataError(f"{file_name}: line {number}: {len(cells)} cells, expected {width}")
             if len(rows) == WINDOW_SAMPLES_LIMIT:
                 raise DataError(f"{file_name}: more than {WINDOW_SAMPLES_LIMIT} rows")
-            rows.append([tables.parse_number(cell, delimiter) for cell in cells])
+            rows.append([table_text.parse_number(cell, delimiter) for cell in cells])
     except (csv.Error, ValueError) as error:
         raise DataError(f"{file_name}: line {reader.line_num}: {error}") from error
     if not rows:
@@ -223,7 +223,7 @@ _TIME_COLUMN_ADVICE = (
 
 def _refuse_time_columns(cells: Sequence[str], file_name: str) -> None:
     for column, cell in enumerate(cells, 1):
-        if tables.is_time_column(cell):
+        if table_text.is_time_column(cell):
             raise DataError(f"{file_name}: column {column}, {cell!r}: {_TIME_COLUMN_ADVICE}")
 
 
@@ -253,7 +253,7 @@ def _increases_evenly(values: NDArray[np.float64]) -> bool:
 
 def _is_number(cell: str, delimiter: str) -> bool:
     try:
-        tables.parse_number(cell, delimiter)
+        table_text.parse_number(cell, delimiter)
     except ValueError:
         return False
     return True

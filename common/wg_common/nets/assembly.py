@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from wg_common.catalogue import HEAD_WEIGHT_TENSOR
 from wg_common.inference.hostile_tensors import Tensors
 from wg_common.nets import network as networks
-from wg_common.nets.encoder.module import Encoder, EncoderModule
+from wg_common.nets.encoder.projected_trunk import Encoder, EncoderModule
 from wg_common.nets.encoder.trunk import EncoderTrunk
 from wg_common.nets.family_network import FamilyTrunk
 from wg_common.nets.network import NetworkTrunks

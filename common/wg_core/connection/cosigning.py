@@ -20,10 +20,10 @@ from pathlib import Path
 from wg_core import atomic
 from wg_core.errors import ConfigError, DecodeError, PeerError, RefusedError, VerificationError
 from wg_core.ledger import checkpoint as checkpoints
-from wg_core.ledger import note as notes
-from wg_core.ledger import proof
+from wg_core.ledger import inclusion_proof
+from wg_core.ledger import signed_note as notes
+from wg_core.ledger.budget_ledger import Ledger
 from wg_core.ledger.cosigned import LedgerRolledBack
-from wg_core.ledger.store import Ledger
 from wg_core.ledger.witness import (
     CONTRADICTION_STATUSES,
     UNCOSIGNED_CHECKPOINTS_LIMIT,
@@ -152,7 +152,7 @@ def has_proof_at_size(statistics_file: Path, ledger_size: int) -> bool:
         return False
     data = atomic.read_bytes(statistics_file, limit=protocol.STATISTICS_BYTES_LIMIT)
     release_proof = bundle.decode_statistics(data).release_proof
-    return proof.decode(release_proof).checkpoint.size == ledger_size
+    return inclusion_proof.decode(release_proof).checkpoint.size == ledger_size
 
 
 def store_cosignature(home: ClientHome, note_bytes: bytes) -> int | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 
-from wg_core.connection import link, transport
+from wg_core.connection import server_link, transport
 from wg_core.errors import PeerError
 from wg_core.ledger import witness as rules
 from wg_core.site.config import WitnessConfig
@@ -33,7 +33,7 @@ def witness_client(witness: WitnessConfig) -> rules.AskWitness:
             url = witness.url.rstrip("/")
             client = transport.open_client(url, context, max_body_bytes=NOTE_CHARACTERS_LIMIT)
             with client:
-                status, body = link.post(client, ADD_CHECKPOINT_PATH, request)
+                status, body = server_link.post(client, ADD_CHECKPOINT_PATH, request)
         except PeerError as error:
             raise PeerError(str(error).replace("the server", "the witness")) from error
         try:
@@ -61,7 +61,7 @@ _STATUS_MEANINGS: dict[int, str] = {
 
 def _tls_context(witness: WitnessConfig) -> ssl.SSLContext:
     if witness.ca:
-        return link.pinned_tls_context(Path(witness.ca))
+        return server_link.pinned_tls_context(Path(witness.ca))
     context = httpx.create_ssl_context(trust_env=False)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context

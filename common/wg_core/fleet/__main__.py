@@ -11,11 +11,11 @@ from pathlib import Path
 import click
 
 from wg_core import errors, installed_code, logs
-from wg_core.fleet import applying
-from wg_core.fleet.interface import NodeHandlers
+from wg_core.fleet import apply_process
 from wg_core.fleet.node import run_node
+from wg_core.fleet.node_interface import NodeHandlers
 from wg_core.release import readiness
-from wg_core.release.query import answer_query
+from wg_core.release.query_answers import answer_query
 from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
 
@@ -37,12 +37,12 @@ def node(home: Path, one_package: bool, as_json: bool, log_format: str) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    latest = applying.ApplyResult()
+    latest = apply_process.ApplyResult()
 
     def apply(home: ClientHome, path: Path) -> None:
         nonlocal latest
         log.info("a package came; if models are compared, many records take minutes")
-        latest = applying.apply_package(home, path)
+        latest = apply_process.apply_package(home, path)
         log.info("%s", latest.log_line)
 
     handlers = NodeHandlers(answer_query=answer_query, apply_package=apply)

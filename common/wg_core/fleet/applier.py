@@ -14,7 +14,7 @@ from typing import Self
 
 from wg_core.errors import InternalError, StorageError, WgError
 from wg_core.fleet.inbox import Inbox
-from wg_core.fleet.interface import ApplyPackage
+from wg_core.fleet.node_interface import ApplyPackage
 from wg_core.site.home import ClientHome
 
 log = logging.getLogger(__name__)

@@ -4,9 +4,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from wg_core import atomic
-from wg_core.connection import link
+from wg_core.connection import server_link
 from wg_core.errors import DecodeError, VerificationError
-from wg_core.fleet import authority, trust
+from wg_core.fleet import authority, server_trust
 from wg_core.site import identity
 from wg_core.site.config import ClientConfig
 from wg_core.site.home import ClientHome
@@ -24,8 +24,8 @@ def renew(home: ClientHome, config: ClientConfig) -> None:
         PeerError: The server cannot be reached or refuses.
         VerificationError: The answer is not a certificate for this key.
     """
-    with link.ServerLink.open(home, config.server.fleet_url) as connection:
-        trust.refresh_server_trust(home, config, connection)
+    with server_link.ServerLink.open(home, config.server.fleet_url) as connection:
+        server_trust.refresh_server_trust(home, config, connection)
         pem = connection.renew_certificate(identity.certificate_request(home, config.site))
     atomic.write_bytes(home.certificate, check_client_certificate(pem, home))
 

@@ -46,12 +46,12 @@ from flwr.supercore.primitives.asymmetric import public_key_to_bytes
 from flwr.supernode.fleet_http_client import FleetHttpClient
 from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
-from wg_core.connection import link, transport
+from wg_core.connection import server_link, transport
 from wg_core.errors import DecodeError
-from wg_core.fleet.interface import MessageDeclined, NodeOptions
+from wg_core.fleet.node_interface import MessageDeclined, NodeOptions
 from wg_core.site.home import ClientHome
-from wg_core.wire import fleet, key_files
-from wg_core.wire.fleet import Envelope
+from wg_core.wire import flower_messages, key_files
+from wg_core.wire.flower_messages import Envelope
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ class FlowerSession:
         self._public = public_key_to_bytes(key.public_key())
         client = transport.open_client(
             "",
-            link.client_tls_context(home),
+            server_link.client_tls_context(home),
             max_body_bytes=options.max_message_bytes + frame_bytes,
             call_seconds=transport.TRANSFER_LIMIT_SECONDS,
         )
@@ -166,25 +166,27 @@ class FlowerSession:
             return _unpack_envelope(message, contents)
         except (KeyError, ValueError, TypeError, DecodeError) as error:
             log.warning("malformed message: %s", error)
-            raise MessageDeclined(fleet.MESSAGE_MALFORMED) from error
+            raise MessageDeclined(flower_messages.MESSAGE_MALFORMED) from error
 
     def send_answer(self, message: WaitingMessage, envelope: Envelope) -> None:
         """Send the plant's answer to a message of the server."""
-        content = RecordDict({fleet.CONFIG_RECORD_NAME: ConfigRecord(dict(envelope.fields()))})
+        content = RecordDict(
+            {flower_messages.CONFIG_RECORD_NAME: ConfigRecord(dict(envelope.fields()))}
+        )
         self._send_reply(Message(content, reply_to=message.metadata))
 
     def decline_message(self, message: WaitingMessage, reason: str) -> None:
-        """Decline a message with a word of ``wg_core.wire.fleet.DECLINE_MEANINGS``."""
+        """Decline a message with a word of ``wg_core.wire.flower_messages.DECLINE_MEANINGS``."""
         error = Error(ErrorCode.MOD_FAILED_PRECONDITION, reason)
         self._send_reply(Message(error, reply_to=message.metadata))
 
     def _fetch_objects(self, message: WaitingMessage, types: frozenset[str]) -> dict[str, bytes]:
         """Fetch a message's Flower objects by id, within the limits of number and size."""
         run_id = message.metadata.metadata.run_id
-        if self._app_hash(run_id) != fleet.APP_HASH:
-            raise MessageDeclined(fleet.APP_MISMATCH)
+        if self._app_hash(run_id) != flower_messages.APP_HASH:
+            raise MessageDeclined(flower_messages.APP_MISMATCH)
         if message.message_type not in types:
-            raise MessageDeclined(fleet.MESSAGE_TYPE_DENIED)
+            raise MessageDeclined(flower_messages.MESSAGE_TYPE_DENIED)
         contents: dict[str, bytes] = {}
         bytes_left = self._options.max_message_bytes
         for object_id in _object_ids(message.object_tree, self._options.max_message_objects):
@@ -192,7 +194,7 @@ class FlowerSession:
             content = self._client.PullObject(request).object_content
             bytes_left -= len(content)
             if bytes_left < 0:
-                raise MessageDeclined(fleet.MESSAGE_TOO_LARGE)
+                raise MessageDeclined(flower_messages.MESSAGE_TOO_LARGE)
             _check_object(object_id, content)
             contents[object_id] = content
         return contents
@@ -299,20 +301,20 @@ def _object_ids(tree: ObjectTree, max_objects: int) -> list[str]:
     for node in iterate_object_tree(tree):
         ids.append(node.object_id)
         if len(ids) > max_objects:
-            raise MessageDeclined(fleet.MESSAGE_TOO_LARGE)
+            raise MessageDeclined(flower_messages.MESSAGE_TOO_LARGE)
     return ids
 
 
 def _check_object(object_id: str, content: bytes) -> None:
     """Decline a Flower object that does not match its hash, or is not of an accepted type."""
     if get_object_id(content) != object_id:
-        raise MessageDeclined(fleet.MESSAGE_MALFORMED)
+        raise MessageDeclined(flower_messages.MESSAGE_MALFORMED)
     try:
         kind = get_object_type_from_object_content(content)
     except (ValueError, IndexError) as error:
-        raise MessageDeclined(fleet.MESSAGE_MALFORMED) from error
+        raise MessageDeclined(flower_messages.MESSAGE_MALFORMED) from error
     if kind not in _ACCEPTED_OBJECT_TYPES:
-        raise MessageDeclined(fleet.MESSAGE_MALFORMED)
+        raise MessageDeclined(flower_messages.MESSAGE_MALFORMED)
 
 
 def _unpack_envelope(message: WaitingMessage, contents: dict[str, bytes]) -> Envelope:
@@ -329,7 +331,7 @@ def _unpack_envelope(message: WaitingMessage, contents: dict[str, bytes]) -> Env
     metadata = message_object.metadata
     if (metadata.message_type, metadata.run_id) != (message.message_type, head.run_id):
         raise DecodeError("message: of another type or run than was said")
-    record = message_object.content.config_records.get(fleet.CONFIG_RECORD_NAME)
+    record = message_object.content.config_records.get(flower_messages.CONFIG_RECORD_NAME)
     if record is None or len(message_object.content) != 1:
         raise DecodeError("message: expected exactly one record")
-    return fleet.read_envelope(dict(record), input_name="message")
+    return flower_messages.read_envelope(dict(record), input_name="message")

@@ -17,7 +17,7 @@ from pathlib import Path
 from wg_core import atomic
 from wg_core.errors import PolicyRefused, StorageError, VerificationError, reraise_os_errors
 from wg_core.site.home import ClientHome
-from wg_core.wire import canonical, fleet, protocol
+from wg_core.wire import canonical, flower_messages, protocol
 from wg_core.wire.protocol import Delivery, Receipt
 
 log = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ class Inbox:
             PolicyRefused: Too many packages arrived within a day.
             VerificationError: The payload does not match the delivery's hash.
         """
-        fleet.check_request_id(delivery.request_id)
+        flower_messages.check_request_id(delivery.request_id)
         if earlier := self.find_receipt(delivery.request_id):
             if earlier.package_sha256 != delivery.package_sha256:
                 # A server restored from a backup made its package again; the first one counts.
@@ -73,7 +73,7 @@ class Inbox:
 
     def find_receipt(self, request_id: str) -> Receipt | None:
         """Return the receipt of a request's weights package; None if no package was delivered."""
-        path = self._received_folder / fleet.check_request_id(request_id)
+        path = self._received_folder / flower_messages.check_request_id(request_id)
         return canonical.read_record(Receipt, path) if path.is_file() else None
 
     def waiting_packages(self) -> list[Path]:

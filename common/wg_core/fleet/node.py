@@ -1,9 +1,9 @@
 """The plant's node, which asks the server for messages and answers them.
 
 The loop is: renew the certificate if due, connect, take a message, answer it at the end of its time
-slot (``slot``), repeat. Flower is handled in ``flower``, answers in ``answers``, packages in
-``applier``. The node opens no port, runs only the Flower app installed with it, and starts no
-process but the one that applies a package (``applying``).
+slot (``query_slot``), repeat. Flower is handled in ``flower``, answers in ``node_answers``,
+packages in ``applier``. The node opens no port, runs only the Flower app installed with it, and
+starts no process but the one that applies a package (``apply_process``).
 """
 
 import logging
@@ -15,21 +15,21 @@ from functools import partial
 import httpx
 
 from wg_core import errors, logs
-from wg_core.connection import cosigning, link
-from wg_core.fleet import certificate, trust
-from wg_core.fleet.answers import MessageHandler
+from wg_core.connection import cosigning, server_link
+from wg_core.fleet import certificate, server_trust
 from wg_core.fleet.applier import ApplierThread
 from wg_core.fleet.flower import FlowerSession
 from wg_core.fleet.inbox import Inbox
-from wg_core.fleet.interface import MessageDeclined, NodeHandlers, NodeOptions
-from wg_core.fleet.slot import AnswerSlot, NodeStopped
+from wg_core.fleet.node_answers import MessageHandler
+from wg_core.fleet.node_interface import MessageDeclined, NodeHandlers, NodeOptions
+from wg_core.fleet.query_slot import AnswerSlot, NodeStopped
 from wg_core.ledger.cosigned import LedgerRolledBack
 from wg_core.ledger.witness import WitnessRefused
 from wg_core.site import config as configuration
 from wg_core.site import locks
-from wg_core.site.contact import ContactFile
 from wg_core.site.home import ClientHome
-from wg_core.wire import fleet, protocol
+from wg_core.site.server_contact import ContactFile
+from wg_core.wire import flower_messages, protocol
 from wg_core.wire.handover import Handover
 
 log = logging.getLogger(__name__)
@@ -152,9 +152,9 @@ class Node:
         except NodeStopped:
             log.info("stopped before an answer was due; it is kept")
         except httpx.HTTPStatusError as error:
-            self._back_off(link.describe_error_status(error.response))
+            self._back_off(server_link.describe_error_status(error.response))
         except httpx.HTTPError as error:
-            self._back_off(link.describe_connection_error(error))
+            self._back_off(server_link.describe_connection_error(error))
         except (errors.PeerError, errors.DecodeError) as error:
             self._back_off(str(error))
         except errors.WgError:
@@ -185,7 +185,7 @@ class Node:
             answer = self._answers.answer(message.message_type, envelope, slot)
             reply = partial(session.send_answer, message, answer)
         except MessageDeclined as reason:
-            meaning = fleet.DECLINE_MEANINGS[str(reason)]
+            meaning = flower_messages.DECLINE_MEANINGS[str(reason)]
             log.warning("declined %s: %s: %s", message.message_type, reason, meaning)
             reply = partial(session.decline_message, message, str(reason))
         slot.send_at_end(reply)
@@ -237,14 +237,14 @@ class Node:
             PeerError: The server cannot be reached, or its new keys cannot be adopted now.
         """
         self._check_in_again = time.monotonic() + _CHECK_IN_INTERVAL_SECONDS
-        with link.ServerLink.open(self._home, self._config.server.fleet_url) as connection:
+        with server_link.ServerLink.open(self._home, self._config.server.fleet_url) as connection:
             try:
-                answer = trust.refresh_server_trust(self._home, self._config, connection)
-                links = trust.find_pending_handovers(self._config, answer)
+                answer = server_trust.refresh_server_trust(self._home, self._config, connection)
+                links = server_trust.find_pending_handovers(self._config, answer)
                 if links:
                     self._adopt_new_keys(links)
                     # This call reports the new pins.
-                    trust.refresh_server_trust(self._home, self._config, connection)
+                    server_trust.refresh_server_trust(self._home, self._config, connection)
                 cosigning.check_not_rolled_back(self._home, self._config, connection.cosign)
             except LedgerRolledBack:
                 raise
@@ -264,7 +264,7 @@ class Node:
         if self._online:
             raise errors.PeerError("the server has new keys; they are taken over first")
         Inbox(self._home).store_server_key(self._config.server.signing_key)
-        self._config = trust.adopt_keys(self._home, self._config, handovers)
+        self._config = server_trust.adopt_keys(self._home, self._config, handovers)
         self._answers = self._new_message_handler()
 
     def _new_message_handler(self) -> MessageHandler:

@@ -9,9 +9,9 @@ from decimal import Decimal, localcontext
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from wg_core import __version__, grammar, installed_code
+from wg_core import __version__, installed_code, text_grammars
 from wg_core.errors import ConfigError
-from wg_core.ledger import statement
+from wg_core.ledger import charge_parts
 from wg_core.privacy import events
 from wg_core.privacy.events import PrivacyEvent
 from wg_core.privacy.schema import CLASS_STATISTICS, GRADIENTS, MACHINE_STATISTICS, ReleaseKind
@@ -50,19 +50,19 @@ _UNIT_RULE_TEXTS = {
 class ChargeRequest:
     """Request to charge one release to a budget; its fields are those of ``entries.Charge``."""
 
-    request_id: grammar.Identifier
-    dataset: grammar.Name
+    request_id: text_grammars.Identifier
+    dataset: text_grammars.Name
     event: PrivacyEvent
-    epsilon: grammar.Number
-    delta: grammar.Number
-    guarantee: statement.Guarantee
-    mechanism: statement.Mechanism
-    implementation: statement.Implementation
-    use: statement.Use
+    epsilon: text_grammars.Number
+    delta: text_grammars.Number
+    guarantee: charge_parts.Guarantee
+    mechanism: charge_parts.Mechanism
+    implementation: charge_parts.Implementation
+    use: charge_parts.Use
 
     def __post_init__(self) -> None:
-        statement.check_cap(self.epsilon, self.delta)
-        grammar.check_text_fields(self)
+        charge_parts.check_cap(self.epsilon, self.delta)
+        text_grammars.check_text_fields(self)
 
     def fingerprint(self, commitment: str) -> str:
         """Return the SHA-256 (hex) of data commitment, cost, mechanism and guarantee."""
@@ -107,7 +107,7 @@ def make_charge_request(schema: Schema, sigma: float, terms: ReleaseTerms) -> Ch
     Raises:
         ConfigError: The schema's unit rule does not protect the privacy unit in ``terms``.
     """
-    guarantee = statement.Guarantee(
+    guarantee = charge_parts.Guarantee(
         unit=checked_privacy_unit(schema.unit_rule, terms.privacy_unit),
         adjacency="add-remove",
         variant="(epsilon, delta)-DP by Gaussian DP",
@@ -124,7 +124,7 @@ def make_charge_request(schema: Schema, sigma: float, terms: ReleaseTerms) -> Ch
         guarantee=guarantee,
         mechanism=_mechanism_statement(schema, sigma),
         implementation=installed_implementation(),
-        use=statement.Use(
+        use=charge_parts.Use(
             purpose=terms.purpose,
             recipient=terms.recipient,
             post_processing="any; costs nothing (post-processing)",
@@ -132,11 +132,11 @@ def make_charge_request(schema: Schema, sigma: float, terms: ReleaseTerms) -> Ch
     )
 
 
-def _mechanism_statement(schema: Schema, sigma: float) -> statement.Mechanism:
+def _mechanism_statement(schema: Schema, sigma: float) -> charge_parts.Mechanism:
     """Return the description of a release's noise mechanism that its charge states."""
     sensitivity = schema.sensitivity_squared()
-    return statement.Mechanism(
-        name=statement.MECHANISM_NAMES[schema.release_kind],
+    return charge_parts.Mechanism(
+        name=charge_parts.MECHANISM_NAMES[schema.release_kind],
         encoder=schema.encoder,
         blocks=block_shares(schema),
         bits=schema.bits,
@@ -150,9 +150,9 @@ def _mechanism_statement(schema: Schema, sigma: float) -> statement.Mechanism:
     )
 
 
-def block_shares(schema: Schema) -> tuple[statement.BlockShare, ...]:
+def block_shares(schema: Schema) -> tuple[charge_parts.BlockShare, ...]:
     """Return name, size and weight of each block of a release, as its charge states them."""
-    return tuple(statement.BlockShare(x.name, x.size, x.weight) for x in schema.blocks)
+    return tuple(charge_parts.BlockShare(x.name, x.size, x.weight) for x in schema.blocks)
 
 
 def describe_records_per_unit(schema: Schema) -> str:
@@ -179,12 +179,14 @@ def checked_privacy_unit(rule: str, unit: str) -> str:
 
 
 @functools.cache
-def installed_implementation() -> statement.Implementation:
+def installed_implementation() -> charge_parts.Implementation:
     """Return the installed program's version, code hash and safeguards, as a charge states them."""
-    return statement.Implementation(
+    return charge_parts.Implementation(
         software=SOFTWARE_VERSION,
         code_sha256=installed_code.installed_code_digest().sha256,
-        libraries=tuple(statement.Library(name, _library_version(name)) for name in _LIBRARY_NAMES),
+        libraries=tuple(
+            charge_parts.Library(name, _library_version(name)) for name in _LIBRARY_NAMES
+        ),
         randomness=_NOISE_SOURCE,
         floating_point="exact integer statistics and an exact discrete sampler",
         timing="answers in fixed time slots",

@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from cryptography.exceptions import InvalidSignature
 
 from wg_core.errors import DecodeError, VerificationError
-from wg_core.ledger import note as notes
+from wg_core.ledger import signed_note as notes
 from wg_core.ledger.merkle import HASH_SIZE
-from wg_core.ledger.note import Note, SignatureLine, SignatureRole
+from wg_core.ledger.signed_note import Note, SignatureLine, SignatureRole
 from wg_core.wire.signing import PrivateKey, PublicKey
 
 _UINT64_STRUCT = struct.Struct(">Q")

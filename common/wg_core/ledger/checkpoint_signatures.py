@@ -4,9 +4,9 @@ from collections.abc import Iterable
 
 from wg_core.errors import VerificationError
 from wg_core.ledger import checkpoint as checkpoints
-from wg_core.ledger import note as notes
-from wg_core.ledger.note import Note, SignatureLine, SignatureRole
-from wg_core.ledger.state import LedgerState
+from wg_core.ledger import signed_note as notes
+from wg_core.ledger.log_state import LedgerState
+from wg_core.ledger.signed_note import Note, SignatureLine, SignatureRole
 from wg_core.wire import signing
 
 
@@ -41,7 +41,7 @@ def verified_signature_lines(
     """Return the signature lines on a checkpoint by the given keys, after verifying each line.
 
     Args:
-        role: Role of the signer: ``LOG_ROLE`` or ``COSIGNER_ROLE`` of the module ``note``.
+        role: Role of the signer: ``LOG_ROLE`` or ``COSIGNER_ROLE`` of the module ``signed_note``.
         raw_keys: Raw public keys; those without a line on the note are passed over.
 
     Raises:

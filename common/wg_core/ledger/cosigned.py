@@ -12,11 +12,11 @@ from dataclasses import replace
 from wg_core.errors import VerificationError
 from wg_core.ledger import checkpoint as checkpoints
 from wg_core.ledger import checkpoint_signatures, database, merkle
-from wg_core.ledger import note as notes
+from wg_core.ledger import signed_note as notes
 from wg_core.ledger.checkpoint import Checkpoint
+from wg_core.ledger.inclusion_proof import Proof
 from wg_core.ledger.log import Log
-from wg_core.ledger.note import Note
-from wg_core.ledger.proof import Proof
+from wg_core.ledger.signed_note import Note
 from wg_core.ledger.witness import WitnessRefused, WitnessRequest
 from wg_core.wire import signing
 

@@ -23,7 +23,7 @@ from wg_core.errors import ConfigError, StorageError, VerificationError, reraise
 from wg_core.wire import canonical
 
 if TYPE_CHECKING:
-    from wg_core.ledger.state import LedgerState
+    from wg_core.ledger.log_state import LedgerState
 
 SQLITE_APPLICATION_ID = int.from_bytes(b"WGL1", "big")  # In SQLite's header
 SCHEMA_VERSION = 1

@@ -1,9 +1,9 @@
 """Ledger entries: one frozen record for each kind of entry, and their encoding.
 
 An entry is the canonical JSON (RFC 8785) of one class below. Its ``EntryHeader`` has its index, the
-leaf hash of the previous entry and the log's origin. ``statement`` defines the parts of a charge.
-Nothing in an entry depends on private data: no number of records, no share of clipped records, no
-unkeyed hash of the data. Times are by the site's clock and prove nothing.
+leaf hash of the previous entry and the log's origin. ``charge_parts`` defines the parts of a
+charge. Nothing in an entry depends on private data: no number of records, no share of clipped
+records, no unkeyed hash of the data. Times are by the site's clock and prove nothing.
 
 The meaning of a field never changes: a new meaning gets a new kind of entry.
 """
@@ -15,12 +15,12 @@ from dataclasses import dataclass
 import msgspec
 from msgspec import UNSET
 
-from wg_core import grammar, numbers, typed
+from wg_core import number_parsers, text_grammars, typed_records
 from wg_core.errors import DecodeError, check_byte_count
-from wg_core.grammar import SHA256_PATTERN
-from wg_core.ledger import statement
+from wg_core.ledger import charge_parts
 from wg_core.privacy.events import PrivacyEvent
 from wg_core.privacy.schema import ReleaseField, ReleaseKind, release_kind
+from wg_core.text_grammars import SHA256_PATTERN
 from wg_core.wire import canonical
 from wg_core.wire.canonical import Count, UnixSeconds
 from wg_core.wire.data_sheet import DataSheet
@@ -58,15 +58,15 @@ class EntryHeader:
     """
 
     version: int = VERSION
-    kind: grammar.Identifier
+    kind: text_grammars.Identifier
     seq: Count
-    prev: grammar.OptionalDigest
-    origin: grammar.Origin
-    key_id: grammar.Identifier
+    prev: text_grammars.OptionalDigest
+    origin: text_grammars.Origin
+    key_id: text_grammars.Identifier
     time: UnixSeconds
 
     def __post_init__(self) -> None:
-        grammar.check_text_fields(self)
+        text_grammars.check_text_fields(self)
         if self.version != VERSION:
             raise DecodeError(f"entry: version {self.version}, this program reads {VERSION}")
         if self.prev if self.seq == 0 else not SHA256_PATTERN.fullmatch(self.prev):
@@ -87,21 +87,21 @@ class InheritedSpend:
         events: All charges of the lineage, composed to one Gaussian event; empty without charges.
     """
 
-    lineage: grammar.Identifier
-    names: tuple[grammar.Name, ...]
-    commitments: tuple[grammar.Digest, ...]
-    cap_epsilon: grammar.Number
-    cap_delta: grammar.Number
+    lineage: text_grammars.Identifier
+    names: tuple[text_grammars.Name, ...]
+    commitments: tuple[text_grammars.Digest, ...]
+    cap_epsilon: text_grammars.Number
+    cap_delta: text_grammars.Number
     events: tuple[PrivacyEvent, ...]
     charges: Count
 
     def __post_init__(self) -> None:
-        grammar.check_text_fields(self)
-        statement.check_cap(self.cap_epsilon, self.cap_delta)
+        text_grammars.check_text_fields(self)
+        charge_parts.check_cap(self.cap_epsilon, self.cap_delta)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Predecessor(grammar.TextRecord):
+class Predecessor(text_grammars.TextRecord):
     """Log that a new log replaces, after its key was lost or stolen.
 
     Attributes:
@@ -110,15 +110,15 @@ class Predecessor(grammar.TextRecord):
         spends: Spending of each lineage on the old log.
     """
 
-    origin: grammar.Origin
-    key: grammar.Hex
-    checkpoint: grammar.Note
-    reason: grammar.Sentence
+    origin: text_grammars.Origin
+    key: text_grammars.Hex
+    checkpoint: text_grammars.Note
+    reason: text_grammars.Sentence
     spends: tuple[InheritedSpend, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Genesis(grammar.TextRecord):
+class Genesis(text_grammars.TextRecord):
     """First entry of a log: its site, and the key that signs it.
 
     Attributes:
@@ -127,9 +127,9 @@ class Genesis(grammar.TextRecord):
     """
 
     head: EntryHeader
-    site: grammar.SiteName
-    ledger_key: grammar.Hex
-    software: grammar.Software
+    site: text_grammars.SiteName
+    ledger_key: text_grammars.Hex
+    software: text_grammars.Software
     predecessor: Predecessor | None
 
 
@@ -147,17 +147,17 @@ class Dataset:
     """
 
     head: EntryHeader
-    name: grammar.Name
-    commitment: grammar.Digest
-    lineage: grammar.Identifier
-    inherits: tuple[grammar.Identifier, ...]
-    cap_epsilon: grammar.Number
-    cap_delta: grammar.Number
-    refresh_rule: grammar.Identifier
+    name: text_grammars.Name
+    commitment: text_grammars.Digest
+    lineage: text_grammars.Identifier
+    inherits: tuple[text_grammars.Identifier, ...]
+    cap_epsilon: text_grammars.Number
+    cap_delta: text_grammars.Number
+    refresh_rule: text_grammars.Identifier
 
     def __post_init__(self) -> None:
-        grammar.check_text_fields(self)
-        statement.check_cap(self.cap_epsilon, self.cap_delta)
+        text_grammars.check_text_fields(self)
+        charge_parts.check_cap(self.cap_epsilon, self.cap_delta)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,27 +174,27 @@ class Charge:
     """
 
     head: EntryHeader
-    request_id: grammar.Identifier
-    dataset: grammar.Name
-    commitment: grammar.Digest
-    lineage: grammar.Identifier
-    fingerprint: grammar.Digest
+    request_id: text_grammars.Identifier
+    dataset: text_grammars.Name
+    commitment: text_grammars.Digest
+    lineage: text_grammars.Identifier
+    fingerprint: text_grammars.Digest
     event: PrivacyEvent
-    epsilon: grammar.Number
-    delta: grammar.Number
-    guarantee: statement.Guarantee
-    mechanism: statement.Mechanism
-    implementation: statement.Implementation
-    use: statement.Use
-    state: statement.BudgetState
+    epsilon: text_grammars.Number
+    delta: text_grammars.Number
+    guarantee: charge_parts.Guarantee
+    mechanism: charge_parts.Mechanism
+    implementation: charge_parts.Implementation
+    use: charge_parts.Use
+    state: charge_parts.BudgetState
 
     def __post_init__(self) -> None:
-        grammar.check_text_fields(self)
-        statement.check_cap(self.epsilon, self.delta)
+        text_grammars.check_text_fields(self)
+        charge_parts.check_cap(self.epsilon, self.delta)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Release(grammar.TextRecord):
+class Release(text_grammars.TextRecord):
     """Entry with the hash of the bytes that were released for a charge.
 
     Attributes:
@@ -205,18 +205,18 @@ class Release(grammar.TextRecord):
 
     head: EntryHeader
     charge: Count
-    request_id: grammar.Identifier
-    payload_sha256: grammar.Digest
+    request_id: text_grammars.Identifier
+    payload_sha256: text_grammars.Digest
     payload_size: Count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Witness(grammar.TextRecord):
+class Witness(text_grammars.TextRecord):
     """Entry that enrols a witness: key name and raw public key, hex."""
 
     head: EntryHeader
-    name: grammar.Origin
-    public_key: grammar.Hex
+    name: text_grammars.Origin
+    public_key: text_grammars.Hex
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,7 +233,7 @@ class KeyHandover:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rotation(grammar.TextRecord):
+class Rotation(text_grammars.TextRecord):
     """Entry that changes the log's signing key, signed by both the old and the new key.
 
     Attributes:
@@ -243,9 +243,9 @@ class Rotation(grammar.TextRecord):
     """
 
     head: EntryHeader
-    new_key: grammar.Hex
-    old_signature: grammar.Hex
-    new_signature: grammar.Hex
+    new_key: text_grammars.Hex
+    old_signature: text_grammars.Hex
+    new_signature: text_grammars.Hex
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -262,25 +262,25 @@ class Decision:
     """
 
     head: EntryHeader
-    request_id: grammar.Identifier
-    dataset: grammar.Name
-    epsilon: grammar.Number
-    delta: grammar.Number
-    purpose: grammar.Sentence
-    recipient: grammar.Name
+    request_id: text_grammars.Identifier
+    dataset: text_grammars.Name
+    epsilon: text_grammars.Number
+    delta: text_grammars.Number
+    purpose: text_grammars.Sentence
+    recipient: text_grammars.Name
     approved: bool
-    name: grammar.Name
+    name: text_grammars.Name
     statistics: ReleaseField = UNSET
 
     def __post_init__(self) -> None:
-        grammar.check_text_fields(self)
-        statement.check_cap(self.epsilon, self.delta)
+        text_grammars.check_text_fields(self)
+        charge_parts.check_cap(self.epsilon, self.delta)
 
     def describe_first_difference(
         self, epsilon: str, delta: str, purpose: str, recipient: str, statistics: ReleaseKind
     ) -> str:
         """Describe the first term in which a request differs from this decision; empty if none."""
-        exact = numbers.parse_exact_decimal
+        exact = number_parsers.parse_exact_decimal
         for subject, actual, want in (
             ("epsilon", exact(epsilon), exact(self.epsilon)),
             ("delta", exact(delta), exact(self.delta)),
@@ -294,7 +294,7 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reuse(grammar.TextRecord):
+class Reuse(text_grammars.TextRecord):
     """Entry for a repeated use of an earlier release, which costs nothing.
 
     Attributes:
@@ -303,8 +303,8 @@ class Reuse(grammar.TextRecord):
 
     head: EntryHeader
     charge: Count
-    purpose: grammar.Sentence
-    recipient: grammar.Name
+    purpose: text_grammars.Sentence
+    recipient: text_grammars.Name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -318,15 +318,15 @@ class PublicStatement:
     """
 
     head: EntryHeader
-    site: grammar.SiteName
-    dataset: grammar.Name
-    encoder: grammar.Digest
-    labels: tuple[grammar.Name, ...]
+    site: text_grammars.SiteName
+    dataset: text_grammars.Name
+    encoder: text_grammars.Digest
+    labels: tuple[text_grammars.Name, ...]
     data_sheet: DataSheet | None
-    recipient: grammar.Name
+    recipient: text_grammars.Name
 
     def __post_init__(self) -> None:
-        grammar.check_text_fields(self)
+        text_grammars.check_text_fields(self)
         if not self.labels or len(set(self.labels)) != len(self.labels) or not all(self.labels):
             raise DecodeError("statement: labels: expected unique names that are not empty")
 
@@ -366,8 +366,10 @@ class _KindOnlyEntry(msgspec.Struct):
     head: _KindOnlyHeader
 
 
-_KIND_DECODER = typed.json_decoder(_KindOnlyEntry)
-_DECODERS_BY_KIND = {kind: typed.json_decoder(record) for kind, record in ENTRY_TYPES.items()}
+_KIND_DECODER = typed_records.json_decoder(_KindOnlyEntry)
+_DECODERS_BY_KIND = {
+    kind: typed_records.json_decoder(record) for kind, record in ENTRY_TYPES.items()
+}
 _SORTED_ENCODER = msgspec.json.Encoder(order="sorted")
 
 

@@ -25,11 +25,11 @@ from io import BytesIO
 from pathlib import Path
 from typing import IO, BinaryIO, Self
 
-from wg_core import atomic, grammar
+from wg_core import atomic, text_grammars
 from wg_core.errors import DecodeError, VerificationError
 from wg_core.ledger import entries, merkle
 from wg_core.ledger.database import LedgerFile
-from wg_core.ledger.state import LedgerState
+from wg_core.ledger.log_state import LedgerState
 from wg_core.wire import canonical, container
 from wg_core.wire.container import Section, SectionSpan
 from wg_core.wire.protocol import LEDGER_BYTES_LIMIT, LEDGER_FILE_KIND
@@ -41,22 +41,22 @@ _MANIFEST_BYTES_LIMIT = 16 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ExportManifest(grammar.TextRecord):
+class ExportManifest(text_grammars.TextRecord):
     """Manifest of a ledger export, with the numbers of entries and of checkpoints (``heads``)."""
 
     version: int = VERSION
-    origin: grammar.Origin
-    site: grammar.SiteName
+    origin: text_grammars.Origin
+    site: text_grammars.SiteName
     entries: int
-    root: grammar.Digest
+    root: text_grammars.Digest
     heads: int
 
 
 @dataclass(frozen=True, slots=True)
-class ExportedCheckpoint(grammar.TextRecord):
+class ExportedCheckpoint(text_grammars.TextRecord):
     """Signed checkpoint in a ledger export, as text."""
 
-    note: grammar.Note
+    note: text_grammars.Note
 
 
 def export_manifest(state: LedgerState, checkpoint_count: int) -> ExportManifest:

@@ -3,7 +3,7 @@
 Every append takes the write lock of the file, applies the entries that other processes added,
 checks the new entry with the rules that a verifier uses, and commits it with a signed checkpoint of
 the new size in the same transaction. Hence editing any stored entry, even the last, invalidates a
-signature. ``cosigned`` adds the signatures of witnesses, ``store`` the rules of budgets.
+signature. ``cosigned`` adds the signatures of witnesses, ``budget_ledger`` the rules of budgets.
 
 Not guaranteed: that the file was not replaced by an older copy of itself. Only a witness can detect
 that (``CosignedLog.request_cosignature`` fails).
@@ -19,7 +19,7 @@ from typing import Self
 from wg_core.errors import ConfigError, VerificationError
 from wg_core.ledger import checkpoint as checkpoints
 from wg_core.ledger import checkpoint_signatures, database, entries, merkle
-from wg_core.ledger import note as notes
+from wg_core.ledger import signed_note as notes
 from wg_core.ledger.charging import SOFTWARE_VERSION
 from wg_core.ledger.checkpoint import Checkpoint
 from wg_core.ledger.entries import (
@@ -31,7 +31,7 @@ from wg_core.ledger.entries import (
     Rotation,
     Witness,
 )
-from wg_core.ledger.state import ROTATION_CONTEXT, LedgerState
+from wg_core.ledger.log_state import ROTATION_CONTEXT, LedgerState
 from wg_core.wire import handover as handovers
 from wg_core.wire import signing
 from wg_core.wire.handover import Handover
@@ -79,7 +79,7 @@ class Log:
         Args:
             path: Ledger file; must not hold a ledger.
             origin: Unique name of the log, the first line of its checkpoints.
-            predecessor: Ledger that this one replaces after a compromise (``recovery``).
+            predecessor: Ledger that this one replaces after a compromise (``log_succession``).
             clock: Function that returns the Unix time in seconds.
             on_step: Function called with the name of each step, at which tests stop a process.
 

@@ -19,10 +19,10 @@ from typing import NamedTuple
 from wg_core.errors import DecodeError, PeerError, VerificationError, check_byte_count
 from wg_core.ledger import checkpoint as checkpoints
 from wg_core.ledger import merkle
-from wg_core.ledger import note as notes
+from wg_core.ledger import signed_note as notes
 from wg_core.ledger.checkpoint import Checkpoint
-from wg_core.ledger.note import Note
-from wg_core.ledger.proof import Proof, decode_hashes, split_at_blank_line
+from wg_core.ledger.inclusion_proof import Proof, decode_hashes, split_at_blank_line
+from wg_core.ledger.signed_note import Note
 from wg_core.wire.signing import PrivateKey, PublicKey
 
 AskWitness = Callable[[bytes], bytes]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
-from wg_core import grammar, numbers
+from wg_core import number_parsers, text_grammars
 from wg_core.errors import DecodeError
 
 MU_SQUARED_UNIT = Fraction(1, 1 << 40)  # Unit of mu^2 on a ledger
@@ -29,11 +29,16 @@ class PrivacyEvent:
     """
 
     mechanism: Literal["gaussian"]
-    mu_squared: grammar.Number
+    mu_squared: text_grammars.Number
 
     def __post_init__(self) -> None:
-        grammar.check_text_fields(self)
-        if not numbers.parse_integer(self.mu_squared, input_name="privacy event: mu_squared") > 0:
+        text_grammars.check_text_fields(self)
+        if (
+            not number_parsers.parse_integer(
+                self.mu_squared, input_name="privacy event: mu_squared"
+            )
+            > 0
+        ):
             raise DecodeError(f"privacy event: mu_squared is {self.mu_squared}, not positive")
 
 

@@ -20,9 +20,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_core import grammar
+from wg_core import text_grammars
 from wg_core.errors import DataError, DecodeError, InternalError
-from wg_core.privacy import exact, mechanism
+from wg_core.privacy import exact_statistics, mechanism
 from wg_core.privacy.mechanism import Sampler, add_opendp_noise
 from wg_core.privacy.schema import CLIP_RADIUS, GRADIENTS, GRID_BITS, Block
 
@@ -49,16 +49,16 @@ class GradientSchema:
     """
 
     version: int = VERSION
-    encoder: grammar.Digest
+    encoder: text_grammars.Digest
     dimension: int
-    labels: tuple[grammar.Name, ...]
+    labels: tuple[text_grammars.Name, ...]
     steps: int = DEFAULT_STEPS
     unit_rule: Literal["record", "weight"]
     bits: int = GRID_BITS
-    clip_radius: grammar.Number = str(CLIP_RADIUS)
+    clip_radius: text_grammars.Number = str(CLIP_RADIUS)
 
     def __post_init__(self) -> None:
-        grammar.check_text_fields(self)
+        text_grammars.check_text_fields(self)
         good = (
             (self.version, self.bits, self.clip_radius) == (VERSION, GRID_BITS, str(CLIP_RADIUS))
             and 0 < self.steps <= _STEPS_LIMIT
@@ -122,7 +122,7 @@ class LabelledFeatures:
         """Return one array of row numbers for each privacy unit, in order of first occurrence."""
         if self.privacy_units is None:
             return list(np.arange(len(self.labels))[:, None])
-        return exact.rows_by_unit(self.privacy_units)
+        return exact_statistics.rows_by_unit(self.privacy_units)
 
 
 GradientFunction = Callable[[NDArray[np.int64]], NDArray[np.float64]]
@@ -164,10 +164,12 @@ class ChargedGradientSums:
         self.remaining_sums -= 1
         total = np.zeros(gradient_length, np.int64)
         for part in self._unit_groups(max(1, _GRADIENT_ENTRIES_AT_ONCE // gradient_length)):
-            grid_rows = exact.quantise(gradients(np.concatenate(part)), CLIP_RADIUS, GRID_BITS)
+            grid_rows = exact_statistics.quantise(
+                gradients(np.concatenate(part)), CLIP_RADIUS, GRID_BITS
+            )
             sizes = np.array([len(members) for members in part])
             unit_sums = np.add.reduceat(grid_rows, np.cumsum(sizes) - sizes, axis=0)
-            total += exact.divide_toward_zero(unit_sums, sizes[:, None]).sum(axis=0)
+            total += exact_statistics.divide_toward_zero(unit_sums, sizes[:, None]).sum(axis=0)
         noisy = mechanism.add_noise(total, self.sigma, self.sampler)
         return noisy.astype(np.float64) * (CLIP_RADIUS / (1 << GRID_BITS))
 

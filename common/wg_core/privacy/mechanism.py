@@ -10,8 +10,8 @@ the first; their squared mu add up (docs/centred-release.md).
 Noise from numpy or torch is not private even with a secure generator: the last bits of
 floating-point outputs distinguish neighbouring data sets. OpenDP's sampler is exact; its random
 bits come from OpenSSL's generator in the process, which the operating system seeds
-(docs/sharp_edges.md). It does not run in constant time: see ``timing``. The noise of a release must
-never be drawn twice; the ledger ensures that.
+(docs/sharp_edges.md). It does not run in constant time: see ``time_slots``. The noise of a release
+must never be drawn twice; the ledger ensures that.
 """
 
 import math
@@ -23,8 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_core.errors import InternalError, PolicyRefused
-from wg_core.privacy import calibration, centring
-from wg_core.privacy.centring import Centre
+from wg_core.privacy import calibration, class_centres
+from wg_core.privacy.class_centres import Centre
 from wg_core.privacy.events import MU_SQUARED_UNIT, NOISE_MULTIPLIER_MINIMUM
 from wg_core.privacy.schema import StatisticsSchema
 
@@ -139,7 +139,7 @@ def release_counts_then_sums(
     if not middle.size:
         return noisy_part
     noisy_counts, noisy_total = noisy_part[: counts.size], noisy_part[counts.size :]
-    centre = centring.estimate_centre(schema, noisy_counts, noisy_total, sigma)
+    centre = class_centres.estimate_centre(schema, noisy_counts, noisy_total, sigma)
     noisy_sums = add_part_noise(statistics_about(centre)[middle.offset : moments.offset])
     return np.concatenate([noisy_counts, noisy_sums, noisy_total])
 

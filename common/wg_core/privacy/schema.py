@@ -1,7 +1,7 @@
 """Statistics schema: layout of released statistics, and their sensitivity to one privacy unit.
 
-A record with features ``phi`` (quantised to integers ``q``, see ``exact``) and class ``y`` is
-mapped to one integer vector, and a data set to the sum over its privacy units::
+A record with features ``phi`` (quantised to integers ``q``, see ``exact_statistics``) and class
+``y`` is mapped to one integer vector, and a data set to the sum over its privacy units::
 
     v(y, q) = [ a * e_y  |  b * e_y (x) q  |  c * q ]
                 counts        sums            moments
@@ -26,7 +26,7 @@ is 1 % above its minimum at length .5 (38.7 against 37.9, times sigma^2 / N^2) a
 is .038 at 100 records and .004 at 1,000, and the error of the count is 17.
 
 A release has two parts. Counts and moments are released first. They determine a point C and a
-radius r (see ``centring``), and then the sums of deviations are released::
+radius r (see ``class_centres``), and then the sums of deviations are released::
 
     b' * e_y (x) clip(q - C, r)        with the integer b' = floor(b * S / r)
 
@@ -46,7 +46,7 @@ from typing import Final, Literal
 
 from msgspec import UNSET, UnsetType
 
-from wg_core import grammar, numbers
+from wg_core import number_parsers, text_grammars
 from wg_core.errors import DecodeError
 
 VERSION = 1
@@ -135,8 +135,8 @@ class StatisticsSchema:
         clip_radius: L2 radius R to which features are clipped, decimal string, feature units.
         bits: log2 of the number S of grid units in one clip radius.
         count_weight: Weight a of the counts.
-        sum_weight: Smallest weight b of the sums, which ``centring`` may increase; 0 if and only if
-            there are no labels.
+        sum_weight: Smallest weight b of the sums, which ``class_centres`` may increase; 0 if and
+            only if there are no labels.
         moment_weight: Weight c of the moments.
         unit_rule: Rule for a privacy unit with several records: ``record`` (each record is a
             unit), or ``weight`` (each of the unit's m records has weight 1/m).
@@ -145,10 +145,10 @@ class StatisticsSchema:
     """
 
     version: int = VERSION
-    encoder: grammar.Digest
+    encoder: text_grammars.Digest
     dimension: int
-    labels: tuple[grammar.Name, ...]
-    clip_radius: grammar.Number
+    labels: tuple[text_grammars.Name, ...]
+    clip_radius: text_grammars.Number
     bits: int
     count_weight: int
     sum_weight: int
@@ -161,13 +161,13 @@ class StatisticsSchema:
         _require(0 < self.dimension <= _DIMENSION_LIMIT, "dimension", self.dimension, "1 to 2^16")
         _require(len(self.labels) <= _LABELS_LIMIT, "labels", len(self.labels), "at most 2^14")
         _require(len(set(self.labels)) == len(self.labels), "labels", self.labels, "unique names")
-        grammar.check_text_fields(self)
+        text_grammars.check_text_fields(self)
         if self.release_kind == MACHINE_STATISTICS:
             _require(not self.labels, "labels", self.labels, "none in machine statistics")
             expected = f"{MACHINE_DIMENSION} in machine statistics"
             _require(self.dimension == MACHINE_DIMENSION, "dimension", self.dimension, expected)
         try:
-            positive = numbers.parse_decimal(self.clip_radius) > 0
+            positive = number_parsers.parse_decimal(self.clip_radius) > 0
         except DecodeError:
             positive = False
         _require(positive, "clip_radius", self.clip_radius, "a positive decimal number")
@@ -197,7 +197,7 @@ class StatisticsSchema:
     @property
     def radius(self) -> float:
         """Clip radius R in feature units."""
-        return numbers.parse_decimal(self.clip_radius)
+        return number_parsers.parse_decimal(self.clip_radius)
 
     @property
     def blocks(self) -> tuple[Block, Block, Block]:

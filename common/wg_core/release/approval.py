@@ -18,9 +18,8 @@ from typing import Protocol
 
 from wg_core import atomic
 from wg_core.errors import ApprovalPending, ConfigError, PolicyRefused, UsageError, WgError
-from wg_core.grammar import check_name
+from wg_core.ledger.budget_ledger import Ledger
 from wg_core.ledger.entries import Decision
-from wg_core.ledger.store import Ledger
 from wg_core.privacy.schema import (
     GRADIENTS,
     ReleaseField,
@@ -31,7 +30,8 @@ from wg_core.privacy.schema import (
 from wg_core.site.config import HUMAN_APPROVAL, ClientConfig
 from wg_core.site.home import ClientHome
 from wg_core.site.policy import PrivacyPrice
-from wg_core.wire import canonical, fleet
+from wg_core.text_grammars import check_name
+from wg_core.wire import canonical, flower_messages
 from wg_core.wire.protocol import StatisticsQuery
 
 log = logging.getLogger(__name__)
@@ -203,7 +203,7 @@ def find_waiting_request(home: ClientHome, id_prefix: str, current_time: float) 
 
 def _store_waiting_request(home: ClientHome, query: StatisticsQuery, current_time: float) -> None:
     """Store a request that waits for a decision, once, if there is room."""
-    request_id = fleet.check_request_id(query.request_id)
+    request_id = flower_messages.check_request_id(query.request_id)
     request = WaitingRequest(query=query, came=int(current_time))
     path = home.waiting_requests / f"{request_id}.json"
     if path.is_file():

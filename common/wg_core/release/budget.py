@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from wg_core.errors import ConfigError
 from wg_core.ledger import entries
+from wg_core.ledger.budget_ledger import Ledger
 from wg_core.ledger.entries import Charge, Release
-from wg_core.ledger.store import Ledger
 from wg_core.privacy import accounting
 from wg_core.privacy.schema import ReleaseKind
 from wg_core.site.config import ClientConfig

@@ -17,8 +17,8 @@ from wg_core import atomic
 from wg_core import snapshot as snapshots
 from wg_core.errors import ConfigError, VerificationError
 from wg_core.ledger import entries
+from wg_core.ledger.budget_ledger import DatasetRegistration, Ledger, check_same_privacy_unit
 from wg_core.ledger.entries import Charge, Dataset, Genesis
-from wg_core.ledger.store import DatasetRegistration, Ledger, check_same_privacy_unit
 from wg_core.site.config import RECORD_UNIT, ClientConfig
 from wg_core.site.home import ClientHome
 from wg_core.snapshot import DIGEST_BYTES, Digests

@@ -26,7 +26,7 @@ _MACHINE_FEATURES_FILE = "machine.array"  # It exists only while a snapshot is m
 
 
 class RecordEncoder(Protocol):
-    """Interface of the encoder of a plant's records (``wg_common.nets.encoder.module.Encoder``)."""
+    """Interface of the encoder of a plant's records (``projected_trunk.Encoder``)."""
 
     @property
     def modality(self) -> str:
@@ -71,7 +71,8 @@ class RecordEncoder(Protocol):
 
 
 LoadEncoder = Callable[[bytes], RecordEncoder]
-"""Function that loads the confirmed package: ``wg_client.data.plant.caching_encoder_loader``."""
+"""Function that loads the confirmed package:"
+" ``wg_client.data.plant_data.caching_encoder_loader``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

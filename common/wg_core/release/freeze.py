@@ -9,8 +9,8 @@ the ledger, and new charges. The ledger shows that a plant froze, but not what c
 has the time at which the freeze began, not the duration. So freeze on a schedule, not because
 something changed.
 
-*Resume.* Features encoded before a crash or Ctrl-C are kept by content (``encoded``); the next
-freeze reads and hashes every record again, and encodes only those missing.
+*Resume.* Features encoded before a crash or Ctrl-C are kept by content (``feature_cache``); the
+next freeze reads and hashes every record again, and encodes only those missing.
 
 *Crash safety.* The snapshot is completed in a temporary folder and renamed, then the pointer moves
 to it, then it is registered on the ledger. Until the pointer moves, the earlier snapshot stays in
@@ -36,17 +36,17 @@ from wg_core import atomic
 from wg_core import snapshot as snapshots
 from wg_core.errors import ConfigError, DataError, StorageError
 from wg_core.ledger import entries
-from wg_core.ledger.store import Ledger
+from wg_core.ledger.budget_ledger import Ledger
 from wg_core.privacy.schema import NO_LABEL, machine_schema
 from wg_core.release import budget_history, quality
 from wg_core.release.answer_time import check_answer_slot
-from wg_core.release.encoded import EncodedFeatureCache
 from wg_core.release.encoding import FeatureRows, LoadEncoder, RecordReader, make_record_reader
+from wg_core.release.feature_cache import EncodedFeatureCache
 from wg_core.release.quality import QualityReport
-from wg_core.release.query import open_ledger
+from wg_core.release.query_answers import open_ledger
 from wg_core.site import config as configuration
 from wg_core.site import encoder_pin, locks
-from wg_core.site import reading as reading_settings
+from wg_core.site import reading_config as reading_settings
 from wg_core.site.config import ClientConfig
 from wg_core.site.home import ClientHome
 from wg_core.snapshot import (
@@ -89,7 +89,7 @@ class RecordTable(Protocol):
 
 
 class InspectedRecords(Protocol):
-    """Interface of inspected records and their problems (``wg_client.data.inspection``)."""
+    """Interface of inspected records and their problems (``wg_client.data.record_inspection``)."""
 
     @property
     def data(self) -> RecordTable:

@@ -1,8 +1,8 @@
 """Release of a private head: charged as gradients, trained from the snapshot, recorded, bundled.
 
-The order of steps and the effect of a crash are as in ``query``: a charge without a release is
-completed by the next equal order, and an existing release is handed out again bit for bit. The
-settings for servers (``privacy.statistics``, ``purposes``) do not apply, since no server can
+The order of steps and the effect of a crash are as in ``query_answers``: a charge without a release
+is completed by the next equal order, and an existing release is handed out again bit for bit. The
+settings for servers (``privacy.noisy_statistics``, ``purposes``) do not apply, since no server can
 request a head: a command of the plant makes it, within ``max_request_epsilon``, and with a person's
 name if ``privacy.approve`` is ``human``.
 
@@ -17,12 +17,12 @@ from typing import Literal
 
 import numpy as np
 
-from wg_core import numbers
+from wg_core import number_parsers
 from wg_core.connection import cosigning
 from wg_core.errors import ConfigError, InternalError
 from wg_core.ledger.charging import ChargeRequest
 from wg_core.ledger.witness import AskWitness
-from wg_core.privacy import timing
+from wg_core.privacy import time_slots
 from wg_core.privacy.gradients import (
     ChargedGradientSums,
     GradientSchema,
@@ -30,8 +30,8 @@ from wg_core.privacy.gradients import (
     TrainHead,
 )
 from wg_core.privacy.schema import GRADIENTS
-from wg_core.release import approval, query
-from wg_core.release.query import DEFAULT_HOOKS, ReleaseHooks, ReleaseOrder
+from wg_core.release import approval, query_answers
+from wg_core.release.query_answers import DEFAULT_HOOKS, ReleaseHooks, ReleaseOrder
 from wg_core.site import config as configuration
 from wg_core.site import encoder_pin, locks, policy
 from wg_core.site.config import ClientConfig
@@ -73,30 +73,30 @@ def release_private_head(
 
     Args:
         train_head: Function that trains the head, from labelled records and noisy sums alone.
-        witness: Function that asks the server to cosign, as for ``query.answer_query``.
+        witness: Function that asks the server to cosign, as for ``query_answers.answer_query``.
         hooks: Noise sampler, and a function that tests use.
 
     Raises:
         PolicyRefused: The price exceeds the limit, or nobody approves; nothing was charged.
         BudgetExceeded: The cap forbids the charge; nothing was charged.
         ConfigError: No snapshot fits, or no label is declared; nothing was charged.
-        WitnessRefused, TooFewWitnesses: As for ``query.answer_query``; the release is kept.
+        WitnessRefused, TooFewWitnesses: As for ``query_answers.answer_query``; the release is kept.
     """
     start_time, config = time.monotonic(), configuration.load(home)
     encoder = canonical.sha256_hex(encoder_pin.load(home, config))
     policy.check_price(config, order, f"head {order.request_id}")
     if not config.data.labels:
         raise ConfigError(f"{home.config}: data.labels is empty, and a head needs classes")
-    with locks.lock_ledger(home), query.open_ledger(home, entry_time=time.time()) as ledger:
+    with locks.lock_ledger(home), query_answers.open_ledger(home, entry_time=time.time()) as ledger:
         cosigning.enrol_witnesses(ledger, config)
-        snapshot = query.current_snapshot(home, config, ledger, encoder=encoder)
+        snapshot = query_answers.current_snapshot(home, config, ledger, encoder=encoder)
         schema = GradientSchema(
             encoder=snapshot.encoder,
             dimension=snapshot.manifest.schema.dimension,
             labels=config.data.labels,
             unit_rule=config.data.unit_rule,
         )
-        request, _ = query.price_release(config, schema, order)
+        request, _ = query_answers.price_release(config, schema, order)
         fingerprint = request.fingerprint(snapshot.manifest.commitment)
         if ledger.find_charge(config.data.name, fingerprint=fingerprint) is None:
             approval.approve_by_command(config, ledger, order, order.approver)
@@ -106,18 +106,18 @@ def release_private_head(
 
         def pack(charged_request: ChargeRequest) -> bytes:
             records = labelled_features(snapshot)
-            sigma = numbers.parse_hex_float(charged_request.mechanism.sigma)
+            sigma = number_parsers.parse_hex_float(charged_request.mechanism.sigma)
             steps = ChargedGradientSums(records.rows_by_unit(), sigma, schema.steps, hooks.sampler)
             body = head_file.head_bytes(train_head(records, steps))
             if steps.remaining_sums or len(body) != 4 * schema.parameter_count:
                 raise InternalError("private head: was not trained by all steps of its charge")
             if config.pin is not None:
                 slots = TRAINING_SLOTS * config.privacy.answer_slot_seconds
-                timing.wait_for_slot_end(start_time, slots)
+                time_slots.wait_for_slot_end(start_time, slots)
             return _encode_head_file(config, schema, charged_request, body, key)
 
-        charge = query.charge_and_release(ledger, request, pack, hooks.on_step)
-        return query.make_bundle(home, config, ledger, charge, witness, hooks.on_step)
+        charge = query_answers.charge_and_release(ledger, request, pack, hooks.on_step)
+        return query_answers.make_bundle(home, config, ledger, charge, witness, hooks.on_step)
 
 
 def _encode_head_file(

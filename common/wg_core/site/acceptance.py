@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, field
 
-from wg_core import settings
+from wg_core import yaml_settings
 from wg_core.errors import ConfigError
-from wg_core.site.failures import FAILURE_CODES, FailureAction, default_action
+from wg_core.site.weights_failures import FAILURE_CODES, FailureAction, default_action
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,14 +14,14 @@ class AcceptanceConfig:
     Attributes:
         standard_errors: Number of standard errors by which a model's gain must exceed zero.
         checks: Action (``block``, ``warn`` or ``off``) by code of a failed check; other codes have
-            the defaults in ``failures``.
+            the defaults in ``weights_failures``.
     """
 
     standard_errors: float = 2.0
     checks: dict[str, FailureAction] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        settings.check_range("acceptance.standard_errors", self.standard_errors, 0.0, 10.0)
+        yaml_settings.check_range("acceptance.standard_errors", self.standard_errors, 0.0, 10.0)
         if unknown := sorted(set(self.checks) - FAILURE_CODES):
             raise ConfigError(
                 f"acceptance.checks: unknown {', '.join(unknown)}, expected some of"

@@ -22,15 +22,15 @@ from typing import Literal, get_args, get_type_hints
 import msgspec
 import yaml
 
-from wg_core import atomic, grammar, numbers, settings
+from wg_core import atomic, number_parsers, text_grammars, yaml_settings
 from wg_core.errors import ConfigError, DecodeError
-from wg_core.ledger import note as notes
+from wg_core.ledger import signed_note as notes
 from wg_core.privacy.schema import DEFAULT_DELTA, STATISTICS_KINDS, StatisticsKind
 from wg_core.site import pinned_server
 from wg_core.site.acceptance import AcceptanceConfig
 from wg_core.site.home import ClientHome
 from wg_core.site.pinned_server import PinnedServer
-from wg_core.site.reading import ReadingConfig
+from wg_core.site.reading_config import ReadingConfig
 from wg_core.wire import protocol, signing
 from wg_core.wire.data_sheet import DataSheet
 
@@ -40,7 +40,7 @@ ANY_PURPOSE = "*"
 UNLABELLED_FOLDER = "_unlabelled"  # Folder of unlabelled records
 RECORD_UNIT = "record"  # Privacy unit of a plant without a unit column
 _EXPONENT_LIMIT = 300
-_NAME_GRAMMAR = grammar.PrintableText(grammar.NAME_CHARACTERS_LIMIT)
+_NAME_GRAMMAR = text_grammars.PrintableText(text_grammars.NAME_CHARACTERS_LIMIT)
 _YAML_NUMBER = re.compile(r"(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 """Numbers that YAML and the decimal system read alike: no 010 (eight), no 1_0, no 1:30."""
 _DECIMAL_FIELDS = ("cap_epsilon", "cap_delta", "max_request_epsilon")
@@ -78,8 +78,8 @@ def check_name(setting: str, name: str) -> None:
     """Check a name against the ledger's grammar; ``ConfigError`` names the setting to change."""
     if not _NAME_GRAMMAR.is_match(name):
         raise ConfigError(
-            f"{setting}: {name[:40]!r}: expected 1 to {grammar.NAME_CHARACTERS_LIMIT} printable"
-            " characters without white space at either end"
+            f"{setting}: {name[:40]!r}: expected 1 to {text_grammars.NAME_CHARACTERS_LIMIT}"
+            " printable characters without white space at either end"
         )
 
 
@@ -123,7 +123,7 @@ class DataConfig:
         if self.unit_column:
             check_name("data.unit_column", self.unit_column)
         if isinstance(self.acceptance, float):
-            settings.check_range("data.acceptance", self.acceptance, 0.01, 0.9)
+            yaml_settings.check_range("data.acceptance", self.acceptance, 0.01, 0.9)
         if self.unit_column in ("", RECORD_UNIT):
             raise ConfigError(
                 f"data.unit_column: {self.unit_column!r}: the ledger calls a single record"
@@ -166,7 +166,7 @@ class PrivacyConfig:
             positive_decimal(getattr(self, name), f"privacy.{name}")
         if positive_decimal(self.cap_delta, "privacy.cap_delta") >= 1:
             raise ConfigError(f"privacy.cap_delta: {self.cap_delta}, expected below 1")
-        exact = numbers.parse_exact_decimal
+        exact = number_parsers.parse_exact_decimal
         if exact(self.max_request_epsilon) > exact(self.cap_epsilon):
             raise ConfigError(
                 f"privacy.max_request_epsilon: {self.max_request_epsilon} is more than"
@@ -309,7 +309,7 @@ def default_request_epsilon(cap_epsilon: str) -> str:
 def positive_decimal(text: str, input_name: str) -> Decimal:
     """Read a text as a positive, finite decimal; raise ``ConfigError`` otherwise."""
     try:
-        value = numbers.parse_exact_decimal(text, input_name=input_name)
+        value = number_parsers.parse_exact_decimal(text, input_name=input_name)
     except DecodeError as error:
         raise ConfigError(str(error)) from error
     if value <= 0:
@@ -328,7 +328,7 @@ def read_data_sheet(path: Path) -> DataSheet:
         ConfigError: The file cannot be read, or a field is unknown, missing or out of range.
     """
     data = atomic.read_bytes(path, limit=CONFIG_BYTES_LIMIT)
-    sheet = settings.read_yaml(data, input_name=str(path))
+    sheet = yaml_settings.read_yaml(data, input_name=str(path))
     kinds = get_type_hints(DataSheet)
     for name, figures in sheet.items() if isinstance(sheet, dict) else ():
         kind = next(filter(dataclasses.is_dataclass, get_args(kinds.get(name))), None)
@@ -339,7 +339,7 @@ def read_data_sheet(path: Path) -> DataSheet:
             raise ConfigError(
                 f"{path}: {name}: unknown field {unknown_keys[0]}; known: {', '.join(known_fields)}"
             )
-    return settings.parse_yaml(data, DataSheet, str(path))
+    return yaml_settings.parse_yaml(data, DataSheet, str(path))
 
 
 def save(home: ClientHome, config: ClientConfig) -> None:
@@ -367,9 +367,9 @@ def load(home: ClientHome) -> ClientConfig:
     """
     home.check_initialised()
     data = atomic.read_bytes(home.config, limit=CONFIG_BYTES_LIMIT)
-    document, words = settings.read_yaml_and_texts(data, input_name=str(home.config))
+    document, words = yaml_settings.read_yaml_and_texts(data, input_name=str(home.config))
     document = _with_exact_numbers(home.config, document, words)
-    file_settings = settings.convert_document(document, ClientSettings, str(home.config))
+    file_settings = yaml_settings.convert_document(document, ClientSettings, str(home.config))
     works_alone = not home.pinned_server.exists() and not home.certificate.exists()
     pin = None if works_alone else pinned_server.load(home)
     sheet = read_data_sheet(home.data_sheet) if home.data_sheet.exists() else None

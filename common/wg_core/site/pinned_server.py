@@ -1,7 +1,7 @@
 """The server that a plant trusts, as pinned at enrolment, in its own file in the home.
 
 It is not a setting: enrolment writes it, enrolling again replaces it, and the server's own
-hand-overs replace its keys (``wg_core.fleet.trust``). The file is replaced atomically.
+hand-overs replace its keys (``wg_core.fleet.server_trust``). The file is replaced atomically.
 """
 
 from dataclasses import dataclass

@@ -6,14 +6,14 @@ a refusal must not be a side channel.
 
 from typing import Protocol
 
-from wg_core import grammar
+from wg_core import text_grammars
 from wg_core.errors import ConfigError, DecodeError, PolicyRefused
 from wg_core.privacy.schema import statistics_kind
 from wg_core.site.config import ANY_PURPOSE, ClientConfig, positive_decimal
-from wg_core.wire import fleet
+from wg_core.wire import flower_messages
 from wg_core.wire.protocol import StatisticsQuery
 
-_PURPOSE_GRAMMAR = grammar.PrintableText(grammar.SENTENCE_CHARACTERS_LIMIT)
+_PURPOSE_GRAMMAR = text_grammars.PrintableText(text_grammars.SENTENCE_CHARACTERS_LIMIT)
 
 
 class PrivacyPrice(Protocol):
@@ -54,7 +54,7 @@ def check_query(
     if query.site != config.site:
         raise PolicyRefused(f"query: for site {query.site!r}, this is {config.site!r}")
     try:
-        fleet.check_request_id(query.request_id)
+        flower_messages.check_request_id(query.request_id)
     except DecodeError as error:
         raise PolicyRefused(str(error)) from error
     if current_time >= query.expires:

@@ -17,7 +17,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 import rfc8785
 
-from wg_core import atomic, typed
+from wg_core import atomic, typed_records
 from wg_core.errors import DecodeError, check_byte_count
 
 T = TypeVar("T")
@@ -81,7 +81,7 @@ def decode_known_fields(record_type: type[T], data: bytes, *, input_name: str) -
         DecodeError: The data are not JSON, or a field is missing or of another type.
     """
     try:
-        return typed.decode_json(data, record_type)
+        return typed_records.decode_json(data, record_type)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DecodeError(f"{input_name}: {error}") from error
 

@@ -20,7 +20,7 @@ from typing import Annotated, get_type_hints
 
 from msgspec import UNSET, UnsetType
 
-from wg_core import numbers
+from wg_core import number_parsers
 from wg_core.errors import DecodeError
 
 VERSION = 1
@@ -35,7 +35,7 @@ class _Range:
 
     def check_number(self, name: str, value: Decimal | int) -> Decimal | int:
         """Return a number in its canonical spelling; ``DecodeError`` if it is out of range."""
-        number = numbers.check_decimal_range(value, self.low, self.high, input_name=name)
+        number = number_parsers.check_decimal_range(value, self.low, self.high, input_name=name)
         return value if isinstance(value, int) else number
 
 

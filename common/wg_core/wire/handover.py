@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, Literal, TypeVar
 
-from wg_core import grammar
+from wg_core import text_grammars
 from wg_core.errors import DecodeError, VerificationError
 from wg_core.wire import signing
 from wg_core.wire.signing import PrivateKey
@@ -41,13 +41,13 @@ class Handover:
     """
 
     use: KeyUse
-    name: grammar.Origin
-    before: grammar.Hex
-    now: grammar.Hex
-    signature: grammar.Hex
+    name: text_grammars.Origin
+    before: text_grammars.Hex
+    now: text_grammars.Hex
+    signature: text_grammars.Hex
 
     def __post_init__(self) -> None:
-        grammar.check_text_fields(self)
+        text_grammars.check_text_fields(self)
         key = signing.public_from_hex(self.before, input_name="handover: before")
         signing.public_from_hex(self.now, input_name="handover: now")
         digits = 2 * signing.signature_size(key)

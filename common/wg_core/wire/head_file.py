@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wg_core import grammar
+from wg_core import text_grammars
 from wg_core.errors import DecodeError
 from wg_core.privacy.gradients import GradientSchema, HeadArrays
 from wg_core.wire import canonical, container, protocol, signing
@@ -32,10 +32,10 @@ class HeadManifest(ReleaseManifest):
 
     version: int = VERSION
     schema: GradientSchema
-    head_sha256: grammar.Digest
+    head_sha256: text_grammars.Digest
 
     def __post_init__(self) -> None:
-        grammar.check_text_fields(self)
+        text_grammars.check_text_fields(self)
         self.check_noise(self.schema, "head manifest")
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from msgspec import UNSET
 
-from wg_core import grammar
+from wg_core import text_grammars
 from wg_core.errors import DecodeError
 from wg_core.privacy.schema import MACHINE_STATISTICS, StatisticsField
 from wg_core.wire import canonical, signing
@@ -31,7 +31,7 @@ STATISTICS_BYTES_LIMIT = 64 << 20
 WEIGHTS_BYTES_LIMIT = 32 << 20  # Largest weights package, which is sent in one message
 LEDGER_BYTES_LIMIT = 1 << 30
 MESSAGE_BYTES_LIMIT = 64 << 10
-NOTE_CHARACTERS_LIMIT = grammar.NOTE_CHARACTERS_LIMIT
+NOTE_CHARACTERS_LIMIT = text_grammars.NOTE_CHARACTERS_LIMIT
 ROTATION_BYTES_LIMIT = 256 << 10
 TRUST_BYTES_LIMIT = 512 << 10
 """Room for more links and hand-overs than a plant follows."""
@@ -51,12 +51,12 @@ REVOKED_REASON = "revoked"  # Reason in that header: the operator revoked the si
 TOKEN_PREFIX = "wgj1."  # noqa: S105 - a prefix, not a secret
 TOKEN_CHARACTERS_LIMIT = 4 << 10
 
-SHA256_PATTERN = grammar.SHA256_PATTERN
+SHA256_PATTERN = text_grammars.SHA256_PATTERN
 RELEASE_ID_DIGITS_LIMIT = 64
 """Most hex digits of a release id, as in the server's tables."""
 FREE_EPSILON = "0"  # Epsilon of a query for the public statement alone
 NUMBER_CHARACTERS_LIMIT = 40  # Most characters of an epsilon or delta in a query or release
-ORIGIN_CHARACTERS_LIMIT = grammar.ORIGIN_CHARACTERS_LIMIT
+ORIGIN_CHARACTERS_LIMIT = text_grammars.ORIGIN_CHARACTERS_LIMIT
 REFUSAL_CODE_CHARACTERS_LIMIT = 40  # Most characters of the word of a refusal
 
 _RELEASE_ID_PATTERN = re.compile(rf"[0-9a-f]{{1,{RELEASE_ID_DIGITS_LIMIT}}}")
@@ -65,7 +65,7 @@ _REFUSAL_CODE_PATTERN = re.compile(rf"[a-z][a-z0-9-]{{0,{REFUSAL_CODE_CHARACTERS
 
 def check_site_name(name: str) -> str:
     """Return a site's name if it is a DNS label (RFC 1123); raise ``DecodeError`` otherwise."""
-    if not grammar.SITE_NAME_PATTERN.fullmatch(name):
+    if not text_grammars.SITE_NAME_PATTERN.fullmatch(name):
         raise DecodeError(
             f"site name {name!r}: expected 1 to 63 lower-case letters, digits and inner hyphens"
         )
@@ -139,7 +139,7 @@ class Refusal:
     """Refusal of a site to answer a request, with a reason in one word that reveals no data.
 
     Attributes:
-        code: Reason, a key of ``fleet.REFUSAL_MEANINGS``.
+        code: Reason, a key of ``flower_messages.REFUSAL_MEANINGS``.
     """
 
     version: int = PROTOCOL_VERSION

@@ -17,11 +17,11 @@ import numpy as np
 from msgspec import UNSET, UnsetType
 from numpy.typing import NDArray
 
-from wg_core import __version__, grammar, numbers
+from wg_core import __version__, number_parsers, text_grammars
 from wg_core.errors import DecodeError, WgError
 from wg_core.privacy.mechanism import BoundedSensitivity, noise_scale
+from wg_core.privacy.noisy_statistics import NoisyStatistics
 from wg_core.privacy.schema import MACHINE_STATISTICS, StatisticsSchema
-from wg_core.privacy.statistics import NoisyStatistics
 from wg_core.wire import canonical, container, protocol, signing
 from wg_core.wire.data_sheet import DataSheet
 from wg_core.wire.signing import PrivateKey, PublicKey
@@ -47,15 +47,15 @@ class ReleaseManifest:
         sensitivity_squared: Squared add/remove sensitivity, squared grid units, decimal string.
     """
 
-    site: grammar.SiteName
-    dataset: grammar.Name
-    request_id: grammar.Identifier
-    epsilon: grammar.Number
-    delta: grammar.Number
-    sigma: grammar.Number
-    sensitivity_squared: grammar.Number
-    purpose: grammar.Sentence
-    software: grammar.Software = SOFTWARE_VERSION
+    site: text_grammars.SiteName
+    dataset: text_grammars.Name
+    request_id: text_grammars.Identifier
+    epsilon: text_grammars.Number
+    delta: text_grammars.Number
+    sigma: text_grammars.Number
+    sensitivity_squared: text_grammars.Number
+    purpose: text_grammars.Sentence
+    software: text_grammars.Software = SOFTWARE_VERSION
 
     def check_noise(self, schema: BoundedSensitivity, manifest_name: str) -> None:
         """Check that stated sigma and sensitivity are those of schema, epsilon and delta.
@@ -64,8 +64,11 @@ class ReleaseManifest:
             DecodeError: One of them is another value, or a number is malformed.
         """
         try:
-            sigma = numbers.parse_hex_float(self.sigma)
-            epsilon, delta = numbers.parse_decimal(self.epsilon), numbers.parse_decimal(self.delta)
+            sigma = number_parsers.parse_hex_float(self.sigma)
+            epsilon, delta = (
+                number_parsers.parse_decimal(self.epsilon),
+                number_parsers.parse_decimal(self.delta),
+            )
             least = noise_scale(schema, epsilon, delta)
         except WgError as error:
             raise DecodeError(f"{manifest_name}: epsilon, delta or sigma: {error}") from error
@@ -92,13 +95,13 @@ class StatisticsManifest(ReleaseManifest):
 
     version: int = VERSION
     schema: StatisticsSchema
-    release_id: grammar.Identifier
-    integers_sha256: grammar.Digest
+    release_id: text_grammars.Identifier
+    integers_sha256: text_grammars.Digest
     data_sheet: DataSheet | None = None
-    labels: tuple[grammar.Name, ...] | UnsetType = UNSET
+    labels: tuple[text_grammars.Name, ...] | UnsetType = UNSET
 
     def __post_init__(self) -> None:
-        grammar.check_text_fields(self)
+        text_grammars.check_text_fields(self)
         protocol.check_release_id(self.release_id)
         for name in ("epsilon", "delta"):
             protocol.check_number_length(getattr(self, name), f"{_MANIFEST_NAME}: {name}")
@@ -115,7 +118,7 @@ class StatisticsManifest(ReleaseManifest):
         of_machine = self.schema.release_kind == MACHINE_STATISTICS
         names = () if self.labels is UNSET else self.labels
         for name in names:
-            grammar.check_name(name)
+            text_grammars.check_name(name)
         good = 0 < len(names) == len(set(names)) if of_machine else not names
         expected = "unique names in machine statistics, and none beside those of a schema"
         are_stated = self.labels is not UNSET
@@ -160,7 +163,7 @@ def decode_release(
         public_key, signing.STATISTICS_CONTEXT, sections["manifest"], sections["signature"]
     )
     manifest, integers = read_unverified_release(data)
-    sigma = numbers.parse_hex_float(manifest.sigma)
+    sigma = number_parsers.parse_hex_float(manifest.sigma)
     return manifest, NoisyStatistics(manifest.schema, integers, sigma)
 
 

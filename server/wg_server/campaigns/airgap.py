@@ -9,14 +9,14 @@ from wg_common import weights_package
 from wg_core import atomic
 from wg_core.errors import DecodeError, VerificationError
 from wg_core.wire import protocol
-from wg_server.campaigns import intake, packaging, worth
+from wg_server.campaigns import expected_benefit, packaging, release_intake
 from wg_server.campaigns.packaging import PackageMaker
-from wg_server.campaigns.pools import StoredReleasePools
+from wg_server.campaigns.release_pools import StoredReleasePools
 from wg_server.fleet.witness import LedgerWitness
 from wg_server.generator import versions
 from wg_server.site.home import ServerHome
 from wg_server.store.releases import StoredRelease
-from wg_server.store.sites import ServerStore
+from wg_server.store.server_store import ServerStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,10 +60,13 @@ def generate_from_file(
     with ServerStore.open(home) as store:
         witness = LedgerWitness.open(home, store)
         stored_release = _accept_release_file(home, store, release_file, data, witness)
-        intake.check_release_usable(stored_release)
+        release_intake.check_release_usable(stored_release)
         checkpoint = witness.renew_cosignature(store.require_site(stored_release.site))
         request_id = secrets.token_hex(16)
-        plant, pools = intake.load_recipient(stored_release), StoredReleasePools(home, store)
+        plant, pools = (
+            release_intake.load_recipient(stored_release),
+            StoredReleasePools(home, store),
+        )
         package = make_package(home, pools, plant, request_id, version.id)
     # The checkpoint tells the plant that its ledger was cosigned.
     package = weights_package.add_checkpoint(package, checkpoint)
@@ -76,7 +79,7 @@ def generate_from_file(
         is_statistic_unused=(
             plant.machine_statistics is not None
             and plant.data_sheet is not None
-            and not worth.uses_statistic(version.card, plant.data_sheet.kind)
+            and not expected_benefit.uses_statistic(version.card, plant.data_sheet.kind)
         ),
     )
 
@@ -87,10 +90,10 @@ def _accept_release_file(
     """Verify and store a statistics file; an error names the file, and says how to write it again.
 
     Raises:
-        ConfigError, DecodeError, VerificationError: See ``intake.accept_release_file``.
+        ConfigError, DecodeError, VerificationError: See ``release_intake.accept_release_file``.
     """
     try:
-        return intake.accept_release_file(
+        return release_intake.accept_release_file(
             store, data, encoder_sha256=home.encoder_id(), witness=witness, current_time=time.time()
         )
     except VerificationError as error:

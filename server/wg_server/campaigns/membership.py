@@ -15,7 +15,7 @@ from wg_core.wire import protocol
 from wg_server.site.home import ServerHome
 from wg_server.store import campaigns
 from wg_server.store.pools import PoolTable
-from wg_server.store.sites import ServerStore
+from wg_server.store.server_store import ServerStore
 
 
 def site_membership_proofs(

@@ -14,7 +14,7 @@ from wg_server.generator import versions
 from wg_server.generator.versions import GeneratorVersion
 from wg_server.site.home import ServerHome
 from wg_server.store.pools import PoolTable
-from wg_server.store.sites import ServerStore
+from wg_server.store.server_store import ServerStore
 
 
 def write_offer(home: ServerHome, out: Path) -> Offer:
@@ -53,8 +53,8 @@ def _served_machine_kinds(version: GeneratorVersion) -> tuple[str, ...]:
     if version.summary.sheets is None or not version.uses_networks:
         return ()
     # torch is slow to import
-    from wg_server.generator.weights import sheet_generation
+    from wg_server.generator.weights import data_sheet_generation
 
-    data = atomic.read_bytes(version.sheets_path, limit=sheet_generation.PACKAGE_LIMIT)
-    sheets = sheet_generation.unpack_sheet_generator(data)
+    data = atomic.read_bytes(version.sheets_path, limit=data_sheet_generation.PACKAGE_LIMIT)
+    sheets = data_sheet_generation.unpack_sheet_generator(data)
     return (*sheets.kinds, *sheets.sensors)

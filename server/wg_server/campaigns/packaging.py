@@ -18,11 +18,11 @@ from wg_common import catalogue, weights_package
 from wg_common.weights_package import Candidate, GeneratorCondition, WeightsManifest
 from wg_core.errors import ConfigError, DataError, VerificationError
 from wg_core.wire import canonical, signing
-from wg_server.campaigns import stated
+from wg_server.campaigns import machine_networks
 from wg_server.campaigns.release import PackageRecipient
 from wg_server.generator import versions
 from wg_server.generator.prior.blup import ModelVariances
-from wg_server.generator.prior.pooling import NO_POOLED_RELEASES, PooledReleases
+from wg_server.generator.prior.evidence_pools import NO_POOLED_RELEASES, PooledReleases
 from wg_server.generator.versions import GeneratorVersion
 from wg_server.site.home import ServerHome
 
@@ -34,7 +34,7 @@ PACKAGE_LIFETIME = datetime.timedelta(days=30)
 
 
 class ReleasePools(Protocol):
-    """Pools of releases for the packages of one server, see ``pools.StoredReleasePools``."""
+    """Pools of releases for one server's packages, see ``release_pools.StoredReleasePools``."""
 
     def pooled_releases(
         self, generator_sha256: str, priors: ModelVariances, plant: PackageRecipient
@@ -108,7 +108,7 @@ def _make_candidates(
     version: GeneratorVersion, pools: ReleasePools, plant: PackageRecipient, *, seed: int
 ) -> tuple[GeneratorCondition, dict[Candidate, NumpyTensors], PooledReleases]:
     """Return the networks' condition, all candidates with tensors, and the pooled releases."""
-    networks = stated.make_machine_networks(version, plant, seed=seed)
+    networks = machine_networks.make_machine_networks(version, plant, seed=seed)
     condition, architecture, for_machine = networks or (GeneratorCondition(), "", ())
     heads: tuple[GeneratedCandidate, ...] = ()
     releases = NO_POOLED_RELEASES

@@ -26,7 +26,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_core.privacy import centring
+from wg_core.privacy import class_centres
+from wg_core.privacy.noisy_statistics import NoisyStatistics
 from wg_core.privacy.schema import (
     CLIP_RADIUS,
     MACHINE_STATISTICS,
@@ -34,7 +35,6 @@ from wg_core.privacy.schema import (
     default_schema,
     machine_schema,
 )
-from wg_core.privacy.statistics import NoisyStatistics
 
 FALSE_ALARM_PROBABILITY = 1e-6  # Largest probability that an honest release is called implausible
 
@@ -81,7 +81,7 @@ def implausibility_reasons(statistics: NoisyStatistics) -> tuple[str, ...]:
     )
     problems += count_problems
     if sums.size:
-        about = centring.centre_of_release(schema, statistics.integers, sigma)
+        about = class_centres.centre_of_release(schema, statistics.integers, sigma)
         unit = float(about.sum_weight) * about.radius
         by_class = values[sums.offset : moments.offset].reshape(sums.shape)
         lengths = np.sqrt(np.square(by_class).sum(axis=1))

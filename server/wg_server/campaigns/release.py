@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from wg_core.ledger.entries import PublicStatement
+from wg_core.privacy.noisy_statistics import NoisyStatistics
 from wg_core.privacy.schema import CLASS_STATISTICS, MACHINE_STATISTICS, StatisticsKind
-from wg_core.privacy.statistics import NoisyStatistics
 from wg_core.wire.data_sheet import DataSheet
 from wg_core.wire.statistics_file import StatisticsManifest
 

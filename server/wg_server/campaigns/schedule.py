@@ -12,8 +12,8 @@ accepted until its deadline.
   or when no further answer is awaited.
 - A site that releases later is served at once.
 - If releases arrived after a site's package was made, a better one is made, provided that it is
-  more informative (``improvement``): once as soon as no further answer is awaited, else a day after
-  the previous package. No campaign stays open for that day.
+  more informative (``package_comparison``): once as soon as no further answer is awaited, else a
+  day after the previous package. No campaign stays open for that day.
 """
 
 from bisect import bisect_right
@@ -22,7 +22,7 @@ from datetime import timedelta
 from operator import attrgetter, itemgetter
 
 from wg_server.store.campaigns import OPEN_TASK_STATES, Campaign, CampaignTask
-from wg_server.store.site import ONLINE_LIMIT_SECONDS
+from wg_server.store.stored_site import ONLINE_LIMIT_SECONDS
 
 DAY_SECONDS = timedelta(days=1).total_seconds()
 

@@ -1,8 +1,8 @@
 """Campaign worker: collects statistics, and has packages made and delivered, for all campaigns.
 
 Any number of campaigns run at the same time; ``schedule`` decides what is due in each. All state
-that must survive a restart is in the queue. Lost messages are sent again (``exchange``), so that
-nothing is charged or applied twice, however often either side restarts.
+that must survive a restart is in the queue. Lost messages are sent again (``message_exchange``), so
+that nothing is charged or applied twice, however often either side restarts.
 
 Sites that refuse or do not answer in time are left out, and the others are served (``partial``). An
 error of one site ends only its own task, and an error of one campaign only that campaign.
@@ -16,22 +16,22 @@ from collections.abc import Mapping, Sequence
 
 from wg_core import logs
 from wg_core.errors import ConfigError, InternalError, StorageError, WgError
-from wg_server.campaigns import absence, reasons, schedule
-from wg_server.campaigns.exchange import MessageExchange, SiteRequest
+from wg_server.campaigns import offline_codes, schedule, status_reasons
+from wg_server.campaigns.campaign_phases import collection_phase, delivery_phase
+from wg_server.campaigns.message_exchange import MessageExchange, SiteRequest
 from wg_server.campaigns.packaging import PACKAGE_LIFETIME, PackageMaker
-from wg_server.campaigns.packer import PackagingThreads
-from wg_server.campaigns.phases import collection_phase, delivery_phase
+from wg_server.campaigns.packaging_threads import PackagingThreads
 from wg_server.fleet.adapter import FlowerLink
 from wg_server.fleet.witness import LedgerWitness
 from wg_server.generator import versions
 from wg_server.site.home import ServerConfig, ServerHome
-from wg_server.store import operators, troubles
+from wg_server.store import operators, site_refusals
 from wg_server.store.campaigns import OPEN_TASK_STATES, Campaign, CampaignTask
 from wg_server.store.database import ServingLock
 from wg_server.store.operators import Actor
 from wg_server.store.queue import CampaignQueue
-from wg_server.store.site import StoredSite
-from wg_server.store.sites import ServerStore
+from wg_server.store.server_store import ServerStore
+from wg_server.store.stored_site import StoredSite
 
 log = logging.getLogger(__name__)
 
@@ -196,7 +196,9 @@ class CampaignWorker:
                     raise  # a full disk or a lost database concerns all campaigns
                 except WgError as error:  # the generator is unusable; nothing else is read here
                     log.warning("campaign %s: %s", campaign_id, error)
-                    self._count_failure(campaign_id, str(error), reasons.GENERATOR_UNUSABLE_CODE)
+                    self._count_failure(
+                        campaign_id, str(error), status_reasons.GENERATOR_UNUSABLE_CODE
+                    )
                     continue
                 except Exception:
                     log.exception("campaign %s: internal error", campaign_id)
@@ -299,9 +301,9 @@ class CampaignWorker:
         self, campaign: Campaign, late_tasks: list[CampaignTask], current_time: float
     ) -> None:
         """Mark overdue tasks as expired, with the reason."""
-        statuses = troubles.site_statuses_by_name(self._store, campaign_id=campaign.id)
+        statuses = site_refusals.site_statuses_by_name(self._store, campaign_id=campaign.id)
         for task in late_tasks:
-            code, figure = absence.missed_deadline_code_and_figure(
+            code, figure = offline_codes.missed_deadline_code_and_figure(
                 task, statuses[task.site], current_time
             )
             log.warning("campaign %s: %s is left out: %s", campaign.id, task.site, code)

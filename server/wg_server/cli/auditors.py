@@ -8,7 +8,7 @@ from wg_common import cli
 from wg_common.auditor_record import BUDGET_UNKNOWN
 from wg_common.language import list_names, text
 from wg_core.wire import canonical
-from wg_server.campaigns import auditors
+from wg_server.campaigns import auditor_export
 from wg_server.cli.options import home_option
 from wg_server.site.home import ServerHome
 
@@ -35,7 +35,7 @@ def export(home: ServerHome, out: Path, sites: tuple[str, ...], as_json: bool) -
 
     An auditor gives the folder to 'wg-audit verify --server'.
     """
-    exports = auditors.export_for_auditors(home, out, sites)
+    exports = auditor_export.export_for_auditors(home, out, sites)
     if as_json:
         cli.print_json({"folder": str(out), "sites": canonical.to_builtins(exports)})
         return

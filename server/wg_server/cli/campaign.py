@@ -18,12 +18,12 @@ from wg_core.privacy.schema import (
     StatisticsKind,
 )
 from wg_core.wire import canonical, protocol
-from wg_server.campaigns import reasons, schedule, starting, worth
-from wg_server.campaigns.starting import CampaignOrder, queue_campaign, retry_site
+from wg_server.campaigns import campaign_orders, expected_benefit, schedule, status_reasons
+from wg_server.campaigns.campaign_orders import CampaignOrder, queue_campaign, retry_site
 from wg_server.cli.options import DurationOption, current_user, format_time, home_option
 from wg_server.generator import versions
 from wg_server.site.home import ServerHome
-from wg_server.store import troubles
+from wg_server.store import site_refusals
 from wg_server.store.campaigns import (
     NO_EARLIER_ANSWER,
     NO_SUPPORTED_MACHINE,
@@ -32,7 +32,7 @@ from wg_server.store.campaigns import (
 )
 from wg_server.store.operators import logged_action
 from wg_server.store.queue import CampaignQueue
-from wg_server.store.sites import ServerStore
+from wg_server.store.server_store import ServerStore
 
 _campaign_id_argument = click.argument("campaign_id", metavar="ID")
 
@@ -260,10 +260,10 @@ def _print_expected_benefit(store: ServerStore, home: ServerHome, order: Campaig
     """Print what sites can gain: shared class names, skipped sites, and the model card's gains."""
     version = versions.usable_version(home)
     if order.statistics_kind == MACHINE_STATISTICS:
-        for line in worth.machine_gain_lines(version.card):
+        for line in expected_benefit.machine_gain_lines(version.card):
             cli.print_progress(line)
         return
-    names = starting.enrolled_class_name_overlap(store, version)
+    names = campaign_orders.enrolled_class_name_overlap(store, version)
     if names.class_names_by_site:
         cli.print_progress(names.describe_overlap())
     if lone_sites := sorted(
@@ -274,8 +274,8 @@ def _print_expected_benefit(store: ServerStore, home: ServerHome, order: Campaig
             if order.asks_sites_without_shared_classes
             else template("not asked, since no other site is known to share a class name: {sites}")
         )
-        cli.print_progress(text(decision, sites=worth.abbreviate_name_list(lone_sites)))
-    for line in worth.class_gain_lines(version.card, float(order.epsilon)):
+        cli.print_progress(text(decision, sites=expected_benefit.abbreviate_name_list(lone_sites)))
+    for line in expected_benefit.class_gain_lines(version.card, float(order.epsilon)):
         cli.print_progress(line)
 
 
@@ -299,10 +299,10 @@ def _show_campaign(store: ServerStore, campaign: Campaign, as_json: bool) -> Non
         return
     current_time, statuses = (
         time.time(),
-        troubles.site_statuses_by_name(store, campaign_id=campaign.id),
+        site_refusals.site_statuses_by_name(store, campaign_id=campaign.id),
     )
     code = current_language().code
-    summary = reasons.describe_campaign(campaign, current_time, code)
+    summary = status_reasons.describe_campaign(campaign, current_time, code)
     cli.print_line(
         text(
             "campaign {id}: {state}: {summary}",
@@ -312,7 +312,9 @@ def _show_campaign(store: ServerStore, campaign: Campaign, as_json: bool) -> Non
         )
     )
     for task in campaign.tasks:
-        reason = reasons.explain_task(campaign, task, statuses[task.site], current_time, code)
+        reason = status_reasons.explain_task(
+            campaign, task, statuses[task.site], current_time, code
+        )
         cli.print_line(f"  {task.site:24} {task.state:10} {reason.cause}".rstrip())
         if reason.advice:
             cli.print_line(text("  {space:35} do: {do}", space="", do=reason.advice))
@@ -321,14 +323,14 @@ def _show_campaign(store: ServerStore, campaign: Campaign, as_json: bool) -> Non
 def _campaign_document(store: ServerStore, campaign: Campaign) -> Mapping[str, object]:
     current_time, statuses = (
         time.time(),
-        troubles.site_statuses_by_name(store, campaign_id=campaign.id),
+        site_refusals.site_statuses_by_name(store, campaign_id=campaign.id),
     )
     document: dict[str, object] = dict(canonical.to_builtins(campaign))
     del document["tasks"], document["counted"]
-    document["summary"] = reasons.describe_campaign(campaign, current_time)
+    document["summary"] = status_reasons.describe_campaign(campaign, current_time)
     sites = document["sites"] = []
     for task in campaign.tasks:
-        reason = reasons.explain_task(campaign, task, statuses[task.site], current_time)
+        reason = status_reasons.explain_task(campaign, task, statuses[task.site], current_time)
         end = schedule.step_deadline(campaign, task)
         sites.append(
             {

@@ -14,7 +14,7 @@ from wg_server.generator.versions import SHORT_ID_LENGTH, GeneratorVersion, Inst
 from wg_server.site.home import ServerHome
 from wg_server.store.operators import logged_action
 from wg_server.store.queue import CampaignQueue
-from wg_server.store.sites import ServerStore
+from wg_server.store.server_store import ServerStore
 
 _INSTALLATION_MARKS = {
     "installed": text("installed"),

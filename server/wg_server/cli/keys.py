@@ -8,12 +8,12 @@ from wg_common import cli
 from wg_common.language import text
 from wg_core.errors import UsageError
 from wg_core.wire import canonical, signing
-from wg_server.campaigns import auditors
+from wg_server.campaigns import auditor_export
 from wg_server.cli.options import current_user, format_time, home_option
 from wg_server.site import pki
 from wg_server.site.home import ServerHome
 from wg_server.store.operators import logged_action
-from wg_server.store.sites import ServerStore
+from wg_server.store.server_store import ServerStore
 
 
 def _displayed_key_hex(key_hex: str) -> str:
@@ -30,13 +30,13 @@ def _renew_certificate(home: ServerHome, as_json: bool) -> None:
 
 def _rotate_authority(home: ServerHome, as_json: bool) -> None:
     """Replace the certificate authority; the old authority signs the new one."""
-    from wg_server.operation import authority
+    from wg_server.operation import authority_rotation
 
     with (
         ServerStore.open(home) as store,
         logged_action(store, current_user(), "rotate-authority", "authority"),
     ):
-        rotation = authority.rotate_authority(home)
+        rotation = authority_rotation.rotate_authority(home)
     cli.print_result_lines(
         as_json,
         canonical.to_builtins(rotation),
@@ -49,14 +49,14 @@ def _rotate_authority(home: ServerHome, as_json: bool) -> None:
 
 def _rotate_signing_keys(home: ServerHome, as_json: bool, *, are_keys_stolen: bool = False) -> None:
     """Replace the package and witness keys; old keys sign the new ones unless they are stolen."""
-    from wg_server.operation import rotation
+    from wg_server.operation import key_rotation
 
     why = "stolen" if are_keys_stolen else ""
     with (
         ServerStore.open(home) as store,
         logged_action(store, current_user(), "rotate-keys", "keys", why),
     ):
-        new_keys = rotation.rotate_keys(home, are_keys_stolen=are_keys_stolen)
+        new_keys = key_rotation.rotate_keys(home, are_keys_stolen=are_keys_stolen)
     cli.print_result_lines(
         as_json,
         canonical.to_builtins(new_keys),
@@ -113,7 +113,7 @@ def keys(home: ServerHome, renewal: str | None, stolen: bool, as_json: bool) -> 
 
 
 def _show_keys(home: ServerHome, as_json: bool) -> None:
-    public_keys = auditors.server_keys(home)
+    public_keys = auditor_export.server_keys(home)
     cli.print_result_lines(
         as_json,
         canonical.to_builtins(public_keys),

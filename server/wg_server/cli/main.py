@@ -12,7 +12,7 @@ from wg_core import __version__
 from wg_server.cli.languages import load_operator_language
 
 _COMMAND_MODULES_AND_SUMMARIES: dict[str, tuple[str, str]] = {
-    "backup": ("keeping", template("Write the home into one encrypted file, while it serves.")),
+    "backup": ("backups", template("Write the home into one encrypted file, while it serves.")),
     "campaign": (
         "campaign",
         template("Ask sites for statistics, and deliver weights made from them."),
@@ -38,7 +38,7 @@ _COMMAND_MODULES_AND_SUMMARIES: dict[str, tuple[str, str]] = {
         template("Change who may use the console, or list what operators did."),
     ),
     "releases": ("releases", template("List releases in quarantine; accept or reject one.")),
-    "restore": ("keeping", template("Make a new home from a backup.")),
+    "restore": ("backups", template("Make a new home from a backup.")),
     "revoke": ("sites", template("Shut SITE out, from its next request on.")),
     "serve": ("operation", template("Serve the fleet: listeners and campaign worker.")),
     "sites": ("sites", template("List the sites.")),

@@ -13,7 +13,7 @@ from wg_server.cli.options import current_user, format_time, home_option
 from wg_server.site.home import ServerHome
 from wg_server.store import operators as table
 from wg_server.store.operators import logged_action
-from wg_server.store.sites import ServerStore
+from wg_server.store.server_store import ServerStore
 
 
 @click.command()

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from wg_common.language import text
-from wg_core.grammar import NAME_CHARACTERS_LIMIT
+from wg_core.text_grammars import NAME_CHARACTERS_LIMIT
 from wg_server.site.home import ServerHome
 from wg_server.store.operators import Actor
 

@@ -14,7 +14,7 @@ from wg_server.site.home import ServerHome
 from wg_server.store import quarantine
 from wg_server.store.operators import logged_action
 from wg_server.store.releases import ReleaseStatus
-from wg_server.store.sites import ServerStore
+from wg_server.store.server_store import ServerStore
 
 _LOG_ACTION_BY_STATUS = {"accepted": "release accept", "rejected": "release reject"}
 

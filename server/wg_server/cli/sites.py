@@ -11,14 +11,14 @@ from wg_common import cli
 from wg_common.auditor_record import BUDGET_UNKNOWN
 from wg_common.language import ENGLISH, LanguageCode, current_language, list_names, text
 from wg_core.wire import protocol
-from wg_server.campaigns import reasons
+from wg_server.campaigns import status_reasons
 from wg_server.cli.options import DurationOption, current_user, format_time, home_option
 from wg_server.fleet import trust
 from wg_server.fleet.enrolment import create_join_token
 from wg_server.site.home import ServerHome
-from wg_server.store import quarantine, succession, troubles
+from wg_server.store import ledger_succession, quarantine, site_refusals
 from wg_server.store.operators import logged_action
-from wg_server.store.sites import ServerStore
+from wg_server.store.server_store import ServerStore
 
 
 @click.command()
@@ -98,12 +98,14 @@ def _site_documents(
     )
     for page in store.site_pages():
         names = [site.name for site in page]
-        statuses = troubles.site_statuses_by_name(store, site_names=names)
-        successions = succession.classify_successions_by_site(page, store.logs_of_sites(names))
+        statuses = site_refusals.site_statuses_by_name(store, site_names=names)
+        successions = ledger_succession.classify_successions_by_site(
+            page, store.logs_of_sites(names)
+        )
         for site in page:
-            absence = reasons.explain_absence(statuses[site.name], current_time, language)
+            absence = status_reasons.explain_absence(statuses[site.name], current_time, language)
             behind = (
-                reasons.explain_key_change(laggards[site.name], language)
+                status_reasons.explain_key_change(laggards[site.name], language)
                 if site.name in laggards
                 else None
             )

@@ -15,11 +15,11 @@ from wg_core.errors import ExitCode
 from wg_server.cli.options import current_user, home_option, plan_option
 from wg_server.generator import pipeline, versions
 from wg_server.generator.plan import read_plan
-from wg_server.generator.weights import sensor_training, sheet_card
+from wg_server.generator.weights import data_sheet_card, sensor_training
 from wg_server.site.home import ServerHome
 from wg_server.store.operators import logged_action
 from wg_server.store.queue import CampaignQueue
-from wg_server.store.sites import ServerStore
+from wg_server.store.server_store import ServerStore
 
 
 @click.command()
@@ -131,7 +131,7 @@ def _network_card_lines(card: dict[str, Any]) -> list[str]:
     """Return the lines on the model cards of machine networks and soft sensors."""
     lines = []
     for machines in card["kinds"].values():
-        lines += sheet_card.card_lines(machines)
+        lines += data_sheet_card.card_lines(machines)
     for units in card.get("sensors", {}).values():
         lines += sensor_training.card_lines(units)
         lines += [f"  {words}" for words in _check_lines(units)]

@@ -15,7 +15,7 @@ from wg_server.generator.weights.reading_map_training import train_reading_maps
 from wg_server.site.home import ServerHome
 from wg_server.store.operators import logged_action
 from wg_server.store.queue import CampaignQueue
-from wg_server.store.sites import ServerStore
+from wg_server.store.server_store import ServerStore
 from wg_server.zoo import trunks
 from wg_server.zoo.build import build_zoo, count_plan_entries, replace_encoder
 from wg_server.zoo.plan import ZooPlan, read_plan

@@ -5,12 +5,12 @@ from collections.abc import Callable
 
 from starlette.responses import Response
 
-from wg_core import numbers
+from wg_core import number_parsers
 from wg_core.errors import ConfigError
 from wg_core.wire import protocol
-from wg_server.campaigns import starting
-from wg_server.campaigns.starting import CampaignOrder, queue_campaign
-from wg_server.console.web import FormFields, PageContext, PageNotFound, form_field
+from wg_server.campaigns import campaign_orders
+from wg_server.campaigns.campaign_orders import CampaignOrder, queue_campaign
+from wg_server.console.request_handling import FormFields, PageContext, PageNotFound, form_field
 from wg_server.fleet.enrolment import create_join_token
 from wg_server.generator import versions
 from wg_server.store import quarantine
@@ -69,7 +69,9 @@ def start_campaign(context: PageContext, form: FormFields) -> Response:
         purpose=form_field(form, "purpose").strip(),
         collect_seconds=_parse_hours_as_seconds(form, "collect_hours"),
         deliver_seconds=_parse_hours_as_seconds(form, "deliver_hours"),
-        min_sites=numbers.parse_integer(minimum, input_name="min_sites") if minimum else None,
+        min_sites=number_parsers.parse_integer(minimum, input_name="min_sites")
+        if minimum
+        else None,
         grace_seconds=_parse_positive_amount(grace, "grace_minutes") * 60
         if grace
         else DEFAULT_GRACE_SECONDS,
@@ -104,7 +106,7 @@ def retry_site(context: PageContext, form: FormFields) -> Response:
     campaign_id = CampaignQueue(store.engine).find_campaign(context.request.path_params["id"]).id
     name = protocol.check_site_name(form_field(form, "site"))
     with logged_action(store, context.session.actor, "campaign retry", campaign_id, name):
-        starting.retry_site(home, store, campaign_id, name)
+        campaign_orders.retry_site(home, store, campaign_id, name)
     return context.redirect_with_confirmation(f"/campaigns/{campaign_id}", "retry")
 
 
@@ -136,7 +138,7 @@ def _parse_hours_as_seconds(form: FormFields, field_name: str) -> float | None:
 
 
 def _parse_positive_amount(text: str, field_name: str) -> float:
-    amount = numbers.parse_decimal(text, input_name=field_name)
+    amount = number_parsers.parse_decimal(text, input_name=field_name)
     if not 0 < amount <= HOURS_LIMIT:
         raise ConfigError(f"{field_name}: {text[:40]}, expected a number above 0, to {HOURS_LIMIT}")
     return amount

@@ -21,7 +21,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from wg_server.console.probes import HealthProbe
+from wg_server.console.health_probes import HealthProbe
 
 
 def admin_app(

@@ -10,8 +10,8 @@ from starlette.staticfiles import StaticFiles
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from wg_server.console import actions, pages
-from wg_server.console.views import PageSource
-from wg_server.console.web import CONSOLE_PATH, FORM_BYTES_LIMIT, Console, HostGuard
+from wg_server.console.page_data import PageSource
+from wg_server.console.request_handling import CONSOLE_PATH, FORM_BYTES_LIMIT, Console, HostGuard
 from wg_server.fleet.guards import BodyLimit
 
 _STATIC_FOLDER = Path(__file__).parent / "static"

@@ -1,8 +1,8 @@
 """Texts of the console's pages in each language.
 
 The catalogues in ``locale`` hold each text under a key in both languages, so that none can be
-missing. Texts on the status of sites are in ``wg_server.campaigns.wording``. A text is plain, never
-markup: pages escape it.
+missing. Texts on the status of sites are in ``wg_server.campaigns.status_texts``. A text is plain,
+never markup: pages escape it.
 
 Error messages and details in the operators' log are stored in English, and translated by matching
 their pattern, as plants' errors are.
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from wg_common import translations
 from wg_common.language import ENGLISH, LANGUAGE_CODES, Catalogue, Language, LanguageCode
-from wg_server.campaigns.wording import TextFormatter
+from wg_server.campaigns.status_texts import TextFormatter
 
 PAGE_CATALOGUE_FOLDER = Path(__file__).parent / "locale"
 CATALOGUE_KEY_PREFIX = "page"

@@ -22,13 +22,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from wg_common.auditor_record import BUDGET_UNKNOWN
 from wg_core import __version__
 from wg_core.errors import WgError
-from wg_server.console.probes import HealthProbe, certificate_expiries
+from wg_server.console.health_probes import HealthProbe, certificate_expiries
+from wg_server.site.backup_records import LastBackup
 from wg_server.site.home import ServerHome
-from wg_server.site.recovery import LastBackup
-from wg_server.store import quarantine, succession, troubles
+from wg_server.store import ledger_succession, quarantine, site_refusals
 from wg_server.store.queue import CampaignQueue
-from wg_server.store.site import StoredSite
-from wg_server.store.sites import ServerStore
+from wg_server.store.server_store import ServerStore
+from wg_server.store.stored_site import StoredSite
 
 log = logging.getLogger(__name__)
 
@@ -199,11 +199,11 @@ class _StoreCollector(Collector):
             )
             online, statuses = (
                 self._online(enrolled_sites),
-                troubles.site_statuses_by_name(self._store, site_names=names),
+                site_refusals.site_statuses_by_name(self._store, site_names=names),
             )
             states.update(site.state for site in page)
             connected_count += len(online)
-            successions = succession.classify_successions_by_site(
+            successions = ledger_succession.classify_successions_by_site(
                 page, self._store.logs_of_sites(names)
             )
             unknown += list(successions.values()).count(BUDGET_UNKNOWN)

@@ -14,19 +14,19 @@ from starlette.responses import Response
 
 from wg_core.errors import ConfigError, WgError
 from wg_core.wire.protocol import check_site_name
-from wg_server.campaigns import auditors, starting
-from wg_server.console import views
-from wg_server.console.views import Alert, SiteRow
-from wg_server.console.web import PageContext, PageNotFound
+from wg_server.campaigns import auditor_export, campaign_orders
+from wg_server.console import page_data
+from wg_server.console.page_data import Alert, SiteRow
+from wg_server.console.request_handling import PageContext, PageNotFound
 from wg_server.generator import versions
-from wg_server.generator.checks import read_checks
-from wg_server.generator.evaluation.scores import COMPLETED_HEAD, HEAD_ALONE
+from wg_server.generator.card_checks import read_checks
+from wg_server.generator.evaluation.method_scores import COMPLETED_HEAD, HEAD_ALONE
 from wg_server.generator.versions import InstalledVersions
-from wg_server.site.recovery import LastBackup
+from wg_server.site.backup_records import LastBackup
 from wg_server.store import operators, quarantine
 from wg_server.store.campaigns import OPEN_CAMPAIGN_STATES
 from wg_server.store.queue import RETRIABLE_TASK_STATES, CampaignQueue
-from wg_server.store.site import StoredSite
+from wg_server.store.stored_site import StoredSite
 
 _MEASURED_FAMILY_KEYS = (
     "head",
@@ -43,18 +43,18 @@ _FAMILY_CARD_KEYS = (*_MEASURED_FAMILY_KEYS, "epsilon", "delta")
 def show_overview(context: PageContext) -> Response:
     """Show the overview page: alerts, counts of sites and releases, open campaigns, and backup."""
     source, texts, current_time = context.source, context.texts, time.time()
-    newest = views.campaign_rows(source, texts, current_time)
+    newest = page_data.campaign_rows(source, texts, current_time)
     figures: Counter[str] = Counter()
 
     def rows() -> Iterator[SiteRow]:
         for page in source.store.site_pages():
-            for row in views.site_rows(source, texts, current_time, page):
+            for row in page_data.site_rows(source, texts, current_time, page):
                 figures["enrolled"] += row.site.state == "enrolled"
                 figures["online"] += row.is_online
                 figures["releases"] += row.release_count
                 yield row
 
-    alerts = views.list_alerts(source, texts, rows(), newest)
+    alerts = page_data.list_alerts(source, texts, rows(), newest)
     backup = LastBackup.load(source.home)
     return context.render_page(
         "overview",
@@ -74,14 +74,14 @@ def show_sites(context: PageContext) -> Response:
     offset = _parse_query_number(context.request.query_params.get("from", "0"))
     store = context.source.store
     page, count = store.search_and_count_sites(
-        match, offset=offset, rows_per_page=views.ROWS_PER_PAGE
+        match, offset=offset, rows_per_page=page_data.ROWS_PER_PAGE
     )
     rows = [
-        replace(row, budget=views.read_site_budget(store, row.site.name))
-        for row in views.site_rows(context.source, context.texts, time.time(), page)
+        replace(row, budget=page_data.read_site_budget(store, row.site.name))
+        for row in page_data.site_rows(context.source, context.texts, time.time(), page)
     ]
     return context.render_page(
-        "sites", rows=rows, match=match, first=offset, count=count, step=views.ROWS_PER_PAGE
+        "sites", rows=rows, match=match, first=offset, count=count, step=page_data.ROWS_PER_PAGE
     )
 
 
@@ -89,14 +89,16 @@ def show_site(context: PageContext) -> Response:
     """Show one site with its status and the possible actions."""
     name = context.request.path_params["site"]
     store = context.source.store
-    [row] = views.site_rows(context.source, context.texts, time.time(), [_requested_site(context)])
+    [row] = page_data.site_rows(
+        context.source, context.texts, time.time(), [_requested_site(context)]
+    )
     notes = [
         note
         for note in quarantine.list_release_summaries(store.engine, "quarantined")
         if note.site == name
     ]
     return context.render_page(
-        "site", row=replace(row, budget=views.read_site_budget(store, name)), held=notes
+        "site", row=replace(row, budget=page_data.read_site_budget(store, name)), held=notes
     )
 
 
@@ -113,7 +115,7 @@ def send_auditor_export(context: PageContext) -> Response:
     name = _requested_site(context).name
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "evidence"
-        auditors.export_for_auditors(context.source.home, out, [name])
+        auditor_export.export_for_auditors(context.source.home, out, [name])
         archive = shutil.make_archive(str(Path(folder) / "archive"), "zip", out)
         data = Path(archive).read_bytes()
     headers = {"content-disposition": f'attachment; filename="evidence-{name}.zip"'}
@@ -122,7 +124,7 @@ def send_auditor_export(context: PageContext) -> Response:
 
 def show_campaigns(context: PageContext) -> Response:
     """Show the list of the newest campaigns."""
-    rows = views.campaign_rows(context.source, context.texts, time.time())
+    rows = page_data.campaign_rows(context.source, context.texts, time.time())
     return context.render_page("campaigns", rows=rows)
 
 
@@ -137,8 +139,8 @@ def show_campaign(context: PageContext) -> Response:
         raise PageNotFound(str(error)) from error
     return context.render_page(
         "campaign",
-        row=views.campaign_row(context.texts, stored_campaign, current_time),
-        parts_of=views.task_rows(context.source, context.texts, stored_campaign, current_time),
+        row=page_data.campaign_row(context.texts, stored_campaign, current_time),
+        parts_of=page_data.task_rows(context.source, context.texts, stored_campaign, current_time),
         retried=RETRIABLE_TASK_STATES,
     )
 
@@ -146,7 +148,7 @@ def show_campaign(context: PageContext) -> Response:
 def show_new_campaign(context: PageContext) -> Response:
     """Show the form for a new campaign."""
     enrolled_names = [row.name for row in context.source.store.sites("enrolled")]
-    hours = starting.DEFAULT_TIME_LIMIT // datetime.timedelta(hours=1)
+    hours = campaign_orders.DEFAULT_TIME_LIMIT // datetime.timedelta(hours=1)
     return context.render_page("new_campaign", sites=enrolled_names, hours=hours)
 
 
@@ -158,7 +160,7 @@ def show_generators(context: PageContext) -> Response:
 def show_operator_log(context: PageContext) -> Response:
     """Show the log of operators' actions."""
     before = context.request.query_params.get("before")
-    rows, older = views.read_log_page(
+    rows, older = page_data.read_log_page(
         context.source, _parse_query_number(before) if before else None
     )
     newest = operators.read_log(context.source.store, limit=1)

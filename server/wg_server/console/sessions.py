@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from wg_server.console.sign_on import Role
 from wg_server.store import operators
 from wg_server.store.operators import Actor
-from wg_server.store.sites import ServerStore, hash_secret
+from wg_server.store.server_store import ServerStore, hash_secret
 
 SESSION_IDLE_SECONDS = 30 * 60.0  # Time without a request after which a session ends
 LONGEST_SESSION_SECONDS = 12 * 3600.0  # Longest duration of a session

@@ -24,7 +24,7 @@ import msgspec
 
 from wg_core import atomic
 from wg_core.errors import ConfigError, PeerError, RefusedError, WgError
-from wg_core.grammar import check_name
+from wg_core.text_grammars import check_name
 from wg_core.wire import canonical
 from wg_server.site.home import ServerHome
 

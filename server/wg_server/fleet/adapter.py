@@ -85,11 +85,11 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from wg_core.errors import DecodeError, InternalError
-from wg_core.wire import fleet, protocol
-from wg_core.wire.fleet import Envelope
+from wg_core.wire import flower_messages, protocol
+from wg_core.wire.flower_messages import Envelope
 from wg_server.fleet.guards import SITE_STATE_KEY, TROUBLE_STATE_KEY
-from wg_server.store import troubles
-from wg_server.store.site import ONLINE_LIMIT_SECONDS, StoredSite
+from wg_server.store import site_refusals
+from wg_server.store.stored_site import ONLINE_LIMIT_SECONDS, StoredSite
 
 log = logging.getLogger(__name__)
 
@@ -232,8 +232,9 @@ class NodeReply:
     Attributes:
         message_id: Flower's id of the message that was sent.
         envelope: Content of the reply, or None.
-        error_code: Error code if there is no content: a code of ``wg_core.wire.fleet``, or ``lost``
-            (the node disconnected or the message expired; the message should be sent again).
+        error_code: Error code if there is no content: a code of ``wg_core.wire.flower_messages``,
+            or ``lost`` (the node disconnected or the message expired; the message should be sent
+            again).
     """
 
     message_id: str
@@ -286,9 +287,9 @@ class FlowerLink:
         with self._run_lock:
             state = self._state
             run_id = state.create_run(
-                fleet.APP_NAME,
+                flower_messages.APP_NAME,
                 f"{protocol.PROTOCOL_VERSION}.0.0",
-                fleet.APP_HASH,
+                flower_messages.APP_HASH,
                 {},
                 NOOP_FEDERATION_ID,
                 None,
@@ -325,7 +326,7 @@ class FlowerLink:
         """Refuse another node key than the enrolled one, and requests that are not allowed here."""
         site: StoredSite = getattr(request.state, SITE_STATE_KEY)
         if _request_node_key(request) != site.node_key.encode("ascii"):
-            setattr(request.state, TROUBLE_STATE_KEY, troubles.NODE_KEY_TROUBLE)
+            setattr(request.state, TROUBLE_STATE_KEY, site_refusals.NODE_KEY_TROUBLE)
             raise HTTPException(403, "the certificate belongs to another node key")
         self._heard[site.name] = time.monotonic()
         if isinstance(message, GetFabRequest):
@@ -377,7 +378,9 @@ class FlowerRun:
         node_id = state.get_node_id_by_public_key(site.node_key.encode("ascii"))
         if node_id is None:
             return None
-        content = RecordDict({fleet.CONFIG_RECORD_NAME: ConfigRecord(dict(envelope.fields()))})
+        content = RecordDict(
+            {flower_messages.CONFIG_RECORD_NAME: ConfigRecord(dict(envelope.fields()))}
+        )
         message = Message(
             content, dst_node_id=node_id, message_type=message_type, ttl=lifetime_seconds
         )
@@ -400,7 +403,9 @@ class FlowerRun:
         replies: list[NodeReply] = []
         ask = message_ids - self._uploading.keys()
         messages, broken = self._fetch_heads_and_unreadable_ids(ask)
-        replies += [NodeReply(message_id, None, fleet.MESSAGE_MALFORMED) for message_id in broken]
+        replies += [
+            NodeReply(message_id, None, flower_messages.MESSAGE_MALFORMED) for message_id in broken
+        ]
         for head in messages:
             message_id = head.metadata.reply_to_message_id
             if head.has_error():
@@ -419,7 +424,7 @@ class FlowerRun:
                 reply = self._assemble_reply(message_id, *self._uploading[message_id])
             except Exception:  # one node's reply must not end the others' run
                 log.exception("reply to %s", message_id[:16])
-                reply = NodeReply(message_id, None, fleet.MESSAGE_MALFORMED)
+                reply = NodeReply(message_id, None, flower_messages.MESSAGE_MALFORMED)
             if reply is not None:
                 del self._uploading[message_id]
                 replies.append(reply)
@@ -464,7 +469,7 @@ class FlowerRun:
                 return None
             size = sum(map(len, contents.values())) + len(content)
             if count >= _ASSEMBLED_OBJECTS_LIMIT or size > protocol.STATISTICS_BYTES_LIMIT:
-                return NodeReply(message_id, None, fleet.MESSAGE_TOO_LARGE)
+                return NodeReply(message_id, None, flower_messages.MESSAGE_TOO_LARGE)
             contents[node.object_id] = content
         reply_id = reply_head.metadata.message_id
         self._state.object_store.delete(reply_id)
@@ -472,7 +477,7 @@ class FlowerRun:
             return NodeReply(message_id, _unpack_reply(reply_id, contents))
         except (DecodeError, KeyError, ValueError, TypeError) as error:
             log.warning("malformed reply to %s: %s", message_id[:16], error)
-            return NodeReply(message_id, None, fleet.MESSAGE_MALFORMED)
+            return NodeReply(message_id, None, flower_messages.MESSAGE_MALFORMED)
 
 
 def _unpack_reply(reply_id: str, contents_by_object_id: dict[str, bytes]) -> Envelope:
@@ -490,10 +495,10 @@ def _unpack_reply(reply_id: str, contents_by_object_id: dict[str, bytes]) -> Env
     message = inflate_object_from_contents(reply_id, contents_by_object_id)
     if not isinstance(message, Message) or not message.has_content():
         raise DecodeError("reply: no content")
-    record = message.content.config_records.get(fleet.CONFIG_RECORD_NAME)
+    record = message.content.config_records.get(flower_messages.CONFIG_RECORD_NAME)
     if record is None or len(message.content) != 1:
         raise DecodeError("reply: expected exactly one record")
-    return fleet.read_envelope(dict(record), input_name="reply")
+    return flower_messages.read_envelope(dict(record), input_name="reply")
 
 
 def _check_reply_upload(request: PushMessagesRequest) -> None:
@@ -519,10 +524,10 @@ def _check_reply_upload(request: PushMessagesRequest) -> None:
 def _known_error_code(reply_head: Message) -> str:
     """Return the error code of a node's reply if it is known, else ``lost``."""
     refusals = {
-        fleet.APP_MISMATCH,
-        fleet.MESSAGE_TYPE_DENIED,
-        fleet.MESSAGE_TOO_LARGE,
-        fleet.MESSAGE_MALFORMED,
+        flower_messages.APP_MISMATCH,
+        flower_messages.MESSAGE_TYPE_DENIED,
+        flower_messages.MESSAGE_TOO_LARGE,
+        flower_messages.MESSAGE_MALFORMED,
     }
     reason = reply_head.error.reason or ""
     return reason if reason in refusals else LOST_REPLY_CODE

@@ -8,15 +8,15 @@ a ledger entry. No log can prevent that, only the plant's network.
 
 from typing import TypedDict, TypeVar, Unpack
 
-from wg_core import numbers
+from wg_core import number_parsers
 from wg_core.errors import VerificationError
-from wg_core.ledger import charging, entries, proof
+from wg_core.ledger import charging, entries, inclusion_proof
 from wg_core.ledger import checkpoint as checkpoints
-from wg_core.ledger import note as notes
+from wg_core.ledger import signed_note as notes
 from wg_core.ledger.entries import Charge, Entry, PublicStatement, Release, Rotation
-from wg_core.ledger.price import check_mechanism_cost, parse_sigma
-from wg_core.ledger.proof import Proof
-from wg_core.ledger.state import verify_rotation_signatures
+from wg_core.ledger.inclusion_proof import Proof
+from wg_core.ledger.log_state import verify_rotation_signatures
+from wg_core.ledger.mechanism_cost import check_mechanism_cost, parse_sigma
 from wg_core.ledger.witness import WitnessRequest, requests_in_proof
 from wg_core.wire import canonical, statistics_file
 from wg_core.wire.bundle import StatementBundle, StatisticsBundle
@@ -34,10 +34,10 @@ def check_charge_terms(charge: Charge, release_data: bytes) -> None:
     """
     manifest = statistics_file.read_manifest(release_data)
     schema, mechanism = manifest.schema, charge.mechanism
-    sensitivity = numbers.parse_fraction(
+    sensitivity = number_parsers.parse_fraction(
         manifest.sensitivity_squared, input_name="manifest: squared sensitivity"
     )
-    charged_sensitivity = numbers.parse_fraction(
+    charged_sensitivity = number_parsers.parse_fraction(
         mechanism.sensitivity_squared, input_name="charge entry: squared sensitivity"
     )
     _require_equal_terms(
@@ -167,7 +167,7 @@ def witness_requests(bundle: StatisticsBundle | StatementBundle) -> tuple[Witnes
         VerificationError: The proofs are for different checkpoints, so that one of them would
             remain uncosigned.
     """
-    *before, last = (proof.decode(text, input_name="proof") for text in bundle.proofs)
+    *before, last = (inclusion_proof.decode(text, input_name="proof") for text in bundle.proofs)
     for earlier in before:
         if earlier.note.text != last.note.text:
             raise VerificationError(
@@ -183,7 +183,7 @@ def claims_cosignature(
     """Return whether each checkpoint carries a cosignature line of a key, without verifying it."""
     return all(
         notes.signature_lines(
-            proof.decode(text, input_name="proof").note,
+            inclusion_proof.decode(text, input_name="proof").note,
             witness_name,
             notes.COSIGNER_ROLE,
             witness_key,
@@ -200,7 +200,7 @@ def _check_inclusion(
     expected_signers: ExpectedSigners,
 ) -> None:
     """Verify that an entry is in the log as its proof states, under a signed checkpoint."""
-    entry_proof = proof.decode(proof_text, input_name=f"{entry_name} proof")
+    entry_proof = inclusion_proof.decode(proof_text, input_name=f"{entry_name} proof")
     origin, witness_name = expected_signers["ledger_origin"], expected_signers["witness_name"]
     if entry.head.origin != origin:
         raise VerificationError(

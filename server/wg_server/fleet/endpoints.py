@@ -19,8 +19,8 @@ from wg_server.fleet.enrolment import EnrolmentService
 from wg_server.fleet.guards import SITE_STATE_KEY
 from wg_server.fleet.witness import LedgerWitness
 from wg_server.site.home import ServerHome
-from wg_server.store.site import StoredSite
-from wg_server.store.sites import ServerStore
+from wg_server.store.server_store import ServerStore
+from wg_server.store.stored_site import StoredSite
 
 log = logging.getLogger(__name__)
 

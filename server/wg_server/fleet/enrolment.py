@@ -21,7 +21,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from wg_core import typed
+from wg_core import typed_records
 from wg_core.errors import DecodeError, RefusedError
 from wg_core.ledger.witness import WitnessRefused
 from wg_core.wire import canonical, protocol, signing
@@ -32,10 +32,10 @@ from wg_server.fleet.sliding_window_limit import SlidingWindowLimit, client_netw
 from wg_server.fleet.witness import LedgerWitness
 from wg_server.site import pki
 from wg_server.site.home import ServerConfig, ServerHome
-from wg_server.store import succession
-from wg_server.store.site import StoredSite
-from wg_server.store.sites import ServerStore, hash_secret
-from wg_server.store.succession import LedgerBeginning
+from wg_server.store import ledger_succession
+from wg_server.store.ledger_succession import LedgerBeginning
+from wg_server.store.server_store import ServerStore, hash_secret
+from wg_server.store.stored_site import StoredSite
 
 log = logging.getLogger(__name__)
 
@@ -108,13 +108,13 @@ class EnrolmentService:
             signing.public_from_hex(
                 getattr(request, field), input_name=f"enrolment request: {field}"
             )
-        ledger, first_note = succession.read_first_state_and_checkpoint(request)
+        ledger, first_note = ledger_succession.read_first_state_and_checkpoint(request)
         current_time = time.time()
         witness = LedgerWitness.open(self._home, self._store)
         beginning = LedgerBeginning(
             ledger.last_leaf_hash.hex(),
             ledger.genesis.predecessor if ledger.genesis else None,
-            succession.read_replaced_log(request, ledger),
+            ledger_succession.read_replaced_log(request, ledger),
             partial(witness.cosign_first_checkpoint, request, first_note, current_time),
         )
 
@@ -225,7 +225,7 @@ class _TokenSecretField(msgspec.Struct):
 def _hash_token_secret(body: bytes) -> str:
     """Return a hash of the join token's secret in a request; invalid requests share one hash."""
     try:
-        secret = typed.decode_json(body, _TokenSecretField).secret
+        secret = typed_records.decode_json(body, _TokenSecretField).secret
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         secret = ""
     return hash_secret(secret)

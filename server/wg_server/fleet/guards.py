@@ -20,10 +20,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from wg_core import logs
 from wg_core.errors import StorageError
 from wg_core.wire import canonical, protocol
-from wg_server.fleet.adoption import adopt_certificate
-from wg_server.site.recovery import RestoreGap
-from wg_server.store.site import StoredSite
-from wg_server.store.sites import ServerStore
+from wg_server.fleet.certificate_adoption import adopt_certificate
+from wg_server.site.backup_records import RestoreGap
+from wg_server.store.server_store import ServerStore
+from wg_server.store.stored_site import StoredSite
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ PEER_CERTIFICATE_STATE_KEY = (
 SITE_STATE_KEY = "site"  # Key in the request's state: the enrolled site that made the request
 
 TROUBLE_STATE_KEY = "trouble"
-"""Key in the request's state: code of ``store.troubles`` for why the node is refused."""
+"""Key in the request's state: code of ``store.site_refusals`` for why the node is refused."""
 
 REFUSAL_DELAY_SECONDS = 1.0  # Delay before an unidentified or too frequent request is refused
 

@@ -14,7 +14,7 @@ from wg_core.wire.protocol import ServerKeyPins, ServerTrust
 from wg_server.fleet.witness import witness_key_name
 from wg_server.site import pki
 from wg_server.site.home import ServerHome
-from wg_server.store.sites import ServerStore
+from wg_server.store.server_store import ServerStore
 
 
 def handed_over_keys(home: ServerHome) -> Iterator[tuple[KeyUse, str, Path]]:

@@ -9,17 +9,17 @@ from http import HTTPStatus
 from typing import Self
 
 from wg_core.errors import ConfigError
-from wg_core.ledger import proof
+from wg_core.ledger import inclusion_proof
 from wg_core.ledger import witness as rules
-from wg_core.ledger.note import Note
+from wg_core.ledger.signed_note import Note
 from wg_core.ledger.witness import WitnessFork, WitnessRefused, WitnessRequest, WitnessState
 from wg_core.wire import canonical, protocol, signing
 from wg_core.wire.protocol import EnrolmentRequest, KeyRotation
 from wg_core.wire.signing import PrivateKey
 from wg_server.fleet import bundle_verification
 from wg_server.site.home import AdditionalWitness, ServerConfig, ServerHome
-from wg_server.store.site import StoredSite
-from wg_server.store.sites import ServerStore
+from wg_server.store.server_store import ServerStore
+from wg_server.store.stored_site import StoredSite
 
 log = logging.getLogger(__name__)
 
@@ -156,7 +156,9 @@ class LedgerWitness:
             max_bytes=protocol.ROTATION_BYTES_LIMIT,
         )
         entry = notice.entry.encode()
-        rotation_proof = proof.decode(notice.proof.encode(), input_name="key rotation: proof")
+        rotation_proof = inclusion_proof.decode(
+            notice.proof.encode(), input_name="key rotation: proof"
+        )
         body = rotation_proof.extra_data + rotation_proof.note.encode()
         current_time = time.time()
 

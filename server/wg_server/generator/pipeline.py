@@ -25,20 +25,24 @@ from wg_core.errors import ConfigError
 from wg_core.privacy.schema import CLIP_RADIUS
 from wg_core.wire import canonical
 from wg_server.generator import versions
-from wg_server.generator.checks import read_checks
+from wg_server.generator.card_checks import read_checks
 from wg_server.generator.evaluation import head_card
 from wg_server.generator.evaluation.episodes import EpisodeSampler
-from wg_server.generator.families import likeness
+from wg_server.generator.families import likeness_fit
 from wg_server.generator.families.heads import OperatorFamilies, OperatorFamily
 from wg_server.generator.plan import GeneratorPlan
-from wg_server.generator.prior.names import fit_public_priors
+from wg_server.generator.prior.class_names import fit_public_priors
 from wg_server.generator.prior.zoo_tasks import ZooTask, split_families
 from wg_server.generator.weights import (
-    machine_trial,
+    data_sheet_card,
+    data_sheet_generation,
+    machine_test_set,
     sensor_training,
-    sheet_card,
-    sheet_generation,
     training,
+)
+from wg_server.generator.weights.data_sheet_generation import (
+    DataSheetGenerator,
+    MachineKindGenerator,
 )
 from wg_server.generator.weights.head_package import HeadPackage, pack_heads
 from wg_server.generator.weights.machine_networks import NetworkSizes
@@ -50,7 +54,6 @@ from wg_server.generator.weights.machine_training import (
 from wg_server.generator.weights.process_simulation import PROCESS_SIMULATORS
 from wg_server.generator.weights.sensor_network import SensorNetwork
 from wg_server.generator.weights.sensor_training import SensorObjective
-from wg_server.generator.weights.sheet_generation import DataSheetGenerator, MachineKindGenerator
 from wg_server.generator.weights.training import TrainingSchedule
 from wg_server.site.home import ServerHome
 from wg_server.zoo import own_families
@@ -156,7 +159,7 @@ class _TrainingPipeline:
                 generators[kind], cards[kind] = self._train_machine_networks(
                     kind, reading_map, before
                 )
-        packed_generator = sheet_generation.pack_sheet_generator(
+        packed_generator = data_sheet_generation.pack_sheet_generator(
             DataSheetGenerator(generators, sensors)
         )
         shipped_cards = [*cards.values(), *(sensor_cards[kind] for kind in sensors)]
@@ -204,10 +207,10 @@ class _TrainingPipeline:
             objective, TrainingSchedule(steps=self.plan.machine_steps), progress
         )
         progress(self.plan.machine_steps, "writing the card")
-        trial = machine_trial.draw_test_set(
+        trial = machine_test_set.draw_test_set(
             machine_simulator(kind, seed, Stream.SHEET_TEST), reading_map, draws.test
         )
-        generator, card = sheet_card.select_networks(objective.model, trial, seed)
+        generator, card = data_sheet_card.select_networks(objective.model, trial, seed)
         return generator, {"training": asdict(state), **card}
 
     def _fit_heads(
@@ -274,14 +277,14 @@ class _TrainingPipeline:
         for name, entry in own_entries.items():
             head, network, _ = read[name]
             if name in sites:
-                fitted_likeness = likeness.fit_likeness_test(name, sites, rendered_features)
+                fitted_likeness = likeness_fit.fit_likeness_test(name, sites, rendered_features)
                 test = fitted_likeness.test
                 last_figures = {
                     "refused": f"{fitted_likeness.own_refusal_rate:.4f}",
                     "others_refused": f"{fitted_likeness.other_refusal_rate:.4f}",
                 }
             else:
-                test, last_figures = likeness.accept_all_test(dimension), asdict(entry.privacy)
+                test, last_figures = likeness_fit.accept_all_test(dimension), asdict(entry.privacy)
             families[name] = OperatorFamily(entry.labels, head, test, network, entry.privacy)
             at_sites = {"head": entry.head_at_sites, "network": entry.network_at_sites}
             figures[name] = {

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from wg_core import settings
+from wg_core import yaml_settings
 from wg_server.zoo import plan as zoo_plan
 
 DEFAULT_PLAN = "default"
@@ -25,9 +25,9 @@ class GeneratorPlan:
     machine_steps: int = 1200
 
     def __post_init__(self) -> None:
-        settings.check_range("seed", self.seed, 0, 1 << 62)
-        settings.check_range("episodes", self.episodes, 2, 1_000_000)
-        settings.check_range("machine_steps", self.machine_steps, 0, 1_000_000)
+        yaml_settings.check_range("seed", self.seed, 0, 1 << 62)
+        yaml_settings.check_range("episodes", self.episodes, 2, 1_000_000)
+        yaml_settings.check_range("machine_steps", self.machine_steps, 0, 1_000_000)
 
 
 def read_plan(path: Path | None) -> GeneratorPlan:
@@ -38,4 +38,4 @@ def read_plan(path: Path | None) -> GeneratorPlan:
             unknown or out of its range.
     """
     text, source = zoo_plan.read_plan_bytes_and_name(path, "wg_server.generator", DEFAULT_PLAN)
-    return settings.parse_yaml(text, GeneratorPlan, source)
+    return yaml_settings.parse_yaml(text, GeneratorPlan, source)

@@ -31,7 +31,7 @@ from typing import Any
 import msgspec
 
 from wg_common.catalogue import SPECTRUM_LINES_NETWORK
-from wg_core import atomic, locks, typed
+from wg_core import atomic, locks, typed_records
 from wg_core.errors import (
     ConfigError,
     DecodeError,
@@ -40,7 +40,7 @@ from wg_core.errors import (
     reraise_os_errors,
 )
 from wg_core.wire import canonical
-from wg_server.generator.checks import CardCheck, read_checks
+from wg_server.generator.card_checks import CardCheck, read_checks
 from wg_server.site.home import ServerHome
 
 CARD_LIMIT = 4 << 20
@@ -391,7 +391,7 @@ def _read_card(
         raise VerificationError(f"{path}: its SHA-256 is not the name of its folder")
     try:
         card = json.loads(data)
-        return card, typed.convert_to_record(card, _GeneratorCard)
+        return card, typed_records.convert_to_record(card, _GeneratorCard)
     except (ValueError, RecursionError, msgspec.ValidationError) as error:
         raise DecodeError(f"{path}: not a model card: {error}") from error
 

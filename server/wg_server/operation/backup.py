@@ -23,11 +23,11 @@ from wg_common.backup.archive import BackupManifest, BackupSource, DecryptionKey
 from wg_core import atomic, locks
 from wg_core.errors import ConfigError
 from wg_server.generator import versions
+from wg_server.site.backup_records import LastBackup, RestoreGap
 from wg_server.site.home import ServerHome
-from wg_server.site.recovery import LastBackup, RestoreGap
-from wg_server.store import copying
+from wg_server.store import store_copy
 from wg_server.store.operators import Actor, add_log_entry
-from wg_server.store.sites import ServerStore
+from wg_server.store.server_store import ServerStore
 
 BACKUP_KIND = "server"
 _STORE_FILE_NAME = "store.sqlite"
@@ -58,7 +58,7 @@ def back_up_home(
         archive.temporary_folder(home.root) as scratch,
     ):
         with ServerStore.open(home) as store:
-            copying.copy_store_to_file(store.engine, scratch / _STORE_FILE_NAME)
+            store_copy.copy_store_to_file(store.engine, scratch / _STORE_FILE_NAME)
         sources: list[BackupSource] = [
             (_STORE_FILE_NAME, scratch / _STORE_FILE_NAME),
             _home_source(home, home.config_file),
@@ -112,7 +112,7 @@ def restore_home(
         if not (folder / _STORE_FILE_NAME).is_file():
             raise ConfigError(f"{backup_file}: a backup without a store")
         if config.database:
-            copying.restore_store_from_file(folder / _STORE_FILE_NAME, config.database)
+            store_copy.restore_store_from_file(folder / _STORE_FILE_NAME, config.database)
             (folder / _STORE_FILE_NAME).unlink()
         else:
             atomic.rename_file(folder / _STORE_FILE_NAME, restored_home.database_file)

@@ -21,14 +21,14 @@ from starlette.middleware import Middleware
 
 from wg_core import atomic, locks
 from wg_core.errors import ConfigError, WgError
-from wg_server.campaigns.making import PACKAGING_PROCESS_COUNT, PackagingProcess
 from wg_server.campaigns.packaging import PackageMaker
+from wg_server.campaigns.packaging_process import PACKAGING_PROCESS_COUNT, PackagingProcess
 from wg_server.campaigns.worker import CampaignWorker
 from wg_server.console.admin import admin_app
 from wg_server.console.app import console_routes
+from wg_server.console.health_probes import server_probes
 from wg_server.console.metrics import ServerMetrics
-from wg_server.console.probes import server_probes
-from wg_server.console.views import PageSource
+from wg_server.console.page_data import PageSource
 from wg_server.fleet.adapter import FlowerLink
 from wg_server.fleet.certificates import CertificateReloader
 from wg_server.fleet.connection_limit import CONNECTIONS_LIMIT
@@ -42,14 +42,14 @@ from wg_server.fleet.guards import (
     StorageGuard,
 )
 from wg_server.fleet.listener import Listener, server_tls_context
-from wg_server.fleet.watch import RefusalRecorder
+from wg_server.fleet.refusal_recorder import RefusalRecorder
 from wg_server.fleet.witness import LedgerWitness
 from wg_server.generator import versions
+from wg_server.site.backup_records import RestoreGap
 from wg_server.site.home import ServerConfig, ServerHome
-from wg_server.site.recovery import RestoreGap
 from wg_server.store.database import ServingLock
-from wg_server.store.site import ONLINE_LIMIT_SECONDS, StoredSite
-from wg_server.store.sites import ServerStore
+from wg_server.store.server_store import ServerStore
+from wg_server.store.stored_site import ONLINE_LIMIT_SECONDS, StoredSite
 
 log = logging.getLogger(__name__)
 

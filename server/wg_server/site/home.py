@@ -1,7 +1,7 @@
 """Paths in the server's home folder, and its configuration file ``server.yaml``.
 
 Every path and every default of the server is defined here. This module creates no keys and opens no
-database: ``wg_server.site.pki`` and ``wg_server.store.sites`` do.
+database: ``wg_server.site.pki`` and ``wg_server.store.server_store`` do.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from pathlib import Path
 import msgspec
 import yaml
 
-from wg_core import atomic, settings
+from wg_core import atomic, yaml_settings
 from wg_core.errors import ConfigError, DecodeError
-from wg_core.ledger import note as notes
+from wg_core.ledger import signed_note as notes
 from wg_core.wire import canonical, protocol, signing
 
 ENCODER_FILE_NAME = "encoder.safetensors"  # Name of the encoder package in the zoo's folder
@@ -230,7 +230,7 @@ def parse_config(data: bytes, *, subject: str) -> ServerConfig:
         ConfigError: The data is not YAML, a field is unknown or missing, or a type or value is
             wrong.
     """
-    return settings.parse_yaml(data, ServerConfig, subject)
+    return yaml_settings.parse_yaml(data, ServerConfig, subject)
 
 
 def _listener_url(host: str, port: int) -> str:

@@ -1,8 +1,8 @@
 """Certificate authority of the server, the server's certificate, and short-lived client ones.
 
-A later authority has the same name and another key (``operation.authority``). Plants that know an
-earlier authority reach it by link certificates, each signed by the previous authority (RFC 4210,
-section 4.4).
+A later authority has the same name and another key (``operation.authority_rotation``). Plants that
+know an earlier authority reach it by link certificates, each signed by the previous authority (RFC
+4210, section 4.4).
 
 All keys are on elliptic curve P-256, all certificates are X.509 v3 (RFC 5280). A client certificate
 is issued for a request whose key was generated at the plant; the request's subject is ignored, and

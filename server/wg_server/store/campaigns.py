@@ -43,7 +43,8 @@ NO_EARLIER_ANSWER = "no-names"
 NO_SUPPORTED_MACHINE = "no-machine"
 STATISTIC_UNUSED = "no-statistic"
 NOT_ASKED_CODES = (NO_SHARED_CLASS_NAMES, NO_EARLIER_ANSWER, NO_SUPPORTED_MACHINE, STATISTIC_UNUSED)
-"""Codes of tasks whose site is not asked, see ``wg_server.campaigns.worth`` and ``machines``."""
+"""Codes of tasks whose site is not asked, see ``wg_server.campaigns.expected_benefit`` and"
+" ``machines``."""
 RELEASED_TASK_STATES = (
     "released",
     "packaged",

@@ -18,8 +18,8 @@ from wg_core.ledger.witness import WitnessRefused
 from wg_core.wire import canonical
 from wg_core.wire.protocol import EnrolmentRequest
 from wg_server.store import database, schema
-from wg_server.store.site import StoredSite, find_site
-from wg_server.store.succession import EnrolledLog, LedgerBeginning, ReplacedLog
+from wg_server.store.ledger_succession import EnrolledLog, LedgerBeginning, ReplacedLog
+from wg_server.store.stored_site import StoredSite, find_site
 
 T = TypeVar("T")
 

@@ -19,10 +19,10 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from wg_core.errors import ConfigError, WgError
-from wg_core.grammar import check_name
+from wg_core.text_grammars import check_name
 from wg_core.wire import canonical
 from wg_server.store import database, schema
-from wg_server.store.sites import ServerStore, hash_secret
+from wg_server.store.server_store import ServerStore, hash_secret
 
 DETAIL_LENGTH_LIMIT = 500  # Largest number of characters of an entry's detail
 

@@ -21,7 +21,7 @@ from sqlalchemy import (
     Text,
 )
 
-from wg_core.grammar import NAME_CHARACTERS_LIMIT
+from wg_core.text_grammars import NAME_CHARACTERS_LIMIT
 from wg_core.wire import protocol
 
 SCHEMA_VERSION = "0004"  # Newest migration; an earlier store is migrated when it is opened

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from wg_common.modalities import cells
+from wg_common.modalities import record_tables
 from wg_common.modalities.arrays import read_labelled_arrays
 from wg_common.modalities.base import Record, read_file
 from wg_common.modalities.images import Images
@@ -140,14 +140,14 @@ def read_npz(path: str) -> LabelledArchive:
 
 @functools.lru_cache(maxsize=2)
 def read_table(path: str) -> LabelledArchive:
-    """Read a table with one record per row and a column ``label`` (``wg_common.modalities.cells``).
+    """Read a table with one record per row and a column ``label`` (``record_tables``).
 
     Rows without a label, or with a ``split`` that is neither 0 nor empty, are left out.
 
     Raises:
         DataError: The table cannot be read, or has fewer than two classes.
     """
-    table = cells.read_cell_table(Path(path), ["label", "split"])
+    table = record_tables.read_cell_table(Path(path), ["label", "split"])
     for row, reason in table.problems.items():
         raise DataError(f"{Path(path).with_name(table.names[row])}: {reason}")
     n = len(table.records)

@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 
 from wg_common import streams
 from wg_common.modalities.base import Record
-from wg_common.nets.encoder import module as encoders
 from wg_common.nets.encoder import package
-from wg_common.nets.encoder.fit import fit_encoder
+from wg_common.nets.encoder import projected_trunk as encoders
+from wg_common.nets.encoder.projection_fit import fit_encoder
 from wg_common.nets.encoder.reading_map import ReadingMaps
 from wg_common.nets.encoder.trunk import TrunkKind
 from wg_common.nets.encoder.trunk_choice import TrunkChoice

@@ -15,7 +15,7 @@ from wg_common import streams
 from wg_common.inference.block_scale import block_scale_factors
 from wg_common.inference.discriminants import principal_components
 from wg_common.inference.family_head import FamilyHead, FeatureLayout, Floats, site_moments
-from wg_common.nets.encoder.module import Encoder
+from wg_common.nets.encoder.projected_trunk import Encoder
 from wg_common.streams import Stream
 from wg_server.zoo import heads, membership, sources
 from wg_server.zoo.membership import MembershipAttackResult

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from wg_common.inference import family_head, hostile_tensors
 from wg_common.inference.family_head import FamilyHead, FeatureLayout
 from wg_common.nets import family_network
-from wg_common.nets.encoder.module import Encoder
+from wg_common.nets.encoder.projected_trunk import Encoder
 from wg_common.nets.family_network import FamilyNetwork
 from wg_common.weights_package import NO_PRIVACY, PrivacyGuarantee
 from wg_core import atomic

@@ -12,7 +12,7 @@ from wg_common.modalities.registry import find_modality as modality_of
 from wg_common.modalities.windows import Windows
 from wg_common.nets.encoder.trunk_choice import TrunkChoice, check_choices
 from wg_common.weights_package import PrivacyGuarantee
-from wg_core import atomic, settings
+from wg_core import atomic, yaml_settings
 from wg_core.errors import ConfigError
 from wg_core.privacy.schema import RELEASED_DIMENSION
 from wg_server.zoo.task_spec import FILE_SOURCE_KINDS, SourceKind, TaskSpec
@@ -50,10 +50,12 @@ class EncoderPlan:
 
     def __post_init__(self) -> None:
         check_choices(self.trunks)
-        settings.check_range("encoder.pixels", self.pixels, 64, 512)
-        settings.check_range("encoder.dimension", self.dimension, 2, 1024)
+        yaml_settings.check_range("encoder.pixels", self.pixels, 64, 512)
+        yaml_settings.check_range("encoder.dimension", self.dimension, 2, 1024)
         if self.records:
-            settings.check_range("encoder.records", self.records, 2 * self.dimension, 1_000_000)
+            yaml_settings.check_range(
+                "encoder.records", self.records, 2 * self.dimension, 1_000_000
+            )
 
     def fit_record_count(self, modality: str) -> int:
         """Return the number of public records to fit the projection on, for a modality."""
@@ -73,8 +75,8 @@ class PrivatePlan:
     delta: float
 
     def __post_init__(self) -> None:
-        settings.check_range("private.epsilon", self.epsilon, 0.01, 10)
-        settings.check_range("private.delta", self.delta, 1e-12, 1e-3)
+        yaml_settings.check_range("private.epsilon", self.epsilon, 0.01, 10)
+        yaml_settings.check_range("private.delta", self.delta, 1e-12, 1e-3)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,10 +111,10 @@ class SourcePlan:
     private: PrivatePlan | None = None
 
     def __post_init__(self) -> None:
-        settings.check_range("families", self.families, 1, 100_000)
-        settings.check_range("sites", self.sites, 1, 1000)
-        settings.check_range("per_class", self.per_class, 8, 100_000)
-        settings.check_range("strength", self.strength, 0, 1)
+        yaml_settings.check_range("families", self.families, 1, 100_000)
+        yaml_settings.check_range("sites", self.sites, 1, 1000)
+        yaml_settings.check_range("per_class", self.per_class, 8, 100_000)
+        yaml_settings.check_range("strength", self.strength, 0, 1)
         if self.kind in FILE_SOURCE_KINDS and not (self.path and self.licence):
             raise ConfigError(f"source {self.kind}: needs a path and a licence")
         if self.private and self.kind not in FILE_SOURCE_KINDS:
@@ -153,10 +155,10 @@ class ZooPlan:
     machines: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        settings.check_range("seed", self.seed, 0, 1 << 62)
+        yaml_settings.check_range("seed", self.seed, 0, 1 << 62)
         if self.own_sites:
-            settings.check_range("own_sites", self.own_sites, 10, 10_000)
-        settings.check_range("machine_steps", self.machine_steps, 0, 1_000_000)
+            yaml_settings.check_range("own_sites", self.own_sites, 10, 10_000)
+        yaml_settings.check_range("machine_steps", self.machine_steps, 0, 1_000_000)
         catalogue.find_architecture(self.architecture)
         if not self.sources:
             raise ConfigError("sources: expected at least one")
@@ -268,7 +270,7 @@ def read_plan(path: Path | None) -> ZooPlan:
             names it.
     """
     text, name = read_plan_bytes_and_name(path, "wg_server.zoo", DEFAULT_PLAN_NAME)
-    return settings.parse_yaml(text, ZooPlan, name)
+    return yaml_settings.parse_yaml(text, ZooPlan, name)
 
 
 def read_plan_bytes_and_name(

@@ -23,8 +23,8 @@ from wg_common.inference.discriminants import principal_components
 from wg_common.inference.family_head import FamilyHead, FeatureLayout, Floats, site_moments
 from wg_common.modalities.base import Record
 from wg_common.nets import private_head
-from wg_common.nets.encoder.fit import discriminant_directions, subtract_group_means
-from wg_common.nets.encoder.module import Encoder
+from wg_common.nets.encoder.projected_trunk import Encoder
+from wg_common.nets.encoder.projection_fit import discriminant_directions, subtract_group_means
 from wg_common.streams import Stream
 from wg_common.weights_package import PrivacyGuarantee
 from wg_core.privacy import gradients, mechanism

@@ -377,7 +377,7 @@ def test_the_table_is_long_and_each_row_has_a_name_of_its_own() -> None:
 
 @pytest.fixture
 def quiet(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr("wg_common.nets.encoder.module.load_encoder", _no_encoder)
+    monkeypatch.setattr("wg_common.nets.encoder.projected_trunk.load_encoder", _no_encoder)
     yield
 
 

@@ -22,9 +22,9 @@ from wg_client.release import preview
 from wg_common import cli
 from wg_core import errors, installed_code, logs
 from wg_core.fleet import __main__ as process
-from wg_core.ledger.store import Ledger
+from wg_core.ledger.budget_ledger import Ledger
 from wg_core.release.budget import read_spend
-from wg_core.release.query import answer_query
+from wg_core.release.query_answers import answer_query
 from wg_core.site.acceptance import AcceptanceConfig
 from wg_core.site.config import PrivacyConfig
 

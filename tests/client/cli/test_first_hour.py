@@ -95,7 +95,7 @@ def test_a_full_disk_is_found_before_the_token_is_spent(
         free = 1 << 20
 
     (tmp_path / "token").write_text(joined(expires=1 << 40))
-    monkeypatch.setattr("wg_client.fleet.initialise.shutil.disk_usage", lambda path: Full)
+    monkeypatch.setattr("wg_client.fleet.home_initialisation.shutil.disk_usage", lambda path: Full)
     words = ("--join-file", tmp_path / "token", "--data", _pictures(tmp_path / "data"))
     found = here("init", "--home", tmp_path / "home", *words, code=errors.ExitCode.CONFIG)
     assert found["error"]["code"] == "storage" and "still good" in found["error"]["message"]

@@ -9,10 +9,10 @@ import pytest
 from tests.client.cli.conftest import Json
 from tests.client.conftest import MakePlant, TestPlant
 
-from wg_client.data import plant as plants
+from wg_client.data import plant_data as plants
 from wg_core.errors import ApprovalPending
 from wg_core.privacy.schema import CLASS_STATISTICS, MACHINE_STATISTICS
-from wg_core.release.query import answer_query
+from wg_core.release.query_answers import answer_query
 from wg_core.site.config import PrivacyConfig
 
 Shown = Callable[..., tuple[str, str]]

@@ -322,7 +322,7 @@ def test_a_fault_changes_nothing_and_its_remedy_works(
     here: Json,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("wg_common.nets.encoder.module.load_encoder", remembering)
+    monkeypatch.setattr("wg_common.nets.encoder.projected_trunk.load_encoder", remembering)
     plant, folder = plants[kind], _records(tmp_path / "data", kind)
     Image.new("L", (8, 8), 3).save(tmp_path / "outside.png")
     before = plant.config

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wg_client.cli.prediction import spreadsheet_cell
+from wg_client.cli.prediction_run import spreadsheet_cell
 
 SIGNS = "=+-@＝＋－＠"
 TEXTS = st.text(alphabet="=-@＝;\t\r\n\"'a, ", max_size=8)

@@ -16,11 +16,11 @@ from tests.client.conftest import LABELS, MakePlant, TestPlant, pictures, waves,
 from wg_client.cli.freeze import freeze_result_lines
 from wg_client.cli.main import group
 from wg_client.data import acceptance_set
-from wg_client.data import plant as plants
+from wg_client.data import plant_data as plants
 from wg_client.data.acceptance_set import AcceptanceSet
-from wg_client.data.inspection import Inspection, inspect_records
+from wg_client.data.dataset_survey import survey_dataset
 from wg_client.data.near_duplicates import find_near_duplicates
-from wg_client.data.survey import survey_dataset
+from wg_client.data.record_inspection import Inspection, inspect_records
 from wg_client.fitting.linear_head import LinearHead
 from wg_client.selection.delivery import apply_and_adopt_package
 from wg_core.errors import ConfigError, DataError, UsageError, VerificationError

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from wg_client.data.survey import load_dataset
+from wg_client.data.dataset_survey import load_dataset
 from wg_core.errors import DataError
 
 

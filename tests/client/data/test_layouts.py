@@ -15,11 +15,11 @@ from PIL import Image
 
 from wg_client.cli.reading_options import ReadingOptions, build_reading_config
 from wg_client.data.dataset import DEFAULT_READING_CONFIG, DatasetSurvey, SurveyOptions
-from wg_client.data.inspection import inspect_records
-from wg_client.data.survey import survey_dataset
+from wg_client.data.dataset_survey import survey_dataset
+from wg_client.data.record_inspection import inspect_records
 from wg_common.modalities import spreadsheets
 from wg_core.errors import DataError
-from wg_core.site.reading import ReadingConfig
+from wg_core.site.reading_config import ReadingConfig
 
 NAMED = ReadingConfig(columns=("内容", "分類"))
 ROWS = (("内容", "分類"), ("モーターが熱い", "故障"), ("異常なし", "正常"), ("確認中", ""))

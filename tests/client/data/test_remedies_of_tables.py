@@ -9,11 +9,11 @@ import pytest
 
 from wg_client.cli.freeze import UNUSABLE_RECORD_TEMPLATE, abridged_item_lines
 from wg_client.data.dataset import SurveyOptions
-from wg_client.data.survey import survey_dataset
+from wg_client.data.dataset_survey import survey_dataset
 from wg_client.models.predict import load_records
 from wg_core.errors import ConfigError, DataError
 from wg_core.site.config import read_data_sheet
-from wg_core.site.reading import ReadingConfig
+from wg_core.site.reading_config import ReadingConfig
 
 
 def _table(path: Path, rows: int = 1) -> Path:

@@ -14,13 +14,13 @@ from tests.client.conftest import MakePlant
 
 from wg_client.data import log_reader, sensor_windows
 from wg_client.data.dataset import DatasetSurvey, SurveyOptions
-from wg_client.data.inspection import inspect_records
-from wg_client.data.recordings import find_recording_unit
+from wg_client.data.dataset_survey import survey_dataset
+from wg_client.data.record_inspection import inspect_records
+from wg_client.data.recording_units import find_recording_unit
 from wg_client.data.sensor_log import SensorLog
-from wg_client.data.survey import survey_dataset
 from wg_core.errors import ConfigError, DataError
 from wg_core.site.config import PrivacyConfig
-from wg_core.site.reading import ReadingConfig, SensorLogConfig
+from wg_core.site.reading_config import ReadingConfig, SensorLogConfig
 
 RATE = 100.0
 LOG = SensorLogConfig(
@@ -355,7 +355,7 @@ def test_what_is_not_said_comes_from_the_first_log(tmp_path: Path) -> None:
 def test_a_plant_of_logs_is_frozen_checked_and_read_again(
     make_plant: MakePlant, tmp_path: Path, window_encoder: bytes
 ) -> None:
-    from wg_client.data.plant import open_plant_data
+    from wg_client.data.plant_data import open_plant_data
     from wg_client.release import preview
 
     plant = make_plant({0: 2}, frozen=False)

@@ -7,14 +7,14 @@ import pytest
 from tests.client.posteriors import posterior
 from tests.client.selected import selected
 
-from wg_client.fitting.averages import LOSS_WEIGHT, average_models
 from wg_client.fitting.finetune import constant_base_fitter, fit_finetuned
-from wg_client.fitting.fitted import FittedModel
+from wg_client.fitting.fitted_model import FittedModel
 from wg_client.fitting.folds import Folds, stratified_folds
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead, log_loss
 from wg_client.fitting.local_models import fit_local_only
+from wg_client.fitting.model_averages import LOSS_WEIGHT, average_models
 from wg_client.methods.ensemble import mean_aligned_base_head
-from wg_client.methods.names import LOCAL_ONLY, POOLED_FINETUNED
+from wg_client.methods.method_names import LOCAL_ONLY, POOLED_FINETUNED
 from wg_common.inference.posterior import Posterior
 
 K, D = 4, 12

@@ -13,7 +13,13 @@ from tests.client.selected import Named, selected
 
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead
 from wg_client.methods.base import PlantRecords, PreparedPackage
-from wg_client.methods.names import GENERATED, HANDED_ON, LOCAL_ONLY, POOLED, POOLED_FINETUNED
+from wg_client.methods.method_names import (
+    GENERATED,
+    HANDED_ON,
+    LOCAL_ONLY,
+    POOLED,
+    POOLED_FINETUNED,
+)
 from wg_client.models.store import load_model_tensors
 from wg_client.selection import apply as applying
 from wg_client.selection.delivery import apply_and_adopt_package

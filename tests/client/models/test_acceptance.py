@@ -13,9 +13,9 @@ from tests.client.conftest import LABELS, TestPlant, plant_maker, write_npz
 
 import weightgate
 from wg_client.cli.main import group
-from wg_client.data import plant as plants
+from wg_client.data import plant_data as plants
 from wg_client.fitting.linear_head import LinearHead
-from wg_client.methods.names import LOCAL_ONLY
+from wg_client.methods.method_names import LOCAL_ONLY
 from wg_client.models import adoption
 from wg_client.models.acceptance import (
     AcceptanceScores,

@@ -16,7 +16,7 @@ from wg_client.models.manifest import KEPT_ALIAS, VERSION, CheckFinding, ModelsM
 from wg_common.weights_package import GeneratorCondition
 from wg_core import atomic
 from wg_core.errors import ConfigError, DecodeError, StorageError, UsageError
-from wg_core.site.failures import FEW_SITES_CODE
+from wg_core.site.weights_failures import FEW_SITES_CODE
 
 
 def _later(manifest: ModelsManifest, number: int, accuracy: float | None) -> ModelsManifest:

@@ -17,14 +17,14 @@ from tests.client.conftest import LABELS, MakePlant, TestPlant, pictures
 from tests.client.families import beside, family_head
 from torch.nn.functional import interpolate
 
-from wg_client.methods.names import HANDED_ON, LOCAL_ONLY
+from wg_client.methods.method_names import HANDED_ON, LOCAL_ONLY
 from wg_client.models import adoption, predict, store
 from wg_client.models.export import export_model
 from wg_client.selection.delivery import apply_and_adopt_package
 from wg_common.catalogue import SAME_FAMILY_SOURCE
 from wg_common.nets import family_network
 from wg_common.nets.assembly import build_head_model
-from wg_common.nets.encoder.module import load_encoder
+from wg_common.nets.encoder.projected_trunk import load_encoder
 from wg_core.errors import VerificationError
 
 

@@ -7,7 +7,7 @@ import pytest
 from tests.client.conftest import MakePlant
 from tests.client.selected import selected
 
-from wg_client.cli.prediction import PredictionRun
+from wg_client.cli.prediction_run import PredictionRun
 from wg_client.models import adoption
 from wg_client.selection.local_only_fit import fit_and_adopt_local_only
 from wg_client.selection.verdict import SelectionBasis, selection_basis

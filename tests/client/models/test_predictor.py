@@ -24,7 +24,7 @@ from httpx import Response
 from PIL import Image
 from tests.client.conftest import LABELS, TestPlant, pictures, plant_maker
 
-from wg_client.cli.prediction import PredictionRun
+from wg_client.cli.prediction_run import PredictionRun
 from wg_client.fitting.linear_head import LinearHead
 from wg_client.fitting.sure_calls import (
     cap_probabilities,

@@ -12,10 +12,10 @@ from tests.client.conftest import MakePlant, TestPlant
 
 from wg_client.operation import status
 from wg_core import atomic
-from wg_core.ledger.store import Ledger
-from wg_core.release.query import answer_query
-from wg_core.site import contact, locks
-from wg_core.site.contact import ContactFile, ContactStatus
+from wg_core.ledger.budget_ledger import Ledger
+from wg_core.release.query_answers import answer_query
+from wg_core.site import locks, server_contact
+from wg_core.site.server_contact import ContactFile, ContactStatus
 from wg_core.wire import canonical, signing
 
 __all__ = ["here", "shown"]
@@ -119,7 +119,9 @@ def test_a_probe_ends_as_a_supervisor_wants_it(plant: TestPlant, here: Json) -> 
 def test_a_word_that_is_old_counts_no_more(plant: TestPlant) -> None:
     ContactFile(plant.home).write_status("connected")
     assert status.connection_and_contact(plant.home)[0]
-    assert not status.connection_and_contact(plant.home, time.time() + contact.STALE_SECONDS + 2)[0]
+    assert not status.connection_and_contact(
+        plant.home, time.time() + server_contact.STALE_SECONDS + 2
+    )[0]
     with locks.lock_node(plant.home):
         assert status.collect_status(plant.home).connected
     assert not status.collect_status(plant.home).connected  # it says so, and does not run
@@ -137,7 +139,7 @@ def test_a_node_that_does_the_same_writes_now_and_then(
 
     monkeypatch.setattr(atomic, "write_bytes", write)
     current_time = 1000.0
-    monkeypatch.setattr("wg_core.site.contact.time.time", lambda: current_time)
+    monkeypatch.setattr("wg_core.site.server_contact.time.time", lambda: current_time)
     said = ContactFile(plant.home)
     for seconds, state, reason in (
         (0, "connected", ""),

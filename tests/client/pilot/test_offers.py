@@ -21,8 +21,8 @@ from wg_client.fleet import encoder_trial
 from wg_client.pilot import offers as trials
 from wg_common import offer as offers
 from wg_common.inference.family_head import FamilyHead
-from wg_common.nets.encoder import module
-from wg_common.nets.encoder.module import load_encoder
+from wg_common.nets.encoder import projected_trunk
+from wg_common.nets.encoder.projected_trunk import load_encoder
 from wg_common.offer import Offer, OfferedFamily
 from wg_core.errors import DecodeError, ExitCode
 from wg_core.wire import canonical, signing
@@ -159,7 +159,7 @@ def test_a_file_in_an_offers_encoder_is_tried_before_anything_runs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     data = write_npz(tmp_path / "data.npz", {0: 6, 1: 6}, seed=3, labels=LABELS)
-    monkeypatch.setattr(module, "load_encoder", Mock(side_effect=AssertionError))
+    monkeypatch.setattr(projected_trunk, "load_encoder", Mock(side_effect=AssertionError))
     for graph, message, _ in (HOSTILE_FILES["random"], HOSTILE_FILES["loop"]):
         hostile = with_further(encoder_package, encoder_file(graph(), width=WIDTH))
         words = ("--offer", write(family_head(encoder_package, 3), hostile))

@@ -11,7 +11,7 @@ from PIL import Image
 from tests.client.cli.conftest import Json, here, shown
 from tests.client.conftest import LABELS, write_npz
 
-from wg_common.nets.encoder.unfitted import unfitted_encoder
+from wg_common.nets.encoder.builtin_encoder import unfitted_encoder
 from wg_core import errors
 
 __all__ = ["here", "shown"]

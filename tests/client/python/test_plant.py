@@ -16,7 +16,7 @@ from tests.client.families import beside, family_head
 import weightgate
 from wg_client.fitting.linear_head import LinearHead
 from wg_client.fitting.sure_calls import largest_supported_probability
-from wg_client.methods.names import HANDED_ON, LOCAL_ONLY
+from wg_client.methods.method_names import HANDED_ON, LOCAL_ONLY
 from wg_client.models import adoption
 from wg_client.release import preview
 from wg_client.selection.delivery import apply_and_adopt_package

@@ -17,19 +17,19 @@ import pytest
 from tests.client.release.planted_bugs import Integers, Plant, instead_of
 from tests.client.release.review_bugs import changed_draws
 
-from wg_client.data import inspection
-from wg_common.nets.encoder.module import Encoder
+from wg_client.data import record_inspection
+from wg_common.nets.encoder.projected_trunk import Encoder
 from wg_core import snapshot as snapshots
+from wg_core.ledger.budget_ledger import Ledger
 from wg_core.ledger.entries import Charge, Dataset
-from wg_core.ledger.state import LedgerState
-from wg_core.ledger.store import Ledger
-from wg_core.privacy import exact
+from wg_core.ledger.log_state import LedgerState
+from wg_core.privacy import exact_statistics
 from wg_core.privacy.schema import StatisticsSchema
-from wg_core.release import query
+from wg_core.release import query_answers
 from wg_core.site.home import ClientHome
 
 
-@instead_of(query, "release_statistics")
+@instead_of(query_answers, "release_statistics")
 def counts_below_zero_are_zero(original: Any, schema: StatisticsSchema, *words: Any) -> Any:
     noisy = original(schema, *words)
     size = schema.blocks[0].size
@@ -44,7 +44,7 @@ def noise_of_a_pool(patch: pytest.MonkeyPatch) -> None:
     changed_draws(lambda noise, sigma: sigma * rng.choice(pool, len(noise)))(patch)
 
 
-@instead_of(query, "release_statistics")
+@instead_of(query_answers, "release_statistics")
 def less_noise_on_rare_classes(
     original: Any, schema: StatisticsSchema, sums: Integers, about: Any, sigma: float, sampler: Any
 ) -> Any:
@@ -64,7 +64,7 @@ def less_noise_on_rare_classes(
     return original(schema, sums, about, sigma, uneven)
 
 
-@instead_of(exact, "divide_toward_zero")
+@instead_of(exact_statistics, "divide_toward_zero")
 def large_units_weigh_more(original: Any, value: Any, divisor: int) -> Any:
     """A unit of more than 32 records weighs as if it had 32."""
     return original(value, min(divisor, 32))
@@ -85,7 +85,7 @@ def records_in_the_time(of_kind: str, records_in_a_second: int) -> Plant:
     return plant
 
 
-@instead_of(query, "release_statistics")
+@instead_of(query_answers, "release_statistics")
 def no_noise_on_nothing(original: Any, schema: Any, sums: Integers, *words: Any) -> Any:
     """An empty data set is released as it is."""
     noisy = original(schema, sums, *words)
@@ -113,7 +113,7 @@ def burned_charges_come_back(patch: pytest.MonkeyPatch) -> None:
     registered(patch)
 
 
-@instead_of(query, "make_release")
+@instead_of(query_answers, "make_release")
 def id_from_the_exact_statistics(
     original: Any, config: Any, snapshot: Any, request: Any, **words: Any
 ) -> Any:
@@ -129,6 +129,6 @@ def normalised_by_large_batches(original: Any, encoder: Encoder, records: Any) -
     return np.asarray(features - mean, dtype=np.float32)
 
 
-@instead_of(inspection, "content_digest")
+@instead_of(record_inspection, "content_digest")
 def contents_known_by_their_first_half(original: Any, record: Any) -> Any:
     return original(record[: max(1, len(record) // 2)])

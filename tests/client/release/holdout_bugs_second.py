@@ -21,16 +21,16 @@ from wg_client.data import dataset as datasets
 from wg_core.connection import cosigning
 from wg_core.errors import PolicyRefused
 from wg_core.ledger import entries
+from wg_core.ledger.budget_ledger import Ledger
 from wg_core.ledger.charging import ChargeRequest
 from wg_core.ledger.entries import Charge
-from wg_core.ledger.store import Ledger
 from wg_core.ledger.witness import WitnessRefused
-from wg_core.privacy import exact, mechanism
-from wg_core.release import query
+from wg_core.privacy import exact_statistics, mechanism
+from wg_core.release import query_answers
 from wg_core.wire import statistics_file
 
 
-@instead_of(mechanism, "noise_scale", query, statistics_file)
+@instead_of(mechanism, "noise_scale", query_answers, statistics_file)
 def one_delta_for_all(original: Any, schema: Any, epsilon: float, delta: float) -> Any:
     """Noise is that of delta 1e-5, whatever delta is asked for and charged."""
     return original(schema, epsilon, 1e-5)
@@ -42,7 +42,7 @@ def narrow_noise_at_small_epsilons(schema: Any, noise: Integers, scale: float) -
     return noise * min(1, mechanism.noise_scale(schema, 0.1, 1e-5) / scale)
 
 
-@instead_of(exact, "quantise")
+@instead_of(exact_statistics, "quantise")
 def longest_vectors_beyond_the_clip(original: Any, features: Any, radius: float, bits: int) -> Any:
     """Vectors of more than a thousand clip radii are clipped at ten."""
     finite = np.nan_to_num(np.asarray(features, dtype=np.float64), posinf=0.0, neginf=0.0)
@@ -56,7 +56,7 @@ def class_names_without_case(original: Any, name: str) -> Any:
     return original(name).casefold()
 
 
-@instead_of(query, "current_snapshot")
+@instead_of(query_answers, "current_snapshot")
 def refused_without_labels(original: Any, *words: Any, **options: Any) -> Any:
     """Where no record has a label, the question is refused, and costs nothing."""
     snapshot = original(*words, **options)

@@ -9,17 +9,17 @@ import pytest
 from tests.client.release.planted_bugs import Integers, Plant, instead_of
 
 from wg_core.ledger.entries import Charge
-from wg_core.ledger.state import LedgerState
+from wg_core.ledger.log_state import LedgerState
 from wg_core.privacy.schema import MACHINE_STATISTICS, StatisticsSchema
 from wg_core.release import freeze as freezing
-from wg_core.release import query
+from wg_core.release import query_answers
 from wg_core.wire import statistics_file
 
 
 def machine_parts(change: Callable[[Integers, Integers], Integers]) -> Plant:
     """A release for a machine is a function of its exact and its noisy statistics."""
 
-    @instead_of(query, "release_statistics")
+    @instead_of(query_answers, "release_statistics")
     def plant(original: Any, schema: StatisticsSchema, exact: Integers, *words: Any) -> Any:
         noisy = original(schema, exact, *words)
         return change(exact, noisy) if schema.release_kind == MACHINE_STATISTICS else noisy
@@ -40,7 +40,7 @@ def machine_of_labelled_records(original: Any, source: Any, rows: Any) -> Any:
     return original(source, rows)
 
 
-@instead_of(query, "make_release")
+@instead_of(query_answers, "make_release")
 def machine_classes_with_a_record(
     original: Any, config: Any, snapshot: Any, request: Any, **words: Any
 ) -> Any:

@@ -15,12 +15,12 @@ from tests.client.release.planted_bugs import Integers, changed_noise, in_parts,
 from wg_client.data import acceptance_set
 from wg_core import snapshot as snapshots
 from wg_core.ledger import entries
+from wg_core.ledger.budget_ledger import Ledger
 from wg_core.ledger.charging import ChargeRequest
-from wg_core.ledger.store import Ledger
-from wg_core.privacy import exact
+from wg_core.privacy import exact_statistics
 from wg_core.privacy.events import PrivacyEvent
 from wg_core.privacy.schema import MACHINE_DIMENSION, StatisticsSchema
-from wg_core.release import encoding_failures, freeze, query
+from wg_core.release import encoding_failures, freeze, query_answers
 
 
 @in_parts
@@ -29,7 +29,7 @@ def centre_of_exact_sums(first: Integers, second: Any, noise: Any, sigma: float)
     return noise(first), noise(second(first, sigma))
 
 
-@instead_of(exact, "exact_statistics", snapshots)
+@instead_of(exact_statistics, "exact_statistics", snapshots)
 def unit_weighed_by_labelled_records(
     original: Any, schema: StatisticsSchema, features: Any, labels: Any, *others: Any
 ) -> Any:
@@ -37,13 +37,13 @@ def unit_weighed_by_labelled_records(
     units, centre = (*others, None, None)[:2]
     if units is None:
         return original(schema, features, labels, *others)
-    phi, y = exact._checked_features_and_labels(schema, features, labels, units)
-    q = exact.quantise(phi, schema.radius, schema.bits)
+    phi, y = exact_statistics._checked_features_and_labels(schema, features, labels, units)
+    q = exact_statistics.quantise(phi, schema.radius, schema.bits)
     result = np.zeros(schema.vector_length, dtype=np.int64)
-    for rows in exact.rows_by_unit(units):
+    for rows in exact_statistics.rows_by_unit(units):
         labelled = max(1, int((y[rows] >= 0).sum()))
-        total = exact._sum_record_vectors(schema, q[rows], y[rows], centre)
-        result += exact.divide_toward_zero(total, labelled)
+        total = exact_statistics._sum_record_vectors(schema, q[rows], y[rows], centre)
+        result += exact_statistics.divide_toward_zero(total, labelled)
     return result
 
 
@@ -75,7 +75,7 @@ def budget_for_each_kind(patch: pytest.MonkeyPatch) -> None:
     of_kind(patch)
 
 
-@instead_of(exact, "quantise")
+@instead_of(exact_statistics, "quantise")
 def clip_at_a_quantile(original: Any, features: Any, radius: float, bits: int) -> Any:
     """Records are clipped at the 95th percentile of the data set's norms, where that is shorter."""
     phi = np.nan_to_num(np.asarray(features, np.float64), posinf=0, neginf=0)
@@ -86,7 +86,7 @@ def clip_at_a_quantile(original: Any, features: Any, radius: float, bits: int) -
     return original(phi, radius, bits)
 
 
-@instead_of(exact, "exact_statistics", snapshots)
+@instead_of(exact_statistics, "exact_statistics", snapshots)
 def labels_from_nearest_mean(
     original: Any, schema: Any, features: Any, labels: Any, *others: Any, **more: Any
 ) -> Any:
@@ -101,7 +101,7 @@ def labels_from_nearest_mean(
     return original(schema, features, y, *others, **more)
 
 
-@instead_of(query, "make_release")
+@instead_of(query_answers, "make_release")
 def release_id_of_the_data(
     original: Any, config: Any, snapshot: Any, request: ChargeRequest, **words: Any
 ) -> Any:

@@ -17,15 +17,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from wg_client.data import inspection
+from wg_client.data import record_inspection
 from wg_client.release import home_freeze
 from wg_common.modalities.base import content_digest
-from wg_common.nets.encoder.module import Encoder
+from wg_common.nets.encoder.projected_trunk import Encoder
 from wg_core import snapshot as snapshots
-from wg_core.privacy import centring, exact, mechanism
+from wg_core.privacy import class_centres, exact_statistics, mechanism
 from wg_core.privacy.schema import StatisticsSchema
 from wg_core.release import freeze as freezing
-from wg_core.release import query
+from wg_core.release import query_answers
 from wg_core.wire import bundle, canonical, signing, statistics_file
 
 Integers = NDArray[np.int64]
@@ -101,7 +101,7 @@ def one_noise_for_all(patch: pytest.MonkeyPatch) -> None:
 def seeded_by_the_request(patch: pytest.MonkeyPatch) -> None:
     asked = ""
 
-    @instead_of(query, "make_release")
+    @instead_of(query_answers, "make_release")
     def noting(original: Any, config: Any, snapshot: Any, request: Any, **words: Any) -> Any:
         nonlocal asked
         asked = request.request_id
@@ -128,7 +128,7 @@ def in_parts(change: Callable[..., tuple[Integers, Integers]]) -> Plant:
         def second(values: Integers, sigma: float) -> Integers:
             if not sums.size:
                 return exact[:0]
-            centre = centring.estimate_centre(
+            centre = class_centres.estimate_centre(
                 schema, values[: counts.size], values[counts.size :], sigma
             )
             return np.asarray(about(centre)[counts.size : moments.offset])
@@ -156,7 +156,7 @@ def half_noise_on_the_second_part(first: Integers, second: Any, noise: Any, sigm
     return one, halved(exact, noise(exact), sigma)
 
 
-@instead_of(query, "release_statistics")
+@instead_of(query_answers, "release_statistics")
 def exact_counts_of_many(original: Any, schema: Any, exact: Integers, *words: Any) -> Integers:
     noisy: Integers = original(schema, exact, *words)
     size = schema.blocks[0].size
@@ -180,12 +180,12 @@ def forgets(field: str) -> Plant:
     return plant
 
 
-@instead_of(mechanism, "noise_scale", query, statistics_file)
+@instead_of(mechanism, "noise_scale", query_answers, statistics_file)
 def another_epsilon(original: Any, schema: Any, epsilon: float, delta: float) -> Any:
     return original(schema, 2 * epsilon, delta)
 
 
-@instead_of(query, "charge_and_release")
+@instead_of(query_answers, "charge_and_release")
 def noise_before_the_charge(_: Any, ledger: Any, request: Any, pack: Any, step: Any) -> Any:
     payload = pack(request)
     charged = ledger.charge(request)
@@ -197,7 +197,7 @@ def noise_before_the_charge(_: Any, ledger: Any, request: Any, pack: Any, step: 
 def fresh_noise_for_a_repeated_question(patch: pytest.MonkeyPatch) -> None:
     answered = set()
 
-    @instead_of(query, "make_bundle")
+    @instead_of(query_answers, "make_bundle")
     def cover(original: Any, home: Any, config: Any, ledger: Any, charged: Any, *words: Any) -> Any:
         data = original(home, config, ledger, charged, *words)
         if (home.root, charged.seq) not in answered:
@@ -258,7 +258,7 @@ def copies_count(original: Any, survey: Any, **words: Any) -> Any:
     """Each file is a unit, also one with the content of another."""
     looked = original(survey, **words)
     every = range(len(survey.data))
-    digests = tuple(content_digest(inspection.decode_row(survey.data, row)) for row in every)
+    digests = tuple(content_digest(record_inspection.decode_row(survey.data, row)) for row in every)
     shapes = np.repeat(looked.shapes[:1], len(every), axis=0)
     return dataclasses.replace(
         looked, data=survey.data, digests=digests, shapes=shapes, duplicates=()
@@ -268,7 +268,7 @@ def copies_count(original: Any, survey: Any, **words: Any) -> Any:
 def on_grid(clip: Callable[[NDArray[Any], float], NDArray[Any]]) -> Plant:
     """Features are put on the grid with another clip than that of their norm."""
 
-    @instead_of(exact, "quantise")
+    @instead_of(exact_statistics, "quantise")
     def plant(_: Any, features: Any, radius: float, bits: int) -> Integers:
         finite = np.nan_to_num(np.asarray(features, dtype=np.float64), posinf=0.0)
         return np.trunc(clip(finite, radius) / radius * (1 << bits)).astype(np.int64)
@@ -277,7 +277,7 @@ def on_grid(clip: Callable[[NDArray[Any], float], NDArray[Any]]) -> Plant:
 
 
 def clipped_after_the_sum(patch: pytest.MonkeyPatch) -> None:
-    @instead_of(exact, "_sum_record_vectors")
+    @instead_of(exact_statistics, "_sum_record_vectors")
     def total(original: Any, schema: Any, q: Integers, *words: Any) -> Any:
         most = max(
             1.0, float(np.linalg.norm(q.sum(axis=0))) / (schema.radius_grid_units * max(len(q), 1))
@@ -288,17 +288,17 @@ def clipped_after_the_sum(patch: pytest.MonkeyPatch) -> None:
     total(patch)
 
 
-@instead_of(centring, "clipped_deviations")
+@instead_of(class_centres, "clipped_deviations")
 def deviations_beyond_the_radius(_: Any, q: Integers, about: Any) -> Any:
     return q - about.point
 
 
-@instead_of(exact, "_sum_record_vectors")
+@instead_of(exact_statistics, "_sum_record_vectors")
 def single_precision(original: Any, *words: Any) -> Any:
     return original(*words).astype(np.float32).astype(np.int64)
 
 
-@instead_of(exact, "rows_by_unit")
+@instead_of(exact_statistics, "rows_by_unit")
 def a_unit_for_each_record(_: Any, units: Sequence[str]) -> Any:
     return [np.array([row]) for row in range(len(units))]
 
@@ -333,7 +333,7 @@ def normalised_by_the_batch(original: Any, encoder: Encoder, records: Any) -> An
 # --- identifiers
 
 
-@instead_of(query, "make_release")
+@instead_of(query_answers, "make_release")
 def a_count_in_the_id(original: Any, config: Any, snapshot: Any, request: Any, **words: Any) -> Any:
     number = f"{len(snapshot.records().labels):08x}{secrets.token_hex(12)}"
     return original(config, snapshot, request, release_id=number, **words)

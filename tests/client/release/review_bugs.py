@@ -19,16 +19,16 @@ import pytest
 from numpy.typing import NDArray
 from tests.client.release.planted_bugs import Integers, Plant, instead_of
 
-from wg_client.data import acceptance_set, inspection
-from wg_client.data import survey as surveys
+from wg_client.data import acceptance_set, record_inspection
+from wg_client.data import dataset_survey as surveys
 from wg_client.data.site_data import UNLABELLED
 from wg_core import snapshot as snapshots
-from wg_core.ledger import store
+from wg_core.ledger import budget_ledger
 from wg_core.ledger.entries import Dataset
-from wg_core.ledger.state import LedgerState
-from wg_core.privacy import exact
+from wg_core.ledger.log_state import LedgerState
+from wg_core.privacy import exact_statistics
 from wg_core.privacy.schema import StatisticsSchema
-from wg_core.release import query
+from wg_core.release import query_answers
 from wg_core.site.home import ClientHome
 from wg_core.wire import statistics_file
 
@@ -61,7 +61,7 @@ def changed_measurement(change: Callable[[Integers, Integers, float], Any]) -> P
 def changed_parts(change: Callable[[StatisticsSchema, Integers, float], Any]) -> Plant:
     """As ``changed_draws``; what is released is looked at, too."""
 
-    @instead_of(query, "release_statistics")
+    @instead_of(query_answers, "release_statistics")
     def plant(
         original: Any, schema: StatisticsSchema, sums: Any, about: Any, sigma: float, sampler: Any
     ) -> Any:
@@ -128,7 +128,7 @@ def cap_not_held(patch: pytest.MonkeyPatch) -> None:
     def lenient(text: str) -> float:
         return float(text) if float(text) < 0.1 else math.inf  # deltas stay what they are
 
-    patch.setattr(store, "float", lenient, raising=False)
+    patch.setattr(budget_ledger, "float", lenient, raising=False)
 
 
 # --- records
@@ -142,7 +142,7 @@ def acceptance_set_in_the_sum(
     return dataclasses.replace(inspected, problems=main.problems), acceptance
 
 
-@instead_of(inspection, "_resolve_duplicates")
+@instead_of(record_inspection, "_resolve_duplicates")
 def a_record_for_each_label(
     original: Any, data: Any, rows: list[int], counted: list[int], *words: Any
 ) -> None:
@@ -154,7 +154,7 @@ def a_record_for_each_label(
         counted += [next(row for row in rows if data.labels[row] == label) for label in labels]
 
 
-@instead_of(inspection, "_resolve_duplicates")
+@instead_of(record_inspection, "_resolve_duplicates")
 def set_aside_without_its_label(
     original: Any, data: Any, rows: list[int], counted: list[int], *words: Any
 ) -> None:
@@ -178,7 +178,7 @@ def other_unit_names(change: Callable[[str], str]) -> Plant:
     return plant
 
 
-@instead_of(exact, "quantise")
+@instead_of(exact_statistics, "quantise")
 def clipped_at_whole_vectors_alone(original: Any, features: Any, radius: float, bits: int) -> Any:
     """Features are clipped where their number is a multiple of four."""
     values = np.asarray(features, dtype=np.float64)
@@ -191,7 +191,7 @@ def clipped_at_whole_vectors_alone(original: Any, features: Any, radius: float, 
 # --- fields
 
 
-@instead_of(query, "make_release")
+@instead_of(query_answers, "make_release")
 def set_aside_in_the_software(
     original: Any, config: Any, snapshot: Any, request: Any, **words: Any
 ) -> Any:
@@ -208,7 +208,7 @@ def set_aside_in_the_software(
 def stated_labels(choose: Callable[[NDArray[np.int64]], list[int]]) -> Plant:
     """The free statement names the labels that a function of the plant's counts chooses."""
 
-    @instead_of(query, "_record_statement")
+    @instead_of(query_answers, "_record_statement")
     def plant(original: Any, ledger: Any, config: Any, encoder: str) -> Any:
         snapshot = snapshots.find_current(ClientHome(Path(ledger._path).parent))
         if snapshot is None:

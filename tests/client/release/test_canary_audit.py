@@ -33,14 +33,14 @@ from tests.core.ledger.conftest import closed_form
 
 from wg_audit import cli
 from wg_audit.installed import audit as installed
-from wg_audit.installed import bench, conduct, noise, probes
+from wg_audit.installed import behaviour_probes, noise_tests, plant_audit, probes
 from wg_audit.installed.audit import AuditReport
-from wg_audit.installed.bench import AuditBench, AuditSize
-from wg_audit.installed.plant import CheckResult, PlantFactory, PlantSetup
+from wg_audit.installed.audited_plant import CheckResult, PlantFactory, PlantSetup
+from wg_audit.installed.plant_audit import AuditBench, AuditSize
 from wg_client.release import canary_audit
-from wg_common.nets.encoder.module import load_encoder
+from wg_common.nets.encoder.projected_trunk import load_encoder
 from wg_core.errors import ConfigError, ExitCode
-from wg_core.ledger import entries, recovery, store
+from wg_core.ledger import budget_ledger, entries, log_succession
 from wg_core.privacy import mechanism
 from wg_server.generator.evaluation.simulated_release import simulate_release
 
@@ -59,35 +59,35 @@ class Planted:
 SMALL = AuditSize(canaries=16, snapshots=2, dimensions=range(1, 4), larger_dimension_count=1)
 SEEDS = range(20)
 
-WIDTH, SUMS, RELEASES, ENTRIES, DEPENDENCE, NORMAL, REMAINDERS = noise.TESTS_BY_PROPERTY
+WIDTH, SUMS, RELEASES, ENTRIES, DEPENDENCE, NORMAL, REMAINDERS = noise_tests.TESTS_BY_PROPERTY
 BUGS: dict[tuple[Probe, str], dict[str, Plant]] = {
-    (conduct.exhaust_budget, bench.BUDGET_CHECK): {
+    (behaviour_probes.exhaust_budget, plant_audit.BUDGET_CHECK): {
         "the budget starts anew with each version": review.budget_of_each_version,
         "the cap is not held": review.cap_not_held,
         "burned charges come back with a version": holdout.burned_charges_come_back,
         "machine statistics are free": machine.machine_is_free,
     },
-    (conduct.interrupt_releases, bench.ORDER_CHECK): {
+    (behaviour_probes.interrupt_releases, plant_audit.ORDER_CHECK): {
         "an open charge pays for a greater guarantee": second.an_open_charge_pays_for_more,
         "a release leaves without a cosignature": second.sent_without_a_cosignature,
     },
-    (conduct.probe_guarantees, bench.LEDGER_CHECK): {
+    (behaviour_probes.probe_guarantees, plant_audit.LEDGER_CHECK): {
         "one delta for all questions": second.one_delta_for_all,
     },
-    (conduct.probe_guarantees, bench.ORDER_CHECK): {
+    (behaviour_probes.probe_guarantees, plant_audit.ORDER_CHECK): {
         "fresh noise for a repeated question": first.fresh_noise_for_a_repeated_question,
     },
-    (conduct.probe_guarantees, bench.SAMPLER_CHECK): {
+    (behaviour_probes.probe_guarantees, plant_audit.SAMPLER_CHECK): {
         "noise at small epsilons is too narrow": second.narrow_noise_at_small_epsilons,
     },
     (probes.probe_copies, RELEASES): {
         "noise is seeded by time": review.changed_draws(review.seeded_by_time),
     },
-    (probes.probe_copies, bench.FRESHNESS_CHECK): {
+    (probes.probe_copies, plant_audit.FRESHNESS_CHECK): {
         "the release's id follows from the statistics": holdout.id_from_the_exact_statistics,
         "the release's id is a hash of request and statistics": outside.release_id_of_the_data,
     },
-    (probes.probe_declarations, bench.EQUALITY_CHECK): {
+    (probes.probe_declarations, plant_audit.EQUALITY_CHECK): {
         "the number set aside is in the software's name": review.set_aside_in_the_software,
         "stated classes are ordered by frequency": review.stated_labels(review.by_frequency),
         "classes without a record are not stated": review.stated_labels(review.with_a_record),
@@ -98,27 +98,27 @@ BUGS: dict[tuple[Probe, str], dict[str, Plant]] = {
             entries.DATASET_KIND, 1
         ),
     },
-    (probes.probe_declarations, bench.EXACTNESS_CHECK): {
+    (probes.probe_declarations, plant_audit.EXACTNESS_CHECK): {
         "the last record of a part counts twice": first.last_of_a_part_counts_twice,
         "the acceptance set is in the sum": review.acceptance_set_in_the_sum,
         "the acceptance set is exactly the share": outside.acceptance_by_rank,
     },
-    (probes.probe_declarations, bench.SAMPLER_CHECK): {
+    (probes.probe_declarations, plant_audit.SAMPLER_CHECK): {
         "exact counts from 100 records on": first.exact_counts_of_many,
     },
-    (probes.probe_dimensions, bench.EXACTNESS_CHECK): {
+    (probes.probe_dimensions, plant_audit.EXACTNESS_CHECK): {
         "features are not clipped at some dimensions": review.clipped_at_whole_vectors_alone,
     },
-    (probes.probe_dimensions, bench.FRESHNESS_CHECK): {
+    (probes.probe_dimensions, plant_audit.FRESHNESS_CHECK): {
         "a count in the release's id": first.a_count_in_the_id,
     },
-    (probes.probe_dimensions, bench.LEDGER_CHECK): {
+    (probes.probe_dimensions, plant_audit.LEDGER_CHECK): {
         "counts forgotten in the sensitivity": first.forgets("count_weight"),
         "sums forgotten in the sensitivity": first.forgets("sum_weight"),
         "moments forgotten in the sensitivity": first.forgets("moment_weight"),
         "sigma of another epsilon": first.another_epsilon,
     },
-    (probes.probe_dimensions, bench.SAMPLER_CHECK): {
+    (probes.probe_dimensions, plant_audit.SAMPLER_CHECK): {
         "noise is halved for two classes": review.halved_where(
             lambda schema: len(schema.labels) == 2
         ),
@@ -129,20 +129,20 @@ BUGS: dict[tuple[Probe, str], dict[str, Plant]] = {
             lambda schema: schema.dimension == 32
         ),
     },
-    (probes.probe_encoding_groups, bench.ENCODER_CHECK): {
+    (probes.probe_encoding_groups, plant_audit.ENCODER_CHECK): {
         "features normalised by the batch": first.normalised_by_the_batch,
         "features are normalised by large batches": holdout.normalised_by_large_batches,
     },
-    (probes.probe_file_layouts, bench.EXACTNESS_CHECK): {
+    (probes.probe_file_layouts, plant_audit.EXACTNESS_CHECK): {
         "class names that differ in case are one": second.class_names_without_case,
     },
-    (probes.probe_file_layouts, bench.LEDGER_CHECK): {
+    (probes.probe_file_layouts, plant_audit.LEDGER_CHECK): {
         "a machine's class names are those with a record": machine.machine_classes_with_a_record,
     },
-    (probes.probe_snapshot_sizes, bench.ANSWERS_CHECK): {
+    (probes.probe_snapshot_sizes, plant_audit.ANSWERS_CHECK): {
         "a data set without labels is refused": second.refused_without_labels,
     },
-    (probes.probe_snapshot_sizes, bench.EXACTNESS_CHECK): {
+    (probes.probe_snapshot_sizes, plant_audit.EXACTNESS_CHECK): {
         "copies of a record count": first.copies_count,
         "site's mean subtracted before clipping": first.changed_features(first.less_mean),
         "scaled by the plant's own deviation": first.changed_features(first.by_deviation),
@@ -165,17 +165,17 @@ BUGS: dict[tuple[Probe, str], dict[str, Plant]] = {
         "machine features are scaled by the longest beside them": outside.machine_features_by_chunk,
         "machine statistics of labelled records alone": machine.machine_of_labelled_records,
     },
-    (probes.probe_snapshot_sizes, bench.FRESHNESS_CHECK): {
+    (probes.probe_snapshot_sizes, plant_audit.FRESHNESS_CHECK): {
         "one salt for two snapshots": first.one_salt_for_all_snapshots,
         "commitments have no salt": outside.commitment_without_salt,
     },
-    (probes.probe_snapshot_sizes, bench.LEDGER_CHECK): {
+    (probes.probe_snapshot_sizes, plant_audit.LEDGER_CHECK): {
         "each kind of statistics has a budget": outside.budget_for_each_kind,
     },
-    (probes.probe_snapshot_sizes, bench.ORDER_CHECK): {
+    (probes.probe_snapshot_sizes, plant_audit.ORDER_CHECK): {
         "noise drawn before the charge": first.noise_before_the_charge,
     },
-    (probes.probe_snapshot_sizes, bench.SAMPLER_CHECK): {
+    (probes.probe_snapshot_sizes, plant_audit.SAMPLER_CHECK): {
         "noise halved": first.changed_noise(first.halved),
         "counts without noise": first.changed_noise(first.bare(slice(0, 5))),
         "last integer without noise": first.changed_noise(first.bare(slice(-1, None))),
@@ -193,7 +193,7 @@ BUGS: dict[tuple[Probe, str], dict[str, Plant]] = {
             lambda exact, noisy: np.r_[exact[:1], noisy[1:]]
         ),
     },
-    (probes.probe_unit_weights, bench.EXACTNESS_CHECK): {
+    (probes.probe_unit_weights, plant_audit.EXACTNESS_CHECK): {
         "each record a unit in spite of the column": first.a_unit_for_each_record,
         "a unit counts once in each class": first.a_unit_for_each_class,
         "unit names are cut at 16 characters": review.other_unit_names(lambda name: name[:16]),
@@ -293,13 +293,13 @@ def is_found(bug: str, encoder: bytes, seed: int) -> None:
     Budgets are added up by the closed form, which is what the accountant gives to 1e-6.
     """
     planted = PLANTED[bug]
-    load = load_encoder if planted.check == bench.ENCODER_CHECK else remembering
+    load = load_encoder if planted.check == plant_audit.ENCODER_CHECK else remembering
     plants = canary_audit.plants(encoder, load_encoder=load)
     rng, size = np.random.default_rng(seed), SIZES.get(bug, SMALL)
     run = _Brief(plants, rng, size, lambda number: None)
     run.check = planted.check
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(store.Ledger, "accountant", staticmethod(closed_form))
+        patch.setattr(budget_ledger.Ledger, "accountant", staticmethod(closed_form))
         if planted.probe is not probes.probe_copies:
             simulated(patch, seed)
         if bug != OF_MANY_RECORDS:
@@ -308,8 +308,8 @@ def is_found(bug: str, encoder: bytes, seed: int) -> None:
         with contextlib.suppress(_Found):
             planted.probe(run)
     checks = installed.behaviour_checks(run)
-    if planted.check in noise.TESTS_BY_PROPERTY:
-        checks = noise.noise_checks(run.noise_by_shape)
+    if planted.check in noise_tests.TESTS_BY_PROPERTY:
+        checks = noise_tests.noise_checks(run.noise_by_shape)
     assert planted.check in failed(checks), checks
 
 
@@ -328,13 +328,13 @@ def test_a_planted_bug_is_found_for_every_seed(bug: str, encoder_package: bytes)
 def audited(encoder: bytes, size: AuditSize, seed: int = 0) -> AuditReport:
     """Audit, with budgets added up by the closed form."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(store.Ledger, "accountant", staticmethod(closed_form))
+        patch.setattr(budget_ledger.Ledger, "accountant", staticmethod(closed_form))
         return installed.audit_installed_code(canary_audit.plants(encoder), size=size, seed=seed)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "bug", [bug for bug in PLANTED if PLANTED[bug].check in noise.TESTS_BY_PROPERTY]
+    "bug", [bug for bug in PLANTED if PLANTED[bug].check in noise_tests.TESTS_BY_PROPERTY]
 )
 def test_a_bug_of_the_noise_fails_the_whole_audit(
     bug: str, encoder_package: bytes, monkeypatch: pytest.MonkeyPatch
@@ -384,8 +384,8 @@ def test_canaries_alone_find_halved_noise(
 def test_the_command_runs_the_installed_sampler_and_shows_how_far_it_is(
     monkeypatch: pytest.MonkeyPatch, encoder_package: bytes
 ) -> None:
-    monkeypatch.setattr(store.Ledger, "accountant", staticmethod(closed_form))
-    monkeypatch.setattr(bench, "AuditSize", lambda: SMALL)
+    monkeypatch.setattr(budget_ledger.Ledger, "accountant", staticmethod(closed_form))
+    monkeypatch.setattr(plant_audit, "AuditSize", lambda: SMALL)
     monkeypatch.setattr(probes, "LARGE_DATASET_SIZE", 300)
     plants = canary_audit.plants(encoder_package, load_encoder=remembering)
     monkeypatch.setattr(cli, "entry_points", lambda group: [_EntryPoint(plants)])
@@ -414,7 +414,7 @@ def refusing(setup: PlantSetup) -> Any:
 def test_what_cannot_be_looked_at_fails() -> None:
     report = installed.audit_installed_code(refusing, size=SMALL)
     assert not report.is_passed
-    assert {bench.ANSWERS_CHECK, bench.CENTRES_CHECK} <= failed(report.checks)
+    assert {plant_audit.ANSWERS_CHECK, plant_audit.CENTRES_CHECK} <= failed(report.checks)
     assert report.bounds is None
 
 
@@ -425,20 +425,22 @@ def test_a_release_that_asks_for_no_noise_is_found(
     plants = canary_audit.plants(encoder_package, load_encoder=remembering)
     run = AuditBench(plants, np.random.default_rng(0), SMALL, lambda number: None)
     probes.probe_snapshot_sizes(run)
-    assert {bench.EXACTNESS_CHECK, bench.SAMPLER_CHECK, bench.ORDER_CHECK} <= failed(
-        installed.behaviour_checks(run)
-    )
+    assert {
+        plant_audit.EXACTNESS_CHECK,
+        plant_audit.SAMPLER_CHECK,
+        plant_audit.ORDER_CHECK,
+    } <= failed(installed.behaviour_checks(run))
 
 
 def test_a_new_ledger_that_inherits_no_spend_is_found(
     encoder_package: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recovery, "_inherited_spends", lambda state: ())
+    monkeypatch.setattr(log_succession, "_inherited_spends", lambda state: ())
     plants = canary_audit.plants(encoder_package, load_encoder=remembering)
     run = AuditBench(plants, np.random.default_rng(0), SMALL, lambda number: None)
-    conduct.exhaust_budget(run)
-    assert {*run.errors_by_check} == {bench.BUDGET_CHECK}
-    assert {*run.errors_by_check[bench.BUDGET_CHECK]} == {
+    behaviour_probes.exhaust_budget(run)
+    assert {*run.errors_by_check} == {plant_audit.BUDGET_CHECK}
+    assert {*run.errors_by_check[plant_audit.BUDGET_CHECK]} == {
         f"a release is {verb} since another ledger takes over" for verb in ("made", "charged")
     }
 
@@ -447,7 +449,7 @@ def test_a_failed_audit_ends_the_command_with_its_code(monkeypatch: pytest.Monke
     monkeypatch.setattr(cli, "entry_points", lambda group: [_EntryPoint(refusing)])
     done = CliRunner().invoke(cli.group, ["empirical"], standalone_mode=False)
     assert done.return_value == ExitCode.VERIFICATION
-    assert f"FAILS: {bench.ANSWERS_CHECK} (RuntimeError: no plant today" in done.stdout
+    assert f"FAILS: {plant_audit.ANSWERS_CHECK} (RuntimeError: no plant today" in done.stdout
     assert done.stdout.splitlines()[-1].startswith("FAILED")
 
 

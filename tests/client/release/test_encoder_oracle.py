@@ -19,11 +19,11 @@ import safetensors.numpy
 from numpy.typing import NDArray
 from tests.client.conftest import LABELS, MakePlant, TestPlant, pictures
 
-from wg_client.data import plant as plants
+from wg_client.data import plant_data as plants
 from wg_common.nets.encoder import package as encoder_package
-from wg_common.nets.encoder.module import compute_raw_features
+from wg_common.nets.encoder.projected_trunk import compute_raw_features
 from wg_core.release.budget import read_spend
-from wg_core.release.query import ReleaseHooks, answer_query
+from wg_core.release.query_answers import ReleaseHooks, answer_query
 from wg_core.wire import bundle, signing
 from wg_core.wire.statistics_file import decode_release
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tests.client.conftest import LABELS, MakePlant, TestPlant, pictures
 
-from wg_client.data import plant as plants
+from wg_client.data import plant_data as plants
 from wg_client.release.preview import preview_release
 from wg_common.modalities.base import content_digest
 from wg_common.modalities.images import Images
@@ -25,12 +25,12 @@ from wg_core import atomic
 from wg_core import snapshot as snapshots
 from wg_core.errors import BudgetExceeded, ConfigError, DataError, StorageError
 from wg_core.ledger import entries
-from wg_core.ledger.store import Ledger
-from wg_core.privacy.exact import exact_statistics
+from wg_core.ledger.budget_ledger import Ledger
+from wg_core.privacy.exact_statistics import exact_statistics
 from wg_core.release import budget_history
 from wg_core.release import freeze as freezing
 from wg_core.release.budget import read_spend
-from wg_core.release.query import answer_query
+from wg_core.release.query_answers import answer_query
 from wg_core.site.config import PrivacyConfig
 
 POLICY = PrivacyConfig(answer_slot_seconds=0.05)

@@ -9,7 +9,7 @@ import pytest
 from tests.bearings import BEARING, GEARS, MOTOR
 from tests.client.conftest import MakePlant
 
-from wg_client.languages import load_plant_language
+from wg_client.plant_language import load_plant_language
 from wg_client.release import preview
 from wg_client.release.machine_hints import machine_hints
 from wg_core.wire.data_sheet import DataSheet

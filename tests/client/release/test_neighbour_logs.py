@@ -17,10 +17,10 @@ import pytest
 from tests.client.conftest import MakePlant
 
 from wg_client.data.dataset import SurveyOptions
-from wg_client.data.survey import survey_dataset
+from wg_client.data.dataset_survey import survey_dataset
 from wg_core.errors import DataError
 from wg_core.site.config import PrivacyConfig
-from wg_core.site.reading import ReadingConfig, SensorLogConfig
+from wg_core.site.reading_config import ReadingConfig, SensorLogConfig
 
 LABELS = ("bars", "dots", "rings")
 LOG = SensorLogConfig(

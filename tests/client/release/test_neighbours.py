@@ -45,23 +45,23 @@ from tests.client.release.neighbour_folders import (
 )
 
 from wg_client.release.home_freeze import freeze_data, inspect_home_data
-from wg_core.connection import link
+from wg_core.connection import server_link
 from wg_core.fleet import node
-from wg_core.fleet.interface import NodeHandlers, NodeOptions
-from wg_core.ledger import entries, store
-from wg_core.ledger.store import Ledger
-from wg_core.privacy import mechanism, timing
+from wg_core.fleet.node_interface import NodeHandlers, NodeOptions
+from wg_core.ledger import budget_ledger, entries
+from wg_core.ledger.budget_ledger import Ledger
+from wg_core.privacy import mechanism, time_slots
 from wg_core.privacy.schema import MACHINE_STATISTICS
 from wg_core.release import freeze as freezing
-from wg_core.release import query as release_query
+from wg_core.release import query_answers as release_query
 from wg_core.site import config as configuration
 from wg_core.site import identity
 from wg_core.site.config import ClientConfig, DataConfig, PrivacyConfig
 from wg_core.site.home import ClientHome
 from wg_core.site.pinned_server import PinnedServer
-from wg_core.wire import canonical, fleet, protocol, signing
+from wg_core.wire import canonical, flower_messages, protocol, signing
 from wg_core.wire.data_sheet import DataSheet
-from wg_core.wire.fleet import Envelope
+from wg_core.wire.flower_messages import Envelope
 from wg_core.wire.protocol import Refusal, StatisticsQuery
 
 ENCODER = canonical.sha256_hex(b"a tiny encoder")
@@ -196,7 +196,9 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(configuration, "load", read_once)
     monkeypatch.setattr(
-        store.Ledger, "accountant", staticmethod(functools.cache(store._compose_epsilon))
+        budget_ledger.Ledger,
+        "accountant",
+        staticmethod(functools.cache(budget_ledger._compose_epsilon)),
     )
 
 
@@ -301,13 +303,13 @@ def patched(monkeypatch: pytest.MonkeyPatch, outsider: Outsider) -> Iterator[Non
     def connect(*_: object) -> Iterator[Connection]:
         yield Connection()
 
-    hold = timing.wait_for_slot_end
+    hold = time_slots.wait_for_slot_end
     with monkeypatch.context() as patch:
-        patch.setattr(link.ServerLink, "open", connect)
+        patch.setattr(server_link.ServerLink, "open", connect)
         patch.setattr(time, "time", outsider.clock.time)
         patch.setattr(time, "monotonic", outsider.clock.monotonic)
         patch.setattr(
-            timing,
+            time_slots,
             "wait_for_slot_end",
             lambda *a, **k: hold(*a, **{**k, "clock": outsider.clock.monotonic}),
         )
@@ -477,7 +479,9 @@ def test_a_crash_and_a_freeze_say_the_same_whether_the_data_changed(
             outside(world, tmp_path / f"home-{changed}", data, monkeypatch, int(changed), play)
         )
     assert seen[0] == seen[1]
-    assert [item[1] for item in seen[0] if item[0] == "refusal"] == [fleet.PLANT_UNAVAILABLE]
+    assert [item[1] for item in seen[0] if item[0] == "refusal"] == [
+        flower_messages.PLANT_UNAVAILABLE
+    ]
 
 
 def test_whatever_happens_to_the_folder_without_a_freeze_changes_nothing(

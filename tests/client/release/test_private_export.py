@@ -11,7 +11,7 @@ import pytest
 import safetensors
 from tests.client.conftest import LABELS, MakePlant, TestPlant
 
-from wg_audit import composition, rederive, verification
+from wg_audit import charge_derivation, composition, verification
 from wg_client.models.export import export_private_head
 from wg_common.nets.private_head import train_private_head
 from wg_core import snapshot as snapshots
@@ -23,10 +23,10 @@ from wg_core.errors import (
     VerificationError,
 )
 from wg_core.ledger import entries
+from wg_core.ledger.budget_ledger import Ledger
+from wg_core.ledger.charge_parts import BlockShare
 from wg_core.ledger.entries import Charge, Decision
-from wg_core.ledger.statement import BlockShare
-from wg_core.ledger.store import Ledger
-from wg_core.privacy import timing
+from wg_core.privacy import time_slots
 from wg_core.privacy.gradients import ChargedGradientSums, HeadArrays, LabelledFeatures
 from wg_core.privacy.schema import GRADIENTS
 from wg_core.release.budget import read_spend
@@ -36,7 +36,7 @@ from wg_core.release.private_head import (
     labelled_features,
     release_private_head,
 )
-from wg_core.release.query import (
+from wg_core.release.query_answers import (
     CHARGED_STEP,
     RECORDED_STEP,
     SAMPLED_STEP,
@@ -106,7 +106,7 @@ def test_training_takes_a_fixed_time_for_answers_and_witnesses(
         events.append("asked")
         return plant.witness(body)
 
-    monkeypatch.setattr(timing, "wait_for_slot_end", wait)
+    monkeypatch.setattr(time_slots, "wait_for_slot_end", wait)
     for number in range(2):  # the second is made before, without training
         release_private_head(plant.home, order(number), train, witness=witness)
     slots = TRAINING_SLOTS * plant.config.privacy.answer_slot_seconds
@@ -209,7 +209,7 @@ def test_an_auditor_adds_the_charge_up_from_its_blocks(
     assert finding.verdict.total.epsilon == pytest.approx(spend.epsilon, rel=1e-4)
     assert any("trained privately" in line for line in finding.remark_sentences)
     charge = charge_of(file.read_bytes())
-    steps = rederive.training_steps(rederive.stated_layout(charge))
+    steps = charge_derivation.training_steps(charge_derivation.stated_layout(charge))
     mu_squared = steps * 4**14 / float.fromhex(charge.mechanism.sigma) ** 2
     assert composition.gaussian_epsilon(round(mu_squared * 2**40), 1e-5) == pytest.approx(
         2, rel=1e-4
@@ -226,16 +226,18 @@ def _gradients(length: int, weight: int = 1) -> dict[str, Any]:
         (_gradients(79 * 3 * 65), "its blocks imply"),
         (_gradients(80 * 3 * 65, 2), "its blocks imply"),
         (_gradients(80 * 3 * 65 - 1), "no number of steps"),
-        ({"name": rederive.CLASS_MECHANISM}, "not of one kind"),
+        ({"name": charge_derivation.CLASS_MECHANISM}, "not of one kind"),
     ],
 )
 def test_a_charge_that_is_not_its_training_is_refused(
     make_plant: MakePlant, changes: dict[str, Any], match: str
 ) -> None:
     charge = charge_of(release(make_plant()))
-    rederive.check_charge(charge)
+    charge_derivation.check_charge(charge)
     with pytest.raises(VerificationError, match=match):
-        rederive.check_charge(replace(charge, mechanism=replace(charge.mechanism, **changes)))
+        charge_derivation.check_charge(
+            replace(charge, mechanism=replace(charge.mechanism, **changes))
+        )
 
 
 def test_a_head_is_not_taken_for_statistics_nor_a_flipped_byte_for_a_head(

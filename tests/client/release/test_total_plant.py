@@ -30,14 +30,14 @@ from wg_client.data import acceptance_set
 from wg_client.release import preview
 from wg_client.release.home_freeze import encoder_failure_names, freeze_data, inspect_home_data
 from wg_common.nets.encoder import confined_trunk
-from wg_common.nets.encoder.fit import fit_encoder
+from wg_common.nets.encoder.projection_fit import fit_encoder
 from wg_core.ledger import checkpoint
-from wg_core.ledger.store import Ledger
-from wg_core.release import query as release_query
+from wg_core.ledger.budget_ledger import Ledger
+from wg_core.release import query_answers as release_query
 from wg_core.release.freeze import FreezeResult
 from wg_core.site.home import ClientHome
 from wg_core.wire import signing
-from wg_core.wire.fleet import Envelope
+from wg_core.wire.flower_messages import Envelope
 
 COUNT = 100
 TARGET = 42

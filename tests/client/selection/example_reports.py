@@ -12,7 +12,7 @@ import numpy as np
 from tests.client.discriminants import fit_lda
 from tests.client.selected import selected
 
-from wg_client.data.plant import PlantData
+from wg_client.data.plant_data import PlantData
 from wg_client.data.site_data import SiteData
 from wg_client.fitting.linear_head import Ints, LinearHead
 from wg_client.models.acceptance import AcceptanceResults, AcceptanceScores

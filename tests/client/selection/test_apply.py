@@ -14,14 +14,14 @@ from tests.client.conftest import LABELS, MakePlant, TestPlant
 from tests.client.families import beside, family_head
 
 from wg_client.fitting.linear_head import LinearHead
-from wg_client.methods.names import HANDED_ON, HANDED_ON_FINETUNED, LOCAL_ONLY
+from wg_client.methods.method_names import HANDED_ON, HANDED_ON_FINETUNED, LOCAL_ONLY
 from wg_client.models import adoption, predict, store
 from wg_client.selection.apply import AppliedModel
 from wg_client.selection.delivery import apply_and_adopt_package
 from wg_client.selection.sensor_package import receive_package
 from wg_common.catalogue import ANY_FAMILY_SOURCE, SAME_FAMILY_SOURCE
 from wg_common.nets import family_network, site_norms
-from wg_common.nets.encoder.module import load_encoder
+from wg_common.nets.encoder.projected_trunk import load_encoder
 from wg_core.errors import (
     ConfigError,
     DecodeError,

@@ -26,7 +26,7 @@ METHOD = '''
 
 import numpy as np
 
-from wg_client.fitting.fitted import select_and_fit
+from wg_client.fitting.fitted_model import select_and_fit
 from wg_client.fitting.folds import single_configuration
 from wg_client.fitting.linear_head import LinearHead, extend_to_classes
 from wg_client.methods.base import FittedMethod

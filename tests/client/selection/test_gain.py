@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from wg_client.fitting.leave_class_out import LeaveClassOutResult
 from wg_client.fitting.linear_head import Floats
-from wg_client.fitting.replacement import clustered_standard_error
+from wg_client.fitting.network_replacement import clustered_standard_error
 from wg_client.fitting.trunk_features import TrunkFeatures
 from wg_client.methods.base import PlantRecords
 from wg_client.selection.gain import (

@@ -11,7 +11,7 @@ from wg_client.fitting.finetune import constant_base_fitter, normalised_base_fit
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead
 from wg_client.fitting.trunk_features import TrunkFeatures
 from wg_client.methods.base import PlantRecords
-from wg_client.methods.names import (
+from wg_client.methods.method_names import (
     GENERATED,
     GENERATED_FINETUNED,
     HANDED_ON,

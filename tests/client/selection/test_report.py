@@ -13,9 +13,9 @@ from tests.client.selected import selected
 from tests.client.selection.example_reports import CASES, context
 
 from wg_client.fitting.linear_head import LinearHead
-from wg_client.languages import load_plant_language
-from wg_client.methods.names import LOCAL_ONLY
+from wg_client.methods.method_names import LOCAL_ONLY
 from wg_client.models.acceptance import good_labels
+from wg_client.plant_language import load_plant_language
 from wg_client.selection import defects, first_screen
 from wg_client.selection.defects import DetectionRates
 from wg_client.selection.report import render_report

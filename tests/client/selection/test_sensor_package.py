@@ -29,7 +29,7 @@ from wg_common.machines import exchanger
 from wg_common.machines.process import WINDOW_SAMPLES
 from wg_common.weights_package import GeneratorCondition
 from wg_core.errors import ConfigError, DecodeError, UsageError, VerificationError
-from wg_core.site.reading import ReadingConfig, SensorLogConfig
+from wg_core.site.reading_config import ReadingConfig, SensorLogConfig
 from wg_core.wire import signing
 from wg_core.wire.data_sheet import DataSheet, HeatExchanger
 from wg_server.generator.weights.machine_statistic import absent_statistics

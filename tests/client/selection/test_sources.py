@@ -14,7 +14,7 @@ from tests.client.posteriors import posterior_of_means
 from tests.client.selected import selected
 
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead
-from wg_client.methods.names import LOCAL_ONLY
+from wg_client.methods.method_names import LOCAL_ONLY
 from wg_common import catalogue
 
 K, D = 8, 96

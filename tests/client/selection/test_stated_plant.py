@@ -16,7 +16,7 @@ from tests.common.nets.random_tensors import draw_trunk
 from tests.server.generator.weights.test_machine_networks import SHEET, untrained
 from tests.server.generators import GOOD
 
-from wg_client.methods.names import GENERATED, GENERATED_FINETUNED, LOCAL_ONLY
+from wg_client.methods.method_names import GENERATED, GENERATED_FINETUNED, LOCAL_ONLY
 from wg_client.models import predict, store
 from wg_client.models.export import export_model
 from wg_client.models.manifest import ModelsManifest
@@ -25,25 +25,25 @@ from wg_common import catalogue, weights_file
 from wg_common.catalogue import DIFFUSION_SOURCE
 from wg_common.inference.hostile_tensors import Tensors
 from wg_common.nets import network, spectrum_lines
-from wg_common.nets.encoder.module import load_encoder
+from wg_common.nets.encoder.projected_trunk import load_encoder
 from wg_common.weights_package import GeneratorCondition
 from wg_core.errors import DecodeError, VerificationError
 from wg_core.privacy.schema import machine_schema
 from wg_core.site.config import UNLABELLED_FOLDER
 from wg_core.wire import canonical, signing
-from wg_server.campaigns import packaging, stated
-from wg_server.campaigns.pools import StoredReleasePools
+from wg_server.campaigns import machine_networks, packaging
 from wg_server.campaigns.release import PackageRecipient
+from wg_server.campaigns.release_pools import StoredReleasePools
 from wg_server.generator import versions
 from wg_server.generator.evaluation.simulated_release import simulate_statistics
-from wg_server.generator.prior.pooling import NO_POOLED_RELEASES
+from wg_server.generator.prior.evidence_pools import NO_POOLED_RELEASES
 from wg_server.generator.versions import GeneratorVersion
 from wg_server.generator.weights import bearing_simulation as simulation
-from wg_server.generator.weights import sheet_generation
+from wg_server.generator.weights import data_sheet_generation
 from wg_server.generator.weights.candidates import GeneratedCandidate
 from wg_server.site.home import ServerHome
 from wg_server.store.database import open_engine
-from wg_server.store.sites import ServerStore
+from wg_server.store.server_store import ServerStore
 
 LABELS = ("normal", "ball", "inner", "outer")
 
@@ -51,7 +51,7 @@ LABELS = ("normal", "ball", "inner", "outer")
 @pytest.fixture(scope="module")
 def sheets() -> bytes:
     """An untrained generator of networks from data sheets."""
-    return sheet_generation.pack_sheet_generator(untrained())
+    return data_sheet_generation.pack_sheet_generator(untrained())
 
 
 def _version(home: ServerHome, sheets: bytes) -> GeneratorVersion:
@@ -373,10 +373,13 @@ def test_what_cannot_be_made_by_a_sheet_is_not(
         {"data_sheet": None},
         {"labels": ("good", "scratch")},  # no condition of a bearing
     ):
-        assert stated.make_machine_networks(version, _recipient(plant, **changes), seed=1) is None
+        assert (
+            machine_networks.make_machine_networks(version, _recipient(plant, **changes), seed=1)
+            is None
+        )
     version.sheets_path.write_bytes(b"another file")
     with pytest.raises(VerificationError, match="its model card names"):
-        stated.make_machine_networks(version, _recipient(plant), seed=1)
+        machine_networks.make_machine_networks(version, _recipient(plant), seed=1)
 
 
 @pytest.mark.parametrize(("records", "changes"), [(300, True), (99, False)])
@@ -391,7 +394,7 @@ def test_machine_statistics_of_enough_records_change_what_is_made(
     manifest = SimpleNamespace(release_id="cd" * 16, schema=schema, epsilon="1")
     release = SimpleNamespace(manifest=manifest, statistics=statistics)
     made, bare = (
-        stated.make_machine_networks(version, _recipient(plant, release=part), seed=1)
+        machine_networks.make_machine_networks(version, _recipient(plant, release=part), seed=1)
         for part in (release, None)
     )
     assert made is not None and bare is not None

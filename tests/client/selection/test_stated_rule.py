@@ -9,7 +9,7 @@ from tests.client.discriminants import fit_lda
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead
 from wg_client.fitting.trunk_features import TrunkFeatures
 from wg_client.methods.base import DeliveredCandidate, PlantRecords, PreparedPackage
-from wg_client.methods.names import GENERATED, GENERATED_FINETUNED, LOCAL_ONLY
+from wg_client.methods.method_names import GENERATED, GENERATED_FINETUNED, LOCAL_ONLY
 from wg_client.selection import precedence
 from wg_client.selection.model_selection import SelectionOutcome, select_model
 from wg_client.selection.verdict import SelectionBasis, selection_basis

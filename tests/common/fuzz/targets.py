@@ -24,25 +24,25 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.bearings import BEARING, GEARS, MOTOR
 from tests.server.enrolling import empty_request
 
-from wg_client.data import survey as surveys
+from wg_client.data import dataset_survey as surveys
 from wg_client.data.sensor_log import LogColumns, read_log
 from wg_common import auditor_record, weights_file, weights_package
 from wg_common.modalities.images import Images
 from wg_common.modalities.windows import Windows
 from wg_common.nets.encoder import package
-from wg_core import numbers, settings
+from wg_core import number_parsers, yaml_settings
 from wg_core.ledger import (
     checkpoint,
     entries,
     export,
-    history,
+    inclusion_proof,
+    log_sources,
+    log_verification,
     merkle,
-    note,
-    proof,
-    sources,
+    signed_note,
     witness,
 )
-from wg_core.ledger.store import DatasetRegistration, Ledger
+from wg_core.ledger.budget_ledger import DatasetRegistration, Ledger
 from wg_core.privacy.mechanism import noise_scale
 from wg_core.privacy.schema import MACHINE_STATISTICS, machine_schema
 from wg_core.site import config as configuration
@@ -52,7 +52,7 @@ from wg_core.wire.data_sheet import DataSheet
 from wg_core.wire.signing import PrivateKey
 from wg_server.fleet import bundle_verification
 from wg_server.site.home import parse_config
-from wg_server.store import succession
+from wg_server.store import ledger_succession
 from wg_server.zoo import archives
 from wg_server.zoo import plan as plans
 
@@ -124,7 +124,9 @@ def _package_checkpoint(data: bytes) -> Any:
 def _requests(data: bytes) -> Any:
     """What a file carries for a witness, behind a proof that can be read."""
     head = checkpoint.Checkpoint("a", 3, bytes(32))
-    found = proof.Proof(index=0, path=(), note=checkpoint.sign(head, [KEY]), extra_data=data)
+    found = inclusion_proof.Proof(
+        index=0, path=(), note=checkpoint.sign(head, [KEY]), extra_data=data
+    )
     return witness.requests_in_proof(found)
 
 
@@ -138,7 +140,7 @@ def _first_entry(data: bytes) -> Any:
         genesis=text,
         checkpoint=checkpoint.sign(head, [KEY]).encode().decode(),
     )
-    return succession.read_first_state_and_checkpoint(request)
+    return ledger_succession.read_first_state_and_checkpoint(request)
 
 
 _ORIGIN = "weightgate/plant-a/0011"
@@ -154,17 +156,17 @@ def _enrolment(data: bytes) -> Any:
 
 
 def _export(data: bytes) -> None:
-    source = sources.open_source(_file("x.wgl", data))
+    source = log_sources.open_source(_file("x.wgl", data))
     try:
-        history.verify_log(source)
+        log_verification.verify_log(source)
     finally:
         source.close()
 
 
 def _ledger(data: bytes) -> None:
-    source = sources.open_source(_file("ledger.sqlite", data))
+    source = log_sources.open_source(_file("ledger.sqlite", data))
     try:
-        history.verify_log(source)
+        log_verification.verify_log(source)
     finally:
         source.close()
 
@@ -232,7 +234,9 @@ def _client_config(data: bytes) -> Any:
 
 def _numbers(data: bytes) -> None:
     text = data.decode("latin-1")
-    numbers.parse_fraction(text) if "/" in text else numbers.parse_decimal_or_hex_float(text)
+    number_parsers.parse_fraction(
+        text
+    ) if "/" in text else number_parsers.parse_decimal_or_hex_float(text)
 
 
 def _record(kind: type[Any], what: str) -> Callable[[bytes], Any]:
@@ -335,15 +339,19 @@ _SHEETS = tuple(
 _YAML = b"version: 1\nsite: a\ndata: {path: x, name: y, labels: [a, b]}\nserver: {name: c}\n"
 
 TARGETS: dict[str, Target] = {
-    "note": Target(note.decode, _vectors("note")),
+    "note": Target(signed_note.decode, _vectors("note")),
     "checkpoint": Target(checkpoint.decode, _vectors("checkpoint")),
-    "proof": Target(proof.decode, _vectors("proof")),
+    "proof": Target(inclusion_proof.decode, _vectors("proof")),
     "witness-request": Target(witness.decode_request, _vectors("witness_request")),
     "file-for-a-witness": Target(_requests, (b"old 0\n\n", b"old 0\n\nold 2\nAA==\n\n")),
     "verifier-key": Target(
-        lambda data: note.decode_verifier_key(data.decode("latin-1"), note.COSIGNER_ROLE),
+        lambda data: signed_note.decode_verifier_key(
+            data.decode("latin-1"), signed_note.COSIGNER_ROLE
+        ),
         (
-            note.encode_verifier_keys("a", note.COSIGNER_ROLE, KEY.public_key())[0].encode(),
+            signed_note.encode_verifier_keys("a", signed_note.COSIGNER_ROLE, KEY.public_key())[
+                0
+            ].encode(),
             b"a+00000000+BA==",
             b"a+00000000+BgEC",
         ),
@@ -389,15 +397,18 @@ TARGETS: dict[str, Target] = {
         ),
     ),
     "numbers": Target(_numbers, (b"1.5e-3", b"1/3", b"0x1.8p+1", b"1e30000000")),
-    "yaml": Target(lambda data: settings.read_yaml(data, input_name="x"), (_YAML, b"a: &a [*a]")),
+    "yaml": Target(
+        lambda data: yaml_settings.read_yaml(data, input_name="x"), (_YAML, b"a: &a [*a]")
+    ),
     "data-sheet": Target(_record(DataSheet, "data sheet"), _SHEETS),
-    "data-sheet-file": Target(lambda data: settings.parse_yaml(data, DataSheet, "x"), _SHEETS),
+    "data-sheet-file": Target(lambda data: yaml_settings.parse_yaml(data, DataSheet, "x"), _SHEETS),
     "client-config": Target(_client_config, (_YAML,)),
     "server-config": Target(
         lambda data: parse_config(data, subject="x"), (b"name: c\nfleet_port: 1\nenrol_port: 2\n",)
     ),
     "zoo-plan": Target(
-        lambda data: settings.parse_yaml(data, plans.ZooPlan, "x"), (b"seed: 1\nsources: []\n",)
+        lambda data: yaml_settings.parse_yaml(data, plans.ZooPlan, "x"),
+        (b"seed: 1\nsources: []\n",),
     ),
     "image": Target(_image, tuple(map(_picture, ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM")))),
     "zoo-image": Target(

@@ -14,9 +14,9 @@ from PIL import Image
 
 from wg_common.modalities.cameras import Camera, rephotograph_centre
 from wg_common.modalities.images import DECODED_SIDE_LIMIT, REDUCED_SIDE_LIMIT, Images
-from wg_common.modalities.stored import records_from_paths
+from wg_common.modalities.stored_records import records_from_paths
 from wg_core.errors import DataError
-from wg_core.site.reading import GREY_BIT_DEPTHS
+from wg_core.site.reading_config import GREY_BIT_DEPTHS
 
 read_image = Images().read
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from wg_common.modalities import tables
+from wg_common.modalities import table_text
 from wg_common.modalities.base import content_digest
 from wg_common.modalities.registry import MODALITIES, modality_of_array, modality_of_file
 from wg_common.modalities.texts import CHARACTERS_LIMIT, Texts
-from wg_common.nets.encoder import sentences
+from wg_common.nets.encoder import sentence_encoder
 from wg_core.errors import ConfigError, DataError, VerificationError
 
 TEXTS = Texts()
@@ -65,18 +65,18 @@ def test_another_site_writes_texts_that_are_texts() -> None:
     assert [str(one) for one in TEXTS.augment_site(found, 0.0, rng)] == [str(one) for one in found]
 
 
-@pytest.mark.skipif(not sentences.is_installed(), reason="the extra 'text' is not installed")
+@pytest.mark.skipif(not sentence_encoder.is_installed(), reason="the extra 'text' is not installed")
 def test_a_vector_depends_on_its_sentence_alone_and_languages_meet() -> None:
     words = ["scratches", "打痕 傷", "good part", "良品"]
-    alone = np.concatenate([sentences.embed_sentences([word]) for word in words])
+    alone = np.concatenate([sentence_encoder.embed_sentences([word]) for word in words])
     for size in range(1, 8):
         np.zeros(size * 1000)  # memory moves
-        sentences.embed_sentences(["x" * size])
+        sentence_encoder.embed_sentences(["x" * size])
         assert all(
-            (sentences.embed_sentences([word])[0] == alone[row]).all()
+            (sentence_encoder.embed_sentences([word])[0] == alone[row]).all()
             for row, word in enumerate(words)
         )
-    np.testing.assert_allclose(sentences.embed_sentences(words), alone, atol=1e-5)
+    np.testing.assert_allclose(sentence_encoder.embed_sentences(words), alone, atol=1e-5)
     near = alone @ alone.T
     assert near[0, 1] > near[0, 3] and near[2, 3] > near[1, 2]
 
@@ -84,15 +84,15 @@ def test_a_vector_depends_on_its_sentence_alone_and_languages_meet() -> None:
 def test_another_version_is_refused_and_a_missing_one_named(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(sentences, "_load_model", sentences._load_model.__wrapped__)
-    monkeypatch.setattr(sentences, "PACKAGE_REQUIREMENT", "wg-no-such-package==1")
+    monkeypatch.setattr(sentence_encoder, "_load_model", sentence_encoder._load_model.__wrapped__)
+    monkeypatch.setattr(sentence_encoder, "PACKAGE_REQUIREMENT", "wg-no-such-package==1")
     with pytest.raises(ConfigError, match=r"pip install 'weightgate\[text\]'"):
-        sentences.embed_sentences(["a"])
-    monkeypatch.setattr(sentences, "PACKAGE_REQUIREMENT", "weightgate==1")
-    monkeypatch.setattr(sentences, "MODULE_NAME", "wg_common")
-    monkeypatch.setattr(sentences, "_PINNED_FILES", ("streams.py",))
+        sentence_encoder.embed_sentences(["a"])
+    monkeypatch.setattr(sentence_encoder, "PACKAGE_REQUIREMENT", "weightgate==1")
+    monkeypatch.setattr(sentence_encoder, "MODULE_NAME", "wg_common")
+    monkeypatch.setattr(sentence_encoder, "_PINNED_FILES", ("streams.py",))
     with pytest.raises(VerificationError, match="expected"):
-        sentences.embed_sentences(["a"])
+        sentence_encoder.embed_sentences(["a"])
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_another_version_is_refused_and_a_missing_one_named(
 def test_a_line_with_an_open_quote_takes_no_other_line_with_it(
     lines: list[str], reasons: set[int]
 ) -> None:
-    rows = dict(tables.read_rows("\n".join(lines), ","))
+    rows = dict(table_text.read_rows("\n".join(lines), ","))
     assert {number for number, row in rows.items() if isinstance(row, str)} == reasons
     good = [row for row in rows.values() if not isinstance(row, str)]
     assert good and all(len(row) == 2 for row in good)
@@ -116,7 +116,7 @@ def test_a_line_with_an_open_quote_takes_no_other_line_with_it(
 
 def test_each_line_of_a_table_has_its_own_encoding() -> None:
     lines = [b"text,label", "ポンプ,良".encode(), "弁,不良".encode("cp932"), b"a\xff,x"]
-    texts = [tables.decode_table(b"\n".join(lines[:count]), "t.csv")[0] for count in (2, 3, 4)]
+    texts = [table_text.decode_table(b"\n".join(lines[:count]), "t.csv")[0] for count in (2, 3, 4)]
     assert texts[1] == "text,label\nポンプ,良\n弁,不良"
     assert texts[1].startswith(texts[0]) and texts[2].startswith(texts[1])
-    assert not tables.is_decodable_text(texts[2])
+    assert not table_text.is_decodable_text(texts[2])

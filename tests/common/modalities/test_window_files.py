@@ -3,9 +3,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from wg_client.data.folders import window_column_names
-from wg_client.data.survey import load_dataset
-from wg_common.modalities.stored import StoredRecords
+from wg_client.data.class_folders import window_column_names
+from wg_client.data.dataset_survey import load_dataset
+from wg_common.modalities.stored_records import StoredRecords
 from wg_common.modalities.windows import Windows
 from wg_core.errors import DataError
 

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from wg_common.nets.encoder import image_trunk, published_weights
-from wg_common.nets.encoder import module as encoders
 from wg_common.nets.encoder import package as packages
-from wg_common.nets.encoder.fit import fit_encoder
+from wg_common.nets.encoder import projected_trunk as encoders
+from wg_common.nets.encoder.projection_fit import fit_encoder
 from wg_core.errors import DataError, DecodeError
 
 

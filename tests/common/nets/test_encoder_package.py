@@ -12,8 +12,8 @@ from tests.common.nets.test_isolation import fitted
 
 from wg_common.modalities.windows import MAGNITUDE_LIMIT
 from wg_common.nets.encoder import image_trunk, window_trunk
-from wg_common.nets.encoder import module as encoders
 from wg_common.nets.encoder import package as encoder_package
+from wg_common.nets.encoder import projected_trunk as encoders
 from wg_core.errors import VerificationError
 
 HUGE = float(np.finfo(np.float32).max)

@@ -19,11 +19,11 @@ import torch
 from numpy.typing import NDArray
 from tests.patience import PATIENCE_SECONDS
 
-from wg_common.nets.encoder import image_trunk, isolation, window_trunk
-from wg_common.nets.encoder import module as encoders
-from wg_common.nets.encoder.fit import fit_encoder
-from wg_common.nets.encoder.module import Encoder
-from wg_core.privacy.exact import exact_statistics
+from wg_common.nets.encoder import image_trunk, record_isolation, window_trunk
+from wg_common.nets.encoder import projected_trunk as encoders
+from wg_common.nets.encoder.projected_trunk import Encoder
+from wg_common.nets.encoder.projection_fit import fit_encoder
+from wg_core.privacy.exact_statistics import exact_statistics
 from wg_core.privacy.schema import default_schema
 
 PLACES = 34
@@ -156,7 +156,11 @@ def test_a_record_is_encoded_alone_in_aligned_memory_by_one_thread(encoder: Enco
     def watch(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], _: object) -> None:
         (batch,) = inputs
         seen.append(
-            (len(batch), batch.data_ptr() % isolation.ALIGNMENT_BYTES, torch.get_num_threads())
+            (
+                len(batch),
+                batch.data_ptr() % record_isolation.ALIGNMENT_BYTES,
+                torch.get_num_threads(),
+            )
         )
 
     trunk = encoder.module.trunk
@@ -167,7 +171,7 @@ def test_a_record_is_encoded_alone_in_aligned_memory_by_one_thread(encoder: Enco
     encoder.encode_local(records(encoder.modality)[:6])
     assert seen == [(1, 0, 1)] * 12 * passes
     tensors = [*encoder.module.parameters(), *encoder.module.buffers()]
-    assert all(tensor.data_ptr() % isolation.ALIGNMENT_BYTES == 0 for tensor in tensors)
+    assert all(tensor.data_ptr() % record_isolation.ALIGNMENT_BYTES == 0 for tensor in tensors)
 
 
 def test_neither_place_nor_company_nor_process_nor_threads_change_features(package: Path) -> None:
@@ -225,20 +229,20 @@ def test_blocks_of_one_thread_that_overlap_do_not_end_each_other() -> None:
     inside, go_on = threading.Event(), threading.Event()
 
     def other() -> None:
-        with isolation.limit_to_one_thread():
+        with record_isolation.limit_to_one_thread():
             inside.set()
             go_on.wait(PATIENCE_SECONDS)
 
     worker = threading.Thread(target=other)
-    with isolation.limit_to_one_thread():
+    with record_isolation.limit_to_one_thread():
         worker.start()
         assert inside.wait(PATIENCE_SECONDS)
         assert torch.get_num_threads() == 1
-    with isolation.limit_to_one_thread():  # the other is still inside
+    with record_isolation.limit_to_one_thread():  # the other is still inside
         go_on.set()
         worker.join(PATIENCE_SECONDS)
         assert torch.get_num_threads() == 1
-    with pytest.raises(ZeroDivisionError), isolation.limit_to_one_thread():
+    with pytest.raises(ZeroDivisionError), record_isolation.limit_to_one_thread():
         _ = 1 / 0
     assert torch.get_num_threads() == 2
 

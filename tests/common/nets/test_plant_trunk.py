@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from wg_common.nets.encoder.minirocket import KERNEL_COUNT, MiniRocket
-from wg_common.nets.encoder.module import plant_features
 from wg_common.nets.encoder.plant_trunk import PlantTrunk
+from wg_common.nets.encoder.projected_trunk import plant_features
 from wg_core.errors import DataError
 
 

@@ -10,7 +10,7 @@ from wg_common.nets import private_head
 from wg_common.nets.private_head import RowwiseLinear
 from wg_core.errors import DataError
 from wg_core.privacy import calibration
-from wg_core.privacy.exact import Integers
+from wg_core.privacy.exact_statistics import Integers
 from wg_core.privacy.gradients import DEFAULT_STEPS, ChargedGradientSums, LabelledFeatures
 from wg_core.privacy.schema import GRID_BITS
 

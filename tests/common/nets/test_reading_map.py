@@ -14,8 +14,8 @@ from tests.bearings import BEARING
 from wg_common.machines import bearing
 from wg_common.machines.base import HALF_BIN_COUNT
 from wg_common.nets.encoder import package, reading_map
-from wg_common.nets.encoder.fit import fit_encoder
-from wg_common.nets.encoder.module import Encoder, load_encoder
+from wg_common.nets.encoder.projected_trunk import Encoder, load_encoder
+from wg_common.nets.encoder.projection_fit import fit_encoder
 from wg_common.nets.encoder.reading_map import ReadingMap
 from wg_common.nets.encoder.trunk import find_trunk
 from wg_common.nets.spectrum_lines import INPUT_COUNT

@@ -5,8 +5,8 @@ from tests.common.nets.random_tensors import initial_tensors
 
 from wg_common.nets import assembly, tensor_set
 from wg_common.nets.encoder import image_trunk
-from wg_common.nets.encoder import module as encoders
-from wg_common.nets.encoder.fit import fit_encoder
+from wg_common.nets.encoder import projected_trunk as encoders
+from wg_common.nets.encoder.projection_fit import fit_encoder
 from wg_core.errors import ConfigError, DecodeError
 
 

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from wg_common.nets.encoder import confined_trunk, image_trunk, trunk_process
 from wg_common.nets.encoder.confined_trunk import ConfinedTrunk, TrunkNotStarted, load_trunk
-from wg_common.nets.encoder.fit import fit_encoder
 from wg_common.nets.encoder.image_trunk import ImageTrunk
-from wg_common.nets.encoder.module import Encoder, load_encoder
+from wg_common.nets.encoder.projected_trunk import Encoder, load_encoder
+from wg_common.nets.encoder.projection_fit import fit_encoder
 from wg_core.errors import ConfigError, DecodeError
 
 MARK = 251

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from wg_common.nets.encoder import module as encoders
+from wg_common.nets.encoder import projected_trunk as encoders
 from wg_common.nets.encoder import window_kernels, window_trunk
-from wg_common.nets.encoder.fit import fit_encoder
+from wg_common.nets.encoder.projection_fit import fit_encoder
 
 THRESHOLDS = (-1.5, -1.0, -0.6, -0.25, 0.0, 0.25, 0.6, 1.0, 1.5)
 

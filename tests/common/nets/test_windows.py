@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from wg_common.nets.encoder import fit, window_trunk
-from wg_common.nets.encoder import module as encoders
 from wg_common.nets.encoder import package as encoder_package
-from wg_common.nets.encoder.fit import fit_encoder
+from wg_common.nets.encoder import projected_trunk as encoders
+from wg_common.nets.encoder import projection_fit, window_trunk
+from wg_common.nets.encoder.projection_fit import fit_encoder
 from wg_core.errors import DataError, DecodeError
 
 SHAPES = ((1, 8), (3, 20), (2, 128), (1, 129), (1, 1024), (2, 1500), (5, 2500))
@@ -130,7 +130,7 @@ def test_discriminant_directions_tell_classes_apart_and_not_records() -> None:
     classes = np.repeat(np.arange(6), 40)
     z = rng.normal(size=(240, 12)) * np.array([10.0] + [1.0] * 11)  # loud, and says nothing
     z[:, 5] += classes - classes.mean()
-    vectors = fit.discriminant_directions(
+    vectors = projection_fit.discriminant_directions(
         z - z.mean(axis=0), classes, 3, ridge_factor=0.01, within_share=0.05
     )
     assert vectors.shape == (12, 3)
@@ -140,7 +140,7 @@ def test_discriminant_directions_tell_classes_apart_and_not_records() -> None:
 def test_without_classes_the_leading_directions_are_released() -> None:
     rng = np.random.default_rng(5)
     z = rng.normal(size=(240, 12)) * np.array([1.0] * 11 + [10.0])
-    vectors = fit.discriminant_directions(
+    vectors = projection_fit.discriminant_directions(
         z - z.mean(axis=0), np.zeros(240, int), 3, ridge_factor=1.0, within_share=0.05
     )
     assert np.abs(vectors[:, 0]).argmax() == 11

@@ -19,17 +19,17 @@ from wg_common import weights_package
 from wg_core.connection import cosigning
 from wg_core.connection.cosigning import TooManyUncosignedCheckpoints
 from wg_core.errors import VerificationError
-from wg_core.ledger.store import Ledger
+from wg_core.ledger.budget_ledger import Ledger
 from wg_core.ledger.witness import UNCOSIGNED_CHECKPOINTS_LIMIT, WitnessFork, WitnessRefused
 from wg_core.release.budget import read_spend
-from wg_core.release.query import answer_query
+from wg_core.release.query_answers import answer_query
 from wg_core.wire import canonical, signing
 from wg_server.campaigns import airgap
 from wg_server.fleet.enrolment import EnrolmentService, create_join_token
 from wg_server.operation.initialise import create_home
-from wg_server.operation.rotation import rotate_keys
+from wg_server.operation.key_rotation import rotate_keys
 from wg_server.site.home import ServerConfig, ServerHome
-from wg_server.store.sites import ServerStore
+from wg_server.store.server_store import ServerStore
 
 NAME = "central/witness"
 

@@ -16,7 +16,7 @@ from tests.client.fleet.test_enrolment import certificate, pem
 from tests.patience import PATIENCE_SECONDS
 
 from wg_client.fleet import enrolment
-from wg_core.connection import link, transport
+from wg_core.connection import server_link, transport
 from wg_core.errors import PeerError
 from wg_core.site.home import ClientHome
 from wg_core.wire import protocol
@@ -108,7 +108,7 @@ def test_stacked_gzip_is_refused_unread_before_and_after_enrolment(
         )
         with pytest.raises(PeerError, match="compressed"):
             enrolment.enrol(ClientHome(tmp_path), token)
-        with link.ServerLink(url, trusting()) as connection:
+        with server_link.ServerLink(url, trusting()) as connection:
             for call in (connection.cosign, connection.announce_key_rotation):
                 with pytest.raises(PeerError, match="compressed"):
                     call(b"")
@@ -127,12 +127,12 @@ def test_a_body_ends_at_the_bound(key_file: Path) -> None:
         transport.open_client(url, trusting(), max_body_bytes=1 << 16) as client,
         pytest.raises(PeerError, match="too large"),
     ):
-        link.get(client, "/")
+        server_link.get(client, "/")
     with (
         serving(key_file, say("", b"x" * (1 << 16))) as url,
         transport.open_client(url, trusting(), max_body_bytes=1 << 16) as client,
     ):
-        assert link.get(client, "/") == (200, b"x" * (1 << 16))
+        assert server_link.get(client, "/") == (200, b"x" * (1 << 16))
 
 
 def test_a_head_ends_at_a_bound(key_file: Path) -> None:
@@ -146,7 +146,7 @@ def test_a_head_ends_at_a_bound(key_file: Path) -> None:
         transport.open_client(url, trusting()) as client,
         pytest.raises(PeerError, match="cannot be reached"),
     ):
-        link.get(client, "/")
+        server_link.get(client, "/")
 
 
 BODY = b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n"
@@ -172,7 +172,7 @@ def test_a_server_that_sends_a_little_now_and_then_keeps_nobody(
             transport.open_client(url, trusting(), call_seconds=0.5) as client,
             pytest.raises(PeerError, match="in time"),
         ):
-            link.get(client, "/")
+            server_link.get(client, "/")
         done.set()
 
 
@@ -182,7 +182,7 @@ def test_nothing_of_an_answer_is_followed_or_kept(key_file: Path) -> None:
         serving(key_file, say(head, b"moved")) as url,
         transport.open_client(url, trusting()) as client,
     ):
-        assert link.get(client, "/")[1] == b"moved"
+        assert server_link.get(client, "/")[1] == b"moved"
         assert not client.cookies
 
 

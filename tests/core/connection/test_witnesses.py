@@ -38,20 +38,20 @@ from wg_core.connection import cosigning, http_witness
 from wg_core.connection.cosigning import TooFewWitnesses
 from wg_core.errors import ConfigError, PeerError, VerificationError
 from wg_core.ledger import checkpoint as checkpoints
-from wg_core.ledger import merkle, proof
-from wg_core.ledger import note as notes
+from wg_core.ledger import inclusion_proof, merkle
+from wg_core.ledger import signed_note as notes
+from wg_core.ledger.budget_ledger import Ledger
 from wg_core.ledger.cosigned import LedgerRolledBack
-from wg_core.ledger.store import Ledger
 from wg_core.ledger.witness import WitnessRefused
 from wg_core.release.budget import read_spend
-from wg_core.release.query import answer_query
+from wg_core.release.query_answers import answer_query
 from wg_core.site import config as configuration
 from wg_core.site.config import WitnessConfig
 from wg_core.site.home import ClientHome
 from wg_core.wire import bundle, canonical, signing
 from wg_server.fleet.witness import LedgerWitness
 from wg_server.site.home import AdditionalWitness, ServerConfig, parse_config
-from wg_server.store.sites import ServerStore
+from wg_server.store.server_store import ServerStore
 
 SECOND = "witness.example/w1"
 
@@ -87,7 +87,7 @@ def want(
 def cosigners(world: World, data: bytes) -> list[str]:
     """Who cosigned the checkpoint of a file, by keys that the test knows."""
     covered = bundle.decode_statistics(data)
-    note = proof.decode(covered.release_proof).note
+    note = inclusion_proof.decode(covered.release_proof).note
     return list(dict.fromkeys(x.name for x in note.signatures if x.name != world.plant.origin))
 
 
@@ -112,7 +112,7 @@ def test_a_release_goes_when_server_and_second_witness_have_cosigned(
         for epsilon in ("0.5", "0.6"):  # the second time it leads from what the witness saw
             data = ask(world, epsilon)
             assert set(cosigners(world, data)) == {NAME, SECOND}
-    note = proof.decode(bundle.decode_statistics(data).release_proof).note
+    note = inclusion_proof.decode(bundle.decode_statistics(data).release_proof).note
     key = signing.public_from_bytes(second.public_key)
     assert checkpoints.verified_cosignature_time(note, SECOND, key) > 0
     assert second.statuses == [200, 200]

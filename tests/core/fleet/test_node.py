@@ -21,7 +21,7 @@ from flwr.proto.node_pb2 import Node
 from flwr.proto.recorddict_pb2 import RecordDict as RecordDictProto
 from tests.patience import wait_until
 
-from wg_core.connection import link
+from wg_core.connection import server_link
 from wg_core.errors import (
     ApprovalPending,
     BudgetExceeded,
@@ -36,17 +36,17 @@ from wg_core.errors import (
     VerificationError,
     WgError,
 )
-from wg_core.fleet import answers, flower, node
-from wg_core.fleet.interface import MessageDeclined, NodeHandlers, NodeOptions
-from wg_core.fleet.slot import AnswerSlot, NodeStopped
+from wg_core.fleet import flower, node, node_answers
+from wg_core.fleet.node_interface import MessageDeclined, NodeHandlers, NodeOptions
+from wg_core.fleet.query_slot import AnswerSlot, NodeStopped
 from wg_core.ledger.witness import WitnessRefused
-from wg_core.privacy import timing
+from wg_core.privacy import time_slots
 from wg_core.site import config as configuration
 from wg_core.site.config import ClientConfig, DataConfig, PrivacyConfig
 from wg_core.site.home import ClientHome
 from wg_core.site.pinned_server import PinnedServer
-from wg_core.wire import canonical, fleet, protocol
-from wg_core.wire.fleet import Envelope
+from wg_core.wire import canonical, flower_messages, protocol
+from wg_core.wire.flower_messages import Envelope
 from wg_core.wire.protocol import Delivery, Refusal, StatisticsQuery
 
 REQUEST = "0" * 32
@@ -55,7 +55,10 @@ REQUEST = "0" * 32
 def test_an_answer_goes_through() -> None:
     envelope = Envelope("statistics", b"", b"data")
     assert (
-        answers.answer_or_refuse(REQUEST, lambda: envelope, fleet.QUERY_REFUSAL_WORDS) == envelope
+        node_answers.answer_or_refuse(
+            REQUEST, lambda: envelope, flower_messages.QUERY_REFUSAL_WORDS
+        )
+        == envelope
     )
 
 
@@ -66,7 +69,7 @@ def test_an_answer_goes_through() -> None:
         (PolicyRefused("/plant/file"), "policy"),
         (WitnessRefused(422, "/plant/file"), "witness"),
         (PeerError("/plant/file"), "peer"),
-        (ApprovalPending("/plant/file"), fleet.AWAITING_APPROVAL),
+        (ApprovalPending("/plant/file"), flower_messages.AWAITING_APPROVAL),
     ],
 )
 def test_what_request_policy_budget_and_peer_cause_has_its_word(
@@ -91,19 +94,22 @@ def test_what_request_policy_budget_and_peer_cause_has_its_word(
     ],
 )
 def test_whatever_data_disk_snapshot_or_a_crash_cause_is_one_word(error: Exception) -> None:
-    assert _word(error) == fleet.PLANT_UNAVAILABLE
-    assert _word(error, frozenset()) == fleet.PLANT_UNAVAILABLE
+    assert _word(error) == flower_messages.PLANT_UNAVAILABLE
+    assert _word(error, frozenset()) == flower_messages.PLANT_UNAVAILABLE
 
 
 def test_a_word_of_a_question_is_none_of_a_delivery() -> None:
-    assert _word(ApprovalPending("x"), fleet.DELIVERY_REFUSAL_WORDS) == fleet.PLANT_UNAVAILABLE
+    assert (
+        _word(ApprovalPending("x"), flower_messages.DELIVERY_REFUSAL_WORDS)
+        == flower_messages.PLANT_UNAVAILABLE
+    )
 
 
-def _word(error: Exception, words: frozenset[str] = fleet.QUERY_REFUSAL_WORDS) -> str:
+def _word(error: Exception, words: frozenset[str] = flower_messages.QUERY_REFUSAL_WORDS) -> str:
     def fail() -> Envelope:
         raise error
 
-    answer = answers.answer_or_refuse(REQUEST, fail, words)
+    answer = node_answers.answer_or_refuse(REQUEST, fail, words)
     assert answer.kind == "refusal" and answer.payload == b""
     refusal = canonical.decode(Refusal, answer.record, input_name="refusal")
     assert refusal.request_id == REQUEST
@@ -113,10 +119,10 @@ def _word(error: Exception, words: frozenset[str] = fleet.QUERY_REFUSAL_WORDS) -
 
 def test_every_word_of_a_refusal_is_explained_to_the_operator() -> None:
     assert {
-        *fleet.QUERY_REFUSAL_WORDS,
-        *fleet.DELIVERY_REFUSAL_WORDS,
-        fleet.PLANT_UNAVAILABLE,
-    } == set(fleet.REFUSAL_MEANINGS)
+        *flower_messages.QUERY_REFUSAL_WORDS,
+        *flower_messages.DELIVERY_REFUSAL_WORDS,
+        flower_messages.PLANT_UNAVAILABLE,
+    } == set(flower_messages.REFUSAL_MEANINGS)
 
 
 class _Clock:
@@ -125,8 +131,8 @@ class _Clock:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
         monkeypatch.setattr(time, "monotonic", lambda: self.now)
-        hold = functools.partial(timing.wait_for_slot_end, clock=lambda: self.now)
-        monkeypatch.setattr(timing, "wait_for_slot_end", hold)
+        hold = functools.partial(time_slots.wait_for_slot_end, clock=lambda: self.now)
+        monkeypatch.setattr(time_slots, "wait_for_slot_end", hold)
 
     def wait(self, seconds: float | None = None) -> bool:
         self.now += seconds or 0
@@ -166,7 +172,7 @@ def test_the_witness_is_asked_only_when_the_slot_has_ended(monkeypatch: pytest.M
     slot = AnswerSlot(2.0, clock)  # type: ignore[arg-type]
     clock.now += 0.7
     with pytest.raises(PeerError):
-        answers.server_witness(Connection(), slot)(b"")  # type: ignore[arg-type]
+        node_answers.server_witness(Connection(), slot)(b"")  # type: ignore[arg-type]
     assert asked == [1002.0]
 
 
@@ -184,7 +190,7 @@ class _Server:
 
     def read_envelope(self, message: _Server, allowed: frozenset[str]) -> Envelope:
         if self.envelope is None:
-            raise MessageDeclined(fleet.MESSAGE_MALFORMED)
+            raise MessageDeclined(flower_messages.MESSAGE_MALFORMED)
         return self.envelope
 
     def send_answer(self, message: _Server, reply: Envelope) -> None:
@@ -218,7 +224,7 @@ def _node(
     privacy = PrivacyConfig(answer_slot_seconds=slot)
     config = ClientConfig(site="a", pin=server, data=data, privacy=privacy)
     monkeypatch.setattr(configuration, "load", lambda home: config)
-    monkeypatch.setattr(link.ServerLink, "open", lambda *_: nullcontext())
+    monkeypatch.setattr(server_link.ServerLink, "open", lambda *_: nullcontext())
     handlers = NodeHandlers(answer_query=answer, apply_package=lambda *_: None)
     return node.Node(ClientHome(home), handlers, stop, NodeOptions())
 
@@ -228,16 +234,16 @@ def _node(
     [
         (protocol.QUERY_MESSAGE_TYPE, ASKED, "statistics", 1002.0),
         (protocol.QUERY_MESSAGE_TYPE, ASKED, "refusal", 1002.0),
-        (protocol.QUERY_MESSAGE_TYPE, GARBAGE, fleet.MESSAGE_MALFORMED, 1002.0),
-        (protocol.QUERY_MESSAGE_TYPE, None, fleet.MESSAGE_MALFORMED, 1002.0),
-        (protocol.DELIVERY_MESSAGE_TYPE, ASKED, fleet.MESSAGE_MALFORMED, 1000.0),
+        (protocol.QUERY_MESSAGE_TYPE, GARBAGE, flower_messages.MESSAGE_MALFORMED, 1002.0),
+        (protocol.QUERY_MESSAGE_TYPE, None, flower_messages.MESSAGE_MALFORMED, 1002.0),
+        (protocol.DELIVERY_MESSAGE_TYPE, ASKED, flower_messages.MESSAGE_MALFORMED, 1000.0),
         (
             protocol.DELIVERY_MESSAGE_TYPE,
             Envelope("delivery", canonical.encode(OFFER)),
             "refusal",
             1000.0,
         ),
-        (protocol.DELIVERY_MESSAGE_TYPE, GARBAGE, fleet.MESSAGE_MALFORMED, 1000.0),
+        (protocol.DELIVERY_MESSAGE_TYPE, GARBAGE, flower_messages.MESSAGE_MALFORMED, 1000.0),
     ],
 )
 def test_whatever_goes_back_for_a_question_leaves_at_the_end_of_its_slot(
@@ -303,13 +309,13 @@ def test_an_interrupt_is_not_swallowed() -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        answers.answer_or_refuse(REQUEST, interrupt, fleet.QUERY_REFUSAL_WORDS)
+        node_answers.answer_or_refuse(REQUEST, interrupt, flower_messages.QUERY_REFUSAL_WORDS)
 
 
 def test_a_request_id_that_is_no_file_name_never_reaches_a_handler() -> None:
     with pytest.raises(DecodeError):
-        answers.answer_or_refuse(
-            "../../x", lambda: pytest.fail("reached"), fleet.QUERY_REFUSAL_WORDS
+        node_answers.answer_or_refuse(
+            "../../x", lambda: pytest.fail("reached"), flower_messages.QUERY_REFUSAL_WORDS
         )
 
 
@@ -321,7 +327,7 @@ def tree(count: int) -> ObjectTree:
 
 def test_objects_are_counted_before_they_are_fetched() -> None:
     assert len(flower._object_ids(tree(64), 64)) == 64
-    with pytest.raises(MessageDeclined, match=fleet.MESSAGE_TOO_LARGE):
+    with pytest.raises(MessageDeclined, match=flower_messages.MESSAGE_TOO_LARGE):
         flower._object_ids(tree(65), 64)
 
 
@@ -330,15 +336,18 @@ def test_only_our_object_types_under_their_own_hash_are_unpacked() -> None:
     flower._check_object(record.object_id, record.deflate())
     content = RecordDict({"wg": record})
     flower._check_object(content.object_id, content.deflate())
-    with pytest.raises(MessageDeclined, match=fleet.MESSAGE_MALFORMED):
+    with pytest.raises(MessageDeclined, match=flower_messages.MESSAGE_MALFORMED):
         flower._check_object("0" * 64, record.deflate())
     arrays = ArrayRecord({"x": Array(dtype="float32", shape=(1,), stype="numpy", data=b"x")})
-    with pytest.raises(MessageDeclined, match=fleet.MESSAGE_MALFORMED):
+    with pytest.raises(MessageDeclined, match=flower_messages.MESSAGE_MALFORMED):
         flower._check_object(arrays.object_id, arrays.deflate())
 
 
 def test_this_program_agrees_with_released_ones_on_the_app() -> None:
-    assert fleet.APP_HASH == "b04222f81323cfae9d651669b420575753147c622badae4c85cc60fdce3cb0cb"
+    assert (
+        flower_messages.APP_HASH
+        == "b04222f81323cfae9d651669b420575753147c622badae4c85cc60fdce3cb0cb"
+    )
 
 
 def test_the_node_logs_what_it_does_not_send(caplog: pytest.LogCaptureFixture) -> None:
@@ -346,7 +355,7 @@ def test_the_node_logs_what_it_does_not_send(caplog: pytest.LogCaptureFixture) -
         raise WgError("what the plant's engineer should read")
 
     with caplog.at_level(logging.WARNING):
-        answers.answer_or_refuse(REQUEST, fail, fleet.QUERY_REFUSAL_WORDS)
+        node_answers.answer_or_refuse(REQUEST, fail, flower_messages.QUERY_REFUSAL_WORDS)
     assert "engineer should read" in caplog.text
 
 

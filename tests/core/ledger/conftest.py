@@ -15,10 +15,10 @@ from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 
 from wg_core.ledger import charging, witness
 from wg_core.ledger import checkpoint as checkpoints
-from wg_core.ledger.anchors import TrustAnchors, TrustedWitness
+from wg_core.ledger.budget_ledger import DatasetRegistration, Ledger, RecordedCharge
 from wg_core.ledger.charging import ChargeRequest
 from wg_core.ledger.commitment import commit_to_data
-from wg_core.ledger.store import DatasetRegistration, Ledger, RecordedCharge
+from wg_core.ledger.trust_anchors import TrustAnchors, TrustedWitness
 from wg_core.ledger.witness import WitnessState
 from wg_core.privacy import calibration, mechanism
 from wg_core.privacy.events import MU_SQUARED_UNIT, PrivacyEvent

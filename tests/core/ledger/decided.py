@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from wg_core.ledger import entries
-from wg_core.ledger.store import Ledger
+from wg_core.ledger.budget_ledger import Ledger
 
 
 def record_decision(ledger: Ledger, purpose: str = "model") -> int:

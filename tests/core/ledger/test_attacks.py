@@ -15,8 +15,8 @@ import pytest
 from wg_audit import verification
 from wg_core.errors import ConfigError, VerificationError, WgError
 from wg_core.ledger import checkpoint as checkpoints
-from wg_core.ledger import entries, history, merkle, sources
-from wg_core.ledger.store import Ledger
+from wg_core.ledger import entries, log_sources, log_verification, merkle
+from wg_core.ledger.budget_ledger import Ledger
 
 if TYPE_CHECKING:
     from tests.core.ledger.conftest import Site
@@ -202,8 +202,8 @@ def test_a_corrupted_page_is_an_error_or_harmless(site: Site) -> None:
             try:
                 with site.open() as ledger:
                     assert ledger.read_spending("parts") == expected
-                with closing(sources.open_source(site.path)) as source:
-                    history.verify_log(source)
+                with closing(log_sources.open_source(site.path)) as source:
+                    log_verification.verify_log(source)
             except WgError:
                 found += 1
     assert found > 0

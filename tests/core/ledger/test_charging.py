@@ -7,10 +7,10 @@ from typing import Any, Literal
 
 import pytest
 
-from wg_audit import charge_words
+from wg_audit import charge_texts
 from wg_common import translations
 from wg_core.errors import ConfigError
-from wg_core.ledger import charging, statement
+from wg_core.ledger import charge_parts, charging
 from wg_core.ledger.charging import ChargeRequest
 from wg_core.privacy.mechanism import noise_scale
 from wg_core.privacy.schema import default_schema
@@ -46,7 +46,7 @@ def test_a_charge_names_the_unit_that_its_rule_protects() -> None:
 
 def test_a_charge_says_where_its_randomness_comes_from() -> None:
     found = _request("record").implementation
-    assert isinstance(found, statement.Implementation)
+    assert isinstance(found, charge_parts.Implementation)
     assert "user space" in found.randomness and "seeded by the operating system" in found.randomness
 
 
@@ -59,11 +59,11 @@ def test_a_japanese_auditor_reads_the_words_of_a_charge_in_japanese(rule: Rule) 
     words += [program.randomness, program.floating_point, program.timing]
     japanese = translations.shared_language("ja")
     for each in words:
-        assert re.search("[ぁ-んァ-ヶ一-龥]", japanese(charge_words.translatable_sentence(each))), (
+        assert re.search("[ぁ-んァ-ヶ一-龥]", japanese(charge_texts.translatable_sentence(each))), (
             each
         )
-    assert charge_words.translatable_sentence(*words) == ", ".join(words)
+    assert charge_texts.translatable_sentence(*words) == ", ".join(words)
     assert (
-        japanese(charge_words.translatable_sentence("words of {another} program"))
+        japanese(charge_texts.translatable_sentence("words of {another} program"))
         == "words of {another} program"
     )

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from wg_core.errors import DecodeError, VerificationError
-from wg_core.ledger import entries, proof, witness
-from wg_core.ledger.store import Ledger
+from wg_core.ledger import entries, inclusion_proof, witness
+from wg_core.ledger.budget_ledger import Ledger
 from wg_core.wire.bundle import StatisticsBundle
 from wg_server.fleet import bundle_verification
 
@@ -219,7 +219,9 @@ def relogged(site: Site, covered: StatisticsBundle, charge: bytes) -> Statistics
     )
     note = note.with_signatures(checkpoints.cosign(note, NAME, site.witness_key, 1))
     proofs = [
-        proof.Proof(index=i, path=tuple(merkle.inclusion_proof(leaves, i)), note=note).encode()
+        inclusion_proof.Proof(
+            index=i, path=tuple(merkle.inclusion_proof(leaves, i)), note=note
+        ).encode()
         for i in (index, index + 1)
     ]
     return dataclasses.replace(

@@ -11,8 +11,8 @@ import pytest
 from tests.core.ledger.conftest import DELTA, Site
 
 from wg_core.errors import VerificationError
-from wg_core.ledger import entries, history, sources
-from wg_core.ledger.store import Ledger
+from wg_core.ledger import entries, log_sources, log_verification
+from wg_core.ledger.budget_ledger import Ledger
 
 
 def _decide(ledger: Ledger, **changes: Any) -> int:
@@ -35,8 +35,8 @@ def test_an_approved_request_is_charged_and_verifies(site: Site, ledger: Ledger)
     found = ledger.newest_decision("parts", "r1")
     assert found is not None and found.head.seq == seq and found.name == "QA lead"
     assert ledger.newest_decision("parts", "r2") is None
-    with closing(sources.open_source(site.path)) as source:
-        verified = history.verify_log(source)
+    with closing(log_sources.open_source(site.path)) as source:
+        verified = log_verification.verify_log(source)
     assert [one.name for one in verified.state.decisions.values()] == ["QA lead"]
 
 

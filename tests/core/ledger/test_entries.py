@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 from msgspec import UNSET, UnsetType
 from tests.core.wire.test_data_sheet import SHEETS
 
-from wg_core import grammar
+from wg_core import text_grammars
 from wg_core.errors import DecodeError
-from wg_core.ledger import entries, statement
+from wg_core.ledger import charge_parts, entries
 from wg_core.ledger.commitment import commit_to_data
 from wg_core.privacy.events import PrivacyEvent
 
 letters = st.characters(categories=["L", "N", "P", "S"])
-names = st.text(letters, min_size=1, max_size=grammar.NAME_CHARACTERS_LIMIT)
+names = st.text(letters, min_size=1, max_size=text_grammars.NAME_CHARACTERS_LIMIT)
 digests = st.binary(min_size=32, max_size=32).map(bytes.hex)
 keys = st.binary(min_size=31, max_size=31).map(lambda data: data.hex() + "07")
 counts = st.integers(0, (1 << 53) - 1)
@@ -73,9 +73,9 @@ NAMED: dict[str, st.SearchStrategy[Any]] = {
 
 
 SHORT: dict[Any, st.SearchStrategy[Any]] = {
-    grammar.Hex: st.binary(max_size=40).map(bytes.hex),
-    grammar.Note: st.text(st.characters(codec="utf-8"), max_size=12),
-    grammar.Phrase: st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1),
+    text_grammars.Hex: st.binary(max_size=40).map(bytes.hex),
+    text_grammars.Note: st.text(st.characters(codec="utf-8"), max_size=12),
+    text_grammars.Phrase: st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1),
 }
 """Of grammars whose longest texts take long to draw."""
 
@@ -103,9 +103,9 @@ def strategy(kind: Any) -> st.SearchStrategy[Any]:
     if kind is int:
         return counts
     for part in getattr(kind, "__metadata__", ()):
-        if isinstance(part, grammar.PrintableText):
+        if isinstance(part, text_grammars.PrintableText):
             return st.text(letters, min_size=1, max_size=part.max_characters)
-        if isinstance(part, grammar.Pattern):
+        if isinstance(part, text_grammars.Pattern):
             return SHORT.get(kind, st.from_regex(part.expression, fullmatch=True))
     if typing.get_origin(kind) is typing.Annotated:
         return strategy(kind.__origin__)
@@ -231,7 +231,7 @@ def test_what_is_no_entry_is_refused(bad: bytes) -> None:
 )
 def test_what_is_no_cap_is_refused(cap: tuple[str, str]) -> None:
     with pytest.raises(DecodeError):
-        statement.check_cap(*cap)
+        charge_parts.check_cap(*cap)
 
 
 def test_commitments_depend_on_secret_content_and_framing() -> None:

@@ -13,8 +13,8 @@ import pytest
 
 from wg_audit import verification
 from wg_core.errors import ConfigError, DecodeError, VerificationError
-from wg_core.ledger import export, history, sources
-from wg_core.ledger.store import Ledger
+from wg_core.ledger import export, log_sources, log_verification
+from wg_core.ledger.budget_ledger import Ledger
 
 if TYPE_CHECKING:
     from tests.core.ledger.conftest import Site
@@ -34,10 +34,10 @@ def exported(site: Site, ledger: Ledger) -> Path:
     return out
 
 
-def read(path: Path) -> history.VerifiedLog:
-    source = sources.open_source(path)
+def read(path: Path) -> log_verification.VerifiedLog:
+    source = log_sources.open_source(path)
     try:
-        return history.verify_log(source)
+        return log_verification.verify_log(source)
     finally:
         source.close()
 

@@ -8,8 +8,8 @@ from tests.core.ledger.conftest import WITNESS, Site, key
 from wg_audit import verification
 from wg_core.errors import VerificationError
 from wg_core.ledger import checkpoint as checkpoints
-from wg_core.ledger.anchors import TrustAnchors, TrustedWitness
-from wg_core.ledger.store import Ledger
+from wg_core.ledger.budget_ledger import Ledger
+from wg_core.ledger.trust_anchors import TrustAnchors, TrustedWitness
 from wg_core.wire import handover, signing
 from wg_core.wire.handover import Handover
 

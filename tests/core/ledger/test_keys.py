@@ -12,11 +12,11 @@ import pytest
 
 from wg_core.errors import BudgetExceeded, ConfigError, VerificationError
 from wg_core.ledger import checkpoint as checkpoints
-from wg_core.ledger import entries, history, recovery, sources
-from wg_core.ledger import note as notes
-from wg_core.ledger.history import VerifiedLog
-from wg_core.ledger.state import ROTATION_CONTEXT
-from wg_core.ledger.store import Ledger
+from wg_core.ledger import entries, log_sources, log_succession, log_verification
+from wg_core.ledger import signed_note as notes
+from wg_core.ledger.budget_ledger import Ledger
+from wg_core.ledger.log_state import ROTATION_CONTEXT
+from wg_core.ledger.log_verification import VerifiedLog
 from wg_core.wire import signing
 
 if TYPE_CHECKING:
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 
 def read(path: Path) -> VerifiedLog:
-    source = sources.open_source(path)
+    source = log_sources.open_source(path)
     try:
-        return history.verify_log(source)
+        return log_verification.verify_log(source)
     finally:
         source.close()
 
@@ -109,7 +109,7 @@ def successor(site: Site, old: Path, path: Path) -> Ledger:
         origin="weightgate/plant-a/0022",
         key=site.signing_key,
         site="plant-a",
-        predecessor=recovery.read_predecessor(old, "key was copied"),
+        predecessor=log_succession.read_predecessor(old, "key was copied"),
     )
 
 
@@ -129,7 +129,7 @@ def test_a_new_log_inherits_the_spend(site: Site, ledger: Ledger, tmp_path: Path
         with pytest.raises(BudgetExceeded):
             new.charge(site.request("r3", "2.4"))
     found = read(tmp_path / "new.sqlite")
-    recovery.verify_succession(found.state, read(site.path))
+    log_succession.verify_succession(found.state, read(site.path))
 
 
 def test_a_successor_s_renamed_data_keep_their_spend(
@@ -148,16 +148,16 @@ def test_a_successor_of_an_older_state_is_found(site: Site, ledger: Ledger, tmp_
     new = read(tmp_path / "new.sqlite")
     site.release(ledger, "r2", "0.5")
     with pytest.raises(VerificationError, match="another checkpoint"):
-        recovery.verify_succession(new.state, read(site.path))
+        log_succession.verify_succession(new.state, read(site.path))
     with pytest.raises(VerificationError, match="names no predecessor"):
-        recovery.verify_succession(read(site.path).state, new)
+        log_succession.verify_succession(read(site.path).state, new)
 
 
 def test_a_successor_that_forgets_spend_is_found(
     site: Site, ledger: Ledger, tmp_path: Path
 ) -> None:
     site.release(ledger)
-    old = recovery.read_predecessor(site.path, "lost")
+    old = log_succession.read_predecessor(site.path, "lost")
     cheap = dataclasses.replace(old, spends=())
     Ledger.create(
         tmp_path / "new.sqlite",
@@ -167,13 +167,13 @@ def test_a_successor_that_forgets_spend_is_found(
         predecessor=cheap,
     ).close()
     with pytest.raises(VerificationError, match="another spend"):
-        recovery.verify_succession(read(tmp_path / "new.sqlite").state, read(site.path))
+        log_succession.verify_succession(read(tmp_path / "new.sqlite").state, read(site.path))
 
 
 def test_a_successor_needs_a_new_origin_and_a_signed_checkpoint(
     site: Site, ledger: Ledger, tmp_path: Path
 ) -> None:
-    old = recovery.read_predecessor(site.path, "lost")
+    old = log_succession.read_predecessor(site.path, "lost")
     unsigned = dataclasses.replace(old, key=signing.public_bytes(site.signing_key).hex())
     for origin, found in ((ledger.origin, old), ("weightgate/plant-a/0022", unsigned)):
         with pytest.raises(VerificationError, match="entry 0"):

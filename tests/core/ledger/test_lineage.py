@@ -10,12 +10,12 @@ import pytest
 
 from wg_audit import verification
 from wg_core.errors import BudgetExceeded, ConfigError, VerificationError
-from wg_core.ledger import entries, recovery
+from wg_core.ledger import entries, log_succession
+from wg_core.ledger.budget_ledger import DatasetRegistration, Ledger
 from wg_core.ledger.commitment import commit_to_data
 from wg_core.ledger.entries import InheritedSpend
 from wg_core.ledger.lineage import LineageState
-from wg_core.ledger.state import LedgerState
-from wg_core.ledger.store import DatasetRegistration, Ledger
+from wg_core.ledger.log_state import LedgerState
 
 if TYPE_CHECKING:
     from tests.core.ledger.conftest import Site
@@ -196,7 +196,7 @@ def test_one_content_under_two_lineages_is_refused_by_every_verifier(
 
 def successor(site: Site, path: Path, spends: tuple[InheritedSpend, ...] | None = None) -> Ledger:
     """The log that replaces the site's; with other spends than it had, if they are given."""
-    old = recovery.read_predecessor(site.path, "key was copied")
+    old = log_succession.read_predecessor(site.path, "key was copied")
     return Ledger.create(
         path,
         origin="weightgate/plant-a/0022",
@@ -224,7 +224,7 @@ def test_a_spend_cannot_be_inherited_twice_so_that_one_hides_the_other(
     site: Site, ledger: Ledger, tmp_path: Path, same: str
 ) -> None:
     site.release(ledger, "r1", "2.5")
-    (true,) = recovery.read_predecessor(site.path, "lost").spends
+    (true,) = log_succession.read_predecessor(site.path, "lost").spends
     empty = dataclasses.replace(
         true, lineage="0" * 16, names=("x",), commitments=("00" * 32,), events=(), charges=0
     )
@@ -238,7 +238,7 @@ def test_a_new_lineage_does_not_overwrite_an_inherited_one(
 ) -> None:
     """IDs of lineages to come are predictable: an inherited spend could be given one."""
     site.release(ledger, "r1", "2.5")
-    (true,) = recovery.read_predecessor(site.path, "lost").spends
+    (true,) = log_succession.read_predecessor(site.path, "lost").spends
     planted = dataclasses.replace(true, lineage=entries.lineage_id("weightgate/plant-a/0022", 1))
     with (
         successor(site, tmp_path / "new.sqlite", (planted,)) as new,

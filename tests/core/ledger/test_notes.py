@@ -12,10 +12,10 @@ from tests.core.ledger.conftest import key as fixed_key
 
 from wg_core.errors import DecodeError, VerificationError
 from wg_core.ledger import checkpoint as checkpoints
-from wg_core.ledger import merkle, proof
-from wg_core.ledger import note as notes
+from wg_core.ledger import inclusion_proof, merkle
+from wg_core.ledger import signed_note as notes
 from wg_core.ledger.checkpoint import Checkpoint
-from wg_core.ledger.proof import Proof
+from wg_core.ledger.inclusion_proof import Proof
 from wg_core.wire import signing
 from wg_core.wire.signing import PrivateKey
 
@@ -79,7 +79,7 @@ def test_proofs_round_trip(
 ) -> None:
     note = notes.Note(head.text(), tuple(signatures))
     whole = Proof(index=index, path=tuple(path), note=note, extra_data=extra)
-    assert proof.decode(whole.encode()) == whole
+    assert inclusion_proof.decode(whole.encode()) == whole
 
 
 def test_a_signature_of_an_unknown_key_is_ignored() -> None:
@@ -150,7 +150,7 @@ def test_a_flipped_byte_of_a_proof_is_found(parts: int, step: int) -> None:
     good = whole.encode()
 
     def check(data: bytes) -> None:
-        found = proof.decode(data)
+        found = inclusion_proof.decode(data)
         if found.index != 4:
             raise VerificationError("another entry")
         found.verify(bytes([4]))

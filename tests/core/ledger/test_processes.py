@@ -17,7 +17,7 @@ import pytest
 from tests.patience import PATIENCE_SECONDS
 
 from wg_audit import composition, verification
-from wg_core.ledger.store import Ledger
+from wg_core.ledger.budget_ledger import Ledger
 
 if TYPE_CHECKING:
     from tests.core.ledger.conftest import Site
@@ -85,7 +85,7 @@ def test_a_kill_loses_nothing_and_charges_once(site: Site, step: str) -> None:
 
 def contest(site: Site, racers: int, attempts: int, allowed: int) -> None:
     """Racers try more than the cap allows; exactly what it allows is charged."""
-    from wg_core.ledger.store import round_up_decimal
+    from wg_core.ledger.budget_ledger import round_up_decimal
     from wg_core.privacy.events import PrivacyEvent
 
     event = site.request(epsilon="0.5").event

@@ -10,8 +10,8 @@ from tests.core.ledger.conftest import Site
 
 from wg_audit import verification
 from wg_core.errors import VerificationError
-from wg_core.ledger import entries, history, sources
-from wg_core.ledger.store import Ledger
+from wg_core.ledger import entries, log_sources, log_verification
+from wg_core.ledger.budget_ledger import Ledger
 
 
 def test_each_other_use_stands_on_the_log_once(site: Site, ledger: Ledger) -> None:
@@ -22,8 +22,8 @@ def test_each_other_use_stands_on_the_log_once(site: Site, ledger: Ledger) -> No
     seq = ledger.record_reuse(charge, other)
     assert seq is not None and ledger.record_reuse(charge, other) is None
     assert ledger.read_spending("parts") == spent
-    with closing(sources.open_source(site.path)) as source:
-        (found,) = history.verify_log(source).state.reuses.values()
+    with closing(log_sources.open_source(site.path)) as source:
+        (found,) = log_verification.verify_log(source).state.reuses.values()
     assert (found.head.seq, found.charge, found.purpose) == (seq, charge, "second model")
     (told,) = verification.audit_log(site.path).to_json()["reuses"]
     assert told == {

@@ -18,13 +18,13 @@ from tests.core.ledger.conftest import key as fixed_key
 
 from wg_core.errors import DecodeError, VerificationError
 from wg_core.ledger import checkpoint as checkpoints
-from wg_core.ledger import history as histories
-from wg_core.ledger import note as notes
-from wg_core.ledger import sources, witness
-from wg_core.ledger.anchors import TrustAnchors, TrustedWitness
+from wg_core.ledger import log_sources, witness
+from wg_core.ledger import log_verification as histories
+from wg_core.ledger import signed_note as notes
+from wg_core.ledger.budget_ledger import Ledger
 from wg_core.ledger.checkpoint import Checkpoint
-from wg_core.ledger.note import Note, SignatureLine, SignatureRole
-from wg_core.ledger.store import Ledger
+from wg_core.ledger.signed_note import Note, SignatureLine, SignatureRole
+from wg_core.ledger.trust_anchors import TrustAnchors, TrustedWitness
 from wg_core.wire import handover, signing
 from wg_core.wire.signing import PrivateKey, PublicKey
 
@@ -202,7 +202,7 @@ def test_a_key_of_another_size_is_refused(size: int) -> None:
 
 
 def history(site: Site, anchors: TrustAnchors) -> histories.VerifiedLog:
-    return histories.verify_log(sources.open_source(site.path), anchors)
+    return histories.verify_log(log_sources.open_source(site.path), anchors)
 
 
 def anchors(site: Site, *, part: int | None = None, name: str = WITNESS) -> TrustAnchors:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from wg_core.errors import DecodeError
-from wg_core.ledger import checkpoint, entries, note, proof, witness
+from wg_core.ledger import checkpoint, entries, inclusion_proof, signed_note, witness
 
 VECTORS = Path(__file__).with_name("vectors")
 
@@ -22,9 +22,9 @@ def encode_checkpoint(found: Any) -> bytes:
 
 
 DECODERS: dict[str, tuple[Callable[[bytes], Any], Callable[[Any], bytes]]] = {
-    "note": (note.decode, note.Note.encode),
+    "note": (signed_note.decode, signed_note.Note.encode),
     "checkpoint": (checkpoint.decode, encode_checkpoint),
-    "proof": (proof.decode, proof.Proof.encode),
+    "proof": (inclusion_proof.decode, inclusion_proof.Proof.encode),
     "witness_request": (witness.decode_request, witness.WitnessRequest.encode),
     "entry": (entries.decode, entries.encode),
 }

@@ -13,9 +13,9 @@ from tests.core.ledger.conftest import key
 from wg_core.errors import DecodeError, VerificationError
 from wg_core.ledger import checkpoint as checkpoints
 from wg_core.ledger import merkle, witness
+from wg_core.ledger.budget_ledger import Ledger
 from wg_core.ledger.checkpoint import Checkpoint
-from wg_core.ledger.proof import Proof
-from wg_core.ledger.store import Ledger
+from wg_core.ledger.inclusion_proof import Proof
 from wg_core.ledger.witness import WitnessFork, WitnessRefused, WitnessRequest, WitnessState
 from wg_core.wire import signing
 

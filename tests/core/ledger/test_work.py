@@ -12,8 +12,8 @@ import pytest
 from tests.core.ledger.conftest import Site
 
 from wg_core.errors import DecodeError, WgError
-from wg_core.ledger import entries, state, statement
-from wg_core.ledger.store import Ledger
+from wg_core.ledger import charge_parts, entries, log_state
+from wg_core.ledger.budget_ledger import Ledger
 from wg_core.wire import canonical
 
 HOSTILE = ("1e30000000", "1e-30000000", "1/" + "7" * 5000, "9" * 5000, "0x1p+9999", "nan", "")
@@ -52,9 +52,9 @@ def test_every_number_of_a_charge_is_bounded_where_it_is_decoded(charge: bytes, 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_a_cap_is_bounded(text: str) -> None:
     with pytest.raises(DecodeError):
-        statement.check_cap(text, "1e-5")
+        charge_parts.check_cap(text, "1e-5")
     with pytest.raises(DecodeError):
-        statement.check_cap("1", text)
+        charge_parts.check_cap("1", text)
 
 
 def test_lists_that_every_entry_is_compared_with_are_bounded(
@@ -64,7 +64,7 @@ def test_lists_that_every_entry_is_compared_with_are_bounded(
         ("DATASET_ENTRIES_LIMIT", lambda ledger: site.register(ledger, "more", b"more")),
         ("WITNESS_KEYS_LIMIT", lambda ledger: ledger.enrol_witness("w.example", bytes(range(32)))),
     ):
-        monkeypatch.setattr(state, name, 1)
+        monkeypatch.setattr(log_state, name, 1)
         folder = site.folder / name
         folder.mkdir()
         one = dataclasses.replace(site, folder=folder)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from wg_core.errors import DecodeError, InternalError
 from wg_core.privacy import gradients, schema
-from wg_core.privacy.exact import Integers, rows_by_unit
+from wg_core.privacy.exact_statistics import Integers, rows_by_unit
 from wg_core.privacy.gradients import ChargedGradientSums, GradientSchema
 from wg_core.privacy.mechanism import Sampler
 

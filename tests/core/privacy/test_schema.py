@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tests.core.privacy import replace_one
 
 from wg_core.errors import DecodeError
-from wg_core.privacy.exact import exact_statistics
+from wg_core.privacy.exact_statistics import exact_statistics
 from wg_core.privacy.schema import (
     MACHINE_STATISTICS,
     NO_LABEL,

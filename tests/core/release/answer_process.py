@@ -17,7 +17,7 @@ from wg_core import atomic
 from wg_core.ledger import checkpoint as checkpoints
 from wg_core.ledger import witness as witnesses
 from wg_core.ledger.witness import WitnessState
-from wg_core.release.query import ReleaseHooks, answer_query
+from wg_core.release.query_answers import ReleaseHooks, answer_query
 from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
 from wg_core.wire import signing

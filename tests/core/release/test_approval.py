@@ -11,15 +11,15 @@ import pytest
 from tests.client.cli.conftest import Json, run_here
 from tests.client.conftest import MakePlant, TestPlant
 
-from wg_audit import answers, verification
-from wg_audit.report import render_auditor_page
+from wg_audit import dossier_answers, verification
+from wg_audit.auditor_page import render_auditor_page
 from wg_core import errors
 from wg_core.errors import ApprovalPending, PolicyRefused, UsageError, VerificationError
 from wg_core.release import approval
 from wg_core.release.budget import read_spend
-from wg_core.release.query import answer_query, open_ledger
+from wg_core.release.query_answers import answer_query, open_ledger
 from wg_core.site.config import PrivacyConfig
-from wg_core.wire import fleet
+from wg_core.wire import flower_messages
 from wg_core.wire.protocol import StatisticsQuery
 
 BY_HAND = PrivacyConfig(answer_slot_seconds=0.05, approve="human")
@@ -65,7 +65,7 @@ def test_a_request_waits_costs_nothing_and_is_answered_after_the_decision(
         found.remark_sentences
     )
     assert found.to_json()["decisions"][0]["approved"]
-    page = render_auditor_page(answers.read_log_records(plant.home.root, found))
+    page = render_auditor_page(dossier_answers.read_log_records(plant.home.root, found))
     assert "Decisions of people" in page and "佐藤 (QA)" in page
     late = here(
         "requests",
@@ -163,8 +163,8 @@ def test_a_name_where_the_policy_decides_is_a_wrong_call(
 
 
 def test_the_word_for_the_server_says_nothing_else() -> None:
-    assert ApprovalPending.code == fleet.AWAITING_APPROVAL
+    assert ApprovalPending.code == flower_messages.AWAITING_APPROVAL
     assert (
-        fleet.AWAITING_APPROVAL in fleet.QUERY_REFUSAL_WORDS
-        and fleet.AWAITING_APPROVAL in fleet.REFUSAL_MEANINGS
+        flower_messages.AWAITING_APPROVAL in flower_messages.QUERY_REFUSAL_WORDS
+        and flower_messages.AWAITING_APPROVAL in flower_messages.REFUSAL_MEANINGS
     )

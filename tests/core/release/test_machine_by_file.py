@@ -11,23 +11,23 @@ import pytest
 from tests.client.conftest import MakePlant
 from tests.core.connection.test_cosigning import World, make_world
 
-from wg_audit import answers, rederive, verification
-from wg_audit.report import render_auditor_page
+from wg_audit import charge_derivation, dossier_answers, verification
+from wg_audit.auditor_page import render_auditor_page
 from wg_client.fitting.linear_head import LinearHead
 from wg_core import snapshot as snapshots
 from wg_core.errors import VerificationError
 from wg_core.ledger import entries
 from wg_core.ledger.entries import Charge
+from wg_core.privacy.noisy_statistics import NoisyStatistics
 from wg_core.privacy.schema import CLASS_STATISTICS, MACHINE_STATISTICS
-from wg_core.privacy.statistics import NoisyStatistics
-from wg_core.release.query import answer_query
+from wg_core.release.query_answers import answer_query
 from wg_core.wire import bundle
-from wg_server.campaigns import airgap, intake
-from wg_server.campaigns.intake import QueryTerms
+from wg_server.campaigns import airgap, release_intake
 from wg_server.campaigns.release import PackageRecipient
+from wg_server.campaigns.release_intake import QueryTerms
 from wg_server.fleet.witness import LedgerWitness
-from wg_server.store import troubles
-from wg_server.store.sites import ServerStore
+from wg_server.store import site_refusals
+from wg_server.store.server_store import ServerStore
 
 
 @pytest.fixture
@@ -73,9 +73,11 @@ def test_a_package_is_made_for_the_machine_and_no_class_is_pooled(world: World) 
             )
             == []
         )
-        assert troubles.site_statuses_by_name(store, site_names=["plant-a"])["plant-a"].uses_files
+        assert site_refusals.site_statuses_by_name(store, site_names=["plant-a"])[
+            "plant-a"
+        ].uses_files
         store.record_request_times({"plant-a": 1.0})
-        assert not troubles.site_statuses_by_name(store, site_names=["plant-a"])[
+        assert not site_refusals.site_statuses_by_name(store, site_names=["plant-a"])[
             "plant-a"
         ].uses_files
 
@@ -101,8 +103,8 @@ def test_the_one_is_not_taken_for_the_other(world: World, sent: Any, asked: Any)
             encoder_sha256=plant.encoder, epsilon="1", delta="1e-5", statistics_kind=asked
         )
         with pytest.raises(VerificationError, match=f"statistics is {sent}, asked was {asked}"):
-            intake.accept_release(site, data, terms, witness=witness, current_time=0.0)
-        right = intake.accept_release(
+            release_intake.accept_release(site, data, terms, witness=witness, current_time=0.0)
+        right = release_intake.accept_release(
             site, data, replace(terms, statistics_kind=sent), witness=witness, current_time=0.0
         )
         assert right.statistics == sent
@@ -114,7 +116,7 @@ def test_an_auditor_reads_in_words_what_was_charged_for(world: World) -> None:
     assert not finding.verdict.problems and len(finding.received_files) == 1
     (remark,) = [line for line in finding.remark_sentences if "machine statistics" in line]
     assert remark.endswith("without labels: 1")
-    page = render_auditor_page(answers.read_log_records(world.plant.home.root, finding))
+    page = render_auditor_page(dossier_answers.read_log_records(world.plant.home.root, finding))
     assert "machine statistics without labels" in page and "data sheet" in page
     assert "counts 1, moments 32" in page
 
@@ -129,7 +131,7 @@ def test_a_charge_for_a_machine_that_names_labels_is_refused(world: World) -> No
     covered = bundle.decode_statistics(_file(world).read_bytes())
     charge = entries.decode(covered.charge_entry)
     assert isinstance(charge, Charge)
-    rederive.check_charge(charge)
+    charge_derivation.check_charge(charge)
     named = replace(charge, guarantee=replace(charge.guarantee, labels=("a",)))
     with pytest.raises(VerificationError, match="machine statistics, which have no labels"):
-        rederive.check_charge(named)
+        charge_derivation.check_charge(named)

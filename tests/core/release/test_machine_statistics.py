@@ -14,18 +14,18 @@ from numpy.typing import NDArray
 from tests.bearings import BEARING
 from tests.client.conftest import LABELS, WITNESS, MakePlant, TestPlant
 
-from wg_audit import rederive
+from wg_audit import charge_derivation
 from wg_core import snapshot as snapshots
 from wg_core.errors import ConfigError, NoMachineStatistics, PolicyRefused, VerificationError
 from wg_core.ledger import entries
+from wg_core.ledger.budget_ledger import Ledger
+from wg_core.ledger.charge_parts import MECHANISM_NAMES
 from wg_core.ledger.entries import Charge
-from wg_core.ledger.statement import MECHANISM_NAMES
-from wg_core.ledger.store import Ledger
+from wg_core.privacy.noisy_statistics import NoisyStatistics
 from wg_core.privacy.schema import CLASS_STATISTICS, MACHINE_STATISTICS
-from wg_core.privacy.statistics import NoisyStatistics
 from wg_core.release import approval, encoding
 from wg_core.release.budget import read_spend
-from wg_core.release.query import ReleaseHooks, answer_query, open_ledger
+from wg_core.release.query_answers import ReleaseHooks, answer_query, open_ledger
 from wg_core.site.config import PrivacyConfig
 from wg_core.wire import bundle, signing
 from wg_core.wire.data_sheet import DataSheet
@@ -74,10 +74,12 @@ def test_a_release_is_of_the_stated_machine_and_of_no_class(
     counted = exact[0] / manifest.schema.count_weight
     assert counted == pytest.approx(14 if unit_column is None else 7, abs=0.01)
     assert (
-        charge.mechanism.name == MECHANISM_NAMES[MACHINE_STATISTICS] == rederive.MACHINE_MECHANISM
+        charge.mechanism.name
+        == MECHANISM_NAMES[MACHINE_STATISTICS]
+        == charge_derivation.MACHINE_MECHANISM
     )
     assert charge.guarantee.labels == () and "data sheet" in charge.guarantee.unprotected
-    rederive.check_charge(charge)
+    charge_derivation.check_charge(charge)
 
 
 def test_it_is_paid_for_beside_a_release_of_the_classes(make_plant: MakePlant) -> None:
@@ -98,7 +100,7 @@ def test_what_a_class_release_signs_and_charges_says_nothing_of_machines(
     covered = bundle.decode_statistics(
         answer_query(plant.home, plant.query(), witness=plant.witness)
     )
-    assert MECHANISM_NAMES[CLASS_STATISTICS] == rederive.CLASS_MECHANISM
+    assert MECHANISM_NAMES[CLASS_STATISTICS] == charge_derivation.CLASS_MECHANISM
     for data in (covered.release, covered.charge_entry):
         assert b'"features"' not in data and b"machine statistics" not in data
         assert b'"statistics"' not in data

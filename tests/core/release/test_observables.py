@@ -14,7 +14,7 @@ from flwr.proto.message_pb2 import ObjectTree
 from flwr.proto.node_pb2 import Node
 from tests.client.conftest import MakePlant
 
-from wg_core.connection import link
+from wg_core.connection import server_link
 from wg_core.errors import ConfigError
 from wg_core.fleet import flower
 from wg_core.release import answer_time
@@ -50,7 +50,9 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
 def test_every_request_has_the_same_headers_whatever_it_is_about(
     seen: list[dict[str, str]],
 ) -> None:
-    with link.ServerLink("https://server.example", ssl.create_default_context()) as connection:
+    with server_link.ServerLink(
+        "https://server.example", ssl.create_default_context()
+    ) as connection:
         for body in (b"", b"x", b"y" * 10_000):
             connection.cosign(body)
         connection.announce_key_rotation(b"notice")

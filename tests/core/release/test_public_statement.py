@@ -9,13 +9,13 @@ import pytest
 from tests.client.conftest import WITNESS, MakePlant, TestPlant
 from tests.core.wire.test_data_sheet import SHEETS
 
-from wg_audit import answers, verification
-from wg_audit.report import render_auditor_page
+from wg_audit import dossier_answers, verification
+from wg_audit.auditor_page import render_auditor_page
 from wg_core.errors import DecodeError, PolicyRefused, VerificationError
 from wg_core.ledger import entries
-from wg_core.ledger.store import Ledger
+from wg_core.ledger.budget_ledger import Ledger
 from wg_core.release.budget import read_spend
-from wg_core.release.query import answer_query
+from wg_core.release.query_answers import answer_query
 from wg_core.site import config as configuration
 from wg_core.site.config import PrivacyConfig
 from wg_core.wire import bundle, signing, statistics_file
@@ -63,7 +63,7 @@ def test_the_statement_is_covered_and_nothing_is_charged(plant: TestPlant, tmp_p
     assert (document["charges"], document["epsilon"]["primary"]) == (0, 0.0)
     assert "nothing charged: 1" in " ".join(finding.remark_sentences)
     assert "nothing charged: 1" in render_auditor_page(
-        answers.read_log_records(plant.home.root, finding)
+        dossier_answers.read_log_records(plant.home.root, finding)
     )
 
 

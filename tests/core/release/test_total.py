@@ -13,9 +13,9 @@ from tests.client.conftest import MakePlant
 from wg_client.release.home_freeze import freeze_data
 from wg_core.errors import ConfigError, StorageError
 from wg_core.ledger import entries
-from wg_core.ledger.store import Ledger
+from wg_core.ledger.budget_ledger import Ledger
 from wg_core.release import encoding_failures, quality
-from wg_core.site import reading
+from wg_core.site import reading_config
 from wg_core.wire.data_sheet import DataSheet
 
 Rows = NDArray[np.float32]
@@ -116,7 +116,7 @@ def test_a_freeze_names_what_the_encoder_failed_on_also_where_it_was_cut_off(
     make_plant: MakePlant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plant = make_plant({0: 3, 1: 3}, frozen=False)
-    monkeypatch.setattr(reading, "RECORDS_PER_CHUNK", 2)
+    monkeypatch.setattr(reading_config, "RECORDS_PER_CHUNK", 2)
     look = plant.look()
     encoder = Failing(FAILURES["error"], look.read(1)[0])
 

@@ -19,9 +19,9 @@ from tests.common.nets.onnx_models import WIDTH, encoder_file, with_further
 from tests.common.nets.test_trial import HOSTILE_FILES
 
 from wg_client.cli.main import group
-from wg_client.data import plant as plants
+from wg_client.data import plant_data as plants
 from wg_client.fleet import reenrolment
-from wg_client.fleet.initialise import DataSetChoice, initialise
+from wg_client.fleet.home_initialisation import DataSetChoice, initialise
 from wg_common import cli
 from wg_common.nets.encoder import confined_trunk
 from wg_common.nets.encoder import package as packages
@@ -36,7 +36,7 @@ from wg_core.errors import (
     VerificationError,
     WgError,
 )
-from wg_core.release.query import answer_query
+from wg_core.release.query_answers import answer_query
 from wg_core.site import config as configuration
 from wg_core.site import encoder_pin
 from wg_core.site.config import ClientConfig, DataConfig, PrivacyConfig

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.bearings import BEARING, GEARS, MOTOR
 
-from wg_core import settings
+from wg_core import yaml_settings
 from wg_core.errors import ConfigError, DecodeError
 from wg_core.wire import canonical
 from wg_core.wire.data_sheet import DataSheet, RotatingMachine
@@ -35,7 +35,7 @@ def test_decoding_inverts_encoding_on_the_wire_and_in_yaml(sheet: DataSheet) -> 
     data = canonical.encode(sheet)
     assert canonical.decode(DataSheet, data, input_name="sheet") == sheet
     document = json.dumps(msgspec.to_builtins(sheet)).encode()
-    assert settings.parse_yaml(document, DataSheet, "sheet") == sheet
+    assert yaml_settings.parse_yaml(document, DataSheet, "sheet") == sheet
     stated = {name: str(getattr(sheet.machine, name)) for name, _ in sheet.stated_fields()}
     assert stated and dict(sheet.stated_fields()) == stated
     assert getattr(sheet, sheet.kind) is sheet.machine
@@ -81,7 +81,7 @@ rotating_machine:
   pitch_diameter_mm: "39.040"
   contact_angle_deg: 0.0
 """
-    sheet = settings.parse_yaml(text, DataSheet, "sheet.yaml")
+    sheet = yaml_settings.parse_yaml(text, DataSheet, "sheet.yaml")
     assert sheet.machine == dataclasses.replace(BEARING, shaft_speed_rpm=Decimal("1772.5"))
 
 
@@ -166,4 +166,4 @@ def test_numbers_that_cannot_stand_together_are_refused_with_a_remedy(
 )
 def test_a_wrong_sheet_of_yaml_is_refused_with_the_remedy(text: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        settings.parse_yaml(text.encode(), DataSheet, "sheet.yaml")
+        yaml_settings.parse_yaml(text.encode(), DataSheet, "sheet.yaml")

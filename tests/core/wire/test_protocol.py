@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wg_core.errors import DecodeError
-from wg_core.wire import canonical, fleet, protocol
+from wg_core.wire import canonical, flower_messages, protocol
 
 TOKEN = protocol.JoinToken(
     site="plant-a",
@@ -61,7 +61,7 @@ def test_messages_of_protocol_1_are_read_and_written_as_by_version_0_1_0() -> No
         for name, value in vars(protocol).items()
         if isinstance(value, type) and value.__module__ == protocol.__name__
     }
-    assert document["app"] == fleet.APP_HASH
+    assert document["app"] == flower_messages.APP_HASH
     assert records.keys() == document["messages"].keys()
     for name, text in document["messages"].items():
         record = canonical.decode(records[name], text.encode(), input_name=name)

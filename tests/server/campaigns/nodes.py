@@ -18,17 +18,17 @@ from tests.patience import PATIENCE_SECONDS
 from tests.server.rows import add_sites, release_of
 
 from wg_core.wire import canonical
-from wg_core.wire.fleet import Envelope
+from wg_core.wire.flower_messages import Envelope
 from wg_core.wire.protocol import Delivery, Receipt, Refusal, StatisticsQuery
-from wg_server.campaigns import intake, worker
+from wg_server.campaigns import release_intake, worker
 from wg_server.campaigns.worker import CampaignWorker
 from wg_server.fleet.adapter import NodeReply
 from wg_server.site.home import ServerHome
 from wg_server.store.campaigns import Campaign
 from wg_server.store.queue import CampaignQueue, NewCampaign
 from wg_server.store.releases import StoredRelease
-from wg_server.store.site import StoredSite
-from wg_server.store.sites import ServerStore
+from wg_server.store.server_store import ServerStore
+from wg_server.store.stored_site import StoredSite
 
 SITES = ("plant-a", "plant-b", "plant-c")
 Answer = Callable[[Envelope], Envelope | None]
@@ -200,13 +200,15 @@ def make_stage(
     add_sites(store, SITES)
     monkeypatch.setattr(worker, "POLL_INTERVAL_SECONDS", 0.001)
     monkeypatch.setattr(worker, "QUEUE_CHECK_INTERVAL_SECONDS", 0.005)
-    monkeypatch.setattr(intake, "accept_release", lambda site, *rest, **more: stored(site.name))
     monkeypatch.setattr(
-        intake,
+        release_intake, "accept_release", lambda site, *rest, **more: stored(site.name)
+    )
+    monkeypatch.setattr(
+        release_intake,
         "decode_stored_release",
         lambda release: SimpleNamespace(manifest=SimpleNamespace(site=release.site)),
     )
     monkeypatch.setattr(
-        intake, "load_recipient", lambda release: SimpleNamespace(site=release.site)
+        release_intake, "load_recipient", lambda release: SimpleNamespace(site=release.site)
     )
     return Stage(home, store, nodes)

@@ -9,13 +9,13 @@ import pytest
 from tests.server.campaigns.nodes import Nodes, Stage, honest, make_stage, refusal, states, stored
 
 from wg_core.errors import ConfigError, InternalError
-from wg_core.wire.fleet import Envelope
-from wg_server.campaigns import exchange, packer, schedule, worker
+from wg_core.wire.flower_messages import Envelope
+from wg_server.campaigns import message_exchange, packaging_threads, schedule, worker
 from wg_server.site.home import ServerHome
 from wg_server.store import schema
 from wg_server.store.campaigns import Campaign
 from wg_server.store.queue import TaskTraffic
-from wg_server.store.sites import ServerStore
+from wg_server.store.server_store import ServerStore
 
 SERVED = ("delivered", "")
 
@@ -96,7 +96,7 @@ def test_sites_served_early_get_a_better_package_when_later_releases_came(stage:
 
 
 def test_one_message_at_a_time_is_enough(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exchange, "MAX_IN_FLIGHT_BYTES", 1)
+    monkeypatch.setattr(message_exchange, "MAX_IN_FLIGHT_BYTES", 1)
     campaign = stage.start()
     with stage.working():
         assert set(stage.ended(campaign).values()) == {SERVED}
@@ -106,11 +106,11 @@ def test_a_fleet_is_asked_however_long_sending_takes_and_looks_are_apart(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     send_on, turn = (
-        exchange.MessageExchange.send_remaining_requests,
+        message_exchange.MessageExchange.send_remaining_requests,
         worker.CampaignWorker._run_turn,
     )
     monkeypatch.setattr(
-        exchange.MessageExchange,
+        message_exchange.MessageExchange,
         "send_remaining_requests",
         partialmethod(send_on, time_limit_seconds=1e-9),
     )
@@ -123,7 +123,7 @@ def test_a_fleet_is_asked_however_long_sending_takes_and_looks_are_apart(
 def test_who_would_be_told_nothing_else_gets_no_better_package(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(packer, "is_more_informative", lambda before, package: False)
+    monkeypatch.setattr(packaging_threads, "is_more_informative", lambda before, package: False)
     stage.nodes.away = {"plant-c"}
     campaign = stage.start()
     with stage.working():

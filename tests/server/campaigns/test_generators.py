@@ -7,12 +7,12 @@ from tests.server.campaigns.nodes import SITES, Nodes, Stage, make_stage, states
 from tests.server.generators import candidate, install
 
 from wg_core.errors import ConfigError, PolicyRefused
-from wg_server.campaigns import reasons, starting
-from wg_server.campaigns.starting import CampaignOrder
+from wg_server.campaigns import campaign_orders, status_reasons
+from wg_server.campaigns.campaign_orders import CampaignOrder
 from wg_server.generator import versions
 from wg_server.site.home import ServerHome
-from wg_server.store import operators, troubles
-from wg_server.store.sites import ServerStore
+from wg_server.store import operators, site_refusals
+from wg_server.store.server_store import ServerStore
 
 
 @pytest.fixture
@@ -22,10 +22,10 @@ def stage(home: ServerHome, store: ServerStore, monkeypatch: pytest.MonkeyPatch)
 
 def test_without_a_generator_nobody_is_asked(stage: Stage) -> None:
     with pytest.raises(ConfigError, match="no generator yet"):
-        starting.queue_campaign(stage.home, stage.store, CampaignOrder())
+        campaign_orders.queue_campaign(stage.home, stage.store, CampaignOrder())
     candidate(stage.home, passes=False)
     with pytest.raises(ConfigError, match="no generator is installed"):
-        starting.queue_campaign(stage.home, stage.store, CampaignOrder())
+        campaign_orders.queue_campaign(stage.home, stage.store, CampaignOrder())
     assert stage.queue.newest_campaigns() == [] and stage.nodes.asked == []
 
 
@@ -33,7 +33,7 @@ def test_a_campaign_goes_on_with_its_generator_over_a_retrain_and_a_restart(stag
     """Of the three sites one is away until the generator was exchanged and the server restarted."""
     first = install(stage.home, b"first")
     stage.nodes.away = {"plant-c"}
-    campaign = starting.queue_campaign(
+    campaign = campaign_orders.queue_campaign(
         stage.home,
         stage.store,
         CampaignOrder(sites=SITES, grace_seconds=0.0, asks_sites_without_shared_classes=True),
@@ -62,7 +62,7 @@ def test_a_generator_that_is_gone_ends_the_campaign_before_another_plant_is_aske
     order = CampaignOrder(
         sites=SITES, min_sites=2, grace_seconds=0.0, asks_sites_without_shared_classes=True
     )
-    campaign = starting.queue_campaign(stage.home, stage.store, order)
+    campaign = campaign_orders.queue_campaign(stage.home, stage.store, order)
     with stage.working():
         stage.wait(campaign, lambda found: found.find_task("plant-a").state == "released")
     version.heads_path.write_bytes(b"damaged")
@@ -72,11 +72,11 @@ def test_a_generator_that_is_gone_ends_the_campaign_before_another_plant_is_aske
     assert stage.nodes.asked == [("plant-a", "query")]
     assert found.state == "failed" and not stage.packages
     assert "not the package that its model card names" in found.reason
-    assert reasons.describe_campaign(found, 0.0) == found.reason
-    statuses = troubles.site_statuses_by_name(stage.store, campaign_id=found.id)
+    assert status_reasons.describe_campaign(found, 0.0) == found.reason
+    statuses = site_refusals.site_statuses_by_name(stage.store, campaign_id=found.id)
     for task in found.tasks:
-        assert (task.state, task.code) == ("failed", reasons.GENERATOR_UNUSABLE_CODE)
-        said = reasons.explain_task(found, task, statuses[task.site], 0.0)
+        assert (task.state, task.code) == ("failed", status_reasons.GENERATOR_UNUSABLE_CODE)
+        said = status_reasons.explain_task(found, task, statuses[task.site], 0.0)
         assert said.cause == "the generator with which the campaign started cannot be used"
         assert said.advice.startswith("wg-server generator")
     (entry,) = operators.read_log(stage.store, limit=9)
@@ -93,17 +93,17 @@ def test_after_that_a_retry_goes_on_with_what_is_installed_and_asks_nobody_twice
     order = CampaignOrder(
         sites=SITES, min_sites=3, grace_seconds=0.0, asks_sites_without_shared_classes=True
     )
-    campaign = starting.queue_campaign(stage.home, stage.store, order)
+    campaign = campaign_orders.queue_campaign(stage.home, stage.store, order)
     stage.nodes.away = {"plant-c"}
     with stage.working():
         stage.wait(campaign, lambda found: found.find_task("plant-b").state == "released")
         version.heads_path.unlink()
         stage.wait(campaign, lambda found: found.finished is not None)
     with pytest.raises(ConfigError, match="cannot be read"):
-        starting.retry_site(stage.home, stage.store, campaign.id, "plant-a")
+        campaign_orders.retry_site(stage.home, stage.store, campaign.id, "plant-a")
     after = install(stage.home, b"after")
     for site in ("plant-a", "plant-b", "plant-c"):
-        starting.retry_site(stage.home, stage.store, campaign.id, site)
+        campaign_orders.retry_site(stage.home, stage.store, campaign.id, site)
     stage.nodes.away = set()
     with stage.working():
         found = stage.wait(campaign, lambda found: found.finished is not None)
@@ -120,7 +120,7 @@ def test_where_no_package_can_be_made_the_campaign_has_failed_and_says_so(stage:
         raise PolicyRefused("no package for this site")
 
     stage.before_package = refuse
-    campaign = starting.queue_campaign(
+    campaign = campaign_orders.queue_campaign(
         stage.home, stage.store, CampaignOrder(sites=SITES, asks_sites_without_shared_classes=True)
     )
     with stage.working():
@@ -130,8 +130,8 @@ def test_where_no_package_can_be_made_the_campaign_has_failed_and_says_so(stage:
         "no site was served, and 3 of 3 failed: policy",
     )
     first, *_ = found.tasks
-    statuses = troubles.site_statuses_by_name(stage.store, campaign_id=found.id)
-    said = reasons.explain_task(found, first, statuses[first.site], 0.0)
+    statuses = site_refusals.site_statuses_by_name(stage.store, campaign_id=found.id)
+    said = status_reasons.explain_task(found, first, statuses[first.site], 0.0)
     assert (
         said.advice == "see the server's log for this site; then wg-server campaign resume ID SITE"
     )

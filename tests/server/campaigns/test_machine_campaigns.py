@@ -14,30 +14,30 @@ from tests.server.campaigns.test_schedule import campaign, released, task
 from tests.server.generators import install
 
 from wg_common import catalogue, weights_file
-from wg_common.nets.encoder import module
+from wg_common.nets.encoder import projected_trunk
 from wg_common.weights_package import GeneratorCondition
 from wg_core.errors import ConfigError
 from wg_core.privacy.mechanism import noise_scale
+from wg_core.privacy.noisy_statistics import NoisyStatistics
 from wg_core.privacy.schema import CLASS_STATISTICS, MACHINE_STATISTICS, machine_schema
-from wg_core.privacy.statistics import NoisyStatistics
 from wg_core.wire import signing
 from wg_core.wire.data_sheet import DataSheet
 from wg_core.wire.statistics_file import StatisticsManifest
 from wg_server.campaigns import (
-    intake,
-    machines,
+    campaign_orders,
+    machine_networks,
+    machine_site_selection,
     packaging,
-    reasons,
+    release_intake,
     schedule,
-    starting,
-    stated,
+    status_reasons,
 )
+from wg_server.campaigns.campaign_orders import CampaignOrder
 from wg_server.campaigns.release import DecodedRelease, PackageRecipient, recipient_from_release
-from wg_server.campaigns.starting import CampaignOrder
-from wg_server.generator.prior.pooling import NO_POOLED_RELEASES
+from wg_server.generator.prior.evidence_pools import NO_POOLED_RELEASES
 from wg_server.generator.weights.candidates import GeneratedCandidate
 from wg_server.site.home import ServerHome
-from wg_server.store import troubles
+from wg_server.store import site_refusals
 from wg_server.store.campaigns import (
     NO_EARLIER_ANSWER,
     NO_SUPPORTED_MACHINE,
@@ -45,7 +45,7 @@ from wg_server.store.campaigns import (
     Campaign,
 )
 from wg_server.store.releases import StoredRelease
-from wg_server.store.sites import ServerStore
+from wg_server.store.server_store import ServerStore
 
 SHEET = DataSheet(rotating_machine=BEARING)
 LABELS = ("normal", "inner race", "outer race")
@@ -55,7 +55,9 @@ USES = {"rotating_machine": True, "gearbox": False}
 @pytest.fixture
 def stage(home: ServerHome, store: ServerStore, monkeypatch: pytest.MonkeyPatch) -> Stage:
     install(home)
-    monkeypatch.setattr(machines, "statistic_use_by_machine_kind", lambda home, version: USES)
+    monkeypatch.setattr(
+        machine_site_selection, "statistic_use_by_machine_kind", lambda home, version: USES
+    )
     return make_stage(home, store, monkeypatch, Nodes(plant_b=lambda _: refusal("machine")))
 
 
@@ -69,7 +71,7 @@ def sheets(
         def stated_by(release: StoredRelease) -> SimpleNamespace:
             return SimpleNamespace(labels=LABELS, data_sheet=sheets[release.site])
 
-        monkeypatch.setattr(intake, "recipient_without_statistics", stated_by)
+        monkeypatch.setattr(release_intake, "recipient_without_statistics", stated_by)
         for site in sheets:
             stage.store.add_release(stored(site, epsilon="0"))
 
@@ -78,12 +80,12 @@ def sheets(
 
 def start(stage: Stage, **words: object) -> Campaign:
     order = CampaignOrder(statistics_kind=MACHINE_STATISTICS, **words)  # type: ignore[arg-type]
-    return starting.queue_campaign(stage.home, stage.store, order)
+    return campaign_orders.queue_campaign(stage.home, stage.store, order)
 
 
-def said(stage: Stage, campaign: Campaign, site: str) -> reasons.Reason:
-    status = troubles.site_statuses_by_name(stage.store, site_names=SITES)[site]
-    return reasons.explain_task(campaign, campaign.find_task(site), status, 0.0)
+def said(stage: Stage, campaign: Campaign, site: str) -> status_reasons.Reason:
+    status = site_refusals.site_statuses_by_name(stage.store, site_names=SITES)[site]
+    return status_reasons.explain_task(campaign, campaign.find_task(site), status, 0.0)
 
 
 def test_only_a_site_whose_machine_uses_a_statistic_is_asked(
@@ -147,16 +149,18 @@ def test_the_card_says_which_machines_use_a_statistic(
         "gearbox": {"ships": template},
     }
     encoder = SimpleNamespace(machine_kinds=(*kinds, "heat_exchanger"))
-    monkeypatch.setattr(module, "load_encoder", lambda _: encoder)
+    monkeypatch.setattr(projected_trunk, "load_encoder", lambda _: encoder)
     checks = [{"name": "saved", "value": 0.3, "bound": 0.0}]
     sensors = {"heat_exchanger": {"error": {}, "checks": checks}}
     version: Any = SimpleNamespace(
         card={"sheets": {"kinds": kinds, "sensors": sensors}}, uses_networks=True
     )
-    assert machines.statistic_use_by_machine_kind(home, version) == USES | {"heat_exchanger": True}
+    assert machine_site_selection.statistic_use_by_machine_kind(home, version) == USES | {
+        "heat_exchanger": True
+    }
     del kinds["rotating_machine"], sensors["heat_exchanger"]
     with pytest.raises(ConfigError, match="of no use here"):
-        machines.statistic_use_by_machine_kind(home, version)
+        machine_site_selection.statistic_use_by_machine_kind(home, version)
 
 
 def test_at_epsilon_0_there_are_no_machine_statistics() -> None:
@@ -220,7 +224,7 @@ def test_its_package_holds_networks_for_the_machine_and_nothing_of_other_sites(
         candidate = GeneratedCandidate("raw-mean", "diffusion", {"w": np.zeros(3, np.float32)})
         return CONDITION, catalogue.SPECTRUM_LINES_NETWORK, (candidate,)
 
-    monkeypatch.setattr(stated, "make_machine_networks", networks)
+    monkeypatch.setattr(machine_networks, "make_machine_networks", networks)
     monkeypatch.setattr(packaging, "_generate_heads", lambda *_: ((), NO_POOLED_RELEASES))
     data = packaging.make_package(home, None, plant, "0" * 32, version.id)  # type: ignore[arg-type]
     key = signing.load(home.signing_key).public_key()

@@ -10,9 +10,9 @@ import pytest
 
 from wg_core.errors import DecodeError
 from wg_core.privacy import mechanism
-from wg_core.privacy.exact import exact_statistics
+from wg_core.privacy.exact_statistics import exact_statistics
+from wg_core.privacy.noisy_statistics import NoisyStatistics
 from wg_core.privacy.schema import StatisticsSchema, default_schema, machine_schema
-from wg_core.privacy.statistics import NoisyStatistics
 from wg_server.campaigns import plausibility
 from wg_server.generator.evaluation.simulated_release import simulate_statistics
 

@@ -9,7 +9,7 @@ import pytest
 
 from wg_server.campaigns import schedule
 from wg_server.store.campaigns import Campaign, CampaignTask
-from wg_server.store.site import ONLINE_LIMIT_SECONDS
+from wg_server.store.stored_site import ONLINE_LIMIT_SECONDS
 
 BLANK = CampaignTask(
     site="a",

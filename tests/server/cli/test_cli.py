@@ -15,13 +15,13 @@ from tests.server.rows import add_sites
 from wg_common import cli
 from wg_core.errors import ExitCode
 from wg_core.wire import canonical, protocol
-from wg_server.campaigns.starting import CampaignOrder, queue_campaign
+from wg_server.campaigns.campaign_orders import CampaignOrder, queue_campaign
 from wg_server.cli.main import main_group
 from wg_server.generator import versions
 from wg_server.site.home import ServerHome
 from wg_server.store import operators
 from wg_server.store.queue import CampaignQueue
-from wg_server.store.sites import ServerStore
+from wg_server.store.server_store import ServerStore
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: str | Path) -> tuple[int, str, str]:

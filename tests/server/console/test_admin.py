@@ -17,13 +17,13 @@ from tests.server import postgres
 from tests.server.rows import add_sites
 
 from wg_server.console.admin import admin_app
+from wg_server.console.health_probes import HealthProbe, server_probes
 from wg_server.console.metrics import ServerMetrics
-from wg_server.console.probes import HealthProbe, server_probes
+from wg_server.site.backup_records import LastBackup
 from wg_server.site.home import ServerHome
-from wg_server.site.recovery import LastBackup
 from wg_server.store import schema
 from wg_server.store.database import open_engine
-from wg_server.store.sites import ServerStore
+from wg_server.store.server_store import ServerStore
 
 TOKEN = {"authorization": "Bearer secret"}
 Client = Callable[[ASGIApp], httpx.Client]
@@ -102,7 +102,7 @@ def test_a_full_disk_and_a_certificate_that_ended_are_not_ready(
     floor = 1 << 62 if check == "disk" else 1
     if check == "certificate":
         later = time.time() + 900 * 86400
-        monkeypatch.setattr("wg_server.console.probes.time.time", lambda: later)
+        monkeypatch.setattr("wg_server.console.health_probes.time.time", lambda: later)
     probes = server_probes(home, store, lambda: True, min_free_bytes=floor)
     assert [probe.name for probe in probes if not probe.is_healthy()] == [check]
     home.tls_cert.unlink()

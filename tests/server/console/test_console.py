@@ -24,20 +24,20 @@ from wg_common import translations
 from wg_common.language import LANGUAGE_CODES
 from wg_core.errors import ConfigError
 from wg_core.wire import canonical, protocol
-from wg_server.console import messages, sessions, web
+from wg_server.console import messages, request_handling, sessions
 from wg_server.console.app import console_routes
 from wg_server.console.messages import PageTexts
+from wg_server.console.page_data import PageSource
 from wg_server.console.sessions import SessionTable
-from wg_server.console.views import PageSource
 from wg_server.generator import versions
 from wg_server.operation.initialise import create_home
 from wg_server.site.home import ServerConfig, ServerHome
 from wg_server.store import operators
 from wg_server.store.queue import CampaignQueue
-from wg_server.store.sites import ServerStore
+from wg_server.store.server_store import ServerStore
 
 Client = Callable[[ASGIApp], httpx.Client]
-CONSOLE = Path(web.__file__).parent
+CONSOLE = Path(request_handling.__file__).parent
 ENGLISH = translations.load_templates(
     "en", messages.PAGE_CATALOGUE_FOLDER, messages.CATALOGUE_KEY_PREFIX
 )
@@ -183,7 +183,9 @@ def test_a_foreign_name_that_points_here_gets_nothing(operator: Operator) -> Non
 
 
 def test_logins_are_limited_and_wrong_tokens_let_nobody_in(operator: Operator, token: str) -> None:
-    codes = [operator.login("wrong").status_code for _ in range(web.LOGINS_PER_MINUTE_LIMIT)]
+    codes = [
+        operator.login("wrong").status_code for _ in range(request_handling.LOGINS_PER_MINUTE_LIMIT)
+    ]
     assert set(codes) == {403}
     assert operator.login(token).status_code == 429
     assert operator.get("/").status_code == 303
@@ -201,7 +203,7 @@ def test_a_trusted_proxy_alone_names_the_address_whose_logins_are_limited(
         operator.client.headers["x-forwarded-for"] = forwarded
         return operator.login(word).status_code
 
-    for row in range(web.LOGINS_PER_MINUTE_LIMIT):
+    for row in range(request_handling.LOGINS_PER_MINUTE_LIMIT):
         assert login("wrong", f"198.51.100.{row}, 203.0.113.5") == 403  # the visitor forges others
     assert login(token, "198.51.100.99, 203.0.113.5") == 429
     assert login(token, "203.0.113.6") == (303 if proxy == "127.0.0.1" else 429)
@@ -316,7 +318,7 @@ def test_an_auditors_evidence_is_of_one_site(
         (out / names[0]).mkdir(parents=True)
         (out / names[0] / "a.wgs").write_bytes(b"a release")
 
-    monkeypatch.setattr("wg_server.campaigns.auditors.export_for_auditors", export)
+    monkeypatch.setattr("wg_server.campaigns.auditor_export.export_for_auditors", export)
     for name in ("plant-a", "plant-b"):
         enrol(store, name)
     assert operator.get("/sites/plant-a/evidence").status_code == 303  # to the login

@@ -14,18 +14,18 @@ import pytest
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from wg_core import settings
+from wg_core import yaml_settings
+from wg_server.console.health_probes import HealthProbe
 from wg_server.console.metrics import ServerMetrics
-from wg_server.console.probes import HealthProbe
 from wg_server.site.home import ServerHome
-from wg_server.store.sites import ServerStore
+from wg_server.store.server_store import ServerStore
 
 FOLDER = Path(__file__).parents[3] / "deploy" / "monitoring"
 SERIES = re.compile(r"\b(weightgate|process)_[a-z_]+\b")
 
 
 def read(name: str) -> Any:
-    return settings.read_yaml((FOLDER / name).read_bytes(), input_name=name)
+    return yaml_settings.read_yaml((FOLDER / name).read_bytes(), input_name=name)
 
 
 def dashboard() -> Any:

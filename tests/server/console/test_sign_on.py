@@ -19,12 +19,12 @@ from starlette.types import ASGIApp
 from wg_core.errors import ConfigError, RefusedError
 from wg_server.console import sign_on
 from wg_server.console.app import console_routes
+from wg_server.console.page_data import PageSource
 from wg_server.console.sign_on import OPERATORS, VIEWERS
-from wg_server.console.views import PageSource
 from wg_server.site.home import ServerHome
 from wg_server.store import operators
 from wg_server.store.queue import CampaignQueue
-from wg_server.store.sites import ServerStore
+from wg_server.store.server_store import ServerStore
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

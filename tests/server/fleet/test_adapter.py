@@ -15,10 +15,10 @@ from starlette.requests import Request
 from tests.server.rows import site_named
 
 from wg_core.errors import DecodeError
-from wg_core.wire import fleet
+from wg_core.wire import flower_messages
 from wg_server.fleet.adapter import HANDLERS_BY_PATH, FlowerLink
 from wg_server.fleet.guards import SITE_STATE_KEY
-from wg_server.store.site import ONLINE_LIMIT_SECONDS, StoredSite
+from wg_server.store.stored_site import ONLINE_LIMIT_SECONDS, StoredSite
 
 
 def test_flower_is_the_version_that_the_adapters_were_written_for() -> None:
@@ -80,18 +80,18 @@ def test_runs_follow_each_other() -> None:
 )
 def test_a_wrong_envelope_is_refused(fields: dict[str, object]) -> None:
     with pytest.raises(DecodeError):
-        fleet.read_envelope(fields, input_name="test")
+        flower_messages.read_envelope(fields, input_name="test")
 
 
 def test_an_envelope_is_read_back() -> None:
-    envelope = fleet.Envelope("delivery", b"record", b"payload")
-    assert fleet.read_envelope(dict(envelope.fields()), input_name="test") == envelope
+    envelope = flower_messages.Envelope("delivery", b"record", b"payload")
+    assert flower_messages.read_envelope(dict(envelope.fields()), input_name="test") == envelope
 
 
 @pytest.mark.parametrize("text", ["", "../../x", "A" * 32, "0" * 31, "0" * 33, "0" * 31 + "\n"])
 def test_a_request_id_is_a_safe_file_name(text: str) -> None:
     with pytest.raises(DecodeError):
-        fleet.check_request_id(text)
+        flower_messages.check_request_id(text)
 
 
 def test_each_route_of_flower_has_its_handler() -> None:

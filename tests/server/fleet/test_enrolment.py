@@ -13,7 +13,7 @@ from starlette.types import ASGIApp
 from tests.server.enrolling import request_of
 
 from wg_core.errors import ConfigError, DecodeError, RefusedError
-from wg_core.ledger.store import Ledger
+from wg_core.ledger.budget_ledger import Ledger
 from wg_core.site import identity
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical, protocol, signing
@@ -22,7 +22,7 @@ from wg_server.fleet import enrolment as enrolments
 from wg_server.fleet.enrolment import EnrolmentService, create_join_token
 from wg_server.site import pki
 from wg_server.site.home import ServerHome
-from wg_server.store.sites import ServerStore
+from wg_server.store.server_store import ServerStore
 
 
 @pytest.fixture

@@ -21,8 +21,8 @@ from wg_server.fleet.guards import (
     RateLimit,
     StorageGuard,
 )
-from wg_server.store.site import StoredSite
-from wg_server.store.sites import ServerStore
+from wg_server.store.server_store import ServerStore
+from wg_server.store.stored_site import StoredSite
 
 Headers = Iterable[tuple[bytes, bytes]]
 

@@ -7,9 +7,9 @@ import time
 from flwr.app import Message
 from tests.server.rows import site_named
 
-from wg_core.wire.fleet import Envelope
+from wg_core.wire.flower_messages import Envelope
 from wg_server.fleet.adapter import FlowerLink, FlowerRun, IndexedLinkState
-from wg_server.store.site import StoredSite
+from wg_server.store.stored_site import StoredSite
 
 QUESTION = Envelope("query", b"record", b"")
 

@@ -9,15 +9,15 @@ import pytest
 from tests.core.ledger.decided import record_decision
 from tests.server.enrolling import beginning, empty_request
 
-from wg_core.ledger.store import Ledger
+from wg_core.ledger.budget_ledger import Ledger
 from wg_core.ledger.witness import WitnessFork, WitnessRefused
 from wg_core.wire import signing
 from wg_core.wire.signing import PrivateKey
 from wg_server.fleet.witness import LedgerWitness
 from wg_server.site.home import ServerHome
 from wg_server.store.ledgers import FORK_EVIDENCE_LIMIT, REFUSED_FILES_LIMIT
-from wg_server.store.site import StoredSite
-from wg_server.store.sites import ServerStore
+from wg_server.store.server_store import ServerStore
+from wg_server.store.stored_site import StoredSite
 
 ORIGIN = "weightgate/plant-a/0123456789abcdef"
 

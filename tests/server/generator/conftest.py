@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from wg_core.privacy import mechanism
+from wg_core.privacy.noisy_statistics import NoisyStatistics
 from wg_core.privacy.schema import default_schema
-from wg_core.privacy.statistics import NoisyStatistics
 from wg_server.generator.evaluation.simulated_release import simulate_statistics
-from wg_server.generator.prior.names import fit_public_priors
+from wg_server.generator.prior.class_names import fit_public_priors
 from wg_server.generator.prior.zoo_tasks import ZooTask
 from wg_server.generator.weights.head_generation import HeadGenerator
 from wg_server.generator.weights.head_package import HeadPackage

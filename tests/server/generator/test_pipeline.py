@@ -11,7 +11,7 @@ from tests.server.generator.conftest import DIMENSION
 
 from wg_common.machines import bearing
 from wg_common.nets.encoder import image_trunk, package
-from wg_common.nets.encoder.fit import fit_encoder
+from wg_common.nets.encoder.projection_fit import fit_encoder
 from wg_common.nets.encoder.reading_map import ReadingMap
 from wg_core import atomic
 from wg_core.errors import ConfigError
@@ -20,11 +20,11 @@ from wg_server.cli.train import train as command
 from wg_server.generator import pipeline as training
 from wg_server.generator import versions
 from wg_server.generator.evaluation.episodes import EpisodeSampler, EpisodeSettings
-from wg_server.generator.evaluation.scores import COMPLETED_HEAD, EXCHANGED_HEAD, HEAD_ALONE
+from wg_server.generator.evaluation.method_scores import COMPLETED_HEAD, EXCHANGED_HEAD, HEAD_ALONE
 from wg_server.generator.plan import GeneratorPlan, read_plan
 from wg_server.generator.prior.site_statistics import site_evidence
 from wg_server.generator.prior.zoo_tasks import ZooTask, split_families
-from wg_server.generator.weights import sheet_generation
+from wg_server.generator.weights import data_sheet_generation
 from wg_server.generator.weights.head_generation import load_head_generator
 from wg_server.generator.weights.machine_training import SimulatedMachineCounts
 from wg_server.operation.initialise import create_home
@@ -161,7 +161,7 @@ def test_networks_for_machines_are_made_through_the_encoders_maps(
     sheets = version.card["sheets"]
     card = sheets["kinds"][bearing.MACHINE_KIND.name]
     assert card["training"]["steps"] == 2 and sheets["checks"] == card["checks"]
-    generator = sheet_generation.unpack_sheet_generator(version.sheets_path.read_bytes())
+    generator = data_sheet_generation.unpack_sheet_generator(version.sheets_path.read_bytes())
     assert generator.kinds[bearing.MACHINE_KIND.name].shipped_kinds == card["ships"]
 
 

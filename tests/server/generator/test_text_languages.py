@@ -9,15 +9,17 @@ import pytest
 from numpy.typing import NDArray
 
 from wg_common.inference.posterior import posterior_head
-from wg_common.nets.encoder import sentences
+from wg_common.nets.encoder import sentence_encoder
 from wg_server.generator.prior import blup
-from wg_server.generator.prior.names import ClassPriors, fit_public_priors
+from wg_server.generator.prior.class_names import ClassPriors, fit_public_priors
 from wg_server.generator.prior.zoo_tasks import ZooTask
 from wg_server.zoo.procedural_text import families
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not sentences.is_installed(), reason="the extra 'text' is not installed"),
+    pytest.mark.skipif(
+        not sentence_encoder.is_installed(), reason="the extra 'text' is not installed"
+    ),
 ]
 D, EACH = 48, 8
 Floats = NDArray[np.float32]
@@ -35,7 +37,7 @@ def vectors(
         site = families.draw_site(family, number, strength=0.6)
     labels = np.repeat(np.arange(len(family.labels)), EACH)
     texts = families.render_records(family, site, labels, np.random.default_rng(number))
-    return sentences.embed_sentences([str(text) for text in texts]), labels
+    return sentence_encoder.embed_sentences([str(text) for text in texts]), labels
 
 
 @pytest.fixture(scope="module")

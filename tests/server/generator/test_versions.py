@@ -16,8 +16,8 @@ from wg_server.campaigns import packaging
 from wg_server.campaigns.release import PackageRecipient
 from wg_server.cli.main import main_group
 from wg_server.generator import versions
-from wg_server.generator.checks import CardCheck, read_checks
-from wg_server.generator.prior.pooling import PooledReleases
+from wg_server.generator.card_checks import CardCheck, read_checks
+from wg_server.generator.prior.evidence_pools import PooledReleases
 from wg_server.site.home import ServerHome
 
 

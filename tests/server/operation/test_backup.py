@@ -17,12 +17,12 @@ from wg_core.errors import ConfigError
 from wg_server.cli.main import main_group
 from wg_server.generator import versions
 from wg_server.operation import backup
-from wg_server.operation.rotation import rotate_keys
+from wg_server.operation.key_rotation import rotate_keys
+from wg_server.site.backup_records import LastBackup, RestoreGap
 from wg_server.site.home import ServerHome
-from wg_server.site.recovery import LastBackup, RestoreGap
 from wg_server.store import operators
 from wg_server.store.operators import Actor
-from wg_server.store.sites import ServerStore
+from wg_server.store.server_store import ServerStore
 
 IDENTITY = pyrage.x25519.Identity.generate()
 SEAL = EncryptionTarget(recipients=(str(IDENTITY.to_public()),))

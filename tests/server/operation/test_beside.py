@@ -8,7 +8,7 @@ import pytest
 
 from wg_core import locks
 from wg_core.errors import ConfigError
-from wg_server.operation.rotation import rotate_keys
+from wg_server.operation.key_rotation import rotate_keys
 from wg_server.operation.serve import hold_serving_locks, serve_home
 from wg_server.site.home import ServerHome
 

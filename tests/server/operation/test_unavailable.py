@@ -20,8 +20,8 @@ from wg_server.fleet.guards import PEER_CERTIFICATE_STATE_KEY
 from wg_server.fleet.witness import LedgerWitness
 from wg_server.operation.serve import fleet_app
 from wg_server.site.home import ServerHome
-from wg_server.store.site import StoredSite
-from wg_server.store.sites import ServerStore
+from wg_server.store.server_store import ServerStore
+from wg_server.store.stored_site import StoredSite
 
 
 def gone(*words: Any, **more: Any) -> Any:

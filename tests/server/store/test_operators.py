@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from wg_core.errors import ConfigError, DecodeError
 from wg_server.store import operators, schema
 from wg_server.store.operators import Actor
-from wg_server.store.sites import ServerStore
+from wg_server.store.server_store import ServerStore
 
 ACTOR = Actor("root", "command")
 

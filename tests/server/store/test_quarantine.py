@@ -8,18 +8,18 @@ from typing import Any
 import pytest
 from prometheus_client import generate_latest
 from tests.server.campaigns.nodes import stored
-from tests.server.campaigns.test_isolation import HOSTILE, campaign
+from tests.server.campaigns.test_task_isolation import HOSTILE, campaign
 from tests.server.cli.test_cli import document, run
 from tests.server.rows import add_sites
 
 from wg_core.errors import VerificationError
-from wg_core.wire.fleet import Envelope
-from wg_server.campaigns import intake
+from wg_core.wire.flower_messages import Envelope
+from wg_server.campaigns import release_intake
 from wg_server.console.metrics import ServerMetrics
 from wg_server.site.home import ServerHome
 from wg_server.store.queue import CampaignQueue
 from wg_server.store.releases import StoredRelease
-from wg_server.store.sites import ServerStore
+from wg_server.store.server_store import ServerStore
 
 REASONS = "class 'dent': its sum is 4e+09 times as long\nthe sum over all records"
 
@@ -42,7 +42,7 @@ def test_a_quarantined_answer_ends_its_own_part_and_the_others_are_served(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(
-        intake,
+        release_intake,
         "accept_release",
         lambda site, *rest, **more: held() if site.name == HOSTILE else stored(site.name),
     )
@@ -85,12 +85,12 @@ def test_the_operator_frees_or_rejects(
     release = held()
     store.add_release(release)
     with pytest.raises(VerificationError, match=r"plant-b: quarantined: class 'dent'.*accept"):
-        intake.check_release_usable(release)
+        release_intake.check_release_usable(release)
     said = document(capsys, "releases", "--home", home.root, "--accept", release.release_id)
     assert said["site"] == HOSTILE
     assert conditioning(store) == [HOSTILE]
     again = store.add_release(release)  # the plant sends it again, which changes no word
-    intake.check_release_usable(again)
+    release_intake.check_release_usable(again)
     document(capsys, "releases", "--home", home.root, "--reject", release.release_id)
     assert conditioning(store) == []
     (row,) = document(capsys, "releases", "--home", home.root)["releases"]

@@ -10,7 +10,7 @@ from wg_core.errors import ConfigError
 from wg_server.store import schema
 from wg_server.store.campaigns import Campaign, TaskState
 from wg_server.store.queue import CampaignQueue, NewCampaign, TaskTraffic
-from wg_server.store.sites import ServerStore
+from wg_server.store.server_store import ServerStore
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 
 from wg_common.inference.family_head import FamilyHead, FeatureLayout
 from wg_core.errors import ConfigError
-from wg_core.settings import parse_yaml
+from wg_core.yaml_settings import parse_yaml
 from wg_server.zoo.family_heads import (
     SimulatedSites,
     SiteRecords,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tests.server.killing import files, kill_at, kill_often
 
-from wg_core.settings import parse_yaml
+from wg_core.yaml_settings import parse_yaml
 from wg_server.site.home import ServerHome
 from wg_server.zoo.build import build_zoo
 from wg_server.zoo.plan import ZooPlan, list_tasks

@@ -10,9 +10,9 @@ import pytest
 from numpy.typing import NDArray
 
 from wg_common.inference.family_head import FeatureLayout
-from wg_common.nets.encoder.module import Encoder, load_encoder
+from wg_common.nets.encoder.projected_trunk import Encoder, load_encoder
 from wg_core.errors import ConfigError
-from wg_core.settings import parse_yaml
+from wg_core.yaml_settings import parse_yaml
 from wg_server.site.home import ServerHome
 from wg_server.zoo import build, own_families, private_heads, sources
 from wg_server.zoo.build import build_task, build_zoo, count_plan_entries

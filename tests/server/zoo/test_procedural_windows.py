@@ -6,7 +6,7 @@ import pytest
 
 from wg_common.machines import bearing
 from wg_common.modalities.windows import check_window
-from wg_common.nets.encoder.module import load_encoder
+from wg_common.nets.encoder.projected_trunk import load_encoder
 from wg_common.nets.encoder.reading_map import ReadingMap, ReadingMaps
 from wg_core.errors import ConfigError, DataError
 from wg_server.site.home import ServerHome

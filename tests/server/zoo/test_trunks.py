@@ -12,9 +12,9 @@ from tests.common.nets.onnx_models import WIDTH, encoder_file
 from tests.common.nets.test_trial import HOSTILE_FILES
 
 from wg_common.nets.encoder import confined_trunk, image_trunk, package
-from wg_common.nets.encoder.module import load_encoder
+from wg_common.nets.encoder.projected_trunk import load_encoder
 from wg_common.nets.encoder.trunk_choice import TrunkChoice
-from wg_core import settings
+from wg_core import yaml_settings
 from wg_core.errors import ConfigError, DataError, DecodeError, VerificationError, WgError
 from wg_server.site.home import ServerHome
 from wg_server.zoo import trunks
@@ -41,7 +41,7 @@ def plan(folder: Path, graph: Any = None) -> ZooPlan:
     path = folder / "pooled.onnx"
     path.write_bytes(kind.file_bytes)
     text = PLAN.replace(b"FILE", str(path).encode()).replace(b"HASH", kind.digest().encode())
-    return settings.parse_yaml(text, ZooPlan, "plan")
+    return yaml_settings.parse_yaml(text, ZooPlan, "plan")
 
 
 def chosen(read: ZooPlan, *trunks: TrunkChoice) -> ZooPlan:

@@ -11,7 +11,7 @@ import pytest
 from wg_common.nets.encoder.trunk import find_trunk
 from wg_common.nets.encoder.trunk_choice import TrunkChoice
 from wg_core.errors import DataError
-from wg_core.settings import parse_yaml
+from wg_core.yaml_settings import parse_yaml
 from wg_server.site.home import ServerHome
 from wg_server.zoo import build as building
 from wg_server.zoo.plan import ZooPlan, list_tasks

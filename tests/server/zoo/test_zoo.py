@@ -11,13 +11,13 @@ import pytest
 from wg_common import cli
 from wg_common.inference.family_head import FeatureLayout
 from wg_common.modalities.images import Images
-from wg_common.nets.encoder.module import load_encoder
+from wg_common.nets.encoder.projected_trunk import load_encoder
 from wg_core.errors import ConfigError, DecodeError, VerificationError
-from wg_core.settings import parse_yaml
+from wg_core.yaml_settings import parse_yaml
 from wg_server.cli.zoo import zoo
 from wg_server.site.home import ServerHome
 from wg_server.store.queue import CampaignQueue
-from wg_server.store.sites import ServerStore
+from wg_server.store.server_store import ServerStore
 from wg_server.zoo import heads, own_families, sources
 from wg_server.zoo.build import build_zoo
 from wg_server.zoo.plan import ZooPlan, list_tasks, read_plan

@@ -13,7 +13,7 @@ from wg_client.selection.checks.base import ModelComparison
 from wg_common.catalogue import POSTERIOR_SOURCE
 from wg_common.inference.posterior import Posterior
 from wg_common.language import list_names, text
-from wg_core.site.failures import FEW_SITES_CODE
+from wg_core.site.weights_failures import FEW_SITES_CODE
 
 CODE = FEW_SITES_CODE
 LEAST_SUPPORTING_SITES = 3  # Fewest sites that must support a class

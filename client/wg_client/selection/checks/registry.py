@@ -8,11 +8,11 @@ from wg_client.models.manifest import CheckFinding
 from wg_client.selection.checks import (
     accuracy,
     few_sites,
-    finite,
+    finite_weights,
     gain,
     sheet,
     unchecked,
-    unlike,
+    unlike_kind,
     worst_class,
 )
 from wg_client.selection.checks.base import AcceptanceCheck, ModelComparison
@@ -26,13 +26,13 @@ CHECKS: tuple[AcceptanceCheck, ...] = (
     gain.check,
     accuracy.check,
     worst_class.check,
-    finite.check,
+    finite_weights.check,
     unchecked.check,
-    unlike.check,
+    unlike_kind.check,
     few_sites.check,
     sheet.check,
 )
-UNLIKE_CODE = unlike.CODE
+UNLIKE_CODE = unlike_kind.CODE
 """Code of the check that rejects a model made for another kind of plant."""
 SHEET_CODE = sheet.CODE
 """Code of the check that doubts a data sheet."""

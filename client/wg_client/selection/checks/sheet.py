@@ -5,7 +5,7 @@ from wg_client.methods.base import (
     SHEET_FIT_LIMIT,
     SIMULATED_SHEET_DOUBT_RATE,
 )
-from wg_client.methods.names import GENERATED, GENERATED_FINETUNED
+from wg_client.methods.method_names import GENERATED, GENERATED_FINETUNED
 from wg_client.models.manifest import CheckFinding
 from wg_client.selection.checks.base import ModelComparison
 from wg_common.language import text

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from wg_common.modalities.base import Record
 from wg_common.modalities.registry import find_modality as modality_of
-from wg_common.nets.encoder import isolation
+from wg_common.nets.encoder import record_isolation
 from wg_common.nets.encoder.trunk import EncoderTrunk, TrunkKind
 from wg_common.nets.encoder.trunk_process import (
     FRAME_LIMIT,
@@ -68,7 +68,7 @@ def load_trunk(kind: TrunkKind, modality: str, settings: Mapping[str, str]) -> E
     if kind.needs_process:
         return ConfinedTrunk(kind, modality, settings).eval()
     trunk = kind.from_settings(settings).eval()
-    with isolation.limit_to_one_thread(), torch.inference_mode():
+    with record_isolation.limit_to_one_thread(), torch.inference_mode():
         trunk.compute_features(
             trunk.prepare([modality_of(modality).example_record(_EXAMPLE_RECORD_SHAPE)])
         )

@@ -3,8 +3,8 @@
 A text's vector is the sum of a fixed sparse direction for each of its n-grams, weighted by the
 logarithm of the n-gram's count. The directions are very sparse random projections (Li, Hastie and
 Church, KDD 2006) whose signs and places are bits of a hash, so cosines of vectors approximate those
-of weighted counts, and nothing is fitted or drawn. A sentence encoder (``sentences``) captures the
-meaning of words; n-grams capture codes and names of parts, which it does not know.
+of weighted counts, and nothing is fitted or drawn. A sentence encoder (``sentence_encoder``)
+captures the meaning of words; n-grams capture codes and names of parts, which it does not know.
 """
 
 import hashlib

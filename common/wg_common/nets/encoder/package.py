@@ -211,7 +211,7 @@ def pack_encoder(
         mean: Mean of public records' W raw features, ``[W]``.
         projection: Map from centred raw features to released features, ``[W, d]``.
         local: Map from centred raw features to other local features, ``[W, P - d]``.
-        metadata: Metadata from ``fit.encoder_metadata``.
+        metadata: Metadata from ``projection_fit.encoder_metadata``.
         trunk_kinds: Trunks of the encoder; stored unless the only one is the trunk in the metadata.
     """
     values = zip(TENSOR_NAMES, (mean, projection, local), strict=True)

@@ -11,10 +11,10 @@ labels, to describe what no data sheet declares, such as resonance, noise, and l
 
 *Guarantee.* The numbers of every record, whatever its bytes, have an L2 norm of at most
 ``CLIP_RADIUS``, up to float32 rounding; the exact statistics clip the excess
-(``wg_core.privacy.exact``). The argument: a reading that is NaN counts as its mean, and readings
-are clamped, so ``check_overflow`` can bound each layer's outputs by its public weights, and refuses
-a map unless the bound is far within float32. The output is divided by its norm if that exceeds the
-radius. A row depends on its record, the data sheet and the map alone.
+(``wg_core.privacy.exact_statistics``). The argument: a reading that is NaN counts as its mean, and
+readings are clamped, so ``check_overflow`` can bound each layer's outputs by its public weights,
+and refuses a map unless the bound is far within float32. The output is divided by its norm if that
+exceeds the radius. A row depends on its record, the data sheet and the map alone.
 
 *Not guaranteed:* that a record's numbers reveal little about it; only noisy sums are released.
 """

@@ -1,4 +1,4 @@
-"""Text trunk: sentence vectors (``sentences``) and n-gram vectors (``ngrams``).
+"""Text trunk: sentence vectors (``sentence_encoder``) and n-gram vectors (``ngrams``).
 
 Released features come from the sentence vector alone. A plant learns on both vectors, as separate
 blocks. ``TextTrunk.prepare`` computes them, because torch modules cannot read texts. So an exported
@@ -14,16 +14,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from wg_common.modalities.base import Record
-from wg_common.nets.encoder import ngrams, sentences
+from wg_common.nets.encoder import ngrams, sentence_encoder
 from wg_common.nets.encoder.trunk import NamedTrunk
 
 
 class TextTrunk(NamedTrunk):
     """Text trunk, which receives sentence and n-gram vectors ``[n, 512 + 2048]`` as its batch."""
 
-    label = f"use-multilingual-3 {sentences.PACKAGE_REQUIREMENT} {ngrams.NGRAM_RULE_VERSION}"
-    width = sentences.VECTOR_LENGTH
-    local_block_sizes = (sentences.VECTOR_LENGTH, ngrams.VECTOR_LENGTH)
+    label = f"use-multilingual-3 {sentence_encoder.PACKAGE_REQUIREMENT} {ngrams.NGRAM_RULE_VERSION}"
+    width = sentence_encoder.VECTOR_LENGTH
+    local_block_sizes = (sentence_encoder.VECTOR_LENGTH, ngrams.VECTOR_LENGTH)
     batch_size = 32
     needs_process = False
     direction_count = 448
@@ -36,13 +36,13 @@ class TextTrunk(NamedTrunk):
     def digest(cls) -> str:
         """Return the SHA-256 of the pinned package's hash and the n-gram rule's name, hex."""
         return hashlib.sha256(
-            f"{sentences.FILES_SHA256} {ngrams.NGRAM_RULE_VERSION}".encode()
+            f"{sentence_encoder.FILES_SHA256} {ngrams.NGRAM_RULE_VERSION}".encode()
         ).hexdigest()
 
     @classmethod
     def released_fit_weights(cls) -> NDArray[np.float64]:
         """Return ones: all features have equal weight in the fit."""
-        return np.ones(sentences.VECTOR_LENGTH)
+        return np.ones(sentence_encoder.VECTOR_LENGTH)
 
     def feature_bounds(self) -> float:
         """Return 1.01 as bound on feature magnitudes, since vectors have unit length."""
@@ -52,16 +52,16 @@ class TextTrunk(NamedTrunk):
         """Compute sentence and n-gram vectors of texts, ``[n, 2560]``."""
         texts = [str(record) for record in records]
         vectors = np.stack([ngrams.text_vector(text) for text in texts])
-        return torch.from_numpy(np.hstack([sentences.embed_sentences(texts), vectors]))
+        return torch.from_numpy(np.hstack([sentence_encoder.embed_sentences(texts), vectors]))
 
     def compute_features(self, records: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
         """Return the sentence vectors as raw features, and both kinds of vectors as blocks."""
         raw = self(records)
-        return raw, (raw, records[:, sentences.VECTOR_LENGTH :])
+        return raw, (raw, records[:, sentence_encoder.VECTOR_LENGTH :])
 
     def forward(self, records: Tensor) -> Tensor:
         """Return the raw features ``[n, 512]`` of prepared texts, their sentence vectors."""
-        return records[:, : sentences.VECTOR_LENGTH]
+        return records[:, : sentence_encoder.VECTOR_LENGTH]
 
 
 TRUNK = TextTrunk

@@ -1,10 +1,10 @@
 """Interface of trunks, the fixed networks or computations on which encoders are built.
 
 A trunk prepares records as a batch, and computes raw features of a batch. It is public, frozen and
-pinned by a hash; only the projection of its raw features is fitted (``module``). A trunk is a
-subclass of ``NamedTrunk`` called ``TRUNK`` in a module that its modality names; or such a class in
-another installed package, found by an entry point in the group ``weightgate.trunks`` that has the
-modality's name; or a file (``onnx_file.OnnxFile``).
+pinned by a hash; only the projection of its raw features is fitted (``projected_trunk``). A trunk
+is a subclass of ``NamedTrunk`` called ``TRUNK`` in a module that its modality names; or such a
+class in another installed package, found by an entry point in the group ``weightgate.trunks`` that
+has the modality's name; or a file (``onnx_file.OnnxFile``).
 """
 
 import importlib

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass, fields
 from typing import Literal
 
-from wg_core import settings
+from wg_core import yaml_settings
 from wg_core.errors import ConfigError
 from wg_core.wire import protocol
 
@@ -66,8 +66,8 @@ class TrunkChoice:
                 f"{subject}: sha256: {self.sha256[:80]!r}, expected 64 lower-case hex digits:"
                 " sha256sum prints them"
             )
-        settings.check_range(f"{subject}: pixels", self.pixels, 32, 512)
-        settings.check_range(f"{subject}: width", self.width, 0, FEATURE_COUNT_LIMIT)
+        yaml_settings.check_range(f"{subject}: pixels", self.pixels, 32, 512)
+        yaml_settings.check_range(f"{subject}: width", self.width, 0, FEATURE_COUNT_LIMIT)
         for part, values, low in (("mean", self.mean, -1e3), ("std", self.std, 1e-3)):
             if not all(math.isfinite(value) and low <= value <= 1e3 for value in values):
                 raise ConfigError(f"{subject}: {part}: {values}, expected numbers to 1000")

@@ -26,7 +26,7 @@ from typing import IO, Any
 import numpy as np
 import torch
 
-from wg_common.nets.encoder import isolation
+from wg_common.nets.encoder import record_isolation
 from wg_common.nets.encoder.trunk import EncoderTrunk, find_trunk, trunk_from_file
 from wg_common.nets.encoder.trunk_choice import TrunkChoice
 from wg_core.errors import DecodeError, WgError
@@ -110,7 +110,7 @@ def main() -> None:
     order, data = read_frame(records), read_frame(records)
     if order is None or data is None:
         return
-    with isolation.limit_to_one_thread(), torch.inference_mode():
+    with record_isolation.limit_to_one_thread(), torch.inference_mode():
         start, trunk = _load_requested_trunk(order, data)
         write_frame(answers, canonical.encode(start))
         if trunk is None:

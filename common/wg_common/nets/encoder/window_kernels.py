@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from wg_common.nets.encoder.minirocket import KERNEL_COUNT, MOST_MIXED_CHANNELS, minirocket_kernels
-from wg_core.site.reading import CHANNELS_LIMIT
+from wg_core.site.reading_config import CHANNELS_LIMIT
 
 DILATIONS = (1, 2, 4, 8, 16, 32, 64)
 _SHORT_DILATION_COUNT = 4  # Number of dilations that fit into the short grid of 128 samples

@@ -31,7 +31,7 @@ from wg_common.modalities.base import Record
 from wg_common.nets.encoder import window_kernels
 from wg_common.nets.encoder.trunk import NamedTrunk
 from wg_common.nets.encoder.window_kernels import WindowKernels
-from wg_core.site.reading import CHANNELS_LIMIT
+from wg_core.site.reading_config import CHANNELS_LIMIT
 
 TRUNK_NAME = "windows-4"
 VIEW_SAMPLES = 1024  # Number of samples of a view

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_core.privacy import mechanism
+from wg_core.privacy.noisy_statistics import NoisyStatistics
 from wg_core.privacy.schema import DEFAULT_DELTA, StatisticsSchema, default_schema
-from wg_core.privacy.statistics import NoisyStatistics
 from wg_server.generator.evaluation.simulated_release import simulate_statistics
 from wg_server.generator.prior.zoo_tasks import ZooTask
 

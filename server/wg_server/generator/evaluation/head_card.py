@@ -16,18 +16,18 @@ from numpy.typing import NDArray
 from wg_common import streams
 from wg_common.inference.posterior import posterior_head
 from wg_common.streams import Stream
-from wg_server.generator.checks import CardCheck
+from wg_server.generator.card_checks import CardCheck
 from wg_server.generator.evaluation.episodes import Episode, EpisodeSampler, EpisodeSettings
-from wg_server.generator.evaluation.scores import (
+from wg_server.generator.evaluation.method_scores import (
     COMPLETED_HEAD,
     EXCHANGED_HEAD,
     HEAD_ALONE,
     UNNAMED_HEAD,
     MethodScores,
 )
-from wg_server.generator.prior import pooling
-from wg_server.generator.prior.names import ClassPriors
-from wg_server.generator.prior.pooling import EvidencePool
+from wg_server.generator.prior import evidence_pools
+from wg_server.generator.prior.class_names import ClassPriors
+from wg_server.generator.prior.evidence_pools import EvidencePool
 
 FEW_LABELS_SETTINGS = EpisodeSettings(labels_per_class=5)
 """Plant with about five labels per class, and other sites of its family that release."""
@@ -62,16 +62,17 @@ Head = tuple[NDArray[np.float64], NDArray[np.float64]]
 def heads_by_method(fitted_priors: ClassPriors, episode: Episode) -> dict[str, Head]:
     """Return one simulated plant's head (weights ``[K, d]``, biases ``[K]``) by each method."""
     priors, labels = fitted_priors.priors, episode.labels
-    pools = pooling.pools_of_releases(priors, episode.release, episode.other_releases)
+    pools = evidence_pools.pools_of_releases(priors, episode.release, episode.other_releases)
     name_prior = fitted_priors.class_prior(labels)
 
     def finish_head(pools: Sequence[EvidencePool], names: tuple[str, ...] = labels) -> Head:
         return posterior_head(
-            pooling.posterior_from_pools(priors, pools, names, name_prior), *episode.own_records
+            evidence_pools.posterior_from_pools(priors, pools, names, name_prior),
+            *episode.own_records,
         )
 
     unnamed_head = posterior_head(
-        pooling.posterior_from_pools(priors, pools, labels), *episode.own_records
+        evidence_pools.posterior_from_pools(priors, pools, labels), *episode.own_records
     )
     return {
         COMPLETED_HEAD: finish_head(pools),

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from wg_core.privacy import mechanism
-from wg_core.privacy.exact import exact_statistics
+from wg_core.privacy.exact_statistics import exact_statistics
+from wg_core.privacy.noisy_statistics import NoisyStatistics
 from wg_core.privacy.schema import StatisticsSchema
-from wg_core.privacy.statistics import NoisyStatistics
 
 
 def simulate_release(

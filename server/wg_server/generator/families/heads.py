@@ -9,7 +9,7 @@ has a network of the family, trained at simulated sites, the head comes with thi
 A plant whose class names match those of a family, in the same or in other words, is offered that
 family. A plant whose class names match no family is offered all families with enough classes, and
 its labels decide. Matching needs no release and proves nothing: the plant tests its own records for
-likeness to each family (``wg_common.inference.likeness``).
+likeness to each family (``wg_common.inference.family_likeness``).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,15 +22,15 @@ from scipy.optimize import linear_sum_assignment
 from scipy.special import expit
 
 from wg_common.catalogue import ANY_FAMILY_SOURCE, SAME_FAMILY_SOURCE, CandidateSource
-from wg_common.inference import family_head, likeness
+from wg_common.inference import family_head, family_likeness
 from wg_common.inference.family_head import FamilyHead, FeatureLayout
+from wg_common.inference.family_likeness import LikenessTest
 from wg_common.inference.hostile_tensors import split_prefix
-from wg_common.inference.likeness import LikenessTest
 from wg_common.nets import family_network
 from wg_common.nets.family_network import FamilyNetwork
 from wg_common.weights_package import NO_PRIVACY, PrivacyGuarantee
 from wg_core.errors import DecodeError
-from wg_server.generator.prior.names import same_class_log_ratio
+from wg_server.generator.prior.class_names import same_class_log_ratio
 
 OFFERED_FAMILIES_LIMIT = 16
 """Largest number of families offered to a plant; each takes about a megabyte with its network."""
@@ -122,11 +122,11 @@ def families_from_arrays(
     for place, (family, class_names) in enumerate(labels.items()):
         classes = len(class_names)
         tensors, network = split_prefix(by_number[str(place)], family_network.TENSOR_PREFIX)
-        tensors, of_likeness = split_prefix(tensors, likeness.TENSOR_PREFIX)
+        tensors, of_likeness = split_prefix(tensors, family_likeness.TENSOR_PREFIX)
         families[family] = OperatorFamily(
             labels=tuple(class_names),
             head=family_head.family_head_from_tensors(tensors, classes, layout),
-            likeness=likeness.likeness_test_from_tensors(of_likeness, dimension),
+            likeness=family_likeness.likeness_test_from_tensors(of_likeness, dimension),
             network=family_network.unpack_network(network, architecture, classes),
         )
     return OperatorFamilies(layout, families)

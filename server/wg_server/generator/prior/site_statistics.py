@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_common.inference.posterior import SiteEvidence, no_evidence
-from wg_core.privacy import centring
-from wg_core.privacy.statistics import NoisyStatistics
+from wg_core.privacy import class_centres
+from wg_core.privacy.noisy_statistics import NoisyStatistics
 
 Floats = NDArray[np.float64]
 
@@ -103,8 +103,8 @@ def _total_energy_statistics(statistics: NoisyStatistics) -> tuple[float, Floats
     schema, k = statistics.schema, len(statistics.schema.labels)
     total, std, size = statistics.moments(), statistics.moment_std, schema.dimension
     records = k * _COUNT_GRID + _unlabelled_count(statistics)
-    expected = (records * float(centring.TYPICAL_MEAN_LENGTH) * schema.radius) ** 2
-    doubt = 2 * float(centring.TYPICAL_LENGTH_VARIANCE) ** 0.5
+    expected = (records * float(class_centres.TYPICAL_MEAN_LENGTH) * schema.radius) ** 2
+    doubt = 2 * float(class_centres.TYPICAL_LENGTH_VARIANCE) ** 0.5
     noise = 2 * size * std**4 + 4 * std**2 * expected
     return float(np.square(total).sum()) - size * std**2, noise, expected, doubt
 

@@ -23,7 +23,7 @@ from torch import Tensor
 from wg_common.machines import bearing
 from wg_common.machines.base import WINDOW_SAMPLES, MachineKind
 from wg_common.machines.bearing import line_frequencies
-from wg_server.generator.weights.drawing import (
+from wg_server.generator.weights.random_draws import (
     RESPONSE_SUMMARY_SIZE,
     SIMULATED_SAMPLE_COUNT,
     RandomDraws,

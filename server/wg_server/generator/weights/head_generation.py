@@ -17,8 +17,8 @@ from wg_core import atomic
 from wg_core.errors import DataError
 from wg_core.wire import canonical
 from wg_server.generator.families import heads as families
-from wg_server.generator.prior import pooling
-from wg_server.generator.prior.pooling import EvidencePool
+from wg_server.generator.prior import evidence_pools
+from wg_server.generator.prior.evidence_pools import EvidencePool
 from wg_server.generator.weights.candidates import GeneratedCandidate
 from wg_server.generator.weights.head_package import PACKAGE_LIMIT, HeadPackage, unpack_heads
 
@@ -101,7 +101,7 @@ def generate_heads(
         raise DataError(f"labels: {len(labels)} names, expected at least two different ones")
     parts = generator.package
     name_prior = parts.fitted_priors.class_prior(labels)
-    pooled_posterior = pooling.posterior_from_pools(parts.priors, pools, labels, name_prior)
+    pooled_posterior = evidence_pools.posterior_from_pools(parts.priors, pools, labels, name_prior)
     sites = np.array([supporting_sites.get(name, 0) for name in labels], dtype=np.float64)
     pooled_posterior = replace(pooled_posterior, sites=sites)
     candidates = tuple(

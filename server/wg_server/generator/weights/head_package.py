@@ -16,11 +16,11 @@ from wg_common.catalogue import find_architecture
 from wg_common.inference.family_head import FeatureLayout
 from wg_common.modalities.registry import find_modality
 from wg_common.weights_package import NO_PRIVACY, PrivacyGuarantee
-from wg_server.generator import container
+from wg_server.generator import tensor_file
 from wg_server.generator.families import heads as families
 from wg_server.generator.families.heads import OperatorFamilies
 from wg_server.generator.prior.blup import ModelVariances
-from wg_server.generator.prior.names import ClassPriors, NameRegression
+from wg_server.generator.prior.class_names import ClassPriors, NameRegression
 
 FORMAT_VERSION = 1
 PACKAGE_LIMIT = 512 << 20
@@ -63,7 +63,7 @@ def pack_heads(package: HeadPackage) -> bytes:
         for name in _NAME_MAP_FIELDS:
             value = getattr(package.name_regression, name)
             tensors[f"{_NAME_MAP_PREFIX}.{name}"] = torch.tensor(value, dtype=torch.float64)
-    return container.pack_tensors(tensors, _HEADER_KEY, document)
+    return tensor_file.pack_tensors(tensors, _HEADER_KEY, document)
 
 
 def unpack_heads(data: bytes) -> HeadPackage:
@@ -72,14 +72,14 @@ def unpack_heads(data: bytes) -> HeadPackage:
     Raises:
         DecodeError: The bytes are not such a package of this version, or are inconsistent.
     """
-    tensors, document = container.unpack_tensors(
+    tensors, document = tensor_file.unpack_tensors(
         data,
         _HEADER_KEY,
         format_name=FORMAT_NAME,
         version=FORMAT_VERSION,
         limit_bytes=PACKAGE_LIMIT,
     )
-    with container.convert_decode_errors(_HEADER_KEY):
+    with tensor_file.convert_decode_errors(_HEADER_KEY):
         return HeadPackage(
             encoder=str(document["encoder"]),
             architecture=str(document["architecture"]),
@@ -119,7 +119,7 @@ def _decode_families(
 ) -> OperatorFamilies:
     description = document[_FAMILIES_PREFIX]
     arrays = {
-        k: v.numpy() for k, v in container.select_tensors(tensors, f"{_FAMILIES_PREFIX}.").items()
+        k: v.numpy() for k, v in tensor_file.select_tensors(tensors, f"{_FAMILIES_PREFIX}.").items()
     }
     pairs = zip(description["families"], description["labels"], strict=True)
     labels = {str(name): tuple(map(str, class_names)) for name, class_names in pairs}

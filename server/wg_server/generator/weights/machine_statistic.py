@@ -19,13 +19,13 @@ from torch import Tensor
 
 from wg_core.errors import DecodeError
 from wg_core.privacy import mechanism
+from wg_core.privacy.noisy_statistics import NoisyStatistics
 from wg_core.privacy.schema import (
     DEFAULT_DELTA,
     MACHINE_DIMENSION,
     MACHINE_RECORDS_MINIMUM,
     machine_schema,
 )
-from wg_core.privacy.statistics import NoisyStatistics
 
 RELEASE_DELTA = float(DEFAULT_DELTA)  # Delta of simulated releases
 

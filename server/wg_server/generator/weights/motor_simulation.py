@@ -25,7 +25,7 @@ from torch import Tensor
 
 from wg_common.machines import motor
 from wg_common.machines.base import WINDOW_SAMPLES, MachineKind
-from wg_server.generator.weights.drawing import RandomDraws, amplitude_from_db
+from wg_server.generator.weights.random_draws import RandomDraws, amplitude_from_db
 
 _SLIP_ORDERS, _SHAFT_ORDERS, _LOADS, _HARMONICS = 3, 2, 4, 2
 _MODULATION_COUNT = _SLIP_ORDERS + _SHAFT_ORDERS + _LOADS

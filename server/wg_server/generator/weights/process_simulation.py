@@ -23,7 +23,7 @@ from wg_common.machines.process import (
     WINDOW_SAMPLES,
     ProcessUnit,
 )
-from wg_server.generator.weights.drawing import RandomDraws
+from wg_server.generator.weights.random_draws import RandomDraws
 
 
 class UnitWindows(NamedTuple):

@@ -19,7 +19,7 @@ from wg_common import streams
 from wg_common.machines import process
 from wg_common.nets.encoder.reading_map import ReadingMap
 from wg_common.streams import Stream
-from wg_server.generator.checks import CardCheck
+from wg_server.generator.card_checks import CardCheck
 from wg_server.generator.weights import machine_pool, machine_statistic
 from wg_server.generator.weights.machine_statistic import (
     StatisticBatch,

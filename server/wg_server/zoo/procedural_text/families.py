@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_common import streams
-from wg_common.modalities import writing
+from wg_common.modalities import writing_habits
 from wg_common.modalities.texts import Texts, normalise_text
 from wg_common.streams import Stream
 from wg_server.zoo.procedural_text import vocabulary
@@ -59,7 +59,7 @@ class TextSite:
     equipment_by_language: dict[str, tuple[str, ...]]
     remarks_limit: int
     place_share: float
-    writing_habits: writing.WritingHabits
+    writing_habits: writing_habits.WritingHabits
 
 
 def draw_family(seed: tuple[int, ...], kind: str | None = None) -> TextFamily:
@@ -108,7 +108,7 @@ def draw_site(family: TextFamily, site_number: int, *, strength: float) -> TextS
         },
         remarks_limit=int(rng.integers(0, 4)),
         place_share=float(rng.random()),
-        writing_habits=writing.draw_writing_habits(rng, strength),
+        writing_habits=writing_habits.draw_writing_habits(rng, strength),
     )
 
 
@@ -152,7 +152,7 @@ def _write_note(family: TextFamily, site: TextSite, label: int, rng: np.random.G
             place = f"{rng.choice(vocabulary.PLACE_WORDS[language])} {rng.integers(1, 30)}"
             parts.insert(int(rng.integers(len(parts) + 1)), place)
     text = ("、" if language == "ja" else str(rng.choice([", ", "; ", ". ", " - "]))).join(parts)
-    return normalise_text(writing.apply_writing_habits(text, site.writing_habits, rng))
+    return normalise_text(writing_habits.apply_writing_habits(text, site.writing_habits, rng))
 
 
 def _draw_machine_number(language: str, rng: np.random.Generator) -> str:

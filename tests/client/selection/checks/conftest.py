@@ -7,14 +7,14 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from wg_client.fitting.fitted import FittedModel, OutOfFoldPredictions
+from wg_client.fitting.fitted_model import FittedModel, OutOfFoldPredictions
 from wg_client.fitting.linear_head import Floats, Ints, LinearHead
 from wg_client.fitting.trunk_features import TrunkFeatures
 from wg_client.methods.base import FittedMethod, PlantRecords, PreparedPackage
 from wg_client.selection import gain
 from wg_client.selection.checks.base import ModelComparison
 from wg_core.site.acceptance import AcceptanceConfig
-from wg_core.site.failures import FailureAction
+from wg_core.site.weights_failures import FailureAction
 
 Compare = Callable[..., ModelComparison]
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from wg_client.selection.checks import registry
-from wg_core.site.failures import FAILURE_CODES, FAILURE_MODES
+from wg_core.site.weights_failures import FAILURE_CODES, FAILURE_MODES
 
 ROOT = Path(__file__).parents[4]
 PAGE = (ROOT / "docs/failures.md").read_text("utf-8")

@@ -9,7 +9,7 @@ import pytest
 from tests.client.selection.checks.conftest import Compare
 
 from wg_client.methods.base import SHEET_FIT_LIMIT, DeliveredCandidate, PreparedPackage
-from wg_client.methods.names import HANDED_ON
+from wg_client.methods.method_names import HANDED_ON
 from wg_client.models.manifest import CheckFinding
 from wg_client.selection.checks import registry
 from wg_client.selection.checks.base import ModelComparison

@@ -6,10 +6,10 @@ import pytest
 from tests.client.conftest import MakePlant
 
 from wg_client.fitting.linear_head import LinearHead
-from wg_client.methods.names import LOCAL_ONLY
-from wg_client.selection.checks import finite
+from wg_client.methods.method_names import LOCAL_ONLY
+from wg_client.selection.checks import finite_weights
 from wg_client.selection.delivery import apply_and_adopt_package
-from wg_core.site.failures import FAILURE_CODES
+from wg_core.site.weights_failures import FAILURE_CODES
 
 UNLABELLED = "WG-F11"
 OF_KIND, OF_OTHERS, OF_SHEET = "WG-F12", "WG-F13", "WG-F14"
@@ -22,7 +22,7 @@ def test_every_code_is_in_the_report_and_every_failure_in_the_log(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     codes = FAILURE_CODES - {UNLABELLED, OF_KIND, OF_OTHERS, OF_SHEET}
-    monkeypatch.setattr(finite, "_LARGEST_LOGIT", 0.0)
+    monkeypatch.setattr(finite_weights, "_LARGEST_LOGIT", 0.0)
     plant = make_plant({0: 4, 1: 4})
     package = plant.package({"s": (good_head, "diffusion"), "c": (good_head, "diffusion")})
     manifest = apply_and_adopt_package(plant.home, package).manifest

@@ -12,11 +12,11 @@ from tests.client.families import ARCHITECTURE, beside, likeness
 from wg_common.catalogue import ANY_FAMILY_SOURCE, SAME_FAMILY_SOURCE
 from wg_common.inference import family_head
 from wg_common.inference.family_head import FamilyHead, FeatureLayout
+from wg_common.inference.family_likeness import TENSOR_PREFIX
 from wg_common.inference.hostile_tensors import split_prefix
-from wg_common.inference.likeness import TENSOR_PREFIX
 from wg_common.nets import family_network
 from wg_core.errors import DecodeError
-from wg_server.generator import container
+from wg_server.generator import tensor_file
 from wg_server.generator.families import heads
 from wg_server.generator.families.heads import OperatorFamilies, OperatorFamily
 from wg_server.generator.weights import head_package as package
@@ -141,7 +141,7 @@ def test_arrays_that_do_not_fit_together_are_refused(wrong: dict[str, Any]) -> N
 @pytest.mark.parametrize("before", [("families", "names"), ("network", "names", "owned")])
 def test_heads_of_other_fields_are_refused(owner: HeadGenerator, before: tuple[str, ...]) -> None:
     packed = package.pack_heads(owner.package)
-    tensors, document = container.unpack_tensors(
+    tensors, document = tensor_file.unpack_tensors(
         packed,
         "generator",
         format_name=package.FORMAT_NAME,
@@ -150,4 +150,4 @@ def test_heads_of_other_fields_are_refused(owner: HeadGenerator, before: tuple[s
     )
     document["own_kinds"] = dict.fromkeys(before, "lite0-low")
     with pytest.raises(DecodeError, match="does not hold together"):
-        package.unpack_heads(container.pack_tensors(tensors, "generator", document))
+        package.unpack_heads(tensor_file.pack_tensors(tensors, "generator", document))

@@ -7,7 +7,7 @@ import pytest
 
 from wg_common.inference.posterior import SiteEvidence, no_evidence
 from wg_server.generator.prior import blup
-from wg_server.generator.prior.names import fit_public_priors
+from wg_server.generator.prior.class_names import fit_public_priors
 from wg_server.generator.prior.site_statistics import site_evidence
 from wg_server.generator.prior.zoo_tasks import ZooTask
 

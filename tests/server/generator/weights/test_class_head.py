@@ -14,9 +14,12 @@ from wg_common.nets import tensor_set
 from wg_core.errors import ConfigError
 from wg_core.wire.data_sheet import DataSheet
 from wg_server.generator.weights.class_head import head_for_classes
+from wg_server.generator.weights.data_sheet_generation import (
+    DataSheetGenerator,
+    MachineKindGenerator,
+)
 from wg_server.generator.weights.machine_model import MachineModel
 from wg_server.generator.weights.machine_networks import NetworkSizes
-from wg_server.generator.weights.sheet_generation import DataSheetGenerator, MachineKindGenerator
 from wg_server.generator.weights.simulators import SIMULATORS
 
 ROWS = torch.randn(4, 8, generator=torch.Generator().manual_seed(0))

@@ -13,8 +13,8 @@ from wg_common.catalogue import POSTERIOR_SOURCE
 from wg_common.inference.posterior import posterior_from_tensors, posterior_head
 from wg_core.errors import ConfigError, DataError, DecodeError
 from wg_core.wire import canonical
-from wg_server.generator.prior import pooling
-from wg_server.generator.prior.pooling import EvidencePool
+from wg_server.generator.prior import evidence_pools
+from wg_server.generator.prior.evidence_pools import EvidencePool
 from wg_server.generator.weights import head_package as package
 from wg_server.generator.weights.candidates import GeneratedCandidate
 from wg_server.generator.weights.head_generation import (
@@ -37,7 +37,7 @@ def _others(
     generator: HeadGenerator, world: World, epsilon: float | None = 4.0
 ) -> list[EvidencePool]:
     releases = [world.release(20, s, epsilon=epsilon, shots=80) for s in (1, 2, 3)]
-    return pooling.pools_of_releases(generator.package.priors, None, releases)
+    return evidence_pools.pools_of_releases(generator.package.priors, None, releases)
 
 
 def test_the_documented_candidates_are_there_and_fit_the_architecture(
@@ -67,7 +67,7 @@ def test_what_others_know_tells_classes_without_a_label(
     gains = []
     for family in (20, 21, 22, 23):
         releases = [world.release(family, s, epsilon=1.0, shots=40) for s in (1, 2)]
-        others = pooling.pools_of_releases(generator.package.priors, None, releases)
+        others = evidence_pools.pools_of_releases(generator.package.priors, None, releases)
         gains.append(
             _right(generator, world, family, others) - _right(generator, world, family, [])
         )
@@ -87,7 +87,7 @@ def test_a_class_never_seen_is_filled_from_memory(generator: HeadGenerator, worl
 def test_memory_is_matched_by_label_name(generator: HeadGenerator, world: World) -> None:
     release = world.release(20, 1, epsilon=4.0, shots=80)
     renamed = replace(release, schema=replace(release.schema, labels=("w", "x", "y", "z")))
-    others = pooling.pools_of_releases(generator.package.priors, None, [renamed])
+    others = evidence_pools.pools_of_releases(generator.package.priors, None, [renamed])
     none, strange, known = (
         _by_name(generate_heads(generator, pools, LABELS))[POSTERIOR_SOURCE].tensors["weighted"]
         for pools in ([], others, _others(generator, world))

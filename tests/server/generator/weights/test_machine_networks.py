@@ -18,19 +18,19 @@ from wg_core.errors import ConfigError, DecodeError
 from wg_core.privacy.schema import MACHINE_DIMENSION
 from wg_core.wire.data_sheet import DataSheet
 from wg_server.generator.weights import bearing_simulation as simulation
-from wg_server.generator.weights import sheet_generation
+from wg_server.generator.weights import data_sheet_generation
 from wg_server.generator.weights.candidates import GeneratedCandidate
+from wg_server.generator.weights.data_sheet_generation import (
+    DataSheetGenerator,
+    MachineKindGenerator,
+    NetworkKind,
+)
 from wg_server.generator.weights.machine_model import INPUT_SCALINGS, MachineModel
 from wg_server.generator.weights.machine_networks import NetworkSizes, WindowInputs, run_networks
 from wg_server.generator.weights.machine_statistic import (
     MachineStatistic,
     absent_statistics,
     batch_of_one,
-)
-from wg_server.generator.weights.sheet_generation import (
-    DataSheetGenerator,
-    MachineKindGenerator,
-    NetworkKind,
 )
 
 SHEET = DataSheet(rotating_machine=replace(BEARING, shaft_speed_rpm=Decimal(1797)))
@@ -200,8 +200,8 @@ def test_sampling_follows_the_straight_line_of_the_flow_to_the_answer(
 @pytest.mark.parametrize("ships", ["conditioned", "template"])
 def test_a_package_makes_the_same_networks(ships: NetworkKind) -> None:
     generator = untrained(ships)
-    again = sheet_generation.unpack_sheet_generator(
-        sheet_generation.pack_sheet_generator(generator)
+    again = data_sheet_generation.unpack_sheet_generator(
+        data_sheet_generation.pack_sheet_generator(generator)
     )
     assert again.kinds[bearing.MACHINE_KIND.name].shipped_kinds == dict.fromkeys(
         INPUT_SCALINGS, ships
@@ -217,4 +217,4 @@ def test_a_package_makes_the_same_networks(ships: NetworkKind) -> None:
 @pytest.mark.parametrize("damage", [b"", b"x" * 100])
 def test_bytes_that_are_no_package_are_refused(damage: bytes) -> None:
     with pytest.raises(DecodeError):
-        sheet_generation.unpack_sheet_generator(damage)
+        data_sheet_generation.unpack_sheet_generator(damage)

@@ -16,16 +16,16 @@ from wg_common.nets import spectrum_lines
 from wg_common.nets.encoder.reading_map import ReadingMap, window_readings
 from wg_server.generator.weights import (
     bearing_simulation,
+    data_sheet_card,
     machine_pool,
-    machine_trial,
+    machine_test_set,
     reading_map_training,
-    sheet_card,
     training,
 )
 from wg_server.generator.weights.machine_networks import NetworkSizes, draw_parameters
 from wg_server.generator.weights.machine_pool import LABELLED_WINDOWS, MachinePool
+from wg_server.generator.weights.machine_test_set import EVEN_MIXTURE, MOSTLY_SOUND, MachineTestSet
 from wg_server.generator.weights.machine_training import MachineObjective, SimulatedMachineCounts
-from wg_server.generator.weights.machine_trial import EVEN_MIXTURE, MOSTLY_SOUND, MachineTestSet
 from wg_server.generator.weights.training import TrainingSchedule
 from wg_server.zoo.plan import SourcePlan, ZooPlan
 
@@ -44,7 +44,7 @@ def untrained_map() -> ReadingMap:
 
 @cache
 def trial(count: int = 4) -> MachineTestSet:
-    return machine_trial.draw_test_set(
+    return machine_test_set.draw_test_set(
         bearing_simulation.BearingSimulator(7), untrained_map(), count
     )
 
@@ -94,7 +94,7 @@ def test_a_trial_weighs_records_by_the_mixture() -> None:
     torch.testing.assert_close(rate, torch.ones(4))
     mostly, even = drawn.plants[MOSTLY_SOUND], drawn.plants[EVEN_MIXTURE]
     assert not torch.allclose(mostly.input_means, even.input_means)
-    sound = drawn.test_inputs.float()[:, : machine_trial.TEST_WINDOWS].mean(dim=1)
+    sound = drawn.test_inputs.float()[:, : machine_test_set.TEST_WINDOWS].mean(dim=1)
     distance = [(plants.input_means - sound).square().mean() for plants in (mostly, even)]
     assert distance[0] < distance[1], "sound windows are nearer to a plant that is mostly sound"
     numbers = mostly.simulate_releases(0.0, torch.Generator()).means
@@ -138,14 +138,14 @@ def test_a_short_training_learns_what_sheets_say() -> None:
         steps=60, learning_rate=4e-3, average_decay=0.9, steps_per_evaluation=60
     )
     training.train_module(objective, schedule, lambda *_: None)
-    generator, card = sheet_card.select_networks(objective.model, trial(16), seed=1)
+    generator, card = data_sheet_card.select_networks(objective.model, trial(16), seed=1)
     assert generator.shipped_kinds == card["ships"]
     for mixture in (MOSTLY_SOUND, EVEN_MIXTURE):
         accuracy = card["accuracy"][mixture]["1"]
         made = accuracy["sheet and statistic, raw"]
         assert made > accuracy["another machine's sheet, raw"] + 0.05
         assert made > accuracy["fixed network, raw"]
-    assert any("template network" in line for line in sheet_card.card_lines(card))
+    assert any("template network" in line for line in data_sheet_card.card_lines(card))
 
 
 def test_readings_of_a_record_do_not_depend_on_others() -> None:
@@ -161,8 +161,8 @@ def test_readings_of_a_record_do_not_depend_on_others() -> None:
 def test_the_template_network_ships_unless_the_made_one_is_clearly_better(
     monkeypatch: pytest.MonkeyPatch, gain: float, ships: str
 ) -> None:
-    made = sheet_card.row_name(sheet_card.SHEET_AND_STATISTIC, "standardised")
-    template = sheet_card.row_name(sheet_card.TEMPLATE, "standardised")
+    made = data_sheet_card.row_name(data_sheet_card.SHEET_AND_STATISTIC, "standardised")
+    template = data_sheet_card.row_name(data_sheet_card.TEMPLATE, "standardised")
     noise = torch.linspace(-0.01, 0.01, 50)
 
     def measure(*_: Any) -> dict[str, torch.Tensor]:
@@ -170,9 +170,9 @@ def test_the_template_network_ships_unless_the_made_one_is_clearly_better(
         rows[made], rows[template] = 0.7 + gain + noise, torch.full((50,), 0.7)
         return rows
 
-    monkeypatch.setattr(sheet_card, "measure_methods", measure)
+    monkeypatch.setattr(data_sheet_card, "measure_methods", measure)
     objective = MachineObjective(KIND, untrained_map(), SIZES, SMALL, 1)
-    generator, card = sheet_card.select_networks(objective.model, trial(), seed=1)
+    generator, card = data_sheet_card.select_networks(objective.model, trial(), seed=1)
     assert generator.shipped_kinds == card["ships"] == {"raw": "template", "standardised": ships}
     worth = card["made over template"]["standardised"]
     assert worth["gain"] == pytest.approx(gain, abs=1e-6)
@@ -195,7 +195,7 @@ def test_short_trainings_draw_small_pools_and_long_ones_what_is_asked() -> None:
 
 def test_a_card_fails_by_the_worse_mixture_and_by_collapsed_samples() -> None:
     good, bad = ({"gain": 0.5, "error": error} for error in (0.01, 0.3))
-    pairs = (sheet_card.FIXED_NETWORK_COMPARISON, sheet_card.OTHER_SHEET_COMPARISON)
+    pairs = (data_sheet_card.FIXED_NETWORK_COMPARISON, data_sheet_card.OTHER_SHEET_COMPARISON)
     card = {
         "kind": KIND,
         "ships": {"raw": "conditioned", "standardised": "template"},
@@ -205,5 +205,5 @@ def test_a_card_fails_by_the_worse_mixture_and_by_collapsed_samples() -> None:
         },
         "spread": 0.01,
     }
-    assert [check.passed for check in sheet_card.card_checks(card)] == [False, True, False]
-    assert len(sheet_card.card_checks({**card, "ships": {"raw": "template"}})) == 2
+    assert [check.passed for check in data_sheet_card.card_checks(card)] == [False, True, False]
+    assert len(data_sheet_card.card_checks({**card, "ships": {"raw": "template"}})) == 2

@@ -16,14 +16,14 @@ from wg_common.machines.registry import PROCESS_UNITS
 from wg_common.nets import process_sensor
 from wg_core.errors import ConfigError, DataError, DecodeError
 from wg_core.wire.data_sheet import DataSheet, HeatExchanger
-from wg_server.generator.weights import sensor_training, sheet_generation, training
+from wg_server.generator.weights import data_sheet_generation, sensor_training, training
+from wg_server.generator.weights.data_sheet_generation import DataSheetGenerator
 from wg_server.generator.weights.process_simulation import (
     PROCESS_SIMULATORS,
     ProcessSimulator,
     SimulatedUnits,
 )
 from wg_server.generator.weights.sensor_training import SensorObjective
-from wg_server.generator.weights.sheet_generation import DataSheetGenerator
 from wg_server.generator.weights.training import TrainingSchedule
 
 SHEET = {
@@ -186,8 +186,8 @@ def test_a_trained_network_is_judged_packed_and_made_for_a_sheet(frozen: bool) -
     card = sensor_training.calibrate_and_evaluate(objective.model, 10, 1)
     assert len(sensor_training.card_lines(card)) == 4 and 0 < card["coverage"] <= 1
     generator = DataSheetGenerator({}, {kind: objective.model.network})
-    again = sheet_generation.unpack_sheet_generator(
-        sheet_generation.pack_sheet_generator(generator)
+    again = data_sheet_generation.unpack_sheet_generator(
+        data_sheet_generation.pack_sheet_generator(generator)
     )
     one, two = (each.generate_soft_sensor(_sheet(), None).tensors for each in (generator, again))
     assert all((one[name] == two[name]).all() for name in one)
