@@ -435,8 +435,8 @@ def serve_campaign(  # long: a campaign, its row
 
 def package_cost(root: Path, size: int) -> dict[str, float]:
     """Measure the processor time of a package, from the stored release to signed bytes."""
-    from wg_server.campaigns import release_intake
     from wg_server.campaigns.packaging import make_package
+    from wg_server.campaigns.release_intake import QueryTerms, accept_release, load_recipient
     from wg_server.campaigns.release_pools import StoredReleasePools
     from wg_server.fleet.witness import LedgerWitness
     from wg_server.generator import versions
@@ -445,9 +445,7 @@ def package_cost(root: Path, size: int) -> dict[str, float]:
 
     home = ServerHome(root)
     generator = versions.usable_version(home).id
-    terms = release_intake.QueryTerms(
-        encoder_sha256=home.encoder_id(), epsilon=EPSILON, delta=DELTA
-    )
+    terms = QueryTerms(encoder_sha256=home.encoder_id(), epsilon=EPSILON, delta=DELTA)
     with ServerStore.open(home) as store:
         if not list(store.sites()):
             enrol(store, root.parent / "plants", size)
@@ -455,16 +453,12 @@ def package_cost(root: Path, size: int) -> dict[str, float]:
             for number, site in enumerate(store.sites()):
                 data = (root.parent / "plants" / f"{number:05}.wgs").read_bytes()
                 store.add_release(
-                    release_intake.accept_release(
-                        site, data, terms, witness=witness, current_time=number
-                    )
+                    accept_release(site, data, terms, witness=witness, current_time=number)
                 )
         pools = StoredReleasePools(home, store)
         for number in range(PACKAGES):
             stored = next(store.releases_of_site(f"plant-{number % size:05}"))
-            make_package(
-                home, pools, release_intake.load_recipient(stored), f"{number:032x}", generator
-            )
+            make_package(home, pools, load_recipient(stored), f"{number:032x}", generator)
             if not number:  # torch is loaded, and the sums are of today
                 began = time.process_time()
     return {"package_processor_ms": round(1e3 * (time.process_time() - began) / (PACKAGES - 1), 3)}

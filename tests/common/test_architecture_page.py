@@ -37,7 +37,7 @@ ROOM = re.compile(r"^\| (\d+) \| \[`(\w+)`\]\(\.\./([^)]+)\) \| (.+) \|$", re.MU
 STEP = re.compile(
     r"^\| (\d+) \| \[([^\]]+)\]\(\.\./([^)]+)\) \| `([\w.]+)` \| (.+) \| (.*)\|$", re.MULTILINE
 )
-ARROW = re.compile(r"(imports|imported by) (\d+)")
+ARROW = re.compile(r"(imports|by) (\d+)")
 PATH = re.compile(r"`((?:common|server|client|extras|docs|tests|demo|bench|deploy)/[\w./]+)`")
 
 

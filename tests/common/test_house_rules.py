@@ -99,14 +99,14 @@ def test_numbers_and_settings_are_parsed_in_one_place(trees: dict[str, ast.AST])
         "Fraction": {
             f"{place}.py"
             for place in (
-                "ledger/price",
+                "ledger/mechanism_cost",
                 "ledger/charging",
-                "privacy/centring",
+                "privacy/class_centres",
                 "privacy/events",
                 "privacy/mechanism",
                 "privacy/schema",
-                "common/wg_audit/installed/reference",
-                "common/wg_audit/rederive",
+                "common/wg_audit/installed/reference_statistics",
+                "common/wg_audit/charge_derivation",
             )
         },
         # The auditor's own reading of a charge, which shares no code with the client's.
