@@ -39,7 +39,7 @@ from numpy.typing import NDArray
 from wg_client.cli.main import group as client
 from wg_client.methods.method_names import LOCAL_ONLY
 from wg_client.models import adoption, predict
-from wg_client.pilot.verdict import PilotVerdict
+from wg_client.simulate.verdict import PilotVerdict
 from wg_core.errors import NotAcceptedError, WgError
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical

@@ -1,4 +1,4 @@
-"""Accuracy of a pilot's predictions. Run with ``python -m bench.simulate``.
+"""Accuracy of the gains that ``simulate`` predicts. Run with ``python -m bench.simulate``.
 
 *Cases.* Plants are cut from real data sets as in ``bench.acceptance``: other sites release, the
 home's generator answers, the plant selects a model, and its gain over local-only is measured on
@@ -35,7 +35,7 @@ from bench.tables import markdown
 
 from wg_client.fitting.local_models import fit_local_only
 from wg_client.methods.method_names import LOCAL_ONLY
-from wg_client.pilot import published_cases
+from wg_client.simulate import published_cases
 from wg_common.nets.encoder.projected_trunk import Encoder, load_encoder
 from wg_core.errors import DataError, NotAcceptedError
 from wg_server.generator.weights.head_generation import HeadGenerator
@@ -305,7 +305,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=Path("bench/out/features"))
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--only", nargs="*", help="data sets")
-    parser.add_argument("--publish", type=Path, help="wg_client/pilot/published_cases.json")
+    parser.add_argument("--publish", type=Path, help="wg_client/simulate/published_cases.json")
     options = parser.parse_args()
     torch.set_num_threads(1)
     rows = Rows(options.results)

@@ -17,8 +17,8 @@ from wg_client.cli.freeze import UNUSABLE_RECORD_TEMPLATE, abridged_item_lines, 
 from wg_client.cli.options import data_sheet_option, split_at_commas
 from wg_client.cli.reading_options import ReadingOptions, build_reading_config, reading_options
 from wg_client.data import process_log
-from wg_client.pilot import published_cases
-from wg_client.pilot.result_sentences import gain_sentence, offer_sentences, verdict_sentence
+from wg_client.simulate import published_cases
+from wg_client.simulate.result_sentences import gain_sentence, offer_sentences, verdict_sentence
 from wg_common.cli import json_option, next_step, print_line, print_result, show_spinner
 from wg_common.language import pad_columns, text
 from wg_core.errors import UsageError
@@ -28,7 +28,7 @@ from wg_core.site.encoder_pin import check_owner_hash
 from wg_core.wire import canonical
 
 if TYPE_CHECKING:
-    from wg_client.pilot.simulation import Simulation
+    from wg_client.simulate.simulation import Simulation
     from wg_common.offer import OpenedOffer
 
 _INIT_PARAMETER_NAMES = {
@@ -104,7 +104,7 @@ def simulate(
     """
     with show_spinner(_PROGRESS_TITLE):
         from wg_client.fleet.home_initialisation import DataSetChoice, inspect_data
-        from wg_client.pilot import simulation
+        from wg_client.simulate import simulation
 
     offer_file = None if offer is None else _open_offer(offer, encoder, as_json)
     choice = DataSetChoice(
@@ -148,7 +148,7 @@ def _open_offer(path: Path, encoder: Path | None, as_json: bool) -> OpenedOffer:
         UsageError: Nobody can be asked, and the option names no encoder.
         RefusedError: The owner does not confirm the encoder.
     """
-    from wg_client.pilot.offers import read_offer
+    from wg_client.simulate.offers import read_offer
     from wg_common.nets.encoder.package import read_description
 
     offer_file = read_offer(path)

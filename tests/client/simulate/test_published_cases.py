@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from wg_client.pilot import published_cases
-from wg_client.pilot.published_cases import (
+from wg_client.simulate import published_cases
+from wg_client.simulate.published_cases import (
     JoiningAdvice,
     PlantFacts,
     PublishedCase,

@@ -23,14 +23,14 @@ from wg_client.fitting.trunk_features import TrunkFeatures, scale_encoder_featur
 from wg_client.fleet import encoder_trial
 from wg_client.fleet.home_initialisation import DataSetChoice
 from wg_client.methods.base import PlantRecords
-from wg_client.pilot import published_cases
-from wg_client.pilot.offers import OfferTrial, try_offer
-from wg_client.pilot.published_cases import ExpectedGain, JoiningAdvice, PlantFacts
-from wg_client.pilot.verdict import PilotVerdict, pilot_verdict
 from wg_client.release.machine_hints import machine_hints
 from wg_client.release.preview import ReleaseContents, describe_release_contents
 from wg_client.selection import gain
 from wg_client.selection.gain import EstimatedAccuracy
+from wg_client.simulate import published_cases
+from wg_client.simulate.offers import OfferTrial, try_offer
+from wg_client.simulate.published_cases import ExpectedGain, JoiningAdvice, PlantFacts
+from wg_client.simulate.verdict import PilotVerdict, pilot_verdict
 from wg_common.modalities.registry import find_modality
 from wg_common.offer import OpenedOffer
 from wg_core import atomic

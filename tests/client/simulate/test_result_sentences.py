@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from wg_client.pilot import result_sentences
-from wg_client.pilot.published_cases import JoiningAdvice
-from wg_client.pilot.verdict import pilot_verdict
+from wg_client.simulate import result_sentences
+from wg_client.simulate.published_cases import JoiningAdvice
+from wg_client.simulate.verdict import pilot_verdict
 
 OFFERS: tuple[Any, ...] = (
     None,

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from wg_client.pilot.published_cases import JoiningAdvice, read_published_cases
-from wg_client.pilot.verdict import PilotVerdict
+from wg_client.simulate.published_cases import JoiningAdvice, read_published_cases
+from wg_client.simulate.verdict import PilotVerdict
 from wg_common.language import Text, list_names, text
 
 if TYPE_CHECKING:
-    from wg_client.pilot.offers import OfferTrial
-    from wg_client.pilot.simulation import Simulation
+    from wg_client.simulate.offers import OfferTrial
+    from wg_client.simulate.simulation import Simulation
 
 
 def gain_sentence(simulation: Simulation) -> Text:

@@ -18,7 +18,7 @@ from tests.core.site.test_encoder_pin import Terminal
 from tests.server.generator.families.test_heads import FAMILIES, HIDDEN, WORDS
 
 from wg_client.fleet import encoder_trial
-from wg_client.pilot import offers as trials
+from wg_client.simulate import offers as trials
 from wg_common import offer as offers
 from wg_common.inference.family_head import FamilyHead
 from wg_common.nets.encoder import projected_trunk

@@ -5,10 +5,10 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from wg_client.pilot.published_cases import JoiningAdvice
+from wg_client.simulate.published_cases import JoiningAdvice
 
 if TYPE_CHECKING:  # torch: seconds to import, only when needed
-    from wg_client.pilot.offers import OfferTrial
+    from wg_client.simulate.offers import OfferTrial
 
 
 class PilotVerdict(StrEnum):
