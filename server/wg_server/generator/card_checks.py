@@ -1,8 +1,8 @@
 """Checks of a model card: each compares a measured value with a lower bound.
 
-A card stores value and bound of its checks; whether a check passes is computed whenever the card is
-read. The bounds are constants of the program and not part of a plan, so a training cannot lower
-them.
+A card stores the value and the bound of each check. Whether the check passes is computed each time
+the card is read. The bounds are constants of the program and not part of a plan, so that no plan
+can lower them.
 """
 
 import math

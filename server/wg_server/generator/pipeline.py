@@ -1,6 +1,6 @@
 """Training pipeline of ``wg-server train``, from a zoo to a generator version.
 
-1. The tasks of the zoo are read and split by family, and priors are fitted on one part.
+1. The tasks of the zoo are read and split by family; priors of class means are fitted on one part.
 2. The priors are packed with the heads and networks of the operator's families, and evaluated on
 plants of the held-out families for the model card.
 3. If the encoder has reading maps, networks for each kind of machine are trained on simulated
@@ -65,7 +65,7 @@ _HEAD_PROGRESS_STEPS = 3  # Progress steps of heads and their card
 
 
 def count_training_steps(home: ServerHome, plan: GeneratorPlan) -> int:
-    """Return the number of progress steps in ``train_generator``: for heads, and for machines."""
+    """Return the number of steps that ``train_generator`` reports, for heads and for machines."""
     return (
         _HEAD_PROGRESS_STEPS
         + len(encoders.unpack_encoder(home.read_encoder()).reading_maps) * plan.machine_steps
@@ -141,7 +141,7 @@ class _TrainingPipeline:
         return {**version.card, "version": version.id}
 
     def _train_networks(self, maps: ReadingMaps) -> tuple[bytes | None, dict[str, Any]]:
-        """Train and evaluate networks for machines and soft sensors, and pack them.
+        """Train, evaluate and pack networks and soft sensors for all kinds with a reading map.
 
         Soft sensors that fail a check of their card are left out of the package.
 
@@ -216,7 +216,7 @@ class _TrainingPipeline:
     def _fit_heads(
         self, tasks: Sequence[ZooTask], encoder_package: bytes
     ) -> tuple[dict[str, Any], bytes]:
-        """Fit priors on some families, and evaluate them on the others; return card and package."""
+        """Fit priors of class means; return their card on held-out families, and their package."""
         start, seed = time.monotonic(), self.plan.seed
         encoder = canonical.sha256_hex(encoder_package)
         architecture = find_modality(encoders.read_modality(encoder_package)).head_architecture
@@ -265,7 +265,7 @@ class _TrainingPipeline:
     def _read_operator_families(
         self, tasks: Sequence[ZooTask], encoder: str
     ) -> tuple[OperatorFamilies | None, dict[str, dict[str, str]]]:
-        """Return the operator's families (None without any), and each one's model card figures."""
+        """Return the operator's families (None if there are none), and their model card figures."""
         zoo, dimension = Store(self.home.zoo_folder), tasks[0].features.shape[1]
         own_entries = {e.family: e for e in own_families.family_entries(zoo, encoder)}
         read = {
@@ -297,6 +297,9 @@ class _TrainingPipeline:
 
 
 def _attack_figures(model: str, figures: tuple[str, str]) -> dict[str, str]:
-    """Return the model card's figures of a membership attack on a model's training records."""
+    """Return the model card's entries on a membership attack: ROC area and standard error.
+
+    There are none if the attack was not measured. ``figures`` is both values as decimal strings.
+    """
     area, error = figures
     return {f"{model}_found": area, f"{model}_found_error": error} if area else {}

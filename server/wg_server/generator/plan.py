@@ -31,7 +31,9 @@ class GeneratorPlan:
 
 
 def read_plan(path: Path | None) -> GeneratorPlan:
-    """Read a plan file, or a packaged plan (``default``, ``demo``, ``quick``).
+    """Read a generator's plan from a file, or a packaged one: ``default``, ``demo`` or ``quick``.
+
+    If ``path`` is None, the packaged plan ``default`` is read.
 
     Raises:
         ConfigError: The file is missing or not YAML, or a field, which the message names, is

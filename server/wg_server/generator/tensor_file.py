@@ -22,7 +22,7 @@ TorchTensors = dict[str, Tensor]
 def pack_tensors(
     tensors: Mapping[str, Tensor], header_key: str, document: Mapping[str, Any]
 ) -> bytes:
-    """Return a file with tensors, and with a JSON document under ``header_key`` of its header."""
+    """Return a safetensors file with a JSON document under ``header_key`` in its metadata."""
     return safetensors.torch.save(
         {name: value.detach().cpu().contiguous() for name, value in tensors.items()},
         metadata={header_key: canonical.encode(document).decode()},
@@ -37,8 +37,8 @@ def unpack_tensors(
     The document must state the format ``format_name`` and this version.
 
     Raises:
-        DecodeError: The bytes are too many or no such file, the format or version is another one,
-            or a tensor has a number that is not finite.
+        DecodeError: There are more than ``limit_bytes`` bytes, they are not such a file, the format
+            or version differs, or a tensor has a number that is not finite.
     """
     if len(data) > limit_bytes:
         raise DecodeError(f"{header_key}: {len(data)} bytes, at most {limit_bytes} are accepted")
@@ -59,7 +59,7 @@ def unpack_tensors(
 
 @contextlib.contextmanager
 def convert_decode_errors(header_key: str) -> Iterator[None]:
-    """Convert errors that inconsistent content of a file raises into ``DecodeError``."""
+    """Convert errors from inconsistent file content, in a ``with`` block, to ``DecodeError``."""
     try:
         yield
     except (

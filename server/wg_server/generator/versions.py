@@ -180,7 +180,7 @@ def write_version(
 
     Args:
         home: Home of the server.
-        card: Model card; its ``sheets_package`` is the card of networks from data sheets, if there
+        card: Model card; its entry ``sheets`` is the card of networks from data sheets, if there
             are any.
         heads_package: Package of the generator of heads.
         sheets_package: Package of networks from data sheets, or None.
@@ -226,7 +226,7 @@ def list_versions(home: ServerHome) -> list[GeneratorVersion]:
         try:
             versions.append(read_version(home, identity))
         except (DecodeError, VerificationError):
-            continue  # `train` deletes it
+            continue  # `wg-server train` deletes it
     return sorted(versions, key=lambda version: (-version.summary.created, version.id))
 
 
@@ -385,7 +385,7 @@ def _complete_version_ids(home: ServerHome) -> list[str]:
 def _read_card(
     path: Path, version_id: str, change_time_ns: int
 ) -> tuple[Mapping[str, Any], _GeneratorCard]:
-    """Return a model card, whole and as checked fields; cached by the file's time of change."""
+    """Return a model card, and its required fields; cached by the file's time of change."""
     data = atomic.read_bytes(path, limit=CARD_LIMIT)
     if canonical.sha256_hex(data) != version_id:
         raise VerificationError(f"{path}: its SHA-256 is not the name of its folder")

@@ -69,8 +69,8 @@ def read_image_folder(path: str) -> LabelledArchive:
     """Read the pictures in a folder that has one sub-folder per class.
 
     Raises:
-        DataError: Fewer than two sub-folders have pictures, a picture cannot be read, or all are
-            larger than ``TOTAL_BYTES_LIMIT``.
+        DataError: Fewer than two sub-folders have pictures, a picture cannot be read, or all
+            pictures together exceed ``TOTAL_BYTES_LIMIT``.
     """
     root = Path(path)
     try:

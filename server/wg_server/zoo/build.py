@@ -57,7 +57,7 @@ class BuildResult:
     Attributes:
         new_entries: Number of entries built now.
         earlier_entries: Number of entries that existed before.
-        encoder: Id of the encoder, hex.
+        encoder: Id of the encoder (SHA-256), hex.
     """
 
     new_entries: int

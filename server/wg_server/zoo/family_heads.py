@@ -39,7 +39,7 @@ class SimulatedSites:
 
     Attributes:
         local_features: Local features of the n records at each site, float32 ``[n, D]``.
-        labels: Their classes at each site, ``[n]``.
+        labels: Class indices of these records at each site, ``[n]``.
     """
 
     local_features: Sequence[NDArray[np.float32]]
@@ -48,7 +48,7 @@ class SimulatedSites:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SiteRecords:
-    """Which n of a family's records are at each of C simulated sites.
+    """Record numbers of the n records of a family that are at each of C simulated sites.
 
     Attributes:
         record_numbers: Numbers of the records in their family, ``[C, n]``.
@@ -133,7 +133,10 @@ def _attack_head(
     ],
     layout: FeatureLayout,
 ) -> MembershipAttackResult:
-    """Attack a head, given features, labels, record numbers and held-out mask of each site."""
+    """Run a membership attack on a head that was trained at some sites.
+
+    Each site has local features, labels, record numbers, and the mask of held-out records.
+    """
     losses = []
     for local, labels, _, _ in training_sites:
         weight, bias = head.adapt_to_site(local, layout)
@@ -149,7 +152,7 @@ def _attack_head(
 def reference_and_record_count(
     local_features: Sequence[NDArray[np.float32]], layout: FeatureLayout
 ) -> tuple[Floats, Floats]:
-    """Return the mean of all sites' moments, and the number of records that count as much.
+    """Return the mean of all sites' moments, and its weight at a new site, in records.
 
     They are ``reference`` ``[2, B]`` and ``records`` ``[1]`` of a ``FamilyHead``.
 
@@ -179,7 +182,10 @@ def _moments_by_site(
 def simulate_sites(
     encoder: Encoder, task: sources.LabelledTask, spec: TaskSpec, site_count: int
 ) -> tuple[SimulatedSites, SiteRecords]:
-    """Encode about 30 of a task's records at each simulated site, balanced over classes."""
+    """Encode about 30 of a task's records at each simulated site, balanced over classes.
+
+    Returns the local features at each site, and the numbers of its records.
+    """
     local, site_rows = [], []
     of_class = [np.flatnonzero(task.labels == label) for label in range(len(task.class_names))]
     per_class = max(2, _RECORDS_PER_SITE // len(of_class))

@@ -184,11 +184,11 @@ def _loss_at_sites(
     head: tuple[torch.Tensor, torch.Tensor],
     site_batches: Iterable[tuple[NDArray[np.generic], NDArray[np.int64]]],
 ) -> torch.Tensor:
-    """Return the mean cross-entropy at two sites of a network with ``head`` (weight, bias)."""
+    """Return a network's mean cross-entropy at two sites; ``head`` is weight and bias."""
     batches, of = zip(*site_batches, strict=True)
-    all_losses = torch.from_numpy(np.concatenate(batches))
+    all_inputs = torch.from_numpy(np.concatenate(batches))
     with norms.site_batches(_SITES_PER_BATCH):
-        out = torch.stack(trunk(network.trunk_input(all_losses)).chunk(_SITES_PER_BATCH))
+        out = torch.stack(trunk(network.trunk_input(all_inputs)).chunk(_SITES_PER_BATCH))
     logits = _standardise_by_site(out) @ head[0].T + head[1]
     return F.cross_entropy(logits.flatten(0, 1), torch.from_numpy(np.concatenate(of)))
 

@@ -45,7 +45,7 @@ class FamilyEntry:
     """Stored description of one of the operator's families, with results of its head and network.
 
     Attributes:
-        version: Version of the training, ``VERSION``.
+        version: Version of the training, ``TRAINING_VERSION``.
         task: Key of the zoo entry of the family's first task.
         encoder: Id of the encoder, hex.
         family: Name of the family.
@@ -94,7 +94,10 @@ def first_family_tasks(specs: Sequence[TaskSpec]) -> list[TaskSpec]:
 def has_family(
     zoo: ZooStore, spec: TaskSpec, encoder_id: str, site_count: int, architecture: str = ""
 ) -> bool:
-    """Return True if the zoo has a task's family with these sites, and this network if any."""
+    """Return True if the zoo has a task's family in this version, with ``site_count`` sites.
+
+    If ``architecture`` is not empty, the family must also have a network of this architecture.
+    """
     path = _entry_path(zoo.root, spec.entry_key(encoder_id))
     entry = read_versioned_record(path, FamilyEntry, TRAINING_VERSION) if path.is_file() else None
     return (

@@ -161,7 +161,7 @@ def _fit_private_head(
 def _fit_head_input_map(
     encoder: Encoder, spec: TaskSpec, modality: str, layout: FeatureLayout
 ) -> _HeadInputMap:
-    """Compute the map to a private head's inputs from rendered records at the simulated sites."""
+    """Compute, from rendered records at the simulated sites, the map to a private head's inputs."""
     tasks = [sources.load_task(task) for task in _rendered_tasks(spec, modality)]
     records = [record for task in tasks for record in task.records]
     local = list(_local_features_by_site(encoder.encode_local_batched, records, modality, spec))

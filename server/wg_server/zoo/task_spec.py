@@ -14,7 +14,7 @@ FILE_SOURCE_KINDS = ("npz", "folder", "table")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskSpec:
-    """Specification of one task: with the encoder, all that its zoo entry depends on.
+    """Specification of one task; its zoo entry depends only on this and on the encoder.
 
     Attributes:
         version: Version of this format.
@@ -45,7 +45,7 @@ class TaskSpec:
     licence: str
 
     def entry_key(self, encoder_id: str) -> str:
-        """Return the key of the task's zoo entry for the encoder with an id, hex."""
+        """Return the key, 32 hex digits, of the task's zoo entry with features of an encoder."""
         return canonical.sha256_hex(canonical.encode(self) + encoder_id.encode())[:32]
 
     @property

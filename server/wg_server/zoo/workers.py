@@ -37,9 +37,9 @@ def start_process_pool(
     initializer: Callable[..., None] | None = None,
     initializer_arguments: tuple[Any, ...] = (),
 ) -> ProcessPoolExecutor:
-    """Return an executor whose workers call ``initializer(*arguments)``, and end with this process.
+    """Return an executor whose worker processes end with this process, and have one thread each.
 
-    Each of the ``worker_count`` processes has one thread.
+    Each worker first calls ``initializer(*initializer_arguments)``, if there is an initializer.
     """
     return ProcessPoolExecutor(
         worker_count,
@@ -59,7 +59,7 @@ class WorkerPool:
     def run_jobs(
         self, job_function: Callable[[bytes, J], R], shared_data: bytes, jobs: Sequence[J]
     ) -> Iterator[tuple[int, R]]:
-        """Run ``job_function(context, job)`` for every job, and yield the results.
+        """Run ``job_function(shared_data, job)`` for every job, and yield the results.
 
         Args:
             job_function: A module-level function, so that another process can import it.

@@ -49,7 +49,7 @@ class EpisodeSettings:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Episode:
-    """One simulated plant, with its release and those of other sites.
+    """One simulated plant, with its own release and the releases of other sites.
 
     Attributes:
         own_records: Features ``[n, d]`` and class indices ``[n]`` (-1: no label) of the plant's
@@ -78,7 +78,13 @@ class Episode:
 
 
 class EpisodeSampler:
-    """Sampler of simulated plants from zoo tasks."""
+    """Sampler of simulated plants from zoo tasks.
+
+    Args:
+        tasks: Tasks of the zoo; those of one family are its sites.
+        encoder: Id of the encoder that computed the tasks' features, hex.
+        clip_radius: Length to which releases clip features.
+    """
 
     def __init__(self, tasks: Sequence[ZooTask], encoder: str, clip_radius: float) -> None:
         self._families: dict[str, list[ZooTask]] = {}
@@ -190,7 +196,7 @@ def _drop_random_classes(classes: NDArray[np.int64], rng: np.random.Generator) -
 def _split_records(
     task: ZooTask, classes: NDArray[np.int64], rng: np.random.Generator
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the rows of the plant's and of the held-out records, half of each class."""
+    """Split each class's records in half; return the plant's rows, and the held-out rows."""
     support, query = [], []
     for label in classes:
         rows = rng.permutation(np.flatnonzero(task.y == label))
@@ -202,7 +208,7 @@ def _split_records(
 def _draw_rows_per_class(
     y: NDArray[np.int64], rows: NDArray[np.int64], rows_per_class: int, rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Return rows of about ``rows_per_class`` records a class; numbers vary between classes.
+    """Draw rows of about ``rows_per_class`` records of each class, out of ``rows``.
 
     A class with fewer records is drawn with replacement: this simulates a plant whose release has
     the noise of many records, but the sampling error of few.

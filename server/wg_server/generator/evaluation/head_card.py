@@ -2,7 +2,7 @@
 
 All methods are scored on the held-out records of the same simulated plants. ``completed`` is the
 head that a plant computes from its package: the posterior given other sites, updated with the
-plant's exact records. ``alone`` is the same without other sites. ``exchanged`` permutes the class
+plant's exact records. ``alone`` is that head without other sites. ``exchanged`` permutes the class
 names of the other sites, which measures the effect of wrong evidence. ``unnamed``, for texts only,
 is ``completed`` without the prior from class names.
 """
@@ -60,7 +60,7 @@ Head = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 def heads_by_method(fitted_priors: ClassPriors, episode: Episode) -> dict[str, Head]:
-    """Return one simulated plant's head (weights ``[K, d]``, biases ``[K]``) by each method."""
+    """Return, by method, the head (weights ``[K, d]``, biases ``[K]``) of one simulated plant."""
     priors, labels = fitted_priors.priors, episode.labels
     pools = evidence_pools.pools_of_releases(priors, episode.release, episode.other_releases)
     name_prior = fitted_priors.class_prior(labels)
@@ -109,7 +109,7 @@ def score_methods(
 
 
 def card_checks(card: Mapping[str, Any]) -> list[CardCheck]:
-    """Return the checks that no scenario of a model card is significantly below its bound."""
+    """Return the two checks of a model card, each on the smallest gain in any checked scenario."""
     scenarios = [
         rows for name, rows in card["scenarios"].items() if name not in UNCHECKED_SCENARIOS
     ]

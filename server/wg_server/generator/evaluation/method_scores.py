@@ -18,7 +18,7 @@ UNNAMED_HEAD = "unnamed"
 
 
 class MethodScores:
-    """Collected accuracies by method and plant, in one scenario."""
+    """Accuracies of several methods at the simulated plants of one scenario."""
 
     def __init__(self) -> None:
         self._families: list[str] = []
@@ -31,7 +31,7 @@ class MethodScores:
             self._values.setdefault(method, []).append(value)
 
     def table_rows(self) -> dict[str, dict[str, float]]:
-        """Return, by method, its accuracy and the gain of ``completed`` over it, with errors."""
+        """Return each method's accuracy, and ``completed``'s gain over it, with standard errors."""
         table = {}
         for method, values in self._values.items():
             mean, error = cluster_mean(np.array(values), self._families)

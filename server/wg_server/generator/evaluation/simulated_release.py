@@ -16,7 +16,7 @@ from wg_core.privacy.schema import StatisticsSchema
 def simulate_release(
     exact_statistics: NDArray[np.int64], sigma: float, rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Add rounded Gaussian noise that is *not private*.
+    """Add rounded Gaussian noise to exact statistics; the result is *not private*.
 
     Args:
         exact_statistics: Exact statistics, int64, any shape.

@@ -66,7 +66,7 @@ class OperatorFamily:
         return self.head.tensors() | self.likeness.tensors() | network_tensors
 
     def candidate_tensors(self, rows: NDArray[np.integer[Any]]) -> NumpyTensors:
-        """Return a candidate's tensors by name, for the family's classes ``rows`` in this order."""
+        """Return a candidate's tensors by name, for the family's classes with indices ``rows``."""
         network = None if self.network is None else self.network.select_classes(rows)
         tensors = self.head.select_classes(rows).tensors() | self.likeness.tensors()
         return tensors | family_network.pack_half_precision(network)
@@ -161,7 +161,7 @@ def family_candidates(
 def _match_share_and_rows(
     family_labels: Sequence[str], labels: Sequence[str]
 ) -> tuple[float, NDArray[np.intp]]:
-    """Return the share of K class names that match, and the family's row for each, ``[K]``."""
+    """Match K class names; return the mean match probability, and the family's rows, ``[K]``."""
     ratio = same_class_log_ratio(labels, family_labels)
     likeness_share = np.where(ratio == 0, 0.0, expit(ratio))
     family_rows, rows = linear_sum_assignment(-np.minimum(ratio, _SAME_NAME_LOG_ODDS))

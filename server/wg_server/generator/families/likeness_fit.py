@@ -132,9 +132,10 @@ def _part_weights(rows: Floats) -> Floats:
 def _fit_ridge(
     family_sites: Floats, other_families: Sequence[Floats], column_weights: Floats
 ) -> tuple[Floats, float]:
-    """Fit weight ``[F]`` and bias to targets 0 at the family's sites and 2 at all others.
+    """Fit a ridge regression to targets 0 at the family's sites and 2 at all other sites.
 
-    Both targets have equal total weight, and so do all other families.
+    Both targets have equal total weight, and so has each of the other families. Returns the weight,
+    ``[F]``, and the bias.
     """
     rows = np.concatenate([family_sites, *other_families]) * column_weights
     target = np.repeat([0.0, 2.0], [len(family_sites), len(rows) - len(family_sites)])

@@ -66,7 +66,10 @@ class NameRegression:
     def predict_prior(
         self, priors: ModelVariances, labels: Sequence[str]
     ) -> ClassDeviationPrior | None:
-        """Return the prior of class deviations; None for repeated or non-descriptive names."""
+        """Return the prior of class deviations, from names that are distinct and descriptive.
+
+        None for other names, or if there are no name vectors.
+        """
         if not all(map(is_descriptive_name, labels)) or len(set(map(normalise_name, labels))) < len(
             labels
         ):

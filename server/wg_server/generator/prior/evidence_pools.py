@@ -151,8 +151,8 @@ def pools_of_releases(
 
     Args:
         priors: Variances of the mixed model.
-        plant_release: Release of the plant that the pools are for; the others are compared with it,
-            but it is in no pool.
+        plant_release: Release of the plant that the pools are for, or None; the others are compared
+            with it, but it is in no pool.
         releases: Releases of other sites; those of another dimension are left out.
     """
     pools: dict[tuple[str, ...], EvidencePool] = {}

@@ -6,9 +6,9 @@ means lie elsewhere than those of all other sites, because its labels are exchan
 hostile. For each pair of sites, the excess variance is estimated by the method of moments of
 random-effects meta-analysis (DerSimonian and Laird 1986, *Controlled Clinical Trials* 7(3)), with
 classes in place of studies. The extra variance of a site is the lower median over its pairs: a
-minority of sites can neither make a normal site an outlier nor an outlier normal. It is added to
-the site's noise, so a site has the less weight the more it disagrees, and its influence (deviation
-times weight) is bounded.
+minority of sites can neither make a normal site an outlier nor an outlier normal. This variance
+is added to the site's noise, so that a site has the less weight the more it disagrees, and its
+influence (deviation times weight) is bounded.
 
 A site *agrees* on a class if a Bayes factor favours that the site and its peers mean the same class
 by the name. The number of such sites is reported to plants.
@@ -62,7 +62,7 @@ def compare_with_peers(
     """Compare a site's class means with those of its peers (other sites).
 
     The site's extra variance is the lower median of its excess variances with each peer that has at
-    least two classes in common, or 0 if there are fewer than two such peers or it is negative.
+    least two classes in common; it is 0 if that is negative, or with fewer than two such peers.
     """
     pairs = [_excess_variance_and_error(priors, site, peer) for peer in peers]
     gaps = sorted(pair for pair in pairs if pair is not None)

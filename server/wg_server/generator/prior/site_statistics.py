@@ -29,7 +29,7 @@ _COUNT_SPREAD = 0.6  # Relative spread of a site's class counts about their typi
 
 
 def site_evidence(statistics: NoisyStatistics, labels: Sequence[str]) -> SiteEvidence:
-    """Return what a release reveals about some classes.
+    """Return a site's class means, their noise, and class counts, inferred from its release.
 
     Args:
         statistics: The release; its classes may be others, or in another order.
@@ -74,7 +74,7 @@ def site_evidence(statistics: NoisyStatistics, labels: Sequence[str]) -> SiteEvi
 def _typical_class_count(statistics: NoisyStatistics) -> float:
     """Estimate the typical number of records per class, by the posterior mean of its logarithm.
 
-    It is observed through the mean count, and through the energy of the sum over all records.
+    The number is inferred from the mean count, and from the energy of the sum over all records.
     """
     counts = statistics.counts()
     if statistics.sigma == 0:
@@ -93,12 +93,12 @@ def _typical_class_count(statistics: NoisyStatistics) -> float:
 
 
 def _total_energy_statistics(statistics: NoisyStatistics) -> tuple[float, Floats, Floats, float]:
-    """Return the squared length of the sum over all records, and its distribution by count.
+    """Return the energy (squared length) of the sum over all records, and what counts predict.
 
     Returns:
-        Squared length minus the expected contribution of the noise; the variance of its noise, and
-        its expected value, for each number of records per class in ``_COUNT_GRID``; and the
-        relative deviation of true from expected values between sites.
+        Energy minus the expected contribution of the noise; for each number of records per class in
+        ``_COUNT_GRID``, the variance of the energy's noise, and the expected energy; and the
+        standard deviation between sites of true energies, relative to the expected ones.
     """
     schema, k = statistics.schema, len(statistics.schema.labels)
     total, std, size = statistics.moments(), statistics.moment_std, schema.dimension

@@ -259,7 +259,7 @@ class BearingSimulator:
     def _sum_sines(self, cycles_amplitude: Tensor, count: int, time: Tensor) -> Tensor:
         """Return sums of sines with random phases, ``[m, count, len(time)]``.
 
-        ``cycles_amplitude`` has their frequencies, per window, and amplitudes, ``[m, 2, n]``.
+        ``cycles_amplitude`` has the sines' cycles per window, and amplitudes, ``[m, 2, n]``.
         """
         cycles, amplitude = cycles_amplitude[:, 0], cycles_amplitude[:, 1]
         total = torch.zeros(len(cycles), count, len(time))

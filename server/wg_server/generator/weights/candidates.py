@@ -22,7 +22,7 @@ class GeneratedCandidate:
             ``LikenessTest`` and its ``FamilyNetwork``, if any; a ``posterior`` has those of a
             ``wg_common.inference.posterior.Posterior``; a network has its weights.
         input_scaling: Scaling of a network's inputs at the plant: raw, or standardised.
-        privacy: Privacy guarantee for the operator's records that it was trained on.
+        privacy: Privacy guarantee for the operator's records that the weights were trained on.
     """
 
     name: str

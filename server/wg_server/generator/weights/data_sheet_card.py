@@ -249,7 +249,7 @@ def select_networks(
 def _paired_differences(
     rows: Mapping[str, Mapping[float, AccuracyRows]], pairs: Mapping[str, tuple[str, str]]
 ) -> dict[str, Any]:
-    """Return the differences between pairs of rows, by mixture, at ``DECIDING_EPSILON``."""
+    """Return mean differences in accuracy between pairs of rows, by mixture and description."""
     worth: dict[str, Any] = {}
     for mixture, by_epsilon in rows.items():
         part, name = by_epsilon[DECIDING_EPSILON], row_name(SHEET_AND_STATISTIC, "standardised")

@@ -49,7 +49,7 @@ class SimulatedGearboxes:
     Attributes:
         figures: Declared figures, ``[m, 5]``: speed (1/min), sampling rate (Hz), teeth of pinion
             and gear, load.
-        hidden_figures: Hidden properties, scaled to order 1, ``[m, hidden_size]``.
+        hidden_figures: Hidden properties, scaled to order 1, ``[m, hidden_figure_count]``.
         turns: True turns of pinion and gear per window, ``[m, 2]``.
         response: Complex frequency response of the structure, ``[m, SIMULATED_SAMPLE_COUNT / 2 +
             1]``.
@@ -210,7 +210,7 @@ class GearboxSimulator:
         gear = machines.turns[:, 1, None, None, None] * time + draw.uniform(0, 1, *shape, 1)
         wear_mask = torch.tensor([0.0, 0.0, 0.0, 1.0])[:, None, None]
         depth, bend = self._draw_modulation(machines, (pinion, gear), wear_mask)
-        # Shape: [m, 2, count, SIMULATED_SAMPLES]
+        # Shape: [m, 2, count, SIMULATED_SAMPLE_COUNT]
         pulses = self._damaged_tooth_pulses(machines, (pinion, gear), teeth)
         for damage in range(_DAMAGE_COUNT):
             change = machines.damaged_tooth_changes[:, damage, :, None, None]
@@ -232,12 +232,12 @@ class GearboxSimulator:
     def _draw_modulation(
         self, machines: SimulatedGearboxes, shaft_turns: tuple[Tensor, Tensor], wear_mask: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Return factor on the mesh's amplitude and shift of its phase by both shafts.
+        """Return the factor on the mesh's amplitude, and the shift of its phase, by both shafts.
 
         Args:
             machines: The m gearboxes.
-            shaft_turns: Turns of pinion and gear, ``[m, K, count, SIMULATED_SAMPLE_COUNT]``, as the
-                results.
+            shaft_turns: Turns of pinion and gear, each ``[m, K, count, SIMULATED_SAMPLE_COUNT]``,
+                which is also the shape of both results.
             wear_mask: 1 for the condition with worn teeth, 0 for others, ``[K, 1, 1]``.
         """
         depth, bend = torch.ones_like(shaft_turns[0]), torch.zeros_like(shaft_turns[0])
@@ -274,11 +274,11 @@ class GearboxSimulator:
         phase_shift: Tensor,
         wear_mask: Tensor,
     ) -> Tensor:
-        """Return the sum of the mesh harmonics below half the sampling rate, as ``mesh_turns``.
+        """Return the sum of the mesh harmonics that are below half the sampling rate.
 
         Args:
             machines: The m gearboxes.
-            mesh_turns: Meshed teeth, ``[m, K, count, SIMULATED_SAMPLE_COUNT]``.
+            mesh_turns: Meshed teeth, ``[m, K, count, SIMULATED_SAMPLE_COUNT]``, as the result.
             amplitude_factor: Factor on the amplitude, of the same shape.
             phase_shift: Shift of the phase, radians, of the same shape.
             wear_mask: 1 for the condition with worn teeth, 0 for others, ``[K, 1, 1]``.

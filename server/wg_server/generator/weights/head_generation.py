@@ -49,7 +49,7 @@ its source a name in ``wg_common.catalogue``."""
 def family_heads(
     package: HeadPackage, labels: tuple[str, ...], posterior: Posterior
 ) -> Iterator[GeneratedCandidate]:
-    """Yield the operator's families for a plant, heads on inputs standardised by its records."""
+    """Yield heads of the operator's families, on inputs standardised by the plant's records."""
     if package.operator_families is not None:
         offers = families.family_candidates(package.operator_families, labels)
         for number, (source, tensors, privacy) in enumerate(offers):

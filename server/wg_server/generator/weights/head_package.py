@@ -29,7 +29,15 @@ FORMAT_NAME = "weightgate-generator"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HeadPackage:
-    """Content of a package: encoder id, architecture of heads, priors, and operator's families."""
+    """Content of the package of a generator of heads.
+
+    Attributes:
+        encoder: Id of the encoder that the heads are for, hex.
+        architecture: Name of the heads' architecture in ``wg_common.catalogue``.
+        priors: Variances of the mixed model of class means.
+        operator_families: The operator's families, or None.
+        name_regression: Map from class names to class deviations, or None.
+    """
 
     encoder: str
     architecture: str

@@ -84,7 +84,7 @@ class ConditionedNetworks(nn.Module):
         )
 
     def embed_condition(self, figures: Tensor, statistics: StatisticBatch) -> Tensor:
-        """Return conditions ``[m, c]``: features of declared figures ``[m, f]``, and embeddings."""
+        """Return conditions ``[m, c]`` from declared figures ``[m, f]`` and statistics."""
         return torch.cat([self.kind.figure_features(figures), self.embedding(statistics)], dim=1)
 
     def decode_networks(

@@ -78,7 +78,7 @@ class SpectralLineNetworks(NetworkWeights):
         return run_networks(self, windows.readings)
 
     def weights_over_inputs(self, templates: Tensor) -> NetworkWeights:
-        """Return the same networks on inputs, for templates ``[m, T, HALF_BIN_COUNT]``."""
+        """Return the networks as weights over inputs, for templates ``[m, T, HALF_BIN_COUNT]``."""
         return NetworkWeights(
             reading_map.readings_to_input_weights(self.first, templates), *self[1:]
         )

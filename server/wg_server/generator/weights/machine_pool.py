@@ -100,7 +100,7 @@ class TrainingBatch:
 
     Attributes:
         machines: Windows and properties of the m machines.
-        labels: Conditions of the n labelled windows, ``[m, n]``.
+        labels: Index of the condition of each of n labelled windows, ``[m, n]``.
         inputs_by_scaling: Inputs and readings of these windows, by the scaling of inputs.
         condition_shares: Share of each condition among a plant's records, ``[m, K]``.
         record_counts: Number of each plant's records, ``[m]``.
@@ -134,7 +134,7 @@ class MachinePool:
     Args:
         simulator: Simulator that draws the machines.
         size: Number of machines in the pool.
-        renewals: Number of machines that each step replaces.
+        renewals_per_step: Number of machines that each step replaces.
     """
 
     def __init__(self, simulator: MachineSimulator, size: int, renewals_per_step: int) -> None:
@@ -176,7 +176,7 @@ def batch_with_plants(machines: PooledMachines, generator: torch.Generator) -> T
 
 
 def draw_counts_and_noises(count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Draw numbers of records, ``[count]``, and noises on sum and count, ``[count, 2]``."""
+    """Draw plants' record counts, and noise deviations on sum and count, ``[count, 2]``."""
     low, high = (math.log(bound) for bound in _RECORD_COUNT_RANGE)
     records = torch.exp(low + (high - low) * torch.rand(count, generator=generator))
     noises = torch.tensor(

@@ -111,9 +111,9 @@ def batch_of_one(statistic: MachineStatistic | None) -> StatisticBatch:
 
 @lru_cache(16)
 def release_noise_deviations(epsilon: float) -> tuple[float, float]:
-    """Return the standard deviations of the noise on a sum of features, and on the count.
+    """Return the standard deviations of a release's noise on a sum of features, and on the count.
 
-    An epsilon of 0 means no noise.
+    Both are 0 if epsilon is 0, which means no noise.
     """
     if not epsilon:
         return 0.0, 0.0
@@ -131,7 +131,7 @@ def simulate_releases(
     Args:
         means: Exact means of the records' machine features, ``[m, MACHINE_DIMENSION]``.
         record_counts: Numbers of records, ``[m]``.
-        noise_deviations: Standard deviations on sum and count, from ``release_noise``, ``[m, 2]``.
+        noise_deviations: Standard deviations of the noise on sum and count, ``[m, 2]``.
     """
     draws = torch.randn(len(means), MACHINE_DIMENSION + 1, generator=generator)
     sums = record_counts[:, None] * means + noise_deviations[:, :1] * draws[:, :-1]

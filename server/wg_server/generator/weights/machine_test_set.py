@@ -2,9 +2,9 @@
 
 Each machine has test windows, a few labelled windows for selecting among sampled networks, and two
 plants, with different mixtures of conditions among their records. The noise of a release is that
-for ``PLANT_RECORDS`` records. In the mostly healthy mixture, fewer healthy windows are simulated
-and weighted to represent all of them, so that the mean of their machine features is slightly less
-exact than at a real plant.
+for ``PLANT_RECORD_COUNT`` records. In the mostly healthy mixture, fewer healthy windows are
+simulated and weighted to represent all of them, so that the mean of their machine features is
+slightly less exact than at a real plant.
 """
 
 from dataclasses import dataclass
@@ -69,7 +69,7 @@ class MachineTestSet:
         hidden_figures: Hidden properties, ``[m, h]``.
         templates: Templates at the declared lines, ``[m, T, HALF_BIN_COUNT]``.
         test_inputs: Inputs of test windows, float16 ``[m, K * TEST_WINDOWS, INPUTS]``.
-        labels: Conditions of the test windows, ``[K * TEST_WINDOWS]``.
+        labels: Indices of the test windows' conditions, ``[K * TEST_WINDOWS]``.
         window_weights: Weights of the test windows in accuracy, ``[K * TEST_WINDOWS]``, with sum 1.
         labelled_inputs: Inputs of labelled windows, float16 ``[m, K, LABELLED_WINDOWS, INPUTS]``.
         plants: Plants of these machines, by the name of their mixture of conditions.

@@ -42,18 +42,18 @@ class SimulatedMotors:
     Attributes:
         figures: Declared figures, ``[m, 5]``: supply frequency (Hz), sampling rate (Hz), pole
             pairs, slip, load.
-        hidden_figures: Hidden properties, scaled to order 1, ``[m, hidden_size]``.
+        hidden_figures: Hidden properties, scaled to order 1, ``[m, hidden_figure_count]``.
         supply_periods: True periods of the supply per window, ``[m]``.
         modulation_rates: Rate of each modulation in cycles per window, ``[m, _MODULATION_COUNT]``.
         lower_amplitudes: Amplitude of each lower side band in each condition, ``[m, K,
-            _LINE_COUNT]``.
+            _MODULATION_COUNT]``.
         upper_ratios: Amplitude of each upper side band relative to the lower one, ``[m,
-            _LINE_COUNT]``.
+            _MODULATION_COUNT]``.
         third_harmonic: Amplitude of the supply's third harmonic in each condition, ``[m, K]``.
         higher_harmonics: Amplitudes of the supply's fifth and seventh harmonics, ``[m, 2]``.
         drift_deviation: Standard deviation of the slow drift of the amplitude, ``[m]``.
-        noise_deviation: Standard deviation of the noise, ``[m]``. Amplitudes are relative to the
-            supply's.
+        noise_deviation: Standard deviation of the noise, ``[m]``. This and all amplitudes are
+            relative to the amplitude of the supply's line.
     """
 
     figures: Tensor

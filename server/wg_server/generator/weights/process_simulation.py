@@ -186,7 +186,7 @@ class VesselSimulator:
         )
 
     def simulate_windows(self, units: SimulatedUnits, count: int) -> UnitWindows:
-        """Draw windows, see ``ProcessSimulator``."""
+        """Draw ``count`` windows of each vessel, at random times and operating states."""
         draw, operation = self._draw, RandomOperation(self._draw, units, count)
         figures, draw_about = units.figures, operation.draw_about
         inflow = draw_about(1, 1, 0.4).clamp(max=1.7)
@@ -251,7 +251,7 @@ class ExchangerSimulator:
         return units_with_instruments(draw, torch.stack(columns, dim=1), len(self.unit.channels))
 
     def simulate_windows(self, units: SimulatedUnits, count: int) -> UnitWindows:
-        """Draw windows, see ``ProcessSimulator``."""
+        """Draw ``count`` windows of each exchanger, at random times and operating states."""
         draw, operation = self._draw, RandomOperation(self._draw, units, count)
         figures, draw_about = units.figures, operation.draw_about
         hot_flow, cold_flow = (draw_about(1, 1, 0.4).clamp(max=1.7) for _ in range(2))

@@ -18,11 +18,11 @@ class RandomDraws:
         self._generator = torch.Generator().manual_seed(seed)
 
     def uniform(self, low: float, high: float, *shape: int) -> Tensor:
-        """Draw numbers uniformly from ``low`` to ``high``."""
+        """Draw numbers of the given shape, uniformly from ``low`` to ``high``."""
         return low + (high - low) * torch.rand(shape, generator=self._generator)
 
     def log_uniform(self, low: float, high: float, *shape: int) -> Tensor:
-        """Draw numbers from ``low`` to ``high`` with uniform logarithms."""
+        """Draw positive numbers from ``low`` to ``high``, with uniform logarithms."""
         return self.uniform(math.log(low), math.log(high), *shape).exp()
 
     def normal(self, *shape: int) -> Tensor:
@@ -39,7 +39,7 @@ class RandomDraws:
         return amplitude_from_db(self.uniform(low, high, *shape))
 
     def phases(self, *shape: int) -> Tensor:
-        """Draw phases uniformly from 0 to 2 pi."""
+        """Draw phases in radians, uniformly from 0 to 2 pi."""
         return self.uniform(0, 2 * math.pi, *shape)
 
     def frequency_responses(self, sampling_rates: Tensor, sample_count: int) -> Tensor:
@@ -50,7 +50,7 @@ class RandomDraws:
             sample_count: Number of samples of the signals.
 
         Returns:
-            Complex responses ``[m, size / 2 + 1]``.
+            Complex responses ``[m, sample_count / 2 + 1]``.
         """
         count = len(sampling_rates)
         top = (0.45 * sampling_rates).clamp(max=9000)[:, None].log()
@@ -73,6 +73,9 @@ def amplitude_from_db(level_db: Tensor) -> Tensor:
 
 
 def summarise_responses(power: Tensor) -> Tensor:
-    """Summarise power spectra by log means over n bins, ``[m, 1 + n * RESPONSE_SUMMARY_SIZE]``."""
+    """Return log amplitudes of power spectra in groups of bins, ``[m, RESPONSE_SUMMARY_SIZE]``.
+
+    ``power`` is ``[m, 1 + n * RESPONSE_SUMMARY_SIZE]`` for n bins in a group; bin 0 is left out.
+    """
     steps = power[:, 1:].reshape(len(power), RESPONSE_SUMMARY_SIZE, -1).mean(dim=2)
     return (steps + 1e-2).log() / 2

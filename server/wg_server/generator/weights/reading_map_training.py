@@ -35,7 +35,7 @@ from wg_server.zoo.workers import limit_threads
 
 
 class ReadingMapModel(nn.Module):
-    """Reading map, with hypernetworks from its statistic and a data sheet to networks."""
+    """Reading map, and hypernetworks that make networks from its statistic and a data sheet."""
 
     def __init__(self, kind: str, sizes: NetworkSizes) -> None:
         super().__init__()

@@ -2,8 +2,8 @@
 
 Each unit has windows whose true quantities are known, on which the network is trained, and further
 records, which represent its plant: they standardise the readings, and the mean of their machine
-features is the statistic. It has the noise of a release, whose number of records and epsilon are
-drawn. Some units have no statistic.
+features is the statistic. The statistic has the noise of a release; its number of records and its
+epsilon are drawn at random. Some units have no statistic.
 """
 
 import math
@@ -75,7 +75,7 @@ class SensorPlants:
 def draw_plants(
     simulator: ProcessSimulator, unit_count: int, known_windows: int, unlabelled_records: int
 ) -> SensorPlants:
-    """Draw units with ``known_windows`` windows of known truth and unlabelled records."""
+    """Draw units, each with windows of known truth, and with unlabelled records of its plant."""
     units = simulator.draw_units(unit_count)
     windows = simulator.simulate_windows(units, known_windows + unlabelled_records)
     readings = simulator.unit.unit_readings(windows.displayed_values, units.figures)
@@ -104,7 +104,7 @@ class SensorObjective:
     Args:
         kind: Name of the kind of process unit.
         reading_map: Frozen reading map; None: a map is trained with the network.
-        validation: Number of validation units.
+        validation_units: Number of validation units.
         seed: Seed of parameters, units and noise.
     """
 

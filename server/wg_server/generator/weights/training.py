@@ -85,7 +85,9 @@ class TrainingResult:
 def train_module(
     objective: Objective[ModuleT], schedule: TrainingSchedule, progress: Progress
 ) -> TrainingResult:
-    """Train an objective's module in place; it ends with its best average, in evaluation mode.
+    """Train an objective's module in place, and leave the best parameter average in it.
+
+    The module is in evaluation mode at the end.
 
     Args:
         objective: Module to train, with its losses.

@@ -25,7 +25,7 @@ def draw_boards(
         style: Eight numbers in 0..1; the first three set track width, spacing, and size of gaps.
 
     Returns:
-        Copper masks ``[n, size, size]``, 1 on copper and 0 beside it.
+        Copper masks ``[n, image_side, image_side]``, 1 on copper and 0 beside it.
     """
     half = float(0.06 + 0.1 * style[0])
     pitch = 2 * half + float(0.12 + 0.25 * style[1])

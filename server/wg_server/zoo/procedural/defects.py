@@ -226,7 +226,7 @@ PAINTERS: Mapping[str, Painter] = {
 def _noise_crops(
     rng: np.random.Generator, count: int, image_side: int, correlation_pixels: float
 ) -> Field:
-    """Cut noise ``[count, size, size]`` from one field, which is faster than a field per image."""
+    """Cut noise for ``count`` images from one field, which is faster than a field per image."""
     field = periodic_noise(rng, 256, correlation_pixels, roughness=0.15)
     top, left_edges = rng.integers(0, 256, (2, count))
     rows = (top[:, None] + np.arange(image_side)) % 256

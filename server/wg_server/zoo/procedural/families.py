@@ -25,10 +25,10 @@ class ImageClass:
 
     Attributes:
         name: Name of the class.
-        painter_name: Key of its defect in ``defects.PAINTERS``; empty if it is no defect.
-        style: Eight numbers in 0..1 that set the look of its defect or part; empty without either.
-        surface_recipe: Recipe of its own surface, for materials; None for the surface of the
-            family.
+        painter_name: Key of the class's defect in ``defects.PAINTERS``; empty without a defect.
+        style: Eight numbers in 0..1 that set the look of the defect or part; empty without either.
+        surface_recipe: Recipe of the class's surface in a family of materials; None: the surface of
+            the family.
     """
 
     name: str
@@ -43,7 +43,7 @@ class ImageFamily:
 
     Attributes:
         name: Name in zoo entries; it contains the seed.
-        kind: One of ``KINDS``.
+        kind: One of ``FAMILY_KINDS``.
         classes: Classes of the family.
         surface_recipe: Recipe of its surface.
         style: Eight numbers in 0..1 that set the look of all classes.
@@ -74,7 +74,7 @@ class ImageSite:
 
 
 def draw_family(seed: tuple[int, ...], kind: str | None = None) -> ImageFamily:
-    """Draw the image family of a seed; ``kind`` is one of ``KINDS``, or None for a random one."""
+    """Draw the image family of a seed; ``kind`` is in ``FAMILY_KINDS``, or None: a random one."""
     rng = streams.stream_generator(Stream.FAMILY, *seed)
     family_kind = kind or str(rng.choice(FAMILY_KINDS, p=_KIND_PROBABILITIES))
     recipe = surfaces.draw_recipe(rng, "plain" if family_kind == "boards" else None)

@@ -33,7 +33,7 @@ def periodic_noise(
     grain: Grain = ISOTROPIC,
     roughness: float = 0.0,
 ) -> Field:
-    """Draw periodic Gaussian noise of zero mean and unit variance, ``[size, size]``.
+    """Draw periodic Gaussian noise of zero mean and unit variance, ``[image_side, image_side]``.
 
     Args:
         image_side: Side in pixels.
@@ -67,7 +67,7 @@ def voronoi_cells(
 
     Returns:
         Distance to the nearest seed, distance to the border between cells (both in pixels), and the
-        cell's number, each ``[size, size]``.
+        cell's number, each ``[image_side, image_side]``.
     """
     seeds = rng.uniform(0, image_side, (cell_count, 2))
     y, x = np.mgrid[:image_side, :image_side] + 0.5
@@ -81,7 +81,7 @@ def voronoi_cells(
 
 
 def cosine_grating(image_side: int, period_pixels: float, angle: float) -> Field:
-    """Return a plane cosine wave ``[size, size]``, with a period in pixels, and an angle."""
+    """Return a plane cosine wave ``[image_side, image_side]``; its angle is in radians."""
     y, x = np.mgrid[:image_side, :image_side].astype(np.float32)
     turn = 2 * np.pi / period_pixels * (x * np.cos(angle) + y * np.sin(angle))
     return np.asarray(np.cos(turn), dtype=np.float32)
@@ -107,7 +107,7 @@ def segment_distance(start: Field, end: Field, image_side: int) -> Field:
         image_side: Side in pixels.
 
     Returns:
-        ``[n, size, size]`` in units of half the side.
+        ``[n, image_side, image_side]`` in units of half the side.
     """
     y, x = coordinate_grid(image_side)
     way = end - start
@@ -121,7 +121,7 @@ def segment_distance(start: Field, end: Field, image_side: int) -> Field:
 
 
 def path_distance(points: Field, image_side: int) -> Field:
-    """Return pixels' distances ``[n, size, size]`` to polylines of p points, ``[n, p, 2]``."""
+    """Return pixels' distances ``[n, image_side, image_side]`` to polylines ``[n, p, 2]``."""
     nearest = segment_distance(points[:, 0], points[:, 1], image_side)
     for index in range(1, points.shape[1] - 1):
         np.minimum(
@@ -133,7 +133,7 @@ def path_distance(points: Field, image_side: int) -> Field:
 
 
 def point_distance(centre: Field, image_side: int, aspect: Field | None = None) -> Field:
-    """Return each pixel's distance ``[n, size, size]`` to a point ``[n, 2]`` (y, x).
+    """Return each pixel's distance ``[n, image_side, image_side]`` to a point ``[n, 2]`` (y, x).
 
     Distances in y count ``aspect`` times, ``[n]``, so that discs become ellipses.
     """

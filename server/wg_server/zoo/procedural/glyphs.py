@@ -115,7 +115,11 @@ def draw_invented_glyphs(rng: np.random.Generator, count: int) -> dict[str, Glyp
 def render_glyph(
     rng: np.random.Generator, glyph: Sequence[Stroke], count: int, image_side: int, style: Field
 ) -> Field:
-    """Render a character ``count`` times with random variation: ink 0 to 1, ``[n, size, size]``."""
+    """Render images of a character with random variation; ink is 1, the background 0.
+
+    Returns ``[count, image_side, image_side]``; the first five numbers of ``style``, 0 to 1, set
+    rotation, slant, size, stroke width and shakiness.
+    """
     angle = rng.normal(0, 0.05 + 0.12 * style[0], count)
     shear = rng.normal(0.25 * (style[1] - 0.5), 0.1, count)
     zoom = rng.uniform(0.75, 1.05, (count, 2)) * (0.6 + 0.4 * style[2])

@@ -17,7 +17,8 @@ def draw_silhouettes(
         image_side: Side in pixels.
 
     Returns:
-        Mask of the part, 0 to 1, and its height, which is 0 outside; both ``[n, size, size]``.
+        Mask of the part, 0 to 1, and its height, which is 0 outside, both ``[n, image_side,
+        image_side]``.
     """
     y, x = coordinate_grid(image_side)
     shift = rng.normal(0, 0.06, (count, 2)).astype(np.float32)

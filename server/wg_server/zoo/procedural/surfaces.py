@@ -63,7 +63,7 @@ def draw_sheet(rng: np.random.Generator, recipe: SurfaceRecipe) -> Field:
 
 
 def cut_images(rng: np.random.Generator, sheet: Field, count: int, image_side: int) -> Field:
-    """Cut images from a sheet, some of them mirrored, ``[count, size, size]``."""
+    """Cut images from a sheet, some of them mirrored, ``[count, image_side, image_side]``."""
     top, left_edges = rng.integers(0, SHEET_SIDE_PIXELS, (2, count))
     rows = (top[:, None] + np.arange(image_side)) % SHEET_SIDE_PIXELS
     columns = (left_edges[:, None] + np.arange(image_side)) % SHEET_SIDE_PIXELS

@@ -28,7 +28,7 @@ class TextFamily:
 
     Attributes:
         name: Name in zoo entries; it contains the seed.
-        kind: One of ``KINDS``.
+        kind: One of ``FAMILY_KINDS``.
         concepts: Concept of each class.
         labels: Names of the classes.
         seed: Seed from which the family was drawn.
@@ -63,7 +63,7 @@ class TextSite:
 
 
 def draw_family(seed: tuple[int, ...], kind: str | None = None) -> TextFamily:
-    """Draw the text family of a seed; ``kind`` is one of ``KINDS``, or None for a random one."""
+    """Draw the text family of a seed; ``kind`` is in ``FAMILY_KINDS``, or None: a random one."""
     rng = streams.stream_generator(Stream.FAMILY, *seed)
     family_kind = kind or str(rng.choice(list(FAMILY_KINDS), p=_KIND_PROBABILITIES))
     entries = FAMILY_KINDS[family_kind]

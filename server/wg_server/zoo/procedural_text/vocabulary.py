@@ -18,8 +18,8 @@ class Concept:
     Attributes:
         english_names: English names.
         japanese_name: Japanese name.
-        en: English phrases.
-        ja: Japanese phrases.
+        en: English phrases, with placeholders.
+        ja: Japanese phrases, with placeholders.
     """
 
     english_names: tuple[str, ...]

@@ -29,7 +29,7 @@ class WindowFamily:
 
     Attributes:
         name: Name in zoo entries; it contains the seed.
-        kind: One of ``KINDS``.
+        kind: One of ``FAMILY_KINDS``.
         machine: Model of a machine, which simulates the signals of each class.
         channel_mixing: Weights of the machine's S signals in each of C channels, ``[C, S]``.
         window_samples: Number of samples of a window.
@@ -69,7 +69,7 @@ class WindowSite:
 
 
 def draw_family(seed: tuple[int, ...], kind: str | None = None) -> WindowFamily:
-    """Draw the window family of a seed; ``kind`` is one of ``KINDS``, or None for a random one."""
+    """Draw the window family of a seed; ``kind`` is in ``FAMILY_KINDS``, or None: a random one."""
     rng = streams.stream_generator(Stream.FAMILY, *seed)
     family_kind = kind or str(rng.choice(list(FAMILY_KINDS), p=_KIND_PROBABILITIES))
     machine = FAMILY_KINDS[family_kind](rng)

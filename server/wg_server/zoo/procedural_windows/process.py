@@ -57,7 +57,7 @@ class ProcessModel:
         return len(self.resting_values)
 
     def vary_for_site(self, rng: np.random.Generator, strength: float) -> ProcessModel:
-        """Return the process of another site, with other levels, couplings and fault strengths."""
+        """Return another site's process; its values differ by ``strength``, 0 to 1."""
         v = len(self.resting_values)
         return dataclasses.replace(
             self,

@@ -80,7 +80,7 @@ class RotatingMachineModel:
         return 2
 
     def vary_for_site(self, rng: np.random.Generator, strength: float) -> RotatingMachineModel:
-        """Return the machine of another site, with other speed, resonances and severities."""
+        """Return another site's machine; its speed, resonances and so on differ by ``strength``."""
         return dataclasses.replace(
             self,
             shaft_frequency=float(self.shaft_frequency * np.exp(0.15 * strength * rng.normal())),
@@ -152,7 +152,7 @@ class RotatingMachineModel:
         severity: Floats,
         shaft_phase: Floats,
     ) -> Floats:
-        """Draw impacts with slip and modulation, ``[n, T]``, at ``shaft_phase``, ``[n, T]``."""
+        """Draw impacts with slip and modulation, ``[n, T]``; phases, ``[n, T]``, are in radians."""
         n, length = shaft_phase.shape
         cycles = self.impact_ratios[labels] * shaft_rates  # impacts per sample
         strikes = int(np.ceil(min(0.5, float(cycles.max(initial=0.0))) * length)) + 2
