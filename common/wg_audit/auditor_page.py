@@ -25,7 +25,14 @@ DETAILED_ENTRIES_LIMIT = (
 
 @dataclass(frozen=True, slots=True)
 class ChargeRow:
-    """Charge with the figures that the auditor's page shows; ``release`` is an entry index."""
+    """Row of the auditor's page: one charge with its release.
+
+    Attributes:
+        charge: CHARGE entry.
+        release: Index of the RELEASE entry; None if the charge has none.
+        payload_sha256: SHA-256 of the released bytes, hex; empty without a release.
+        noise_multiplier: Standard deviation of the noise over sensitivity, as text.
+    """
 
     charge: Charge
     release: int | None

@@ -64,11 +64,11 @@ class ReleaseLayout:
 def sensitivity_squared(layout: ReleaseLayout) -> int:
     """Return the squared add-or-remove sensitivity of a release, in squared grid units.
 
-    The release is one of statistics, or a privately trained head.
+    The release has class statistics, machine statistics, or a privately trained head.
 
     Raises:
-        VerificationError: The lengths or weights of the blocks do not fit this dimension and number
-            of labels.
+        VerificationError: The lengths or weights of the blocks do not fit the layout's dimension
+            and number of labels.
     """
     names = tuple(block.name for block in layout.blocks)
     if names == ("gradients",):
@@ -97,10 +97,10 @@ def sensitivity_squared(layout: ReleaseLayout) -> int:
 
 
 def training_steps(layout: ReleaseLayout) -> int:
-    """Return the number of noisy gradient sums in a private training.
+    """Return the number of steps, each with one noisy gradient sum, of a private training.
 
     Raises:
-        VerificationError: The length of the block is no multiple of the length of one step.
+        VerificationError: The length of block ``gradients`` is not a multiple of one step's length.
     """
     block, per_step = layout.blocks[0], layout.label_count * (layout.dimension + 1)
     if not (per_step and block.length and block.weight) or block.length % per_step:
@@ -122,7 +122,7 @@ def check_charge(charge: Charge) -> None:
     Neighbouring relation, privacy unit and mechanism must also be known to the auditor.
 
     Raises:
-        VerificationError: A value is unknown, or does not follow; the message names the entry.
+        VerificationError: One of these values is unknown or wrong; the message names the entry.
     """
     try:
         if charge.guarantee.adjacency != "add-remove":
@@ -162,7 +162,7 @@ def stated_layout(charge: Charge) -> ReleaseLayout:
 
 
 def parse_number(text: str, subject: str) -> float:
-    """Parse a nonnegative decimal number; ``VerificationError`` for any other text."""
+    """Parse a nonnegative decimal number; an error on other text names ``subject``."""
     if not _DECIMAL_PATTERN.fullmatch(text):
         raise VerificationError(f"{subject} is {text[:80]!r}, expected a decimal number")
     return float(text)

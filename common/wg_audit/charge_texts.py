@@ -1,7 +1,7 @@
 """Texts that this program writes in charges, and their translation for display.
 
 A charge is evidence, so the auditor's page quotes its texts unchanged. The page's own sentences
-mention them in the reader's language. A text that another program wrote is not translated.
+repeat these texts in the reader's language. A text of another program is not translated.
 """
 
 import functools
@@ -59,7 +59,7 @@ _KNOWN_TEXTS = {
 
 
 def is_known_text(field: str, text: str) -> bool:
-    """Return True if this program writes such a text in a field of a charge."""
+    """Return True if ``text`` is one that this program writes in the named field of a charge."""
     return any(_template_pattern(shape).fullmatch(text) for shape in _KNOWN_TEXTS[field])
 
 

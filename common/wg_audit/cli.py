@@ -128,7 +128,7 @@ def _print_verdict(result: VerificationResult, document: dict[str, Any]) -> None
 
 
 def _write_report(log_path: Path, result: VerificationResult, out: Path) -> list[Any]:
-    """Write the auditor's HTML page to ``out``, and return its forms for JSON output."""
+    """Write the auditor's HTML page to ``out``; return the page's answered forms as JSON values."""
     from wg_audit import dossier, dossier_answers
     from wg_audit.auditor_page import render_auditor_page
     from wg_core import atomic

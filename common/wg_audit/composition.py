@@ -89,7 +89,9 @@ _ENTRY_DECODER = typed_records.json_decoder(_EntryFields)
 
 @dataclass(slots=True)
 class BudgetSpend:
-    """Spend of one budget, computed by the auditor; dictionaries with None are ordered sets.
+    """Spend of one budget, computed by the auditor.
+
+    Each dictionary whose values are None serves as an ordered set.
 
     Attributes:
         lineage_ids: Lineage IDs under which entries name the budget, the newest last.
@@ -121,7 +123,7 @@ class BudgetSpend:
 
     @property
     def cap(self) -> tuple[float, float]:
-        """Smallest epsilon and smallest delta among the stated caps."""
+        """(epsilon, delta): the smallest of each among the caps that entries state."""
         epsilons, deltas = zip(*self.caps, strict=True)
         return min(map(number_parsers.parse_decimal, epsilons)), min(
             map(number_parsers.parse_decimal, deltas)
@@ -155,10 +157,10 @@ class BudgetComposition:
 
     _budgets_by_number: dict[int, BudgetSpend] = field(
         default_factory=dict
-    )  # By number, in their order
+    )  # By number, in the order of their first entries
     _numbers_by_key: dict[str, int] = field(default_factory=dict)  # By name, commitment or lineage
-    _merge_targets: dict[int, int] = field(default_factory=dict)  # Number of the budget merged into
-    _open_charges: dict[int, int] = field(default_factory=dict)  # Number of the charge's budget
+    _merge_targets: dict[int, int] = field(default_factory=dict)  # Absorbed -> absorbing budget
+    _open_charges: dict[int, int] = field(default_factory=dict)  # Entry index -> budget number
 
     @property
     def budgets(self) -> list[BudgetSpend]:
@@ -242,7 +244,10 @@ class BudgetComposition:
     def _merged_budget(
         self, names: Iterable[str], commitments: Iterable[str], lineages: Iterable[str]
     ) -> BudgetSpend:
-        """Return the budget that shares a name, commitment or lineage; merge several or add one."""
+        """Return the budget that has any of these names, commitments or lineages.
+
+        Several such budgets are merged into one; a new budget is added if there is none.
+        """
         words = BudgetSpend(dict.fromkeys(lineages), dict.fromkeys(names), set(commitments))
         first, *others = self._matching_numbers(words) or [
             len(self._budgets_by_number) + len(self._merge_targets)
@@ -359,7 +364,9 @@ _RELATIVE_PRECISION = 1e-12
 
 
 def gaussian_delta(mu: np.ndarray, epsilon: np.ndarray) -> np.ndarray:
-    """Return the delta of mu-Gaussian differential privacy at epsilon, elementwise; 0 for mu = 0.
+    """Return the delta of mu-Gaussian differential privacy at epsilon; 0 for mu = 0.
+
+    Arguments are arrays of one shape; the result has this shape, and is computed elementwise.
 
     References: Balle and Wang 2018, Theorem 8; Dong, Roth and Su 2022, Corollary 1.
     """

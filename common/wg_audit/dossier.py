@@ -18,7 +18,12 @@ from wg_common.language import template, text
 
 @dataclass(frozen=True, slots=True)
 class FormQuestion:
-    """Question of a standard (``topic``), with its answers; no answers without evidence."""
+    """Question of a standard, with its answers from a log.
+
+    Attributes:
+        topic: Question, as a phrase.
+        evidence: Answers, each with its evidence; empty if the log has no evidence.
+    """
 
     topic: str
     evidence: tuple[AnswerWithEvidence, ...]
@@ -26,7 +31,13 @@ class FormQuestion:
 
 @dataclass(frozen=True, slots=True)
 class FormSection:
-    """Chapter of NIST SP 800-226 or clause of ISO/IEC 27559: number, name and its questions."""
+    """Section of a form: a chapter of NIST SP 800-226, or a clause of ISO/IEC 27559.
+
+    Attributes:
+        number: Number of the chapter or clause.
+        name: Title of the section.
+        lines: Questions of the section.
+    """
 
     number: str
     name: str
@@ -35,7 +46,7 @@ class FormSection:
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """Questions of one standard with their answers, by section, in the standard's order."""
+    """Questions of one standard, with their answers: its name, and its sections in order."""
 
     name: str
     sections: tuple[FormSection, ...]

@@ -29,7 +29,7 @@ from wg_core.wire import bundle, container, protocol
 
 @dataclass(frozen=True, slots=True)
 class CheckpointPair:
-    """Two signed heads of one log that contradict each other according to a server."""
+    """Two signed checkpoints of one log that, as a server claims, contradict each other."""
 
     earlier: OutsideCheckpoint
     later: OutsideCheckpoint
@@ -37,11 +37,11 @@ class CheckpointPair:
 
 @dataclass(slots=True)
 class Fork:
-    """Contradictory histories of one log.
+    """Fork: contradictory histories of one log.
 
     Attributes:
         origin: Origin of the log.
-        checkpoints: (number of entries, Merkle root in hex) of the contradictory signed heads.
+        checkpoints: (number of entries, Merkle root in hex) of each contradictory checkpoint.
         missing_charges: CHARGE entries that are missing from the given log, canonical bytes by leaf
             hash.
         copy_mu_squared: Largest sum of mu^2 among the other copies of the log, in units of 2^-40.
@@ -55,7 +55,7 @@ class Fork:
 
 @dataclass(frozen=True, slots=True)
 class ForkFindings:
-    """Forks found in the heads and files that a server refused, and among copies of logs.
+    """Forks found in the checkpoints and files that a server refused, and among copies of logs.
 
     Attributes:
         forks_by_origin: Forks by the origin of their log.
@@ -98,7 +98,7 @@ class ForkFindings:
             copy_mu_squared: Sum of mu^2 of the budgets of ``copy``, in units of 2^-40.
 
         Raises:
-            VerificationError: The further copy extends the audited one, or has another first key.
+            VerificationError: The further copy extends the audited one, or began with another key.
         """
         origin, state, copy_state = log.state.origin, log.state, copy.state
         if state.key_periods[0] != copy_state.key_periods[0]:
@@ -125,17 +125,17 @@ def find_forks(
     checkpoint_pairs: Iterable[CheckpointPair],
     refused_files: Iterable[Path],
 ) -> ForkFindings:
-    """Find forks by comparing the heads and files that a server refused with the given logs.
+    """Find forks by comparing a server's refused checkpoints and files with the given logs.
 
     Args:
         logs: Verified logs by origin. For a log that is not here, the server's claim is accepted.
-        checkpoint_pairs: Pairs of heads that contradict each other according to the server.
+        checkpoint_pairs: Pairs of checkpoints that, as the server claims, contradict each other.
         refused_files: Release files with inclusion proofs (``.wgs``) that the server refused.
 
     Raises:
         ConfigError: A file cannot be read.
         DecodeError: A file is not a release file with proofs.
-        VerificationError: A head is not signed by its log, or lacks an entry of its file.
+        VerificationError: A checkpoint is not signed by its log, or a proof in a file is wrong.
     """
     findings = ForkFindings({}, [])
     for pair in checkpoint_pairs:
@@ -161,7 +161,7 @@ def find_forks(
 def _classify_refused_file(
     findings: ForkFindings, path: Path, logs: Mapping[str, VerifiedLog]
 ) -> None:
-    """Add a refused file to ``findings``: to a fork, or to the late files."""
+    """Record a refused file in ``findings``, as evidence of a fork or as a late file."""
     data = atomic.read_bytes(path, limit=protocol.STATISTICS_BYTES_LIMIT)
     if container.stated_kind(data) == bundle.STATEMENT_BUNDLE_KIND:
         statement = bundle.decode_statement(data)
@@ -191,7 +191,7 @@ def _classify_refused_file(
 
 
 def log_extends_head(log: VerifiedLog | None, head: Checkpoint) -> bool:
-    """Return True if ``log`` is given, has the head's origin, and extends the head."""
+    """Return True if a log is given, has a checkpoint's origin, and begins with its entries."""
     return (
         log is not None
         and log.state.origin == head.origin
@@ -203,7 +203,7 @@ def log_extends_head(log: VerifiedLog | None, head: Checkpoint) -> bool:
 def _check_log_signature(
     head: Checkpoint, note: Note, logs: Mapping[str, VerifiedLog], source: str
 ) -> None:
-    """Check that a key of the log signed the head, if the log is given."""
+    """Check that one of its log's keys signed a checkpoint, if ``logs`` has that log."""
     log = logs.get(head.origin)
     if log is None:
         return

@@ -25,7 +25,13 @@ from wg_core.wire.protocol import NOTE_CHARACTERS_LIMIT
 
 @dataclass(frozen=True, slots=True)
 class OutsideCheckpoint:
-    """Checkpoint from another source than the log: source, decoded head, and signed note."""
+    """Checkpoint that the auditor got from another source than the log.
+
+    Attributes:
+        source: Name of the source, for messages.
+        head: Decoded checkpoint: origin, number of entries, and Merkle root.
+        note: Signed note that contains the checkpoint.
+    """
 
     source: str
     head: Checkpoint
@@ -34,7 +40,7 @@ class OutsideCheckpoint:
 
 @dataclass(frozen=True, slots=True)
 class CheckpointInLog:
-    """Checkpoint from another source that the log extends: source, and number of its entries."""
+    """Outside checkpoint that the log extends: its source, and the number of entries it covers."""
 
     source: str
     size: int
@@ -80,7 +86,7 @@ def read_checkpoint(path: Path, source: str = "") -> OutsideCheckpoint:
 
 
 def decode_checkpoint(data: bytes, source: str) -> OutsideCheckpoint:
-    """Decode a signed checkpoint; ``DecodeError`` if the bytes are none."""
+    """Decode a signed checkpoint; ``DecodeError`` if the bytes are not a signed checkpoint."""
     head, note = checkpoints.decode(data, input_name=source)
     return OutsideCheckpoint(source, head, note)
 
@@ -92,7 +98,7 @@ def assess_freshness(
     current_time: int,
     max_age_seconds: int | None,
 ) -> Freshness:
-    """Check that a log extends checkpoints from other sources, and the age of its cosignatures.
+    """Check that a log extends outside checkpoints, and that its cosignatures are recent enough.
 
     Args:
         history: The verified log.

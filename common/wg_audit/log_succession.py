@@ -74,7 +74,7 @@ class _PredecessorLink:
 
 
 def predecessor_heads(logs: Iterable[VerifiedLog]) -> list[Checkpoint]:
-    """Return the checkpoints of previous logs that the first entries of some logs inherit from."""
+    """Return, for each log with a predecessor, the checkpoint of it that the log inherits from."""
     genesis_entries = [log.state.genesis for log in logs]
     return [
         _predecessor_checkpoint(_PredecessorLink(x.predecessor, None))

@@ -55,7 +55,7 @@ def read_log(source: LogSource, anchors: TrustAnchors) -> AnalysedLog:
 
 
 def _charge_reader(source: LogSource) -> Callable[[int], Charge]:
-    """Return a function from an entry index to the CHARGE entry; its first call decodes all."""
+    """Return a function from an entry index to the CHARGE entry; its first call reads them all."""
     charges: dict[int, Charge] = {}
 
     def charge(seq: int) -> Charge:

@@ -48,7 +48,14 @@ _DECODING_ERRORS = (
 
 @dataclass(frozen=True, slots=True)
 class ReceivedFile:
-    """Release file that the server received: name, hash, origin of its log, and RELEASE index."""
+    """Release file that the server received, and that agrees with its charge.
+
+    Attributes:
+        file: Name of the file.
+        sha256: SHA-256 of the released bytes in the file, hex.
+        origin: Origin of the log with its RELEASE entry.
+        release: Index of the RELEASE entry.
+    """
 
     file: str
     sha256: str
@@ -58,7 +65,13 @@ class ReceivedFile:
 
 @dataclass(frozen=True, slots=True)
 class GivenLog:
-    """Verified log to compare files with: its history, CHARGE entries by index, and texts."""
+    """Verified log to compare received files with.
+
+    Attributes:
+        history: The verified log.
+        charge_at: Function that returns the CHARGE entry with a given entry index.
+        texts: Free texts and class names in its entries.
+    """
 
     history: VerifiedLog
     charge_at: Callable[[int], Charge]

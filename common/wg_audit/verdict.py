@@ -350,7 +350,7 @@ def build_verdict(
 
 
 def _uncompared_proofs(file_counts: FileCounts) -> Iterator[str]:
-    """Yield sentences on proofs that were available but not checked, and that no result needs."""
+    """Yield sentences on available proofs that were not checked, because no result needs them."""
     if file_counts.memberships:
         yield text(
             "whether packages were made from these releases: only the server states the "

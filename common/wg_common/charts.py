@@ -19,7 +19,13 @@ _HYPHENATED_WORD = re.compile(r"[!-~]*-[!-~]+")
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """Label on a chart's axis, at an SVG coordinate, with SVG's ``text-anchor``."""
+    """Label on a chart's axis.
+
+    Attributes:
+        at: Position along the axis, in SVG units.
+        text: Text of the label.
+        anchor: Value of SVG's ``text-anchor``.
+    """
 
     at: float
     text: str
@@ -28,7 +34,7 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Dot:
-    """Point on a chart's line, with its tooltip."""
+    """Point on a chart's line: coordinates in SVG units, and tooltip (``title``)."""
 
     x: float
     y: float
@@ -37,7 +43,7 @@ class Dot:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """Line of a chart: its SVG path, and the dots on it."""
+    """Line of a chart: its SVG path data, and the dots on it."""
 
     path: str
     dots: tuple[Dot, ...] = ()
@@ -45,7 +51,10 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Axes:
-    """Size of a chart, and position of its two axes from 0 to 1, in SVG units."""
+    """Size of a line chart, and the edges of the area in which values are drawn, in SVG units.
+
+    Values from 0 to 1 are mapped to this area, from left to right and from bottom to top.
+    """
 
     width: int = 340
     height: int = 190
@@ -70,7 +79,7 @@ class Axes:
 
 @dataclass(frozen=True, slots=True)
 class LineChart:
-    """Line chart: axes, lines and ticks."""
+    """Line chart to be drawn: its axes, its lines, and the labels on both axes."""
 
     axes: Axes
     lines: tuple[Line, ...]
@@ -105,7 +114,7 @@ class BarRow:
 
 @dataclass(frozen=True, slots=True)
 class BarChart:
-    """Bar chart: its rows, and the position of its reference line, per cent."""
+    """Bar chart to be drawn: its rows, and the position of its reference line, per cent."""
 
     rows: tuple[BarRow, ...]
     reference: float

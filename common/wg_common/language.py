@@ -46,7 +46,7 @@ def text(template: str, /, **values: Any) -> Text:
 
 
 def template(english: str) -> str:
-    """Mark an English template that ``text`` receives later, for the extraction of catalogues."""
+    """Return an English template for a later ``text``; the call marks it for translation."""
     return english
 
 

@@ -32,7 +32,7 @@ Tensors = Mapping[str, NDArray[np.floating]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OfferedFamily:
-    """Family of plants in an offer: its name, and the names of its classes."""
+    """Family of plants whose head is in an offer: the family's name, and its class names."""
 
     name: str
     labels: tuple[str, ...]

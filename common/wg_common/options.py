@@ -51,8 +51,8 @@ class PrivacyParameter(click.ParamType[str]):
     """Option type: epsilon or delta as decimal text.
 
     Args:
-        below_one: True to require a value below 1, as for delta.
-        also: Text that is accepted in place of a number, if any.
+        must_be_below_one: True to require a value below 1, as for delta.
+        other_text: A word that is accepted in place of a number; None to accept only numbers.
     """
 
     name = "number"

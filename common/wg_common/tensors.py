@@ -33,7 +33,7 @@ Float32Array = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class TensorLocation:
-    """Position, shape and type of a tensor in a file."""
+    """Shape, type and position of a tensor in a stream; ``offset`` is in bytes."""
 
     offset: int
     shape: tuple[int, ...]

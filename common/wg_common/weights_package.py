@@ -192,7 +192,7 @@ def read_sections(data: bytes, version: int = VERSION) -> dict[str, bytes]:
 class PackageProvenance:
     """Fields of ``WeightsManifest`` that name the generator and the releases behind a package.
 
-    The attributes are documented there.
+    Its attributes are those of ``WeightsManifest``.
     """
 
     package_id: str
@@ -240,7 +240,7 @@ def read_checkpoint(stream: BinaryIO) -> bytes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _CandidateList:
-    """Candidates of a package's manifest; see ``WeightsManifest``."""
+    """Part of a manifest that has its candidates; other fields are ignored."""
 
     candidates: tuple[Candidate, ...]
 

@@ -5,8 +5,8 @@ the tokens of XLM-RoBERTa, trained on pairs of texts in a hundred languages, inc
 German. Its weights (MIT) are stored in four bits each (``weights``) and run in float32. Words are
 split into the likeliest tokens of a unigram model (Kudo, *Subword Regularization*, ACL 2018).
 
-Only the first ``CHARACTERS`` characters of a text are read, and of these the first ``TOKENS``
-tokens.
+Only the first 2,000 characters of a text are read, and of these the first 128 tokens, with those
+of start and end.
 """
 
 from collections.abc import Sequence
@@ -24,22 +24,22 @@ from wg_e5.weights import BLOCK, Weights, Words
 
 FEATURE_COUNT: Final = 384
 TOKENS: Final = 128
-"""Tokens of a text that are read, including those of start and end."""
-CHARACTERS: Final = 2000
+"""Largest number of a text's tokens that are read, including those of start and end."""
+CHARACTERS: Final = 2000  # Largest number of a text's characters that are read
 
 _BLOCKS, _HEADS, _WIDE, _EPSILON = 12, 12, 1536, 1e-12
-_PREFIX = "query: "  # As the network was trained for comparing texts of one kind
-PADDING: Final = 1
-_START, _END = 0, 2
-_SPACE = "\u2581"
+_PREFIX = "query: "  # Precedes each text, as in training on comparisons of texts of one kind
+PADDING: Final = 1  # Token id that fills up short texts
+_START, _END = 0, 2  # Token ids at the start and the end of each text
+_SPACE = "\u2581"  # Mark before each word, in place of the blank
 
 
 class E5(nn.Module):
-    """Sentence encoder from a batch of ``prepare_texts`` to unit vectors ``[n, 384]``.
+    """Sentence encoder e5: torch module from batches of ``prepare_texts`` to vectors ``[n, 384]``.
 
     Raises:
-        ConfigError: The package of the weights is missing.
-        VerificationError: Another version is installed.
+        ConfigError: The package with the weights is not installed.
+        VerificationError: Another version of the package is installed.
     """
 
     def __init__(self) -> None:
@@ -49,7 +49,7 @@ class E5(nn.Module):
         self.blocks = nn.ModuleList(_Block(source, f"l{number}.") for number in range(_BLOCKS))
 
     def forward(self, batch: Tensor) -> Tensor:
-        """Compute unit vectors of token ids ``[n, T]``, int32, averaged over each text's tokens."""
+        """Return a unit vector for each row of token ids ``[n, T]``, averaged over its tokens."""
         ids = batch.long()
         present = ids != PADDING
         x = self.embedding(ids)
@@ -60,7 +60,12 @@ class E5(nn.Module):
 
 
 class _Embedding(nn.Module):
-    """Module for the sum of token and position embeddings; token embeddings stay in four bits."""
+    """First layer: sum of token, position and type embeddings, normalised.
+
+    Attributes:
+        values: Token embeddings as 4-bit numbers, uint8 ``[tokens, 384]``; 8 stands for zero.
+        scales: Factor for each block of ``BLOCK`` values, float32 ``[tokens, 384 / BLOCK]``.
+    """
 
     values: Tensor
     scales: Tensor
@@ -82,7 +87,7 @@ class _Embedding(nn.Module):
 
 
 class _Block(nn.Module):
-    """Transformer block of the sentence encoder, with the published weights."""
+    """Transformer block of the sentence encoder, with the weights stored under a name prefix."""
 
     def __init__(self, source: Weights, at: str) -> None:
         super().__init__()
@@ -123,11 +128,11 @@ def _norm(source: Weights, name: str) -> nn.LayerNorm:
 
 
 def prepare_texts(texts: Sequence[Record] | Record) -> NDArray[np.int32]:
-    """Convert valid texts to one batch of token ids ``[n, 128]``, padded at the end.
+    """Convert n valid texts to one batch of token ids, int32 ``[n, 128]``, padded at the end.
 
     Raises:
-        ConfigError: The package of the weights is missing.
-        VerificationError: Another version is installed.
+        ConfigError: The package with the weights is not installed.
+        VerificationError: Another version of the package is installed.
     """
     batch = np.full((len(texts), TOKENS), PADDING, np.int32)
     for row, text in enumerate(texts):
@@ -137,7 +142,7 @@ def prepare_texts(texts: Sequence[Record] | Record) -> NDArray[np.int32]:
 
 
 def token_ids(text: str) -> list[int]:
-    """Return the ids of a text's first tokens, between those of start and end."""
+    """Return the ids of a text's first tokens, between the ids that mark start and end."""
     words = weights.load().words
     pieces = likeliest_pieces(normalise_spelling(f"{_PREFIX}{text[:CHARACTERS]}", words), words)
     return [_START, *pieces[: TOKENS - 2], _END]
@@ -150,7 +155,7 @@ def normalise_spelling(text: str, words: Words) -> str:
 
 
 def likeliest_pieces(text: str, words: Words) -> list[int]:
-    """Return the ids of the tokens with the largest sum of scores that make up a text (Viterbi)."""
+    """Return the ids of the likeliest tokens into which a text can be split (Viterbi algorithm)."""
     unknown, penalty = words.unknown
     best = [0.0] + [-np.inf] * len(text)
     last: list[tuple[int, int]] = [(0, 0)] * (len(text) + 1)  # Number and start of the last piece

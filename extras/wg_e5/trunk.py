@@ -18,11 +18,11 @@ from wg_e5 import network, weights
 
 
 class E5Trunk(NamedTrunk):
-    """Trunk from texts to unit vectors ``[n, 384]``.
+    """Trunk from texts to the unit vectors ``[n, 384]`` of the sentence encoder e5.
 
     Raises:
-        ConfigError: The package of the weights is missing.
-        VerificationError: Another version is installed.
+        ConfigError: The package with the weights is not installed.
+        VerificationError: Another version of the package is installed.
     """
 
     label = "multilingual-e5-small-q4"
@@ -43,30 +43,30 @@ class E5Trunk(NamedTrunk):
 
     @classmethod
     def is_available(cls) -> bool:
-        """Return True if the package of the weights is installed."""
+        """Return True if the package with the weights is installed, in any version."""
         return weights.is_installed()
 
     @classmethod
     def digest(cls) -> str:
-        """Return the SHA-256 of the weights, hex."""
+        """Return the SHA-256 of the file with tokenizer and weights, hex."""
         return weights.SHA256
 
     @classmethod
     def released_fit_weights(cls) -> NDArray[np.float64]:
-        """Return ones: no feature counts for more than another."""
+        """Return ones ``[384]``: all features have equal weight in the fit."""
         return np.ones(network.FEATURE_COUNT)
 
     def feature_bounds(self) -> float:
-        """Return 1.01: vectors have unit length up to rounding."""
+        """Return 1.01 as bound on feature magnitudes, since vectors have unit length."""
         return 1.01
 
     def prepare(self, records: Sequence[Record]) -> Tensor:
-        """Convert texts to token ids ``[n, T]``, with T the length of the longest text."""
+        """Convert texts to token ids ``[n, T]``; T is the number of tokens of the longest text."""
         batch = network.prepare_texts(records)
         longest = int((batch != network.PADDING).sum(axis=1).max())
         return torch.from_numpy(batch[:, :longest])
 
     def forward(self, batch: Tensor) -> Tensor:
-        """Compute the unit vectors ``[n, 384]`` of token ids ``[n, T]``."""
+        """Return the unit vectors ``[n, 384]`` of texts with token ids ``[n, T]``."""
         vectors: Tensor = self.network(batch)
         return vectors

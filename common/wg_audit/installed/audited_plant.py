@@ -217,7 +217,7 @@ class SimulatedCrash(Exception):
 
 
 class RecordingSampler:
-    """Noise sampler that records its inputs and outputs, and calls before the charge.
+    """Noise sampler that records its inputs and outputs, and each call that precedes the charge.
 
     A release calls the sampler once for each of its parts; the second part depends on the output
     for the first (docs/centred-release.md).

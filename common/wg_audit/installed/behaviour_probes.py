@@ -1,6 +1,6 @@
 """Probes of a plant's guarantees, budget and refusals, and of failures during a release.
 
-They are called in ``probes``, and like all certain checks they never fail on a correct program.
+``probes`` calls them. They never fail on a correct program, whatever noise it draws.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -116,7 +116,7 @@ def _repeat_question(bench: AuditBench, plant: AuditedPlant, file: DecodedReleas
 
 
 def interrupt_releases(bench: AuditBench) -> None:
-    """Check that an interrupted release is charged once, and recorded noise is not drawn anew."""
+    """Check that an interrupted release is charged once, and that stored noise is used again."""
     with bench.record_errors(), bench.make_plant(CONDUCT_SETUP) as plant:
         bench.freeze_and_drop_acceptance(
             plant, bench.simulate_records(SMALL_DATASET_SIZE, CONDUCT_SETUP)
@@ -222,7 +222,7 @@ def exhaust_budget(bench: AuditBench) -> None:
 def _later_events(
     plant: AuditedPlant, records: Sequence[ImageRecord], payable_count: int
 ) -> list[tuple[str, Callable[[], object]]]:
-    """List (description, action) of events after which a used-up budget must stay used up."""
+    """Return (description, action) of each event after which a spent budget must stay spent."""
 
     def rename() -> None:
         plant.rename_dataset()

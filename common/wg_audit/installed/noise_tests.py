@@ -27,7 +27,7 @@ _COMPARED_ENTRIES = 64  # First entries of a block that are compared between all
 _CELL_ENTRIES_MINIMUM = 200  # Fewest expected entries per cell for the chi-squared approximation
 
 PValues = Iterator[tuple[float, int]]
-"""Pairs (smallest of several p-values, number of these p-values); number 0 for a certain test."""
+"""Pairs (smallest of several p-values, their number); number 0: a false alarm is impossible."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,7 +74,7 @@ class NoisePool:
 
 
 def noise_checks(groups: Mapping[tuple[int, int], Sequence[ReleaseNoise]]) -> list[CheckResult]:
-    """Test every property of the noise; ``groups`` has releases by layout as in ``NoisePool``."""
+    """Return a check result for each property of the noise; ``groups`` is as in ``NoisePool``."""
     pool = NoisePool(groups)
     return [
         _check_result(
@@ -138,7 +138,7 @@ def _test_sums(pool: NoisePool) -> PValues:
 
 
 def _test_between_releases(pool: NoisePool) -> PValues:
-    """Test inner products of the noise of two releases, normal given one of them."""
+    """Test inner products of the noise of two releases; given one of them, they are normal."""
     for row in pool.rows_by_shape.values():
         products = row @ row.T / _noise_lengths(row)
         yield _normal_p_value(products[np.tril_indices(len(row), -1)])

@@ -167,7 +167,7 @@ class AuditBench:
         question: Question,
         scripted_sampler: Sampler,
     ) -> DecodedRelease:
-        """Make a plant release with the audit's noise; compare each integer with the reference."""
+        """Make a plant release with noise that the audit chooses; check each released integer."""
         watch = RecordingSampler(scripted_sampler, plant.home, question.request_id)
         file = self.ask_for_release(plant, question, watch)
         self._compare_with_question(question, file)
@@ -262,12 +262,12 @@ class AuditBench:
 
 
 def add_small_noise(exact_statistics: Integers, sigma: float) -> Integers:
-    """Add a noise of -6 to 6 grid units, with which the release's centre stays near the records."""
+    """Add noise of -6 to 6 grid units, so that the release's centre stays near the records."""
     return exact_statistics + np.arange(len(exact_statistics)) % 13 - 6
 
 
 def add_large_noise(exact_statistics: Integers, sigma: float) -> Integers:
-    """Add a noise of up to 30 standard deviations with all remainders, to detect truncation."""
+    """Add noise of up to 30 standard deviations, to detect truncation; all remainders occur."""
     places = np.arange(len(exact_statistics))
     return np.asarray(
         exact_statistics + np.rint(5 * sigma * (places % 13 - 6)).astype(np.int64) + places

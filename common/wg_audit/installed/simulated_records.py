@@ -50,7 +50,7 @@ def feature_image(
     unit: str = "unit",
     image_shape: ImageShape = (IMAGE_SIDE, IMAGE_SIDE),
 ) -> ImageRecord:
-    """Build a record whose image starts with float32 features and a unique ``unique_number``."""
+    """Build a record whose image starts with float32 features and ``unique_number``."""
     raw = np.asarray(features, dtype="<f4").tobytes() + unique_number.to_bytes(8, "little")
     pixels = np.zeros(math.prod(image_shape), dtype=np.uint8)
     pixels[: len(raw)] = np.frombuffer(raw, dtype=np.uint8)

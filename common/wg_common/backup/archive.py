@@ -322,7 +322,7 @@ def _open_pipe(
 
 
 def _add_file(tar: tarfile.TarFile, archive_path: str, source: Path) -> BackupFile:
-    """Add one file to the backup's tar archive, with the file's present size."""
+    """Add one file to a backup's tar archive; return its path in the archive and its size."""
     try:
         with source.open("rb") as stream:
             status = os.fstat(stream.fileno())
@@ -369,7 +369,7 @@ def _check_files(
 
 
 def _age_recipients_and_identity(encryption_target: EncryptionTarget) -> tuple[list[Any], bytes]:
-    """Return age recipients, and a new identity encrypted by the passphrase; empty without one."""
+    """Return age recipients, and a new identity encrypted by the passphrase (empty without one)."""
     if encryption_target.passphrase:
         identity = pyrage.x25519.Identity.generate()
         wrapped_identity = pyrage.passphrase.encrypt(
@@ -408,7 +408,7 @@ def _age_identity(path: Path, outer: zipfile.ZipFile, key: DecryptionKey) -> Any
 
 @contextmanager
 def _open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
-    """Open a backup file as the ZIP archive that it is; an error names the file."""
+    """Open the ZIP archive of a backup file; errors name the file."""
     try:
         with zipfile.ZipFile(path) as outer:
             yield outer

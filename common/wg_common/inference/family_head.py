@@ -57,7 +57,7 @@ class FamilyHead:
 
     Attributes:
         reference: Mean, and logarithm of the spread, of a feature at a typical site, ``[2, B]``.
-        records: Weight of the reference against a site's own records, in records, ``[1]``.
+        records: Weight of ``reference``, as a number of the site's own records, ``[1]``.
         weight: Weights on standardised features, ``[K, B]``.
         bias: Biases, ``[K]``.
     """
@@ -146,7 +146,7 @@ def network_head_from_tensors(
     """Rebuild a network head of K classes and F features from ``NetworkHead.tensors``.
 
     Args:
-        further_shapes: Shapes of the arrays beyond a head's
+        further_shapes: Shapes of ``norms``, ``inner`` and ``outer``, by name
             (``wg_common.nets.site_norms.network_head_shapes``).
 
     Raises:

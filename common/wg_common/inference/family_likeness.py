@@ -8,7 +8,7 @@ simulated sites. The operator fits it (``wg_server.generator.families.likeness_f
 the family under hundreds of simulated cameras from all other records.
 
 *Not guaranteed:* that records of another kind are refused; the model card has the measured share.
-Sites with fewer than ``FEWEST_RECORDS`` records are never refused.
+Sites with fewer than ``FEWEST_TESTED_RECORDS`` records are never refused.
 """
 
 from collections.abc import Mapping

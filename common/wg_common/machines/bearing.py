@@ -81,7 +81,7 @@ _TEMPLATE_LINES = 10  # Number of lines and side lines with templates, each with
 
 
 def read_figures(sheet: DataSheet) -> Tensor:
-    """Read a bearing's figures ``[1, 7]`` from a data sheet; a missing load counts as 50 percent.
+    """Read a bearing's figures ``[1, 7]`` from a data sheet; a missing load counts as 50 %.
 
     Raises:
         ConfigError: The machine lies outside the simulated ranges.
@@ -121,7 +121,10 @@ def line_frequencies(figures: Tensor) -> Tensor:
 
 
 def figure_features(figures: Tensor) -> Tensor:
-    """Return scaled features ``[m, 10]`` of bearings: log lines, sampling, elements, load."""
+    """Return scaled features ``[m, 10]`` of bearings' figures ``[m, 7]``, for a network.
+
+    They describe the logarithms of the lines, sampling rate, rolling elements, and load.
+    """
     log_lines = line_frequencies(figures).log()
     _, rate, count, element, pitch, _, load = figures.unbind(dim=1)
     plain_numbers = [
@@ -136,7 +139,7 @@ def figure_features(figures: Tensor) -> Tensor:
 
 
 def line_templates(figures: Tensor) -> Tensor:
-    """Return the templates of bearings: bumps at lines, side lines, and harmonics of both."""
+    """Return templates of bearings: bumps at the lines, their side lines, and harmonics of both."""
     shaft, cage, element, inner, outer = line_frequencies(figures).unbind(dim=1)
     places = [shaft, cage, element, inner, outer, element / 2]
     places += [element - cage, element + cage, inner - shaft, inner + shaft]

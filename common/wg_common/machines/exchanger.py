@@ -107,7 +107,10 @@ def figure_features(figures: Tensor) -> Tensor:
 
 
 def unit_readings(windows: Tensor, figures: Tensor) -> Tensor:
-    """Return the readings ``[m, n, R]`` of heat exchangers' windows: plain ones, then balances."""
+    """Return heat exchangers' readings ``[m, n, R]``: plain readings, then balance readings.
+
+    Both kinds are described in ``machines.process``.
+    """
     means, changes, spreads = summarise_windows(windows, instrument_ranges(figures))
     hot, hot_in, hot_out, cold, cold_in, cold_out, drop = means.unbind(dim=2)
     by_hot, by_cold = (log_ratio(INSTRUMENT_HEADROOM * flow) for flow in (hot, cold))

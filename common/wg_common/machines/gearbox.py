@@ -69,7 +69,7 @@ _FIGURE_RANGES = (
 
 
 def read_figures(sheet: DataSheet) -> Tensor:
-    """Read a gear pair's figures ``[1, 5]`` from a data sheet; no load counts as 50 percent.
+    """Read a gear pair's figures ``[1, 5]`` from a data sheet; a missing load counts as 50 %.
 
     Raises:
         ConfigError: The machine lies outside the simulated ranges.
@@ -108,7 +108,7 @@ def figure_features(figures: Tensor) -> Tensor:
 
 
 def line_templates(figures: Tensor) -> Tensor:
-    """Return the templates of gear pairs: bumps at harmonics of both shafts, mesh, side lines."""
+    """Return templates of gear pairs: bumps at harmonics of shafts and mesh, and at side lines."""
     pinion, gear, mesh = line_frequencies(figures).unbind(dim=1)
     orders = range(1, _HARMONICS + 1)
     places = [order * shaft for shaft in (pinion, gear) for order in orders]

@@ -131,14 +131,17 @@ def read_figures(sheet: DataSheet) -> Tensor:
 
 
 def line_frequencies(figures: Tensor) -> Tensor:
-    """Return lines of motors in cycles per window, ``[m, 3]``: supply, shaft, twice the slip."""
+    """Return frequencies ``[m, 3]``, cycles per window: supply, shaft, twice the slip frequency."""
     supply, rate, pairs, slip, _ = figures.unbind(dim=1)
     turns = supply / pairs * (1 - slip)
     return torch.stack([supply, turns, 2 * slip * supply], dim=1) * (WINDOW_SAMPLES / rate)[:, None]
 
 
 def figure_features(figures: Tensor) -> Tensor:
-    """Return scaled features ``[m, 8]`` of motors: log lines, pole pairs, slip and load."""
+    """Return scaled features ``[m, 8]`` of motors' figures ``[m, 5]``, for a network.
+
+    They describe the logarithms of the lines, pairs of poles, slip, and load.
+    """
     supply, shaft, slip = line_frequencies(figures).log().unbind(dim=1)
     _, _, pairs, relative_slip, load = figures.unbind(dim=1)
     numbers = [2 * (supply - 4.8), shaft - 4, slip - 1.5, (slip - 1.5) ** 2 - 1]
@@ -147,7 +150,7 @@ def figure_features(figures: Tensor) -> Tensor:
 
 
 def line_templates(figures: Tensor) -> Tensor:
-    """Return the templates of motors: bumps at modulations of the supply, and their sums."""
+    """Return templates of motors: bumps at the modulations of the supply, sums and multiples."""
     supply, shaft, slip = line_frequencies(figures).unbind(dim=1)
     places = [slip, 2 * slip, 3 * slip, shaft - slip, shaft, shaft + slip, 2 * shaft, 3 * shaft]
     places += [2 * supply, 2 * supply - shaft, 2 * supply + shaft, 2 * supply - slip]

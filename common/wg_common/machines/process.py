@@ -61,23 +61,23 @@ class LogScale(NamedTuple):
 
     Attributes:
         nominal: Nominal values.
-        factor: ``Quantity.scale`` of each quantity.
+        factor: ``Quantity.log_ratio_factor`` of each quantity.
     """
 
     nominal: Tensor
     factor: Tensor
 
     def score(self, values: Tensor) -> Tensor:
-        """Convert positive values of quantities to scores."""
+        """Convert positive values of quantities to scores of the same shape."""
         return (values / self.nominal).log() * self.factor
 
     def value(self, scores: Tensor) -> Tensor:
-        """Convert scores to values of quantities."""
+        """Convert scores to values of quantities, of the same shape."""
         return self.nominal * (scores / self.factor).exp()
 
 
 class FigureLimit(NamedTuple):
-    """Range of a figure over the process units that the server simulates for training."""
+    """Smallest and largest value of a figure over the units that the server simulates."""
 
     name: str
     low: float
@@ -141,7 +141,7 @@ class ProcessUnit:
 
 
 class WindowSummary(NamedTuple):
-    """Mean, change and spread of windows, per instrument, each ``[m, n, C]``."""
+    """Means, linear changes and residual spreads of windows, by instrument, each ``[m, n, C]``."""
 
     means: Tensor
     changes: Tensor

@@ -88,7 +88,10 @@ def figure_features(figures: Tensor) -> Tensor:
 
 
 def unit_readings(windows: Tensor, figures: Tensor) -> Tensor:
-    """Return the readings ``[m, n, R]`` of stirred vessels' windows: plain ones, then balances."""
+    """Return stirred vessels' readings ``[m, n, R]``: plain readings, then balance readings.
+
+    Both kinds are described in ``machines.process``.
+    """
     means, changes, spreads = summarise_windows(windows, instrument_ranges(figures))
     inflow, outflow, level, opening, hot, inside, coolant, inlet, outlet = means.unbind(dim=2)
     logs = [log_ratio(INSTRUMENT_HEADROOM * value) for value in (inflow, outflow, level, coolant)]

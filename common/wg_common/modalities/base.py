@@ -55,7 +55,7 @@ class Modality(ABC):
 
     Attributes:
         name: Name in packages, snapshots and manifests, and plural in messages.
-        title: Longer name, plural.
+        title: Longer name for messages, plural.
         singular: Name of one record, in messages.
         layout: Type and shape of an array of n records, as text for messages.
         suffixes: Suffixes of files that hold one record, in lower case.
@@ -71,8 +71,8 @@ class Modality(ABC):
             (``wg_common.nets.family_network``); empty if there are none.
         record_column: Name of the record column in a table of records (``record_tables``); empty if
             the modality has no such tables.
-        default_standard_errors: Default of ``acceptance.default_standard_errors`` at a new plant:
-            the number of standard errors by which a delivered model must be better.
+        default_standard_errors: Setting ``acceptance.standard_errors`` of a new plant: the number
+            of standard errors by which a delivered model must be better than the plant's own.
         may_accompany_records: True if its files may accompany records of another modality without
             being records.
     """

@@ -17,18 +17,18 @@ class Camera:
 
     Attributes:
         gain: Factor on the contrast about mid-grey.
-        offset: Added brightness.
-        gamma: Exponent.
+        offset: Added brightness; 0 is black and 1 is white.
+        gamma: Exponent on brightness.
         is_inverted: True for a negative image (dark field, X-ray).
-        emboss: Weight of a relief view under raking light.
+        emboss: Weight of a relief view under raking light, 0 to 1.
         light_angle: Direction of the raking light and of the gradient, radians.
-        gradient: Brightness difference across the image.
-        vignette: Loss in the corners.
+        gradient: Change of brightness from the image's centre to its edge.
+        vignette: Relative loss of brightness in the corners, 0 to 1.
         blur_pixels: Box width in pixels; 0 or 1 for no blur.
-        noise: Standard deviation of pixel noise.
-        banding: Standard deviation of row noise.
+        noise: Standard deviation of each pixel's noise, in brightness.
+        banding: Standard deviation of each row's common noise, in brightness.
         coarseness: Side, in pixels of the image, of one pixel of the sensor.
-        quarter_turns: Quarter turns of the mounting.
+        quarter_turns: Number of quarter turns by which the camera is mounted.
         tint: Factors on red, green and blue; None for a grey camera.
     """
 

@@ -142,7 +142,7 @@ class Images(Modality):
     def augment_site(
         self, records: Sequence[Record], strength: float, rng: np.random.Generator
     ) -> list[Record]:
-        """Render the central squares of images through one random simulated camera."""
+        """Render the central square of each image through one random simulated camera."""
         from wg_common.modalities import cameras  # SciPy: only the zoo needs it
 
         camera = cameras.draw_camera(rng, strength=strength, may_turn=False)

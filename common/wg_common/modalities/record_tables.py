@@ -1,8 +1,8 @@
 """Tables with one record per row: CSV or .xlsx with a header, or JSON lines of objects.
 
-The name of the record column determines the modality of the table (``Modality.column``). Other
+The name of the record column determines the table's modality (``Modality.record_column``). Other
 columns may hold the label, the privacy unit, and the split. Encodings and delimiters are those of
-``table_text``. The table is held in memory; a cell is decoded on access.
+``table_text``. The table is held in memory; a record is decoded from its cell on access.
 
 A row that cannot be used (wrong number of cells, not CSV or JSON, not in the encoding) is
 reported; the other rows are read.

@@ -10,7 +10,7 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True)
 class WritingHabits:
-    """Writing habits of a site.
+    """Habits of the people at a simulated site who write its texts.
 
     Attributes:
         letter_case: ``lower``, ``upper``, or empty for unchanged case.

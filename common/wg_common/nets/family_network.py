@@ -43,7 +43,7 @@ class FamilyNetwork:
 
     Attributes:
         architecture: Name of the network in the catalogue.
-        trunk_tensors: Tensors of the trunk, named ``trunk_tensors.*``.
+        trunk_tensors: Tensors of the trunk, named ``trunk.*``.
         head: Head on the F standardised features, with tensors that adapt the trunk to a site.
     """
 
@@ -57,7 +57,7 @@ class FamilyNetwork:
         return {name: value.astype(np.float32) for name, value in tensors.items()}
 
     def select_classes(self, rows: NDArray[np.integer[Any]]) -> FamilyNetwork:
-        """Return the family network for some of its classes, given by their row numbers."""
+        """Return the family network for the classes with indices ``rows``, in that order."""
         return replace(self, head=self.head.select_classes(rows))
 
     def adapt_to_site(self, records: Records, trunk_settings: Mapping[str, str]) -> FamilyNetwork:
@@ -82,8 +82,8 @@ class FamilyTrunk(nn.Module):
 
     Args:
         architecture: Name of an image network in the catalogue.
-        trunk: ``trunk.*`` tensors, adapted to the plant's site.
-        settings: Settings of the encoder's trunk.
+        trunk_tensors: Tensors ``trunk.*``, adapted to the plant's site.
+        trunk_settings: Settings of the encoder's trunk.
     """
 
     def __init__(

@@ -69,10 +69,10 @@ class NetworkKind:
             trunk that standardises its inputs by this batch; None if inputs are always raw.
         rescale_to_speed: Function that rescales the line frequencies of a batch by a factor; None
             if the network's inputs have no lines.
-        published_tensors: Function that returns the published ``make_trunk.*`` tensors from which
-            training starts; None if there are none.
-        modulation_rank: Number R of hidden units of ``modulation_rank.NormModulation``; 0 without
-            site norms.
+        published_tensors: Function that returns published tensors ``trunk.*``, with which training
+            starts; None if there are none.
+        modulation_rank: Number R of hidden units of ``site_norms.NormModulation``; 0 without site
+            norms.
     """
 
     make_trunk: Callable[[], nn.Module]
@@ -222,7 +222,7 @@ class NetworkTrunks(nn.Module):
 
     Args:
         architecture: Name in the catalogue.
-        trunks: ``trunk.*`` tensors of each trunk, at least one.
+        tensors_by_trunk: Tensors ``trunk.*`` of each trunk; at least one trunk.
     """
 
     def __init__(self, architecture: str, tensors_by_trunk: Sequence[Tensors]) -> None:

@@ -1,7 +1,7 @@
 """Soft sensor of a process unit: a small network for one plant, delivered in a package.
 
 It turns the readings of a window (``wg_common.machines.process``), standardised by those of the
-plant's own records, into scores of the quantities that no instrument measures. Each score has an
+plant's own records, into scores (``LogScale``) of unmeasured quantities. Each score has an
 interval, whose half width nine of ten errors at held-out simulated units did not exceed.
 """
 

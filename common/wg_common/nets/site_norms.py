@@ -119,10 +119,10 @@ class NormModulation(nn.Module):
     The changes are 0 until it is trained.
 
     Args:
-        channels: Number c of channels of the first norm.
-        total: Number N of channels of all norms.
+        first_norm_channels: Number c of channels of the first norm.
+        total_channels: Number N of channels of all norms together.
         rank: Number R of hidden units.
-        rng: Source of the initial weights.
+        rng: Generator that draws the initial weights.
     """
 
     def __init__(
@@ -171,7 +171,7 @@ class TrunkSiteNorms:
         self.modulation: NormModulation | None = None
 
     def set_modulation(self, modulation: NormModulation) -> None:
-        """From now on, modify all norms' affine maps by the first norm's moments."""
+        """Let ``modulation`` change all norms' affine maps in later batches."""
         self.modulation = modulation
         self.norms[0].on_moments = self._update_changes
 
@@ -192,7 +192,7 @@ class TrunkSiteNorms:
         return moments.astype(np.float64)
 
     def merge_site_statistics(self, site_moments: Floats) -> None:
-        """Change the weights so that the affine maps alone do what the norms do at a site.
+        """Merge a site's standardisation and modulation into the norms' affine maps, in place.
 
         Args:
             site_moments: Moments of the site, ``[2, N]``, from ``site_moments``.

@@ -44,7 +44,7 @@ _FIRST_WEIGHT, _FIRST_BIAS = (
 
 
 class SpectrumLines(nn.Module):
-    """Trunk from prepared windows ``[n, INPUTS]`` to features ``[n, features]``."""
+    """Trunk from prepared windows ``[n, INPUT_COUNT]`` to features ``[n, RELEASED_DIMENSION]``."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,12 +52,12 @@ class SpectrumLines(nn.Module):
         self.second = nn.Linear(_HIDDEN_WIDTH, RELEASED_DIMENSION)
 
     def forward(self, spectra: Tensor) -> Tensor:
-        """Return features ``[n, features]`` of prepared windows."""
+        """Return features ``[n, RELEASED_DIMENSION]`` of prepared windows ``[n, INPUT_COUNT]``."""
         return F.gelu(self.second(F.gelu(self.first(spectra))))
 
 
 def piece_inputs(pieces: Tensor) -> Tensor:
-    """Compute the network's inputs, ``[n, INPUTS]``, of window pieces ``[n, WINDOW_SAMPLES]``."""
+    """Compute network inputs ``[n, INPUT_COUNT]`` of window pieces ``[n, WINDOW_SAMPLES]``."""
     deviations = pieces - pieces.mean(dim=1, keepdim=True)
     x = (deviations / (deviations.square().mean(dim=1, keepdim=True).sqrt() + 1e-12)).float()
     taper = torch.hann_window(WINDOW_SAMPLES, dtype=x.dtype)
@@ -86,7 +86,7 @@ def template_weighted_sums(inputs: Tensor, templates: Tensor) -> Tensor:
     """Return products ``[m, n, bands * T]`` of each band's envelope spectrum with each template.
 
     Args:
-        inputs: Network inputs of n windows from each of m machines, ``[m, n, INPUTS]``.
+        inputs: Network inputs of n windows from each of m machines, ``[m, n, INPUT_COUNT]``.
         templates: T weight functions with peaks at the declared lines, ``[m, T, HALF_BIN_COUNT]``.
     """
     machines, count = inputs.shape[:2]
@@ -98,7 +98,7 @@ def template_weighted_sums(inputs: Tensor, templates: Tensor) -> Tensor:
 
 
 def standardise_inputs(inputs: Tensor, mean: Tensor, spread: Tensor) -> Tensor:
-    """Subtract a mean from inputs ``[..., INPUTS]``, and divide by the spread plus a constant."""
+    """Subtract ``mean`` from inputs ``[..., INPUT_COUNT]``; divide by ``spread`` + a constant."""
     return (inputs - mean) / (spread + _SPREAD_OFFSET)
 
 
@@ -107,7 +107,7 @@ def fold_standardisation(trunk: Tensors, batch: Batch) -> dict[str, NDArray[np.f
 
     Args:
         trunk: ``trunk.*`` tensors of a network that was trained on standardised inputs.
-        batch: Inputs ``[n, INPUTS]``, n at least 1.
+        batch: Inputs ``[n, INPUT_COUNT]``, n at least 1.
     """
     inputs = batch.astype(np.float64)
     factor = 1 / (inputs.std(axis=0) + _SPREAD_OFFSET)
@@ -125,7 +125,7 @@ def rescale_to_speed(batch: Batch, frequency_factor: float) -> Batch:
     """Multiply the frequencies of envelope spectra by a factor, as for another shaft speed.
 
     Args:
-        batch: Inputs ``[n, INPUTS]``, which are not changed.
+        batch: Inputs ``[n, INPUT_COUNT]``, which are not changed.
         frequency_factor: Factor on frequencies. Values from beyond the spectrum's end repeat its
             last value.
     """
@@ -140,7 +140,7 @@ def rescale_to_speed(batch: Batch, frequency_factor: float) -> Batch:
 
 
 def prepare_windows(windows: Records) -> NDArray[np.float32]:
-    """Convert valid windows of any shapes to one batch, float32 ``[n, INPUTS]``."""
+    """Convert valid windows of any shapes to one batch, float32 ``[n, INPUT_COUNT]``."""
     batch = np.zeros((len(windows), INPUT_COUNT), np.float32)
     for row, window in enumerate(windows):
         batch[row] = piece_inputs(_cut_pieces(window)).mean(dim=0).numpy()

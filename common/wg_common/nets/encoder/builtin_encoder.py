@@ -49,7 +49,7 @@ def unfitted_encoder(modality: str) -> Encoder:
 
 
 def _pseudorandom_signs(trunk_label: str, width: int) -> NDArray[np.float64]:
-    """Return pseudorandom signs from a hash of a name, ``[width, DIMENSION]``."""
+    """Return pseudorandom signs from a hash of a name, ``[width, RELEASED_DIMENSION]``."""
     data = hashlib.shake_256(trunk_label.encode()).digest(width * RELEASED_DIMENSION // 8)
     bits = np.unpackbits(np.frombuffer(data, np.uint8))
     return bits.reshape(width, RELEASED_DIMENSION).astype(np.float64) * 2 - 1

@@ -27,12 +27,13 @@ Windows = NDArray[np.float32]
 
 
 class MiniRocket(nn.Module):
-    """MiniRocket transform of windows ``[n, C, T]`` to features ``[n, features]``.
+    """MiniRocket transform of windows ``[n, C, T]`` to features ``[n, F]``.
 
     Args:
-        channels: Number of channels C.
-        time: Number of samples T of the shortest training window, at least ``KERNEL_SAMPLES``.
-        features: Number of features, a multiple of 84.
+        channel_count: Number of channels C.
+        sample_count: Number of samples of the shortest training window, at least
+            ``KERNEL_SAMPLES``.
+        feature_count: Number of features F, a multiple of 84.
     """
 
     mixes: Tensor
@@ -64,7 +65,7 @@ class MiniRocket(nn.Module):
         Args:
             windows: Training windows ``[n, C, T]``, n at least 1.
             rng: Generator that draws the channels of each kernel, and the window of each threshold.
-            feature_count: Number of features, a multiple of 84.
+            feature_count: Number of features F, a multiple of 84.
         """
         _, channels, time = windows.shape
         rocket = cls(channels, time, feature_count)
@@ -84,7 +85,7 @@ class MiniRocket(nn.Module):
         return rocket
 
     def forward(self, windows: Tensor) -> Tensor:
-        """Compute MiniRocket features ``[n, features]`` of one batch of windows ``[n, C, T]``."""
+        """Compute MiniRocket features ``[n, F]`` of one batch of windows ``[n, C, T]``."""
         time = windows.shape[-1]
         columns = []
         ends = itertools.accumulate(self._counts, initial=0)
@@ -100,7 +101,7 @@ class MiniRocket(nn.Module):
         return torch.cat(columns).T
 
     def features(self, windows: Windows) -> NDArray[np.float32]:
-        """Compute MiniRocket features ``[n, features]`` of any number of windows, in batches."""
+        """Compute MiniRocket features ``[n, F]`` of any number of windows, in batches."""
         step = max(1, _BATCH_SAMPLES // windows.shape[-1])
         with torch.inference_mode():
             parts = [

@@ -1,8 +1,8 @@
 """Second image trunk: EfficientNet-Lite0 at the resolution of its training, 224 pixels.
 
 The default trunk (``image_trunk``) uses images of 128 pixels a side, which costs less time. At 224
-pixels the same network separates small objects and fine marks that are blurred at 128. Beside the
-default trunk, its features are never released; they serve only models that a plant trains.
+pixels the same network separates small objects and fine marks that are blurred at 128. In an
+encoder with both, only the default trunk's features are released; these serve a plant's models.
 """
 
 from collections.abc import Sequence

@@ -5,9 +5,9 @@ identifies a file but does not make it harmless. It is handled in these steps:
 
 1. At most ``FILE_LIMIT`` bytes are read, once; they are hashed before anything parses them, and all
    later steps use the same bytes.
-2. The graph may contain only ``OPERATORS`` of ONNX's own domain. This excludes custom operators
-   (which need a library beside the file), loops, branches and functions (whose work the file's
-   size does not bound), randomness, text and training. A tensor stored in another file is refused.
+2. The graph may contain only ``ALLOWED_OPERATORS`` of ONNX's own domain. This excludes custom
+   operators (which need a library beside the file), loops, branches and functions (whose work the
+   file's size does not bound), randomness, text and training. A tensor in another file is refused.
 3. Only separate processes with bounds on memory and time load the file (``confined_trunk``), and
    the first ones encode only artificial images (``trial``).
 4. At run time all tensors share a memory arena of at most ``ARENA_LIMIT`` bytes.
@@ -75,7 +75,7 @@ class OnnxFile:
     Attributes:
         declared_format: Declared name, hash, input format, output and licence.
         file_bytes: Content of the file, at most ``FILE_LIMIT`` bytes, not yet checked.
-        batch, needs_process, whitening, median_local_norm: See ``trunk.TrunkKind``.
+        batch_size, needs_process, whitening_exponent, median_local_norm: See ``trunk.TrunkKind``.
     """
 
     declared_format: TrunkChoice

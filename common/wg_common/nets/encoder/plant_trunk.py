@@ -42,8 +42,8 @@ class PlantTrunk(EncoderTrunk):
         floor: Term added to each channel's power spectrum before its logarithm, ``[C]``.
 
     Args:
-        channels: Number of channels C; a window with fewer channels is padded with zeros.
-        time: Number of samples in the shortest window of the fit; a shorter window is padded.
+        channel_count: Number of channels C; a window with fewer channels is padded with zeros.
+        sample_count: Number of samples in the shortest window of the fit; shorter ones are padded.
     """
 
     floor: Tensor
@@ -128,7 +128,7 @@ class PlantTrunk(EncoderTrunk):
         return torch.cat([self.rocket(batch), *moments_and_spectra], dim=1)
 
     def compute_features(self, records: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
-        """Return the features of prepared windows, ``[n, width]``, and the same by block."""
+        """Return features ``[n, width]`` of prepared windows, and the same features by block."""
         features = self(records)
         ends = itertools.accumulate(self.local_block_sizes, initial=0)
         return features, [features[:, a:b] for a, b in itertools.pairwise(ends)]

@@ -6,7 +6,8 @@ modalities is in the trunk (``trunk.EncoderTrunk``).
 Released features are ``clip((raw - mean) @ projection)``. The projection selects directions that
 separate public *classes*, and shrinks those in which whole data sets differ; the clip bounds the L2
 norm by 1. The clip is part of the encoder, so that a head gets exactly the features whose sums a
-plant releases. It halves the noise, and costs no accuracy even at the tenth percentile of norms.
+plant releases. Clipping
+halves the noise, and costs no accuracy even if it shortens nine of ten vectors.
 
 A plant computes further features of each record for its own models. With the released features they
 are called *local features*. They never leave the plant, so they cost no privacy, and models on them
@@ -100,7 +101,7 @@ class Encoder:
         scaled_dimension: Number P of local features with a public scale; the first d are released.
         local_block_sizes: Number of features in each block of local features without a public
             scale.
-        trunk_block_counts: Number of such blocks that each trunk has.
+        trunk_block_counts: Number of these blocks that come from each trunk.
         local_dimension: Number D of local features; each plant scales those after the first P.
         clip_radius: Largest L2 norm of a released feature vector.
         trunk_settings: Settings of the first trunk, as in the package.

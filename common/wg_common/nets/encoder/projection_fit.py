@@ -46,7 +46,7 @@ def fit_encoder(
     """Fit an encoder's projection on public records, and return the encoder package.
 
     Args:
-        raw_features: Raw features ``[n, W]`` from ``projected_trunk.raw_features``.
+        raw_features: Raw features ``[n, W]`` from ``compute_raw_features``.
         dataset_numbers: Number of the public data set that each record belongs to, ``[n]``;
             directions are computed from the variation within data sets.
         labels: Class of each record, numbered within its data set, ``[n]``; None treats each data
@@ -96,7 +96,7 @@ def _discriminant_projection(
 
     Args:
         inner: Raw features minus the means of their data sets, ``[n, W]``.
-        size: Number of leading principal directions among which these directions are computed.
+        size: Number of leading principal directions in whose span the d directions lie.
     """
     reading = trunk.pre_projection()
     read = inner if reading is None else inner @ reading
@@ -137,7 +137,7 @@ def encoder_metadata(
     trunk_settings: Mapping[str, str] | None,
     source_names: Sequence[str],
 ) -> dict[str, str]:
-    """Return the metadata of an encoder package; ``trunk`` is the first, the rest as in the fit."""
+    """Return the metadata of an encoder package with first trunk ``trunk``; see ``fit_encoder``."""
     return {
         "format": "weightgate-encoder",
         "version": str(PACKAGE_VERSION),
@@ -151,12 +151,12 @@ def encoder_metadata(
 
 
 def subtract_group_means(x: Floats, group_numbers: GroupNumbers) -> Floats:
-    """Subtract from each row ``[D]`` the mean of its group; ``group_numbers`` is ``[n]``."""
+    """Subtract from each row of ``x`` ``[n, D]`` its group's mean; ``group_numbers`` is ``[n]``."""
     return x - group_means(x, group_numbers)[group_numbers]
 
 
 def group_means(x: Floats, group_numbers: GroupNumbers) -> Floats:
-    """Return the mean of each group's rows, ``[G, D]``; ``group_numbers`` is ``[n]``."""
+    """Return the mean ``[G, D]`` of each group's rows of ``x``; ``group_numbers`` is ``[n]``."""
     sums = np.zeros((group_numbers.max() + 1, x.shape[1]))
     np.add.at(sums, group_numbers, x)
     return np.asarray(sums / np.bincount(group_numbers)[:, None])

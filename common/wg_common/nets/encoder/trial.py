@@ -45,7 +45,7 @@ def try_and_time_file(kind: OnnxFile) -> tuple[OnnxFile, float]:
 
 
 def try_trunk_files(kinds: tuple[TrunkKind, ...]) -> None:
-    """Run ``try_and_time_file`` for each trunk that comes from a file, with the errors of that."""
+    """Try each trunk that comes from a file; errors are those of ``try_and_time_file``."""
     for kind in kinds:
         if isinstance(kind, OnnxFile):
             try_and_time_file(kind)
