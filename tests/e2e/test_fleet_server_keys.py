@@ -168,7 +168,7 @@ def test_taking_keys_over_is_finished_after_it_was_cut_off(
         plant = enrol_plant(server, tmp_path / "plant-a", "plant-a")
     rotate_keys(server)
     config, links = configuration.load(plant.home), list(trust.read_handovers(server))
-    name = {"recorded": "set_outbox_aside", "aside": "save", "pinned": ""}[fatal]
+    name = {"recorded": "archive_outbox", "aside": "save", "pinned": ""}[fatal]
     target = ClientHome if fatal == "recorded" else pinned_server
     with monkeypatch.context() as patched:
         if name:
