@@ -295,7 +295,8 @@ def _export_private_head(home: ClientHome, order: PrivateExportOrder, as_json: b
     check_private_head_exportable(home, order.file_format, order.window_shape)
     with file_release_witness.connect_server_witness(home, config) as witness:
         before = read_spend(home, config).charges
-        data = release_private_head(home, head_order, train_private_head, witness=witness)
+        with cli.show_spinner(text("training a private head; with a server, a fixed time")):
+            data = release_private_head(home, head_order, train_private_head, witness=witness)
     evidence = out.with_name(f"{out.name}.wgs")
     atomic.write_bytes(evidence, data)
     metadata = export_private_head(home, data, order.file_format, out, order.window_shape)

@@ -23,6 +23,7 @@ import shutil
 import tarfile
 import tempfile
 import threading
+import time
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -55,6 +56,8 @@ MANIFEST_LIMIT = 64 << 20  # Largest manifest, in bytes
 FILES_LIMIT = 1_000_000  # Largest number of files in a backup
 
 
+_TEMPORARY_PREFIX = ".backup."
+_TEMPORARY_AGE_LIMIT_SECONDS = 86400.0  # Age above which a killed backup's folder is removed
 _DAMAGE_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)
 """Exceptions of ``zipfile`` for a member that is damaged, encrypted or of an unknown method."""
 
@@ -252,11 +255,16 @@ def list_home_files(root: Path) -> Iterator[Path]:
 def temporary_folder(root: Path) -> Iterator[Path]:
     """Create a private folder in a home, and remove the folder at the end.
 
+    Folders older than a day, which backups that were killed left behind, are removed too.
+
     Raises:
         StorageError: The folder cannot be created.
     """
     with reraise_os_errors(StorageError, f"{root}: cannot be written"):
-        folder = Path(tempfile.mkdtemp(prefix=".backup.", dir=root))
+        for old_folder in root.glob(f"{_TEMPORARY_PREFIX}*"):
+            if old_folder.lstat().st_mtime < time.time() - _TEMPORARY_AGE_LIMIT_SECONDS:
+                shutil.rmtree(old_folder, ignore_errors=True)
+        folder = Path(tempfile.mkdtemp(prefix=_TEMPORARY_PREFIX, dir=root))
     try:
         yield folder
     finally:

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import tarfile
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -263,3 +264,13 @@ def test_someone_must_be_able_to_open_it() -> None:
         DecryptionKey(identity="hidden"),
     ):
         assert "hidden" not in repr(secret)
+
+
+def test_folders_of_killed_backups_are_removed_after_a_day(home: Path) -> None:
+    for name, age in (("old", 90000), ("new", 80000)):
+        (home / f".backup.{name}").mkdir()
+        (home / f".backup.{name}" / "ledger.sqlite").touch()
+        os.utime(home / f".backup.{name}", (time.time() - age,) * 2)
+    with archive.temporary_folder(home) as folder:
+        assert {path.name for path in home.glob(".backup.*")} == {".backup.new", folder.name}
+    assert not folder.exists()
