@@ -17,7 +17,7 @@ CHUNK_BYTES = 1 << 20  # Bytes of a file in memory at a time
 _READ_FLAGS = os.O_RDONLY | sum(
     getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_BINARY")
 )
-"""O_NONBLOCK keeps ``open`` from waiting on a pipe without a writer. Some systems lack flags."""
+"""Flags for reading, as far as the system has them; O_NONBLOCK keeps ``open`` from blocking."""
 
 
 @contextmanager
@@ -52,12 +52,12 @@ def write_bytes(path: Path, data: bytes | bytearray, *, mode: int = PUBLIC_FILE_
 
 
 def write_private_bytes(path: Path, data: bytes) -> None:
-    """Write a whole file that only its owner can read, as ``write_bytes`` does."""
+    """Write a whole file like ``write_bytes``, with mode 0600: only its owner can read it."""
     write_bytes(path, data, mode=PRIVATE_FILE_MODE)
 
 
 def rename_file(source: Path, target: Path) -> None:
-    """Rename a complete file durably, within one file system.
+    """Move a file within one file system, so that the move survives a power cut.
 
     Raises:
         StorageError: The file cannot be moved; it stays in its old place.
@@ -69,7 +69,7 @@ def rename_file(source: Path, target: Path) -> None:
 
 
 def remove_file(path: Path) -> None:
-    """Remove a file durably; do nothing if it does not exist.
+    """Delete a file, if it exists, so that the deletion survives a power cut.
 
     Raises:
         StorageError: The file cannot be removed.
@@ -127,7 +127,7 @@ def set_file_mode(stream: BinaryIO, mode: int) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a rename in ``folder`` durable; skipped on Windows, which cannot open a folder."""
+    """Flush a folder to disk, so that renames in it survive a power cut; no effect on Windows."""
     if not hasattr(os, "O_DIRECTORY"):
         return
     handle = os.open(folder, os.O_RDONLY)

@@ -169,7 +169,7 @@ def check_byte_count(byte_count: int, limit: int, input_name: str) -> None:
 
 
 def excerpt(text: str) -> str:
-    """Return a wrong text for a message, quoted, and cut after 40 characters."""
+    """Return a rejected text for an error message, quoted, and cut after 40 characters."""
     return repr(text) if len(text) <= 40 else f"{text[:40]!r}... ({len(text)} characters)"
 
 

@@ -12,8 +12,9 @@ installation and its wheel have the same digest, and anybody can compute it with
 
 *Limits.* The digest is the program's own statement: a modified program can state any digest. It is
 evidence if somebody else reads the files, or if the digest stated by an honest machine is compared
-with that of a published version. Libraries are named by version (``charging.installed``), the
-encoder by the hash of its package; Python's caches and start-up files are not covered.
+with that of a published version. A charge names libraries by version
+(``charging.installed_implementation``) and the encoder by the hash of its package; Python's caches
+and start-up files are not covered.
 """
 
 import functools

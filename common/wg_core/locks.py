@@ -9,7 +9,7 @@ from filelock import FileLock, Timeout
 from wg_core.errors import ConfigError
 
 BUSY_WAIT_SECONDS = 0.3
-"""Wait for a lock that another process has only looked at, as ``wg-client status`` does."""
+"""Seconds to wait for a busy lock, since ``wg-client status`` takes locks for a moment."""
 
 
 @contextmanager
@@ -18,9 +18,8 @@ def hold_lock(path: Path, *, busy_message: str | None = None) -> Iterator[None]:
 
     Args:
         path: Lock file; created with mode 0600 if it does not exist.
-        busy_message: Error message if another process keeps holding the lock for
-            ``BUSY_WAIT_SECONDS``;
-            None: wait for the lock.
+        busy_message: Error message if another process holds the lock for longer than
+            ``BUSY_WAIT_SECONDS``; None: wait without limit.
 
     Raises:
         ConfigError: Another process holds the lock, or the file system cannot lock files.

@@ -65,7 +65,7 @@ class _LineFormatter(logging.Formatter):
 
 
 def configure_logging(*packages: str) -> None:
-    """Log to standard error: INFO and above of weightgate, WARNING and above of libraries."""
+    """Log to standard error: INFO and above of ``packages``, WARNING and above of all others."""
     line_format = "%(asctime)s %(name)s %(levelname)s %(message)s"
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format=line_format)
     for handler in logging.getLogger().handlers:

@@ -203,7 +203,7 @@ class Snapshot:
 
     @property
     def encoder(self) -> str:
-        """Id of the encoder that computed the features, hex."""
+        """SHA-256 of the package of the encoder that computed the features, hex."""
         return self.manifest.schema.encoder
 
     @property
@@ -223,14 +223,14 @@ class Snapshot:
         return self.manifest.machine
 
     def schema(self, kind: StatisticsKind) -> StatisticsSchema:
-        """Return the layout of a release of some statistics; raises as ``machine_statistics``."""
+        """Return the schema of a kind of statistics; ``NoMachineStatistics`` if there are none."""
         return self.manifest.schema if kind == CLASS_STATISTICS else self.machine_statistics.schema
 
     def statistics(self, kind: StatisticsKind = CLASS_STATISTICS) -> Integers:
-        """Return exact integer statistics, int64 ``[schema.length]``, which are private.
+        """Return exact statistics of a kind, int64 ``[schema.vector_length]``, which are private.
 
         Raises:
-            NoMachineStatistics: The snapshot has no machine statistics, and they are asked for.
+            NoMachineStatistics: Machine statistics are asked for, and the snapshot has none.
             VerificationError: The file changed since the freeze.
         """
         name, sha256 = STATISTICS_FILE, self.manifest.statistics_sha256
@@ -244,9 +244,9 @@ class Snapshot:
         return integers
 
     def statistics_about(self, centre: Centre) -> Integers:
-        """Return exact class statistics, int64 ``[schema.length]``, with sums about ``centre``.
+        """Return exact class statistics with sums about ``centre``, which are private.
 
-        The statistics are private.
+        The array is int64 ``[schema.vector_length]``.
 
         Raises:
             VerificationError: Features or records changed since the freeze.
@@ -327,7 +327,7 @@ def exact_sums(
     units: Sequence[str] | None,
     centre: Centre | None = None,
 ) -> Integers:
-    """Return a data set's exact statistics, int64 ``[schema.length]``, computed chunk by chunk.
+    """Return a data set's exact statistics, int64 ``[schema.vector_length]``, chunk by chunk.
 
     Args:
         features: Local features ``[n, D]``, the released ones first; may be memory-mapped.
@@ -348,7 +348,7 @@ def exact_sums(
 
 
 def drop_pages(features: NDArray[np.float32]) -> None:
-    """Drop the pages of a memory-mapped array from memory; the file keeps them."""
+    """Free the memory of a memory-mapped array; its file keeps the values."""
     if isinstance(features.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
         features.base.madvise(mmap.MADV_DONTNEED)
 

@@ -1,7 +1,7 @@
 """Parser of YAML files that people write (configurations and plans), with bounds on the work.
 
 A few bytes of YAML can ask for much work: an alias repeats its anchor, so nine lines of nine
-aliases make a thousand million items ("billion laughs"); nesting overflows the stack of a recursive
+aliases make a billion items ("billion laughs"); nesting overflows the stack of a recursive
 parser; a plain word may be a date, or a number of a million digits. So the events of the document
 are counted before anything is built, aliases are refused, and every exception of the parser
 becomes one error that names the file.
@@ -38,7 +38,7 @@ def read_yaml(data: bytes, *, input_name: str) -> object:
 
 
 def read_yaml_and_texts(data: bytes, *, input_name: str) -> tuple[object, object]:
-    """Read one YAML document once, both as values and as the texts written in it.
+    """Read one YAML document, both as values and as the texts written in it.
 
     Returns:
         The document as ``read_yaml`` returns it, and again with each scalar as its text.

@@ -7,8 +7,8 @@ witness sees a root, a size and a time, none of which depends on a record.
 A plant without a network hands out its checkpoint inside a statistics file, and learns that the
 server cosigned it when a weights package comes back. Until then the server may have last seen any
 of the checkpoints handed out, so a file holds a consistency proof from each of them
-(``Log.inclusion_proof``), at most ``witness.UNCOSIGNED_CHECKPOINTS_LIMIT``; a file that needs more
-is refused before anything is charged.
+(``CosignedLog.inclusion_proof``), at most ``witness.UNCOSIGNED_CHECKPOINTS_LIMIT``; a file that
+needs more is refused before anything is charged.
 """
 
 from __future__ import annotations
@@ -40,19 +40,19 @@ log = logging.getLogger(__name__)
 
 
 class TooManyUncosignedCheckpoints(RefusedError):
-    """Too many checkpoints went out in files since a cosignature of one came back."""
+    """Error: too many checkpoints left in files since the server's last cosignature came back."""
 
     code = "witness"
 
 
 class TooFewWitnesses(PeerError):
-    """Fewer witnesses cosigned than the plant requires; a later attempt may succeed."""
+    """Error: fewer witnesses cosigned than the plant requires; a later attempt may succeed."""
 
     code = "witness"
 
 
 def enrol_witnesses(ledger: Ledger, config: ClientConfig) -> None:
-    """Record the witnesses of ``client.yaml`` on the ledger, before anything is charged."""
+    """Enrol the witnesses listed in ``client.yaml`` on the ledger, unless they are enrolled."""
     for cosigner in config.witnesses:
         ledger.enrol_witness(cosigner.name, cosigner.public_key)
 
@@ -65,8 +65,8 @@ def collect_cosignatures(ledger: Ledger, config: ClientConfig, server: AskWitnes
     work before.
 
     Args:
-        server: Function that asks the server. None over the air gap: nobody can use the file
-            before the server has cosigned it, so the server is counted.
+        server: Function that asks the server. None over the air gap: the server is then counted as
+            having cosigned, because nobody can use the file before it does.
 
     Raises:
         TooFewWitnesses: Too few witnesses gave a valid cosignature. The release is kept.
@@ -95,7 +95,7 @@ def ask_other_witnesses(home: ClientHome, config: ClientConfig) -> None:
     """Ask the witnesses other than the server to cosign the ledger; failures are only logged.
 
     Raises:
-        RolledBack: A witness has seen more entries than this ledger holds.
+        LedgerRolledBack: A witness has seen more entries than this ledger holds.
         WitnessRefused: A witness has seen another history of the ledger.
     """
     if not config.witnesses:
@@ -124,7 +124,7 @@ def check_uncosigned_limit(ledger: Ledger, config: ClientConfig) -> None:
     """Refuse a further release file while too many checkpoints are still not cosigned.
 
     Raises:
-        TooManyUncosigned: The limit is reached; the message says what to do.
+        TooManyUncosignedCheckpoints: The limit is reached; the message says what to do.
     """
     sizes = ledger.uncosigned_checkpoint_sizes(config.server.witness_name)
     if len(sizes) >= UNCOSIGNED_CHECKPOINTS_LIMIT:
@@ -139,7 +139,7 @@ def mark_checkpoint_sent(ledger: Ledger, config: ClientConfig) -> None:
     """Record on the ledger, once, that its newest checkpoint leaves in a file.
 
     Raises:
-        TooManyUncosigned: The same condition as for ``check_uncosigned_limit``.
+        TooManyUncosignedCheckpoints: The same condition as for ``check_uncosigned_limit``.
     """
     if ledger.size not in ledger.uncosigned_checkpoint_sizes(config.server.witness_name):
         check_uncosigned_limit(ledger, config)
@@ -147,7 +147,7 @@ def mark_checkpoint_sent(ledger: Ledger, config: ClientConfig) -> None:
 
 
 def has_proof_at_size(statistics_file: Path, ledger_size: int) -> bool:
-    """Return True if a statistics file exists and has its proof at a ledger size (in entries)."""
+    """Return whether a statistics file exists, with a proof from a ledger of this many entries."""
     if not statistics_file.is_file():
         return False
     data = atomic.read_bytes(statistics_file, limit=protocol.STATISTICS_BYTES_LIMIT)
@@ -165,7 +165,7 @@ def store_cosignature(home: ClientHome, note_bytes: bytes) -> int | None:
     Raises:
         DecodeError: The bytes are not a checkpoint.
         VerificationError: The cosignature is not valid.
-        RolledBack: The server has seen more entries than this ledger holds.
+        LedgerRolledBack: The server has seen more entries than this ledger holds.
     """
     config = configuration.load(home)
     head, note = checkpoints.decode(note_bytes, input_name="cosigned checkpoint")
@@ -185,13 +185,15 @@ def store_cosignature(home: ClientHome, note_bytes: bytes) -> int | None:
 
 
 def store_recent_cosignature(home: ClientHome, note_bytes: bytes, *, max_age_seconds: float) -> int:
-    """Store a recent cosigned note in which the server states how much of this ledger it has seen.
+    """Store the server's cosignature of this ledger's checkpoint, if it was made recently.
+
+    By its age the cosignature limits how many newer entries the server may have seen since.
 
     Returns:
         Number of entries of the ledger.
 
     Raises:
-        DecodeError, RolledBack: The same conditions as for ``store_cosignature``.
+        DecodeError, LedgerRolledBack: The same conditions as for ``store_cosignature``.
         VerificationError: The note is invalid, another ledger's, or older than ``max_age_seconds``.
     """
     if store_cosignature(home, note_bytes) is None:
@@ -219,7 +221,7 @@ def check_not_rolled_back(home: ClientHome, config: ClientConfig, ask_server: As
         Number of entries of the ledger.
 
     Raises:
-        RolledBack: The server has seen more entries than this ledger holds.
+        LedgerRolledBack: The server has seen more entries than this ledger holds.
         PeerError: The server cannot be reached, or refuses.
         VerificationError: The cosignature is not valid.
     """
@@ -231,11 +233,11 @@ def check_not_rolled_back(home: ClientHome, config: ClientConfig, ask_server: As
 def witness_status(
     home: ClientHome, config: ClientConfig
 ) -> tuple[str, tuple[str, ...], int, list[tuple[str, tuple[str, ...], int]]]:
-    """Return the ledger's state and that of its witnesses, for people.
+    """Return names, keys and sizes of the ledger and of its witnesses, for display.
 
     Returns:
-        Origin, verifier keys and number of entries of the ledger; for each witness its name, its
-        verifier keys, and the number of entries that it has cosigned.
+        Tuple of the ledger's origin, verifier keys and number of entries, and a list with the name,
+        the verifier keys and the number of cosigned entries of each witness.
     """
     rows = []
     server = config.pin

@@ -76,7 +76,7 @@ class ServerLink:
         return self._request("renewal", protocol.RENEW_PATH, body, HTTPStatus.OK)[1]
 
     def report_pinned_keys(self, encoded_pins: bytes) -> bytes:
-        """Send the pinned keys (encoded ``ServerKeyPins``); return valid ones (``ServerTrust``).
+        """Send the plant's ``ServerKeyPins``; return the server's ``ServerTrust``, both encoded.
 
         Raises:
             PeerError: The server cannot be reached or refuses.
@@ -163,7 +163,7 @@ def describe_connection_error(error: Exception) -> str:
 
 
 def clock_skew_seconds(response: httpx.Response, current_time: float | None = None) -> float | None:
-    """Return by how many seconds this clock is ahead of the server's; None without a date."""
+    """Return the seconds by which this clock is ahead of the server's; None if unknown."""
     text = response.headers.get("date")
     if not text:
         return None
@@ -175,7 +175,7 @@ def clock_skew_seconds(response: httpx.Response, current_time: float | None = No
 
 
 def describe_error_status(response: httpx.Response, current_time: float | None = None) -> str:
-    """Return a sentence for people about an HTTP error status; a wrong clock may cause 401."""
+    """Return a sentence for people about an HTTP error status, or the wrong clock behind a 401."""
     clock_tolerance_seconds = 5.0
     if response.headers.get(protocol.REASON_HEADER) == protocol.REVOKED_REASON:
         return (

@@ -168,7 +168,7 @@ class _BoundedBody(httpx.SyncByteStream):
 
 
 class _DeadlineBackend(httpcore.NetworkBackend):
-    """Network backend that ends every wait at the call's deadline."""
+    """Network backend whose connections, reads and writes end at the HTTP call's deadline."""
 
     def __init__(self, inner: httpcore.NetworkBackend, seconds_left: Callable[[], float]) -> None:
         self._inner = inner

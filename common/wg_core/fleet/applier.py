@@ -88,7 +88,7 @@ class ApplierThread:
             self._stop.set()
 
     def _apply_waiting_packages(self) -> float | None:
-        """Apply the inbox's weights packages, or with ``one_package`` only the first.
+        """Apply the inbox's weights packages; only the first with ``stops_after_package``.
 
         Returns:
             Seconds until the retry if a package did not fit on the disk, else None.

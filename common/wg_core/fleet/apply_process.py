@@ -47,7 +47,7 @@ def apply_package(home: ClientHome, path: Path) -> ApplyResult:
     """Apply a weights package in a child process, and wait for the result.
 
     Raises:
-        StorageError: The service was stopped before the child began; the package waits.
+        StorageError: The node was stopped before the child began; the package stays in the inbox.
         WgError: The error that the child reports; ``InternalError`` if it ended without an answer.
     """
     words = [sys.executable, "-P", "-m", CHILD_MODULE, str(home.root), str(path)]

@@ -31,7 +31,7 @@ def connect_server_witness(home: ClientHome, config: ClientConfig) -> Iterator[A
     If the server cannot be reached, None is yielded.
 
     Raises:
-        RolledBack: A witness has seen more of the ledger: this home is an outdated copy.
+        LedgerRolledBack: A witness has seen more of the ledger: this home is an outdated copy.
         WitnessRefused: A witness has seen another history of the ledger. Nothing was charged.
     """
     cosigning.ask_other_witnesses(home, config)

@@ -151,7 +151,7 @@ class FlowerSession:
     def read_envelope(self, message: WaitingMessage, allowed_types: frozenset[str]) -> Envelope:
         """Fetch a message's content, if its type is allowed and its app is the installed one.
 
-        Either way, the receipt is confirmed, so that the server may forget the message.
+        The receipt is confirmed in any case, so that the server may delete the message.
 
         Raises:
             MessageDeclined: The message is not allowed, exceeds a bound, or is malformed.

@@ -114,7 +114,7 @@ class Node:
         self.contact = ContactFile(home)
 
     def run(self, applier: ApplierThread) -> None:
-        """Serve until stopped; an error that ends the node is stored for ``wg-client status``."""
+        """Answer the server until stopped; store a fatal error for ``wg-client status``."""
         try:
             while not self._should_disconnect():
                 self.run_session(applier)
@@ -233,7 +233,7 @@ class Node:
         The cosigning detects an outdated copy of the ledger before anything can be charged on it.
 
         Raises:
-            RolledBack: The server has seen more of the ledger; the node ends.
+            LedgerRolledBack: The server has seen more of the ledger; the node ends.
             PeerError: The server cannot be reached, or its new keys cannot be adopted now.
         """
         self._check_in_again = time.monotonic() + _CHECK_IN_INTERVAL_SECONDS

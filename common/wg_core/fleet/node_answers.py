@@ -120,7 +120,7 @@ def answer_or_refuse(
 
 
 def server_witness(connection: server_link.ServerLink, slot: AnswerSlot) -> AskWitness:
-    """Return a function that asks the server to cosign once the slot has ended."""
+    """Return a function that waits for the slot's end, then has the server cosign."""
     return lambda request: slot.send_at_end(partial(connection.cosign, request))
 
 

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 def refresh_server_trust(home: ClientHome, config: ClientConfig, link: ServerLink) -> ServerTrust:
-    """Report the pinned keys to the server, and pin its authority, if a new one is vouched for.
+    """Report the pinned keys to the server, and pin its new authority if the old one signed for it.
 
     Returns:
         The server's statement of its current authority and keys; the keys are not adopted yet.
@@ -76,7 +76,7 @@ def adopt_keys(home: ClientHome, config: ClientConfig, handovers: list[Handover]
         The configuration with the new keys.
 
     Raises:
-        VerificationError: The ledger is not valid, or a hand-over is not by its witness.
+        VerificationError: The ledger is not valid, or a hand-over is not by the witness's key.
         StorageError: The disk cannot be written.
     """
     keys = {link.use: link.now for link in handovers}

@@ -37,13 +37,13 @@ class DatasetRegistration:
 
     Attributes:
         name: Name on the ledger.
-        commitment: Keyed commitment to the content (``commitment.commit``), hex.
+        commitment: Keyed commitment to the content (``commitment.commit_to_data``), hex.
         cap_epsilon: Cap on the composed epsilon, decimal string.
         cap_delta: Delta at which the cap holds, decimal string.
         continued_dataset: Name of a registered data set whose budget this one continues; empty if
             its own name or content is registered, or if it is new.
-        inherited_datasets: Names of further registered data sets that it contains; their spending
-            is added.
+        inherited_datasets: Names of other registered data sets whose records this one contains; it
+            takes over their spending.
     """
 
     name: str
@@ -72,7 +72,7 @@ class RecordedCharge:
 
 @dataclass(frozen=True, slots=True)
 class LedgerRelease:
-    """Release on the ledger: indices of its entry and of its charge's, SHA-256 of its bytes."""
+    """Release on the ledger: indices of its entry and charge entry, SHA-256 (hex) of its bytes."""
 
     seq: int
     charge_seq: int
@@ -84,7 +84,9 @@ class Spending:
     """Privacy spending of the lineage that a data set belongs to.
 
     Attributes:
-        composed_events: All charges of the lineage, composed to one event; empty without charges.
+        dataset: Name of the data set.
+        lineage: ID of the lineage, hex.
+        composed_events: One event with the composed cost of all charges; empty without charges.
         open_charge_count: Number of charges without a release.
         epsilon: Composed epsilon at ``cap_delta``.
         cap_epsilon: Epsilon of the cap, decimal string.
@@ -124,7 +126,7 @@ class Ledger(CosignedLog):
     def find_charge(
         self, dataset: str, *, request_id: str | None = None, fingerprint: str | None = None
     ) -> RecordedCharge | None:
-        """Return the charge with a request's id, else with a fingerprint; None if there is none."""
+        """Return a data set's charge by request id, else by fingerprint; None if there is none."""
         state = self._state
         charge_state: ChargeState | None = None
         if request_id is not None:
@@ -183,14 +185,16 @@ class Ledger(CosignedLog):
         return LedgerRelease(charge.release_seq, charge.seq, charge.payload_sha256)
 
     def register_dataset(self, dataset: DatasetRegistration) -> int:
-        """Register a data set or its changed content, if new; return the newest entry's index.
+        """Register a data set, or its changed content; return the index of its DATASET entry.
 
-        A data set whose name or content is registered belongs to that lineage, with all that was
-        spent: a new name does not create a new budget. If name and content belong to two lineages,
-        these are merged, and the spending of both counts.
+        A data set whose name or content is already on the ledger stays in the same lineage, with
+        all its spending: a new name does not create a new budget. If the name belongs to one
+        lineage and the content to another, the two are merged, and the spending of both counts.
+        Nothing is written if an equal entry exists.
 
         Raises:
-            ConfigError: The lineage has another cap, or ``lineage`` is not a registered data set.
+            ConfigError: The lineage has another cap, or the data set that is continued or inherited
+                is not registered.
         """
         with self._write_lock() as state:
             dataset_state = state.datasets.get(dataset.name)
@@ -317,7 +321,7 @@ class Ledger(CosignedLog):
             return self._append_entry(make_decision(head=self._new_header(entries.DECISION_KIND)))
 
     def record_reuse(self, charge_seq: int, use: Use) -> int | None:
-        """Record a further use of a release; return the entry's index, or None if already recorded.
+        """Record another use of a release; return the entry's index, None if it is on the ledger.
 
         Raises:
             VerificationError: The charge has no release.

@@ -44,7 +44,7 @@ class Guarantee(text_grammars.TextRecord):
 
 @dataclass(frozen=True, slots=True)
 class BlockShare(text_grammars.TextRecord):
-    """Part of a released vector, such as counts: name, number of integers, public weight."""
+    """Block of a released vector, such as its counts: name, number of integers, integer weight."""
 
     name: text_grammars.Identifier
     length: Count
@@ -173,7 +173,7 @@ class BudgetState:
 
 
 def check_cap(epsilon: str, delta: str) -> tuple[float, float]:
-    """Return a cap's epsilon and delta as numbers, after checking them.
+    """Return the epsilon and delta of a cap or a release as numbers, after checking their ranges.
 
     Raises:
         DecodeError: The texts are not decimals, or violate ``0 < epsilon``, ``0 < delta < 1``.

@@ -65,7 +65,10 @@ class ChargeRequest:
         text_grammars.check_text_fields(self)
 
     def fingerprint(self, commitment: str) -> str:
-        """Return the SHA-256 (hex) of data commitment, cost, mechanism and guarantee."""
+        """Return a hash of commitment, cost, mechanism and guarantee, hex; equal releases share it.
+
+        ``commitment`` is the keyed commitment to the data (``commitment.commit_to_data``), hex.
+        """
         fields = {
             "commitment": commitment,
             "delta": self.delta,

@@ -88,7 +88,7 @@ def verify(note: Note, origin: str, log_key: PublicKey) -> Checkpoint:
 
 
 def cosign(note: Note, key_name: str, key: PrivateKey, unix_time: int) -> tuple[SignatureLine, ...]:
-    """Return the signature lines of a cosigner, who has checked that entries were only appended."""
+    """Return a cosigner's signature lines; the caller has checked that entries were only added."""
     return _sign_note(note, key_name, notes.COSIGNER_ROLE, key, unix_time)
 
 

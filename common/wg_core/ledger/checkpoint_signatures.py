@@ -11,7 +11,7 @@ from wg_core.wire import signing
 
 
 def check_checkpoint(state: LedgerState, checkpoint_bytes: bytes) -> None:
-    """Check a stored checkpoint against a log's state after as many entries as it covers.
+    """Check a stored checkpoint against the log's state at the checkpoint's size.
 
     Raises:
         VerificationError: Origin, size or root differs, or no signature of the log is valid.

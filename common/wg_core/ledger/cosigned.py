@@ -32,7 +32,7 @@ class CosignedLog(Log):
     """
 
     def first_entry_checkpoint(self) -> bytes:
-        """Return a checkpoint of size 1 under the log's current key, to prove the first entry."""
+        """Return a checkpoint of size 1, signed by the log's current key, for enrolment."""
         head = Checkpoint(self.origin, 1, self._state.leaf_hashes[0])
         return checkpoints.sign(head, [self._signing_key()]).encode()
 
@@ -51,7 +51,7 @@ class CosignedLog(Log):
         return merkle.consistency_proof(state.leaf_hashes[:new_size], old_size)
 
     def mark_checkpoint_sent(self) -> None:
-        """Record that the newest checkpoint was sent, and may be cosigned even without a reply."""
+        """Record that the newest checkpoint was sent, so that a witness may have cosigned it."""
         with self._write_lock() as state:
             self._db.execute(
                 "update heads set cosigned = cosigned | ? where size = ?",
@@ -94,7 +94,7 @@ class CosignedLog(Log):
 
         Raises:
             WitnessRefused: The witness does not cosign.
-            RolledBack: The witness has seen more entries than this ledger holds.
+            LedgerRolledBack: The witness has seen more entries than this ledger holds.
             VerificationError: The cosignature is not valid.
         """
         self.mark_checkpoint_sent()

@@ -102,7 +102,7 @@ def create_ledger_file(path: Path) -> sqlite3.Connection:
 
 
 def holds_ledger(path: Path) -> bool:
-    """Return whether a file exists and has tables; a crash while it is created leaves it empty.
+    """Return whether a file exists and has tables; a crash at its creation leaves an empty file.
 
     Raises:
         VerificationError: The file is damaged.
@@ -260,7 +260,7 @@ class LedgerFile:
         return [bytes(row[0]) for row in rows]
 
     def check_remaining_parts(self, state: "LedgerState", checkpoint_count: int) -> None:
-        """Check the database's pages, and the stored released bytes against RELEASE entries."""
+        """Check the database's pages, and the stored released bytes against the RELEASE entries."""
         del checkpoint_count
         with translate_sqlite_errors(self._path):
             (result,) = self._db.execute("pragma quick_check(1)").fetchone()

@@ -80,11 +80,13 @@ class InheritedSpend:
     """Privacy spending of one budget lineage on an old log, carried over to its successor.
 
     Attributes:
+        lineage: ID of the lineage, hex.
         names: Names of the lineage's data sets.
         commitments: Commitments to the lineage's data sets, hex.
         cap_epsilon: Epsilon of the lineage's cap, decimal string.
         cap_delta: Delta of the lineage's cap, decimal string.
-        events: All charges of the lineage, composed to one Gaussian event; empty without charges.
+        events: One Gaussian event with the composed cost of all charges; empty without charges.
+        charges: Number of charges.
     """
 
     lineage: text_grammars.Identifier
@@ -105,8 +107,10 @@ class Predecessor(text_grammars.TextRecord):
     """Log that a new log replaces, after its key was lost or stolen.
 
     Attributes:
+        origin: Origin of the old log, its unique name.
         key: Last public key of the old log, raw, hex.
         checkpoint: Last checkpoint of the old log with all signatures, as text.
+        reason: Reason for giving up the old log, in a person's words.
         spends: Spending of each lineage on the old log.
     """
 
@@ -279,7 +283,7 @@ class Decision:
     def describe_first_difference(
         self, epsilon: str, delta: str, purpose: str, recipient: str, statistics: ReleaseKind
     ) -> str:
-        """Describe the first term in which a request differs from this decision; empty if none."""
+        """Describe the first term by which a request differs from this decision; empty if none."""
         exact = number_parsers.parse_exact_decimal
         for subject, actual, want in (
             ("epsilon", exact(epsilon), exact(self.epsilon)),
@@ -295,7 +299,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reuse(text_grammars.TextRecord):
-    """Entry for a repeated use of an earlier release, which costs nothing.
+    """Entry for another use of an earlier release, which is sent again and costs nothing.
 
     Attributes:
         charge: Index of the charge that paid for the release.
@@ -404,7 +408,7 @@ def decode(data: bytes, *, input_name: str = "entry") -> Entry:
 
 
 def rotation_signed_bytes(head: EntryHeader, old_key: str, new_key: str) -> bytes:
-    """Return the bytes that both keys sign at a rotation: origin, index, prev, and both keys."""
+    """Return the bytes that both keys sign at a rotation: origin, index, previous hash, keys."""
     return "\n".join((head.origin, str(head.seq), head.prev, old_key, new_key)).encode()
 
 

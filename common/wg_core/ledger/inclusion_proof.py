@@ -102,7 +102,7 @@ def decode_hashes(lines: list[str], *, input_name: str) -> tuple[bytes, ...]:
     """Decode the hashes of a proof, 32 bytes each, from lines of base64.
 
     Raises:
-        DecodeError: A line is not such a hash, or there are too many lines.
+        DecodeError: A line is not the base64 of 32 bytes, or there are too many lines.
     """
     if len(lines) > merkle.PROOF_HASHES_LIMIT:
         raise DecodeError(f"{input_name}: {len(lines)} hashes, at most {merkle.PROOF_HASHES_LIMIT}")

@@ -11,8 +11,19 @@ from wg_core.privacy.schema import ReleaseKind
 class LineageState:
     """State of one budget lineage: its cap, its data sets, and the exact sum of its charges.
 
-    Dictionaries are ordered sets. The sum of mu^2 is in units of 2^-40. Lineages are numbered in
-    the order of foundation. Privacy units are those named by charges; inherited charges name none.
+    Dictionaries with None as values are ordered sets.
+
+    Attributes:
+        id: ID of the lineage, 16 hex digits.
+        cap_epsilon: Cap on the composed epsilon, decimal string.
+        cap_delta: Delta at which the cap holds, decimal string.
+        refresh_rule: Rule by which a spent budget is renewed: always ``never``.
+        dataset_names: Names of the lineage's data sets.
+        commitments: Keyed commitments to their contents, hex.
+        privacy_units: Privacy units that charges name; charges of a predecessor name none.
+        charge_count: Number of charges.
+        mu_squared_units: Sum of mu^2 over all charges, in units of 2^-40.
+        founding_index: Number of lineages that the log founded earlier.
     """
 
     id: str
@@ -31,14 +42,23 @@ class LineageState:
         self.mu_squared_units += int(event.mu_squared)
 
     def composed_events(self, *next_events: PrivacyEvent) -> tuple[PrivacyEvent, ...]:
-        """Return the lineage's charges and ``next_events``, composed to one event; () if none."""
+        """Return one event that costs as much as all charges and ``next_events``; () if none."""
         total = self.mu_squared_units + sum(int(event.mu_squared) for event in next_events)
         return (PrivacyEvent(mechanism="gaussian", mu_squared=str(total)),) if total else ()
 
 
 @dataclass(slots=True)
 class ChargeState:
-    """Facts of a charge that later entries and auditors need, with its release entry's index."""
+    """Facts of a charge that later entries and auditors need.
+
+    Attributes:
+        seq: Index of the CHARGE entry.
+        dataset: Name of the data set.
+        lineage: ID of the lineage whose budget paid, hex.
+        fingerprint: Hash that equal releases share (``ChargeRequest.fingerprint``), hex.
+        release_seq: Index of the RELEASE entry; None: there is no release yet.
+        payload_sha256: SHA-256 of the released bytes, hex; empty: there is no release yet.
+    """
 
     seq: int
     request_id: str

@@ -27,7 +27,7 @@ class LogSource(Protocol):
         """Return the log's signed checkpoints, by size."""
 
     def check_remaining_parts(self, state: LedgerState, checkpoint_count: int) -> None:
-        """Check the file's parts beside entries and checkpoints, after all entries were read."""
+        """Check the file's other parts against the log's state after all entries were read."""
 
     def close(self) -> None:
         """Close the ledger file or export."""
@@ -62,7 +62,7 @@ def read_site_and_origin(source: LogSource) -> tuple[str, str]:
 
 
 def decode_entries(source: LogSource) -> Iterator[Entry]:
-    """Yield the entries of a log that was verified before, one at a time."""
+    """Yield the decoded entries of a log, in order, without verifying them."""
     for data, _ in source.entries_with_leaf_hashes():
         yield entries.decode(data)
 

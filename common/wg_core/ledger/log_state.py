@@ -115,7 +115,7 @@ class LedgerState:
         self._key_id = notes.key_ids(self.origin, notes.LOG_ROLE, key)[0].hex()
 
     def keys_at_size(self, size: int) -> list[bytes]:
-        """Return the raw keys that may sign a checkpoint of a size; two right after a rotation."""
+        """Return the raw keys that may sign a checkpoint of a size: two right after a rotation."""
         ends = (*(period.first_size for period in self.key_periods[1:]), size)
         periods = zip(self.key_periods, ends, strict=False)
         return [x.public_key for x, end in periods if x.first_size <= size <= end][-2:]
@@ -125,7 +125,11 @@ class LedgerState:
         return [w.public_key for w in reversed(self.witnesses) if w.name == name]
 
     def lineage_by_id(self, lineage_id: str) -> LineageState:
-        """Return the lineage with an ID or that it was merged into; else ``VerificationError``."""
+        """Return the lineage with an ID, or the lineage that it was merged into.
+
+        Raises:
+            VerificationError: No lineage has or had this ID.
+        """
         name = lineage_id
         while lineage_id in self._merged_into:
             lineage_id = self._merged_into[lineage_id]
@@ -136,11 +140,11 @@ class LedgerState:
         return self.lineages[lineage_id]
 
     def charge_of_request(self, dataset: str, request_id: str) -> ChargeState | None:
-        """Return the charge of a request on a data set, by the request's id; None if none."""
+        """Return the charge for a request id on a data set; None if there is none."""
         return self._charges_by_request.get((dataset, request_id))
 
     def charge_with_fingerprint(self, fingerprint: str) -> ChargeState | None:
-        """Return the newest charge with a fingerprint (``Charge.fingerprint``); None if none."""
+        """Return the newest charge with this ``Charge.fingerprint``; None if there is none."""
         return self._charges_by_fingerprint.get(fingerprint)
 
     def open_charges(self) -> list[ChargeState]:
@@ -251,7 +255,7 @@ class LedgerState:
         self.datasets[entry.name] = entry
 
     def _find_lineage(self, entry: Dataset) -> LineageState:
-        """Return the lineage that a DATASET entry names or founds, unless it evades a budget."""
+        """Return the lineage that a DATASET entry names or founds; known data get no new budget."""
         bound = self.lineages_of_dataset(entry.name, entry.commitment)
         new = entries.lineage_id(self.origin, self.size)
         if entry.lineage == new:
@@ -276,9 +280,9 @@ class LedgerState:
         return known_lineage
 
     def lineages_of_dataset(self, name: str, commitment: str) -> list[LineageState]:
-        """Return the lineages that a data set belongs to, by name or by content, oldest first.
+        """Return the lineages to which a data set's name and its content belong, oldest first.
 
-        If there are two, both have paid for these data, and the data set's entry must merge them.
+        If these are two lineages, both have paid for the data, and the entry must merge them.
         """
         keys = (f"name {name}", commitment)
         ids = {self.lineage_by_id(self._owners[key]).id for key in keys if key in self._owners}

@@ -64,9 +64,10 @@ class VerifiedCheckpoint:
 
 @dataclass(slots=True)
 class StatedBudgets:
-    """Columns of budget totals that charges state, two rows for each: before and after it.
+    """Table of the budget totals that charges state: two rows per charge, before and after it.
 
-    A row has the charge's index, the summed mu^2 (units of 2^-40), and delta and epsilon.
+    A row has the charge's index, the summed mu^2 (units of 2^-40), and delta and epsilon; each
+    attribute is one column.
     """
 
     charge_seqs: array[int] = field(default_factory=lambda: array("q"))
@@ -92,6 +93,7 @@ class VerifiedLog:
         checkpoints: Checkpoints with their valid cosignatures, by size.
         stated_budgets: Budget totals before and after each charge, as the charges state them.
         total_entry_bytes: Total size of the entries, in bytes.
+        anchors: Trust anchors against which the log was verified.
     """
 
     state: LedgerState
@@ -144,7 +146,7 @@ class VerifiedLog:
         return max(sizes_and_times, default=(0, 0))
 
     def anchors_by_trusted_key(self) -> dict[TrustedWitness, TrustedWitness]:
-        """Return each key whose cosignatures count, with the trusted witness that it belongs to."""
+        """Map each key whose cosignatures count to the trusted witness that it belongs to."""
         return {
             key: witness
             for witness in self.anchors.witnesses

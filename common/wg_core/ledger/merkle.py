@@ -27,7 +27,7 @@ def node_hash(left_hash: bytes, right_hash: bytes) -> bytes:
 
 
 class Frontier:
-    """Roots of the perfect subtrees that make up a growing tree, largest first."""
+    """Growing Merkle tree of ``size`` leaves, stored as the roots of its perfect subtrees."""
 
     __slots__ = ("_roots", "size")
 

@@ -33,7 +33,7 @@ SignatureRole = Mapping[str, SignatureType]
 LOG_ROLE: SignatureRole = MappingProxyType(
     {signing.ED25519: SignatureType.ED25519, signing.ML_DSA_44: SignatureType.ML_DSA_44}
 )
-"""Role of a log that signs its own checkpoint; its ML-DSA-44 signature is a cosignature too."""
+"""Role of a log that signs its own checkpoint; ML-DSA-44 has one signature type for all roles."""
 COSIGNER_ROLE: SignatureRole = MappingProxyType(
     {signing.ED25519: SignatureType.COSIGNATURE, signing.ML_DSA_44: SignatureType.ML_DSA_44}
 )
@@ -102,7 +102,7 @@ def key_id(key_name: str, signature_type: int, public_key: bytes) -> bytes:
 
 
 def key_ids(key_name: str, role: SignatureRole, key: PublicKey) -> tuple[bytes, ...]:
-    """Return one key ID for each algorithm of a key; the first is shown for the whole key."""
+    """Return the 4-byte key ID of each algorithm of a key; the first is shown to people."""
     return tuple(key_id(key_name, role[part.algorithm], part.raw) for part in key.parts)
 
 

@@ -235,7 +235,7 @@ def _verified_request(
 def cosign_again(
     state: WitnessState, *, witness_name: str, witness_key: PrivateKey, current_time: int
 ) -> WitnessAnswer:
-    """Cosign the remembered checkpoint again at a new time, to state that none larger was seen."""
+    """Cosign the checkpoint in ``state`` again, to state that no larger one has been seen."""
     head, note = checkpoints.decode(state.signed_checkpoint, input_name="remembered checkpoint")
     log_note = Note(note.text, tuple(x for x in note.signatures if x.name == head.origin))
     return _cosigned_answer(log_note, NamedKey(witness_name, witness_key), current_time)

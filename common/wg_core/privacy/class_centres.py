@@ -54,7 +54,7 @@ class Centre:
 
 
 def origin_centre(schema: StatisticsSchema) -> Centre:
-    """Return the origin as centre, for use before a centre is known or if the sum is mere noise."""
+    """Return the origin as centre, which is used if no better one can be estimated."""
     point = np.zeros(schema.dimension, dtype=np.int64)
     return Centre(point, schema.radius_grid_units, schema.sum_weight)
 
@@ -63,7 +63,7 @@ def centre_of_release(schema: StatisticsSchema, integers: Integers, sigma: float
     """Recompute the centre of a complete release's class sums from its released integers.
 
     Args:
-        integers: Released integers, int64 ``[schema.length]``.
+        integers: Released integers, int64 ``[schema.vector_length]``.
         sigma: Standard deviation of the noise, grid units; 0 without noise.
     """
     counts, _, moments = schema.blocks

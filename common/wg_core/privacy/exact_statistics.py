@@ -75,7 +75,7 @@ def exact_statistics(
         centre: Centre of the class sums; None: the origin.
 
     Returns:
-        int64 [schema.length], never to be shown, logged, or stored outside a plant's home.
+        int64 [schema.vector_length], never to be shown, logged, or stored outside a plant's home.
 
     Raises:
         DataError: Shapes, labels or units do not fit the schema.
@@ -125,7 +125,7 @@ def _sum_record_vectors(
     label_indices: Integers,
     centre: Centre | None,
 ) -> Integers:
-    """Return the summed vectors ``v(y, q)`` of records (``schema``), int64 ``[schema.length]``."""
+    """Return the sum of records' vectors ``v(y, q)`` (``schema``), int64 ``[vector_length]``."""
     about = class_centres.origin_centre(schema) if centre is None else centre
     counts, _, moments = schema.blocks
     classes = len(schema.labels)

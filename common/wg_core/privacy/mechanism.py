@@ -31,7 +31,7 @@ from wg_core.privacy.schema import StatisticsSchema
 Integers = NDArray[np.int64]
 Sampler = Callable[[Integers, float], Integers]  # (exact integers, sigma) to noisy integers
 StatisticsAboutCentre = Callable[[Centre], Integers]
-"""Function from a centre to exact statistics about it, int64 ``[schema.length]``."""
+"""Function from a centre to a data set's exact statistics about it, ``[schema.vector_length]``."""
 
 SIGMA_MINIMUM = 64.0
 """Smallest sigma, grid units. Discreteness raises delta by 3.5 % at sigma 3.7, by 0 at 373."""
@@ -102,10 +102,10 @@ def release_statistics(
     sigma: float,
     sampler: Sampler = add_opendp_noise,
 ) -> Integers:
-    """Return a data set's noisy statistics, int64 [schema.length]; call it once for each charge.
+    """Return a data set's noisy statistics, int64 [schema.vector_length]; call once per charge.
 
     Args:
-        exact: Exact statistics about the origin, int64 [schema.length].
+        exact: Exact statistics about the origin, int64 [schema.vector_length].
         statistics_about: Function that returns the same data set's statistics about a centre; not
             called if there are no labels.
         sigma: Standard deviation from ``noise_scale``, grid units.
@@ -126,13 +126,16 @@ def release_counts_then_sums(
     sigma: float,
     add_part_noise: Callable[[Integers], Integers],
 ) -> Integers:
-    """Release counts and total, then class sums about the centre that these determine.
+    """Return noisy counts and total, and class sums about the centre computed from these two.
 
     Args:
         exact: Exact statistics, as for ``release_statistics``.
         statistics_about: Statistics about a centre, as for ``release_statistics``.
         sigma: Standard deviation of the noise, used to compute the centre; 0 without noise.
         add_part_noise: Function from exact to released integers, called for each part.
+
+    Returns:
+        Released integers, int64 [schema.vector_length], in the schema's order of blocks.
     """
     counts, middle, moments = schema.blocks
     noisy_part = add_part_noise(np.concatenate([exact[: counts.size], exact[moments.offset :]]))

@@ -23,7 +23,7 @@ class NoisyStatistics:
 
     Attributes:
         schema: Layout, grid and weights of the released integers.
-        integers: Released integers, int64 [schema.length].
+        integers: Released integers, int64 [schema.vector_length].
         sigma: Standard deviation of the noise on each entry, grid units; 0 without noise.
     """
 

@@ -69,8 +69,8 @@ requests, or the gradients of a private head, which the plant trains by a comman
 GRADIENTS: Final = "gradients"
 
 StatisticsField = Literal["machine"] | UnsetType
-"""Field of messages and files for their kind of statistics: ``machine``, or absent for class
-statistics, so that messages from before the field existed keep their bytes."""
+"""Field that states a kind of statistics in messages and files: ``machine``, or absent for class
+statistics, so that data written before the field existed keep their bytes."""
 
 ReleaseField = Literal["machine", "gradients"] | UnsetType
 """Field of a decision for the kind of release: like ``StatisticsField``, or ``gradients``."""
@@ -240,11 +240,12 @@ def default_schema(
 ) -> StatisticsSchema:
     """Return the schema whose counts, sums and moments have 5, 75 and 20 % of the sensitivity.
 
-    The shares are those of the squared sensitivity. The weights are computed in exact arithmetic,
-    so that all computers get the same: that of the moments is fixed, the others follow from it.
+    The shares are those of the squared sensitivity. The weight of the moments is fixed; the other
+    weights follow from it in exact arithmetic, so that all computers get the same schema.
 
     Args:
         encoder: SHA-256 of the public encoder package, hex.
+        dimension: Number of features.
         labels: Public label domain; if empty, the share of the sums goes to the moments.
         clip_radius: L2 clip radius, in feature units.
         bits: log2 of the number of grid units in one clip radius.

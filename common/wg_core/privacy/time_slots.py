@@ -19,10 +19,11 @@ def wait_for_slot_end(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> int:
-    """Sleep until the end of the slot in which an answer is ready; return its number, from 1.
+    """Sleep until the current slot ends; return the number of slots since ``start_time``.
 
     Args:
         start_time: Value of ``clock()`` when the request arrived, before private data were used.
+        slot_seconds: Length of a slot.
 
     Raises:
         ConfigError: ``slot_seconds`` is not positive and finite.

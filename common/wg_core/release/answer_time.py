@@ -14,8 +14,8 @@ def check_answer_slot(config: ClientConfig, record_count: int, dimension: int) -
     """Check that the time slot is long enough for an answer.
 
     An answer that takes several slots would reveal the number of records, since it sums all records
-    about a centre that is only known by then, and hashes the snapshot's files. The bound is for a
-    slow machine, and never measured.
+    about the centre, which is known only after the first noise is drawn, and hashes the snapshot's
+    files. The time is bounded for a slow machine by a formula, never measured.
 
     Raises:
         ConfigError: The slot is too short; the message suggests a longer one.

@@ -53,7 +53,7 @@ class RequestToApprove(PrivacyPrice, Protocol):
 
     @property
     def statistics(self) -> ReleaseField:
-        """Kind of release, in the form of a record's ``statistics`` field."""
+        """Kind of release: ``machine``, ``gradients``, or UNSET for class statistics."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +113,7 @@ def record_decision(
 
     Raises:
         UsageError: The name is not allowed.
-        VerificationError: The request was charged before.
+        VerificationError: The request was charged before the decision.
     """
     try:
         check_name(person_name)

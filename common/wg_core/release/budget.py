@@ -19,7 +19,7 @@ class ReleaseRow:
     Attributes:
         time: Unix time in seconds, by the plant's clock.
         epsilon: Epsilon of this release alone, decimal string.
-        delta: Delta of the guarantee, decimal string.
+        delta: Delta of this release alone, decimal string.
         epsilon_after: Epsilon of this and all earlier charges together, decimal string.
         size: Size of the release in bytes; None: the charge has no release.
         statistics: Kind of release.
@@ -44,7 +44,8 @@ class Spend:
         epsilon: Epsilon of all charges together, at ``cap_delta``.
         cap_epsilon: Epsilon of the cap, decimal string.
         cap_delta: Delta of the cap, decimal string.
-        burned: Number of charges without a release.
+        charges: Number of charges.
+        burned: Number of charges without a release, which are not refunded.
         entries: Number of entries of the ledger.
         releases: Charges with their releases, oldest first.
         best_guess_accuracy: Largest probability, at even prior odds, of correctly guessing from all

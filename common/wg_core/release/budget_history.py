@@ -34,7 +34,7 @@ class BudgetHistory:
     Attributes:
         lineage_by_dataset: Lineage (id of the budget) by data set name, oldest name first.
         cap_by_lineage: Cap (epsilon, delta) by lineage.
-        commitments: Commitments to all data that were charged, or may have been.
+        commitments: Commitments to all charged data, hex, and to all data on a replaced ledger.
         unit_names: Names of the privacy units (columns) in charges, oldest first.
     """
 
@@ -45,7 +45,7 @@ class BudgetHistory:
 
     @property
     def budget_lineage(self) -> str:
-        """Lineage that every data set pays from; empty before the first."""
+        """Id of the lineage that pays for every data set; empty before the first data set."""
         return next(iter(self.lineage_by_dataset.values()), "")
 
 
@@ -63,7 +63,7 @@ class _ChargedDigests:
 
 
 def read_budget_history(ledger: Ledger) -> BudgetHistory:
-    """Read a ledger's data sets and charges."""
+    """Return the data sets, caps, commitments and units on a ledger and on its predecessors."""
     lineages: dict[str, str] = {}
     caps: dict[str, tuple[str, str]] = {}
     commitments: set[str] = set()
@@ -105,7 +105,7 @@ def register_dataset_version(ledger: Ledger, config: ClientConfig, commitment: s
 
 
 def record_charged_units(home: ClientHome, history: BudgetHistory) -> None:
-    """Store the digests of every charged snapshot's units; call this before deleting one."""
+    """Store keyed digests of the units and contents of all charged snapshots, before a deletion."""
     for snapshot in snapshots.load_all_snapshots(home):
         name, commitment = snapshot.manifest.dataset, snapshot.manifest.commitment
         path = home.charged_units / f"{canonical.sha256_hex(name.encode('utf-8'))[:32]}.npz"

@@ -53,7 +53,7 @@ class RecordEncoder(Protocol):
         """Kinds of machine with a reading map, as named by the fields of a data sheet."""
 
     def encode_local(self, records: Sequence[Any], /) -> NDArray[np.float32]:
-        """Return all local features of records, ``[n, local_dimension]``, record by record.
+        """Return all local features ``[n, local_dimension]``, each row from its record alone.
 
         The released features come first; the others never leave the plant.
         """
@@ -61,18 +61,17 @@ class RecordEncoder(Protocol):
     def machine_features(
         self, records: Sequence[Any], data_sheet: DataSheet, /
     ) -> NDArray[np.float32]:
-        """Return the machine features ``[n, 32]`` of records of a stated machine, one by one.
+        """Return the machine features ``[n, 32]``, each row from its record and the data sheet.
 
-        An unreadable record gives zeros. A call without records only checks the machine.
+        An unreadable record gives zeros. A call without records only checks the data sheet.
 
         Raises:
-            ConfigError: The machine differs too much from those that the map was trained on.
+            ConfigError: The machine is unlike those on which the reading map was trained.
         """
 
 
 LoadEncoder = Callable[[bytes], RecordEncoder]
-"""Function that loads the confirmed package:"
-" ``wg_client.data.plant_data.caching_encoder_loader``."""
+"""Function from the bytes of an encoder package to the encoder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +109,8 @@ class RecordReader:
         """Compute the features of some records, with zeros where the encoder fails.
 
         Returns:
-            Features ``[n, width]``, and a mask ``[n]`` of the records on which the encoder failed.
+            Features ``[n, feature_count]``, and a mask ``[n]`` that is True where the encoder
+            failed.
         """
         encoder, sheet = self.encoder, self.data_sheet
         rows, failures = encoding_failures.encode_or_zero(
@@ -127,7 +127,7 @@ class RecordReader:
 def make_record_reader(
     config: ClientConfig, encoder: RecordEncoder, package_sha256: str
 ) -> RecordReader:
-    """Return the reader of a plant's records with an encoder, given its package's SHA-256, hex."""
+    """Return the reader of a plant's records; ``package_sha256`` is the encoder package's, hex."""
     sheet, reason = config.data_sheet, ""
     if sheet is not None:
         try:
@@ -179,7 +179,7 @@ class FeatureRows:
         self.features[row], self.machine_features[row] = values[..., :split], values[..., split:]
 
     def drop_pages(self) -> None:
-        """Drop the written feature rows from memory; the files keep them."""
+        """Free the memory of written feature rows; the files keep them."""
         snapshots.drop_pages(self.features)
         snapshots.drop_pages(self.machine_features)
 

@@ -32,7 +32,7 @@ class EncodedFeatureCache:
 
         Args:
             encoding_id: Hash of encoder and data sheet (``RecordReader.encoding_id``), hex.
-            feature_count: Number of features of a record (``RecordReader.width``).
+            feature_count: Number of features of a record (``RecordReader.feature_count``).
         """
         self._folder = home.snapshots / CACHE_FOLDER
         self._path = self._folder / f"{encoding_id}.rows"

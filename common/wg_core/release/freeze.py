@@ -269,7 +269,7 @@ def _new_manifest(
 
 
 def frozen_records(config: ClientConfig, records: InspectedRecords, secret: bytes) -> FrozenRecords:
-    """Return what a snapshot stores about its records: labels, keyed digests, shapes, places."""
+    """Return a snapshot's arrays: labels, keyed digests, shapes, file rows, stamps of records."""
     data = records.data
     contents = [snapshots.keyed_content_digest(secret, digest) for digest in records.digests]
     units = contents
@@ -343,7 +343,7 @@ def _encode_records(
 
 
 def _exact_statistics(source: _FreezeInput, rows: FeatureRows) -> dict[str, NDArray[np.int64]]:
-    """Return the exact statistics of each kind, by name of the snapshot's file."""
+    """Return the exact statistics of each kind by name of the snapshot file that stores them."""
     config, reading, data = source.config, source.reader, source.inspection.data
     schema, labels = reading.schema, data.labels
     if len(data) > schema.record_capacity:
@@ -383,7 +383,7 @@ def _write_parts(
     listing: RecordListing,
     acceptance_set: bytes,
 ) -> dict[str, str]:
-    """Write a snapshot's files but the manifest; return each SHA-256 by file name, hex."""
+    """Write all files of a snapshot except the manifest; return their SHA-256, hex, by name."""
     for name, integers in statistics.items():
         data = integers.astype("<i8").tobytes()
         atomic.write_private_bytes(folder / name, data)

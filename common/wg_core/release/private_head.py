@@ -69,7 +69,9 @@ def release_private_head(
     witness: AskWitness | None,
     hooks: ReleaseHooks = DEFAULT_HOOKS,
 ) -> bytes:
-    """Charge, train and record one private head; an equal earlier release is returned again.
+    """Charge, train and record one private head; return its file with ledger proofs.
+
+    If an equal head was released before, its bytes are returned and nothing is charged.
 
     Args:
         train_head: Function that trains the head, from labelled records and noisy sums alone.

@@ -222,7 +222,7 @@ def price_release(
     schema: StatisticsSchema | GradientSchema,
     order: ReleaseOrder | StatisticsQuery,
 ) -> tuple[ChargeRequest, float]:
-    """Return the charge for a release, and its noise scale in grid units; charges nothing.
+    """Return the charge request for a release, and sigma of its noise; nothing is charged.
 
     Raises:
         PolicyRefused: The noise would be too small to protect anything.
@@ -305,7 +305,7 @@ def _check_charged_kind(ledger: Ledger, charge: RecordedCharge, query: Statistic
 def charge_and_release(
     ledger: Ledger, request: ChargeRequest, make_release_bytes: MakeReleaseBytes, on_step: StepHook
 ) -> RecordedCharge:
-    """Charge and record a release, unless an equal one exists; return the charge of either."""
+    """Return the charge of an equal earlier release, or else charge, make and record this one."""
     charge = ledger.charge(request)
     if not charge.is_open:
         log.info("request %s: an equal release was made before", request.request_id)
@@ -364,6 +364,6 @@ def make_bundle(
 
 
 def canonical_decimal(number: str) -> str:
-    """Return one spelling for equal decimals, such as "1" and "1.0"."""
+    """Return a decimal text in canonical spelling, which is the same for "1" and "1.0"."""
     value = configuration.positive_decimal(number, "number").normalize()
     return format(value, "f") if value.adjusted() > -4 else format(value, "e")

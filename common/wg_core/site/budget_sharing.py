@@ -129,7 +129,9 @@ def record_known_ledger(home: ClientHome, ledger: Ledger) -> None:
 
 
 def check_holds_ledger(home: ClientHome, action: str, *, next_command: str) -> None:
-    """Check that a home holds its own ledger; the error names the command to run afterwards.
+    """Check that a home holds its own ledger, before an action that only such a home may do.
+
+    ``action`` and ``next_command`` are words for the error message.
 
     Raises:
         ConfigError: The home shares another home's ledger.

@@ -3,8 +3,8 @@
 The server makes the encoder, which processes every record before any noise is added. So the owner
 confirms it: its SHA-256 is in the join token, which the operator hands over outside the network;
 ``init`` shows it, or takes it as an option; ``client.yaml`` stores it (``data.encoder``), and the
-file is checked against it at every use. Enrolling again brings another encoder only if the owner
-names it.
+file is checked against it at every use. Enrolling again replaces the encoder only if the owner
+states the new hash.
 
 Not guaranteed: that a confirmed encoder is a good one. Its range is bounded
 (``wg_common.nets.encoder.package``), and its features are clipped and noised like any other's.

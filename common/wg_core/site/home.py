@@ -33,7 +33,7 @@ from wg_core.ledger import shared_budget
 
 @dataclass(frozen=True, slots=True)
 class _HomePath:
-    """Attribute for a path below a home, or below its ledger's home (``is_in_budget_home``)."""
+    """Descriptor of a path in a home, or in the home that holds its ledger."""
 
     path: str
     is_in_budget_home: bool = False
@@ -105,7 +105,7 @@ class ClientHome:
             )
 
     def archive_outbox(self, subfolder: str) -> None:
-        """Move stored bundles to a subfolder of the outbox; new ones are made on demand.
+        """Move all statistics files to a subfolder of the outbox; new ones are made on demand.
 
         Raises:
             StorageError: A file cannot be moved.

@@ -49,7 +49,8 @@ def check_query(
     ``encoder`` is the id of the encoder that the plant holds, hex.
 
     Raises:
-        PolicyRefused: Site, encoder or form is wrong, the query expired, or exceeds a limit.
+        PolicyRefused: The query is malformed, for another site or encoder, expired, or asks for
+            more than the policy allows.
     """
     if query.site != config.site:
         raise PolicyRefused(f"query: for site {query.site!r}, this is {config.site!r}")

@@ -128,10 +128,10 @@ class ReadingConfig:
         return self.columns[1] if self.columns[1] != DEFAULT_TABLE_COLUMNS[1] else None
 
     def check_unit_column(self, unit_column: str | None) -> None:
-        """Check that each moment is in a single privacy unit, be it a named unit or one window.
+        """Check that no moment of a log is in two privacy units: named units, or single windows.
 
         Raises:
-            ConfigError: Windows overlap, and no unit is named: a moment is in several units.
+            ConfigError: Windows overlap, and no column names a unit.
         """
         if unit_column is None and self.log is not None and self.log.windows_overlap:
             raise ConfigError(

@@ -75,7 +75,7 @@ def read_record(record_type: type[T], path: Path, *, max_bytes: int = RECORD_BYT
 
 
 def decode_known_fields(record_type: type[T], data: bytes, *, input_name: str) -> T:
-    """Decode the fields of a record class from JSON, which may have others and any formatting.
+    """Decode a record from JSON in any formatting, ignoring fields that the class lacks.
 
     Raises:
         DecodeError: The data are not JSON, or a field is missing or of another type.

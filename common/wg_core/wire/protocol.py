@@ -87,7 +87,7 @@ def check_release_id(text: str) -> str:
 
 
 def check_number_length(text: str, input_name: str) -> str:
-    """Return a number's text if a server table can hold it; ``numbers`` checks its grammar.
+    """Return a number's text if a server table can hold it; its grammar is not checked here.
 
     Raises:
         DecodeError: The text is longer than ``NUMBER_CHARACTERS_LIMIT``.
