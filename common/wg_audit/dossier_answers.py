@@ -93,7 +93,7 @@ def _distinct_answers(
 def _answer_from_field(
     read_field: Callable[[Charge], str],
 ) -> Callable[[LogRecords], Iterator[AnswerWithEvidence]]:
-    """Return an answer function that quotes one field of the charges."""
+    """Return a function that answers with each distinct text that ``read_field`` finds."""
     return lambda records: _distinct_answers(
         records, lambda charge: translatable_sentence(read_field(charge))
     )
@@ -103,7 +103,7 @@ def _answer_from_field(
 
 
 def _spent_accounts_with_entries(records: LogRecords) -> Iterator[tuple[LineageAccount, list[int]]]:
-    """Yield each account with some spend, and the indices of the entries that charged it.
+    """Yield each budget's account with some spend, and the indices of the entries that charged it.
 
     Entry 0 is included if the budget inherits charges from a previous log.
     """

@@ -1,9 +1,9 @@
-"""Detection of forks: contradictory signed heads (checkpoints) or copies of one log.
+"""Detection of forks: contradictory signed checkpoints, also called heads, or copies of one log.
 
 If a plant's home is copied, both copies charge the same budget, and each copy's log is valid by
-itself. The server cosigns one copy; it refuses the other, but keeps its signed heads and files. A
-file contains a proof that its charge is in the tree of a signed head, so only the holder of the
-log's key can have made it. The auditor may also have the other copy's log.
+itself. The server cosigns one copy; it refuses the other, but keeps its checkpoints and files. A
+file contains a proof that its charge is in the tree of a signed checkpoint, so only the holder of
+the log's key can have made the file. The auditor may also have the other copy's log.
 
 *Not guaranteed:* that charges of the other history are found, if the server received no file for
 them and that copy of the log was not given.

@@ -67,14 +67,14 @@ class OtherLogsFindings:
 
 @dataclass(frozen=True, slots=True)
 class _PredecessorLink:
-    """Previous log: as the next log's first entry names it, and its history if it was given."""
+    """Previous log: what the next log's first entry states about it, and its history if given."""
 
     predecessor: Predecessor
     history: VerifiedLog | None
 
 
 def predecessor_heads(logs: Iterable[VerifiedLog]) -> list[Checkpoint]:
-    """Return, for each log with a predecessor, the checkpoint of it that the log inherits from."""
+    """Return the last checkpoint of each predecessor that one of the logs' first entries names."""
     genesis_entries = [log.state.genesis for log in logs]
     return [
         _predecessor_checkpoint(_PredecessorLink(x.predecessor, None))
@@ -262,7 +262,7 @@ def _check_predecessor_key(link: _PredecessorLink, record: LogRecord) -> None:
 
 
 def _check_inherits_up_to(link: _PredecessorLink, checkpoint: Checkpoint, source: str) -> None:
-    """Check that a first entry inherits the previous log at least up to an outside checkpoint."""
+    """Check that spend of the previous log is inherited at least up to an outside checkpoint."""
     older = link.predecessor
     head = _predecessor_checkpoint(link)
     if head.size < checkpoint.size:

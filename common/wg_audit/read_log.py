@@ -77,7 +77,7 @@ def read_further_log(
     folder: ServerFolder | None,
     audited_origin: str,
 ) -> AnalysedLog:
-    """Read and verify a further log of the site, by its own key and the same witnesses.
+    """Read and verify another log of the site, by the log's own key and the same witnesses.
 
     A second copy of the audited log needs no cosignatures, since witnesses refuse to sign a fork.
     Opened files are closed by ``exit_stack``.
@@ -94,7 +94,7 @@ def read_further_log(
 def choose_log_copy(
     copies: Iterable[AnalysedLog], inherited_heads: Iterable[Checkpoint]
 ) -> AnalysedLog:
-    """Return the longest copy of a log, preferably of those that extend an inherited head."""
+    """Return the longest copy of a log, if possible one that extends an inherited checkpoint."""
     inherited_heads = list(inherited_heads)
     return max(
         copies,

@@ -53,7 +53,7 @@ class ForkedLog:
 
     Attributes:
         origin: Origin of its checkpoints.
-        heads: Contradictory signed heads, each as text: number of entries and start of the root.
+        heads: Contradictory checkpoints, each as text: number of entries and start of the root.
         charges: Number of charges that are known from files or copies, but not on the given log.
     """
 

@@ -177,7 +177,7 @@ class Verdict:
 
     @property
     def exit_code(self) -> ExitCode:
-        """Exit code of ``wg-audit verify`` for this verdict."""
+        """Exit code that ``wg-audit verify`` returns for this verdict."""
         return _EXIT_CODES.get(self.word, ExitCode.VERIFICATION)
 
     def headline(self) -> str:
@@ -195,7 +195,7 @@ class Verdict:
         )
 
     def headline_figures(self) -> dict[str, Any]:
-        """Return the figures of the headline for JSON output."""
+        """Return the numbers that ``headline`` states, by name, as values for JSON output."""
         return {
             "total": canonical.to_builtins(self.total),
             "releases_charged": self.released,

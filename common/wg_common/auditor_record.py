@@ -87,7 +87,7 @@ class SiteRecord:
 
     Attributes:
         site: Name of the site.
-        state: Status of the site at the server, such as ``enrolled`` or ``revoked``.
+        state: Status of the site at the server: a word such as ``enrolled`` or ``revoked``.
         logs: Every log of the site that the server saw, oldest first; the last is in use.
     """
 

@@ -238,7 +238,7 @@ class RecordingSampler:
         self.uncharged_calls = 0
 
     def __call__(self, exact: Integers, sigma: float) -> Integers:
-        """Return noisy values for the next part of a release, and record them."""
+        """Return ``exact`` plus noise for the next part of a release; record both and ``sigma``."""
         request_ids = [charge.request_id for charge in ledger_charges(self._home)]
         self.uncharged_calls += self._request_id not in request_ids
         self.sigmas.add(sigma)

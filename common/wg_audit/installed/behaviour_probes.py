@@ -241,7 +241,7 @@ def _later_events(
 
 
 def crash_during_release(bench: AuditBench, plant: AuditedPlant, question: Question) -> None:
-    """Ask a plant for a release that crashes while it draws noise."""
+    """Ask a plant for a release, and simulate a crash while it draws noise."""
 
     def stop(exact: Integers, sigma: float) -> Integers:
         raise SimulatedCrash

@@ -22,7 +22,7 @@ class EpsilonBounds:
     """Lower bounds on epsilon, measured by canaries in a random half of data sets.
 
     Attributes:
-        canaries: Number of scores, of canaries in the data (members) and not in it.
+        canaries: Number of scores, of canaries in the data (members) and of canaries left out.
         mu_claimed: Gaussian DP parameter mu of the claimed epsilon and delta.
         mu_measured: Difference of the two groups' mean scores over their standard deviation.
         clopper_pearson: Lower bound on epsilon at 95 % confidence, from error counts at a threshold

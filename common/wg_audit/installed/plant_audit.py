@@ -133,7 +133,7 @@ class AuditBench:
         first_question: int,
         scripted_sampler: Sampler | None = None,
     ) -> list[DecodedRelease]:
-        """Freeze a plant's records, and release statistics with the audit's and with its own noise.
+        """Freeze a plant's records; release statistics with the audit's and with the plant's noise.
 
         If the plant declares a machine, machine statistics are released likewise.
 
@@ -235,7 +235,7 @@ class AuditBench:
         return file
 
     def count_answer(self) -> None:
-        """Count one more answered question, and report the number."""
+        """Count one more answered question, and report the new count to ``on_question``."""
         self.question_count += 1
         self._on_question(self.question_count)
 
@@ -277,7 +277,7 @@ def add_large_noise(exact_statistics: Integers, sigma: float) -> Integers:
 def make_question(
     number: int, epsilon: float | None = None, *, wants_machine_statistics: bool = False
 ) -> Question:
-    """Build a question to a plant; each ``number`` has its own request id and epsilon."""
+    """Build a question to a plant, whose request id and default epsilon depend on ``number``."""
     # A plant answers a repeated guarantee by a stored file, so each epsilon is slightly different.
     request_epsilon = (
         _QUESTION_EPSILONS[number % len(_QUESTION_EPSILONS)] if epsilon is None else epsilon

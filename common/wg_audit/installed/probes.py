@@ -77,7 +77,7 @@ _RANDOM_FIELD_SUFFIXES = (
 
 
 def probe_snapshot_sizes(bench: AuditBench) -> None:
-    """Release data sets of many sizes at one plant, also with repeated records and large images."""
+    """Release statistics of data sets of many sizes, with repeated records and large images too."""
     classes = len(CONDUCT_SETUP.labels)
     records = made_up.add_conflicting_copies(
         bench.simulate_records(SMALL_DATASET_SIZE, CONDUCT_SETUP), classes
@@ -131,7 +131,7 @@ def probe_unit_weights(bench: AuditBench) -> None:
 
 
 def probe_file_layouts(bench: AuditBench) -> None:
-    """Release from class folders, tables, other image shapes, and with similar class names."""
+    """Release statistics of folders and tables, other image shapes, and similar class names."""
     for setup, shape in (
         (replace(CONDUCT_SETUP, file_layout="folders"), (IMAGE_SIDE, IMAGE_SIDE)),
         (replace(CONDUCT_SETUP, file_layout="table"), (8, 100)),
@@ -156,7 +156,7 @@ def probe_file_layouts(bench: AuditBench) -> None:
 
 
 def probe_dimensions(bench: AuditBench) -> None:
-    """Release at plants with each tested number of features, and various numbers of classes."""
+    """Release statistics with each tested number of features, and various numbers of classes."""
     larger = bench.rng.integers(
         bench.size.dimensions.stop, made_up.LARGEST_DIMENSION, bench.size.larger_dimension_count
     ).tolist()
@@ -192,7 +192,7 @@ def _tested_shapes(size: AuditSize) -> list[tuple[int, int]]:
 
 
 def _release_count(classes: int, dimension: int) -> int:
-    """Return the number of releases with this layout that give enough noise to test."""
+    """Return the number of releases of this size whose noise together suffices for the tests."""
     return 1 + _MIN_NOISE_ENTRIES // (1 + classes + classes * dimension + dimension)
 
 
@@ -293,7 +293,7 @@ def _run_twice(
 
 
 def _release_without_sampler(plant: AuditedPlant) -> bytes:
-    """Ask for a release while OpenDP's samplers fail; return its bytes, or none if it fails."""
+    """Ask for a release while OpenDP's samplers fail; return its bytes, empty after any error."""
     measurements = importlib.import_module("opendp.measurements")
 
     def fail(*words: object, **options: object) -> None:
@@ -326,7 +326,7 @@ def probe_encoding_groups(bench: AuditBench) -> None:
 
 
 def score_canaries(bench: AuditBench) -> None:
-    """Record the scores of canaries that are in released data, and of those left out."""
+    """Release statistics with a random half of the canaries; record the scores of both halves."""
     count = bench.size.canaries
     setup = PlantSetup(labels=class_names(count), dimension=count)
     birds = made_up.canary_records(count)

@@ -31,10 +31,10 @@ class ReferenceStatistics:
     Args:
         setup: Configuration of the plant.
         records: Records of its data set outside the acceptance set.
-        file: The release: its weights, and its noisy counts and sums that determine the centre.
+        file: The release; its block weights, noisy counts and noisy sum are used.
 
     Raises:
-        VerificationError: The release has another layout.
+        VerificationError: The labels, dimension or clip radius of the release are wrong.
     """
 
     def __init__(

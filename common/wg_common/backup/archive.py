@@ -253,7 +253,7 @@ def list_home_files(root: Path) -> Iterator[Path]:
 
 @contextmanager
 def temporary_folder(root: Path) -> Iterator[Path]:
-    """Create a private folder in a home, and remove the folder at the end.
+    """Yield a new private folder in a home, which is removed when the ``with`` block ends.
 
     Folders older than a day, which backups that were killed left behind, are removed too.
 
@@ -273,7 +273,7 @@ def temporary_folder(root: Path) -> Iterator[Path]:
 
 @contextmanager
 def create_home_folder(root: Path) -> Iterator[Path]:
-    """Create a new home folder that appears as ``root`` at the end; an error removes it.
+    """Yield a temporary folder that becomes ``root`` when the ``with`` block ends without error.
 
     Raises:
         ConfigError: ``root`` exists and is not an empty folder.

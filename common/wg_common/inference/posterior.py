@@ -286,9 +286,10 @@ def class_mean_precision(variances: MixedModelVariances, evidence: SiteEvidence)
 
 
 def all_records_mean_precision(variances: MixedModelVariances, evidence: SiteEvidence) -> Floats:
-    """Return the precision ``[d]`` of the mean of all of a site's records about ``g + mean delta``.
+    """Return the precision ``[d]`` of a site's overall mean as an estimate of ``g + mean delta``.
 
-    Unequal class frequencies move that mean by a share of a deviation.
+    The precision allows for unequal class frequencies, which shift the mean by a share of a
+    deviation.
     """
     imbalance = _UNBALANCED_SHARE * variances.between / len(evidence.record_counts)
     return 1 / (

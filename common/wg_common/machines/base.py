@@ -59,7 +59,9 @@ class MachineKind:
 
 
 def line_bumps(lines: Tensor, tolerance: float = _LINE_TOLERANCE) -> Tensor:
-    """Return two bumps at each spectral line, ``[m, n * BUMPS_PER_LINE, HALF_BIN_COUNT]``.
+    """Return spectra with one bump each, ``[m, n * BUMPS_PER_LINE, HALF_BIN_COUNT]``.
+
+    Each spectral line has a narrow and a wide bump.
 
     Args:
         lines: Positions of n lines, ``[m, n]``, half bins.

@@ -51,7 +51,9 @@ def heat_capacity_flows(figures: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def effectiveness(transfer_units: Tensor, capacity_ratio: Tensor) -> Tensor:
-    """Return duty over largest possible duty of a counterflow exchanger (book's eq. 2-13).
+    """Return the ratio of a counterflow exchanger's duty to its largest possible duty.
+
+    Reference: Kays and London, equation 2-13.
 
     Args:
         transfer_units: Number of transfer units: conductance over the smaller capacity flow.

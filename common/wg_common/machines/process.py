@@ -163,7 +163,7 @@ def summarise_windows(windows: Tensor, ranges: Tensor) -> WindowSummary:
 
 
 def log_ratio(ratios: Tensor) -> Tensor:
-    """Return the logarithm of ratios to nominal values, at least that of ``SMALLEST_RATIO``."""
+    """Return the logarithm of ratios to nominal values, each at least ``SMALLEST_RATIO``."""
     return ratios.clamp(min=SMALLEST_RATIO).log()
 
 
@@ -173,6 +173,6 @@ def window_hours(figures: Tensor, sample_count: int) -> Tensor:
 
 
 def standardise_readings(readings: Tensor, record_readings: Tensor) -> Tensor:
-    """Standardise readings ``[m, n, R]`` by those of each unit's k records, ``[m, k, R]``."""
+    """Standardise readings ``[m, n, R]`` of m units by their records' readings ``[m, k, R]``."""
     spread = record_readings.std(dim=1, correction=0, keepdim=True) + _LEAST_SPREAD
     return (readings - record_readings.mean(dim=1, keepdim=True)) / spread

@@ -64,7 +64,7 @@ def is_record_table(
 
     Args:
         path: Path of the file.
-        modality: Required modality of the records; None accepts any.
+        modality: Name of the required modality; None accepts any.
         text_column: Name of the column of texts; None for its default name.
 
     Raises:

@@ -36,7 +36,7 @@ Batch = NDArray[Any]
 
 
 class _CheckedRecords(Sequence[Record]):
-    """Sequence that checks each record when it is read, since memory may not hold all of them."""
+    """Records that are checked one by one on access, since memory may not hold all of them."""
 
     def __init__(self, modality_name: str, records: Records) -> None:
         self._modality = find_modality(modality_name)
@@ -218,7 +218,7 @@ def trunk_tensors(trunk: nn.Module) -> dict[str, NDArray[np.float32]]:
 
 
 class NetworkTrunks(nn.Module):
-    """One or several trunks of one architecture, on a batch that is prepared for them alone.
+    """One or several trunks of one architecture, which read a batch of their own.
 
     Args:
         architecture: Name in the catalogue.

@@ -51,7 +51,8 @@ def train_private_head(records: LabelledFeatures, gradient_sums: ChargedGradient
     """Train a head on noisy gradient sums until all steps that the charge pays for are used.
 
     Returns:
-        Weight float32 ``[K, d]`` and bias float32 ``[K]``, averaged over the second half.
+        Weight float32 ``[K, d]`` and bias float32 ``[K]``, averaged over the second half of
+        the steps.
     """
     x, y = (
         _FEATURE_SCALE * torch.from_numpy(records.features).double(),

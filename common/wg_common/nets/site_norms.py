@@ -60,7 +60,7 @@ class ChannelScale(nn.Module):
 
 
 class SiteBatchNorm(nn.Module):
-    """Batch norm for batches of several sites, which it standardises separately.
+    """Batch norm that standardises the records of each site in a batch separately.
 
     Attributes:
         weight: Scale of the affine map, ``[c]``.
@@ -177,7 +177,7 @@ class TrunkSiteNorms:
 
     @contextmanager
     def site_batches(self, site_count: int) -> Iterator[None]:
-        """Treat each batch in a ``with`` block as records of several sites, equally many each."""
+        """In a ``with`` block, treat a batch as equally many records of ``site_count`` sites."""
         for norm in self.norms:
             norm.sites = site_count
         try:

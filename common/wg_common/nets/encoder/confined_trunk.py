@@ -154,7 +154,7 @@ class ConfinedTrunk(EncoderTrunk):
         return self(records), blocks
 
     def _ask_process(self, *messages: bytes) -> bytes:
-        """Return the process's answer to messages, or a failure answer if the process ended."""
+        """Send messages to the trunk's process; return its answer, or a failure if it has ended."""
         process = self._process
         if process is None:
             raise InternalError(f"{self.label}: no process to ask")
@@ -214,7 +214,7 @@ class _TrunkProcess:
         self.end = weakref.finalize(self, _end_owned_process, self._process, self.owner)
 
     def request_answer(self, *messages: bytes) -> bytes | None:
-        """Send messages and return the answer; None, with ``reason``, if there is no answer."""
+        """Send messages; return the answer, or None with the reason in ``reason`` if none comes."""
         timeout = threading.Event()
 
         def stop() -> None:

@@ -67,7 +67,7 @@ class FusedLite0(nn.Module):
         self.eval()
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return stages' statistics and the last map's means for images ``[n, 3, p, p]``."""
+        """Return one scale's features ``[n, SCALE_FEATURE_COUNT]`` of images ``[n, 3, p, p]``."""
         x = self.first_block_input(images)
         columns = []
         for number, block in enumerate(self.blocks):
@@ -84,7 +84,7 @@ class FusedLite0(nn.Module):
         return self._head_means(x)
 
     def first_block_input(self, images: Tensor) -> Tensor:
-        """Normalise images ``[n, 3, p, p]``, 0 to 255, and apply the convolution before blocks."""
+        """Normalise images ``[n, 3, p, p]``, 0 to 255, and apply the first convolution."""
         x = (images / 255.0 - self.mean) / self.std
         return F.relu6(self.stem(x), inplace=True)
 
@@ -118,13 +118,14 @@ class ImageTrunk(NamedTrunk):
 
     @classmethod
     def pre_projection(cls) -> NDArray[np.float64]:
-        """Return the map ``[W, m]`` that turns only the fine scale's features into ImageNet logits.
+        """Return the map ``[W, m]`` of the fine scale's features to ImageNet logits.
 
-        The classifier's rows are centred, since a shift of all logits separates no classes.
+        Features of the coarse scale stay as they are. The classifier's rows are centred, since a
+        shift of all logits separates no classes.
         """
         rows = (
             published_weights.load_imagenet_weights()["_fc.weight"].double().numpy()
-        )  # [1000, LAST_CHANNELS]
+        )  # [1000, LAST_MAP_CHANNELS]
         matrix = np.zeros((FEATURE_COUNT, SCALE_FEATURE_COUNT + _IMAGENET_CLASS_COUNT))
         matrix[:SCALE_FEATURE_COUNT, :SCALE_FEATURE_COUNT] = np.eye(SCALE_FEATURE_COUNT)
         matrix[SCALE_FEATURE_COUNT:, SCALE_FEATURE_COUNT:] = (rows - rows.mean(axis=0)).T

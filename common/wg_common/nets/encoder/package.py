@@ -61,8 +61,7 @@ class EncoderDescription:
         encoder_id: SHA-256 of the package, hex.
         modality: Name of the modality that it encodes.
         source_names: Names of the public data that it was fitted on, as its maker claims.
-        trunk_choices: Names of its trunks, or formats of their files; only the first is released
-            from.
+        trunk_choices: Name or file format of each trunk; only features of the first are released.
         machine_kinds: Kinds of machines for which it has a reading map.
     """
 
