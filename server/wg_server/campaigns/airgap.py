@@ -25,7 +25,7 @@ class PackageSummary:
 
     Attributes:
         site: Name of the recipient.
-        request_id: Random id of the request that the package names.
+        request_id: Id of this delivery, drawn at random, which the package states.
         release_id: Id of the recipient's release.
         bytes: Size of the package, in bytes.
         is_statistic_unused: True if the package's networks do not use the released machine
@@ -87,7 +87,7 @@ def generate_from_file(
 def _accept_release_file(
     home: ServerHome, store: ServerStore, release_file: Path, data: bytes, witness: LedgerWitness
 ) -> StoredRelease:
-    """Verify and store a statistics file; an error names the file, and says how to write it again.
+    """Verify and store a statistics file; errors name the file and say how to write it again.
 
     Raises:
         ConfigError, DecodeError, VerificationError: See ``release_intake.accept_release_file``.

@@ -183,7 +183,7 @@ def export_for_auditors(
 
 
 def _site_record(site: StoredSite, logs: Sequence[EnrolledLog]) -> SiteRecord:
-    """Return a site's record: its ledgers that can hold a release, the one in use last."""
+    """Return a site's record: all its ledgers that can hold a release, the one in use last."""
     in_use = [ledger for ledger in logs if ledger.origin == site.ledger_origin]
     earlier = [
         ledger
@@ -232,7 +232,7 @@ def _write_site_files(home: ServerHome, store: ServerStore, site: StoredSite, fo
 def _write_forks_and_refused_files(
     store: ServerStore, ledger_origins: Sequence[str], folder: Path
 ) -> tuple[int, int]:
-    """Write contradicting checkpoints and refused files; return the numbers of pairs and files."""
+    """Write pairs of contradicting checkpoints, and refused files; return how many of each."""
     pairs = [(row[2], row[3]) for row in store.list_fork_evidence() if row[0] in ledger_origins]
     for number, (earlier, later) in enumerate(pairs):
         atomic.write_bytes(folder / f"{number}{auditor_record.EARLIER_CHECKPOINT_SUFFIX}", earlier)

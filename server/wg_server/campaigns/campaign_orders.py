@@ -78,14 +78,14 @@ class CampaignOrder:
 
     @property
     def summary(self) -> str:
-        """Summary of the campaign order for the operators' log."""
+        """Purpose, epsilon, delta and sites of the order in one line, for the operators' log."""
         statistics = "machine statistics of " if self.statistics_kind == MACHINE_STATISTICS else ""
         recipients = statistics + (", ".join(self.sites) or "enrolled sites, none by name")
         return f"{self.purpose}: epsilon {self.epsilon}, delta {self.delta}: {recipients}"
 
 
 def enrolled_class_name_overlap(store: ServerStore, version: GeneratorVersion) -> ClassNameOverlap:
-    """Compare the class names of all enrolled sites."""
+    """Return which class names the enrolled sites share, as known to a generator version."""
     enrolled_names = [site.name for site in store.sites("enrolled")]
     return expected_benefit.class_name_overlap(store, enrolled_names, version.summary.generator)
 
@@ -93,9 +93,9 @@ def enrolled_class_name_overlap(store: ServerStore, version: GeneratorVersion) -
 def queue_campaign(home: ServerHome, store: ServerStore, order: CampaignOrder) -> Campaign:
     """Queue a campaign, whose packages are made with the currently installed generator.
 
-    Sites that cannot gain from releasing class statistics are skipped, even if named, unless the
-    order says otherwise. Sites are skipped, too, if machine statistics would not change their
-    networks.
+    A campaign for class statistics skips sites that cannot gain from a release, even if they are
+    named, unless the order says otherwise. A campaign for machine statistics skips sites whose
+    networks these statistics would not change.
 
     Raises:
         ConfigError: A site is not enrolled, no site is worth asking, there is no encoder yet, or no
@@ -152,14 +152,14 @@ def queue_campaign(home: ServerHome, store: ServerStore, order: CampaignOrder) -
 
 
 def retry_site(home: ServerHome, store: ServerStore, campaign_id: str, site: str) -> Campaign:
-    """Retry one site of a campaign, see ``CampaignQueue.retry``.
+    """Retry one site of a campaign, see ``CampaignQueue.retry_task``.
 
     If the campaign's generator is missing or damaged, the campaign continues with the installed
     one.
 
     Raises:
-        ConfigError: The site cannot be retried, see ``CampaignQueue.retry``, or no generator is
-            usable.
+        ConfigError: The site cannot be retried, see ``CampaignQueue.retry_task``, or no generator
+            is usable.
         DecodeError: The generator's model card cannot be read.
         VerificationError: The generator is damaged.
     """

@@ -30,7 +30,7 @@ class CampaignPhase:
     Attributes:
         task_state: State of the tasks that this phase sends messages for.
         message_type: Message type, one of ``wg_core.wire.protocol``.
-        request_id_of_task: Returns the logical id of a task's request.
+        request_id_of_task: Returns the id of a task's request, which repeated messages share.
         build_envelope: Returns the message to a site, for a task whose ``asked`` is set.
         accept_answer: Checks an answer, and returns the changes for ``CampaignQueue.update_task``.
     """

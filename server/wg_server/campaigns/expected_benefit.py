@@ -1,4 +1,4 @@
-"""Benefit of a campaign: sites that would pay for nothing, and the model card's figures.
+"""Expected benefit of a campaign: which sites cannot gain, and what the model card promises.
 
 A release adds nothing to its own site's weights: a site gains from the releases of others that
 share a class name. The server knows the class names of sites that released statistics, or that
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 SHOWN_NAMES_LIMIT = 12  # Largest number of names in one sentence
 STATISTIC_GAIN_KEY = "sheet and statistic over the sheet alone"
-"""Model card key of the gain by a plant's statistic, on standardised inputs."""
+"""Model card key: gain of networks that also use a plant's statistic, on standardised inputs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,10 @@ def _class_names_of_release(store: ServerStore, release_id: str) -> frozenset[st
 
 
 def class_gain_lines(model_card: Mapping[str, Any], epsilon: float) -> Iterator[str]:
-    """Yield the model card's gains from other sites' releases as sentences, up to an epsilon."""
+    """Yield sentences on the gain from other sites' releases, which the model card has at 4 and 1.
+
+    They are for the larger of these two epsilons that is at most ``epsilon``.
+    """
     card_epsilons = [value for value in (4, 1) if value <= epsilon]
     scenarios = model_card.get("scenarios", {})
     for value in card_epsilons[:1]:
@@ -166,7 +169,7 @@ def machine_gain_lines(model_card: Mapping[str, Any]) -> Iterator[str]:
 
 
 def uses_statistic(model_card: Mapping[str, Any], machine_kind: str) -> bool:
-    """Return whether a generator uses statistics for a kind's networks or soft sensors."""
+    """Return whether networks or soft sensors for a machine kind use a plant's statistic."""
     about = model_card.get("sheets", {}).get("kinds", {}).get(machine_kind, {})
     return (
         machine_kind in soft_sensor_errors(model_card)
@@ -175,7 +178,7 @@ def uses_statistic(model_card: Mapping[str, Any], machine_kind: str) -> bool:
 
 
 def soft_sensor_errors(model_card: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the model card's errors of the offered soft sensors, by kind of process unit."""
+    """Return the errors of soft sensors that pass their checks, by kind of process unit."""
     sensors = model_card.get("sheets", {}).get("sensors", {})
     return {
         kind: about["error"]

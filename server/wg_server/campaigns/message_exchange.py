@@ -51,7 +51,7 @@ class SiteRequest:
 
 @dataclass(frozen=True, slots=True)
 class _PendingMessage:
-    """Message to a site without a reply so far: request key, bytes, times of sending and expiry."""
+    """Message without a reply so far: request, bytes, monotonic times of sending and expiry."""
 
     request_key: tuple[str, str, str]
     size_bytes: int
@@ -181,7 +181,7 @@ class MessageExchange:
         self._not_before = {key: t for key, t in self._not_before.items() if key in request_keys}
 
     def _sendable_requests(self, requests: Sequence[SiteRequest]) -> Iterator[SiteRequest]:
-        """Yield the requests to send now: site online, not in flight, pause after a try over."""
+        """Yield the requests to send now: not in flight, to a connected site, after any pause."""
         if not requests:
             return
         online = self._state.online_sites({ask.site.name: ask.site for ask in requests}.values())
@@ -208,7 +208,7 @@ class MessageExchange:
             yield ask
 
     def _send_message(self, run: FlowerRun, request: SiteRequest) -> int:
-        """Send the message of one request, and return the bytes that the message adds in flight."""
+        """Send the message of one request; return the number of bytes in flight that it adds."""
         task, phase = request.task, request.phase
         asked_at = task.asked or time.time()
         envelope = phase.build_envelope(request.campaign, replace(task, asked=asked_at))

@@ -2,8 +2,8 @@
 
 A package describes what other sites' releases say about a plant's classes by a posterior, whose
 variance falls with the number of sites. A better package is sent only if this variance, summed over
-classes and directions, is at least a fifth lower than in the previous package. This takes about
-five sites for every four before.
+classes and directions, is at least a fifth lower than in the previous package. That needs
+about five sites where the previous package had four.
 """
 
 from pathlib import Path

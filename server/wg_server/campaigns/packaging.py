@@ -1,4 +1,4 @@
-"""Making of a weights package for one site: generate candidates, write the manifest, sign.
+"""Production of a weights package for one site: its candidates, manifest and signature.
 
 Besides zoo and training, this is the only part of the server that needs torch; it is imported when
 the first package is made, so that serving starts fast.
@@ -43,7 +43,7 @@ class ReleasePools(Protocol):
 
         Args:
             generator_sha256: SHA-256 of the generator's package, hex.
-            priors: Variances of the generator.
+            priors: Variances of class means between tasks and sites, from the generator.
         """
 
 

@@ -1,7 +1,7 @@
-"""Making of packages in separate processes, which return their memory when they end.
+"""Production of packages in separate processes, whose memory is free again when they end.
 
-Generation needs torch and a generator, about 250 MB, which the process that carries messages
-therefore never loads.
+A package needs torch and a generator, about 250 MB of memory, so the process that carries messages
+never loads them.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ PROCESS_IDLE_SECONDS = 60.0  # Idle time after which a process that makes packag
 
 
 class PackagingThreads:
-    """Threads that make the requested packages, unless a task is no longer ``released``."""
+    """Threads that make the requested packages, of tasks in the state ``released`` only."""
 
     def __init__(
         self, home: ServerHome, store: ServerStore, package_makers: Sequence[PackageMaker]
@@ -106,7 +106,7 @@ class PackagingThreads:
             self._made.set()
 
     def _next_campaign_and_site(self, maker: PackageMaker) -> tuple[str, str] | None:
-        """Return the next campaign and site to make a package for, or None at the end."""
+        """Return the next campaign and site to make a package for, or None after ``stop``."""
         with self._lock:
             while not self._lock.wait_for(lambda: self._turns or self._ended, PROCESS_IDLE_SECONDS):
                 _stop_process(maker)
@@ -174,5 +174,5 @@ def _stop_process(maker: PackageMaker) -> None:
 
 
 def _better_package_delivery_id(task: CampaignTask) -> str:
-    """Derive the delivery id of a better package from the previous one, equal after a restart."""
+    """Derive a better package's delivery id from the previous package: a restart gives it again."""
     return canonical.sha256_hex(f"{task.delivery_id} {task.package_sha256}".encode())[:32]

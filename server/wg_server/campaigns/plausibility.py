@@ -17,7 +17,7 @@ give, since the noise of the second part is independent of it.
 ``FALSE_ALARM_PROBABILITY`` by all bounds together, whatever its records are. The check is
 post-processing of the release and costs no privacy. A plausible release need not be true: labels
 may be exchanged, and counts may take any value that the schema allows. The effect of such a release
-on other sites is bounded in ``generator.prior.influence``.
+on other sites is bounded in ``generator.prior.influence_bound``.
 """
 
 import math
@@ -173,8 +173,8 @@ def _largest_plausible_norm(
 ) -> FloatArray:
     """Bound the length of a noisy vector whose exact length is at most ``exact_norm_bound``.
 
-    It fails with a probability of at most ``2 exp(-x)``, for noise of standard deviation ``sigma``
-    on each of ``dimension`` entries.
+    The noise has standard deviation ``sigma`` on each of ``dimension`` entries. The bound fails
+    with a probability of at most ``2 exp(-tail_exponent)``.
     """
     bound = np.asarray(exact_norm_bound, dtype=np.float64)
     noise = sigma**2 * (dimension + 2 * math.sqrt(dimension * tail_exponent) + 2 * tail_exponent)

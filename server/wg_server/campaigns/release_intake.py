@@ -1,4 +1,4 @@
-"""Intake of releases: checks of signature, ledger coverage, query and plausibility.
+"""Intake of releases: their signature, ledger entries, query and plausibility are checked.
 
 A release arrives over the network or as a file, and passes the same checks. Over the network, the
 ledger's checkpoint was cosigned before the release was sent. A file from a site without a network
@@ -47,7 +47,7 @@ ReceivedBundle = StatisticsBundle | StatementBundle
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueryTerms:
-    """Terms of a query that a release must meet: encoder, price and kind of statistics."""
+    """Terms that a query sets for a release: encoder, epsilon, delta and kind of statistics."""
 
     encoder_sha256: str
     epsilon: str
@@ -142,7 +142,7 @@ def accept_release_file(
 
 
 def load_recipient(stored_release: StoredRelease) -> PackageRecipient:
-    """Return the plant of a stored release or statement; errors as in ``decode_stored_release``."""
+    """Return the plant of a stored release or statement; raises as ``decode_stored_release``."""
     if stored_release.epsilon == protocol.FREE_EPSILON:
         return recipient_without_statistics(stored_release)
     release = decode_stored_release(stored_release)
@@ -190,7 +190,7 @@ def check_witness_quorum(
     """Check that enough known witnesses, this server included, cosigned a release's ledger.
 
     Raises:
-        VerificationError: There are fewer than ``witness_quorum`` in ``server.yaml``.
+        VerificationError: Fewer did than ``witness_quorum`` in ``server.yaml`` asks for.
     """
     for text in received_bundle.proofs:
         note = inclusion_proof.decode(text, input_name="proof").note

@@ -1,15 +1,15 @@
-"""Pools of releases, one per set of class names (called kind), updated as releases come and go.
+"""Pools of releases, one per set of class names, updated as releases come and go.
 
-After releases were received, judged or revoked, ``GeneratorPools.refresh`` updates the sums; making
+After releases were received, judged or revoked, ``GeneratorPools.refresh_pools`` updates the pools;
 a package then takes the same time with ten sites as with ten thousand
-(``generator.prior.pooling``).
+(``generator.prior.evidence_pools``).
 
 The influence of a release is determined when it is added, by comparison with
-``COMPARED_PEERS_LIMIT`` others that share classes (``generator.prior.influence``). Peers are drawn
-by a keyed hash of their ids, so that no site can become a peer by its name or by trying ids. All
-releases of a kind are compared again while it and the kinds that share classes with it have at most
-``RECOMPARED_SITES_LIMIT`` sites, and whenever it has doubled, because the first releases were
-compared with few others.
+``COMPARED_PEERS_LIMIT`` others that share classes (``generator.prior.influence_bound``). Peers are
+drawn by a keyed hash of their ids, so that no site can become a peer by its name or by trying ids.
+The first releases of a pool were compared with few others. All its releases are therefore compared
+again whenever their number has doubled, and at each change while the pool and those that share
+classes with it have at most ``RECOMPARED_SITES_LIMIT`` sites.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ log = logging.getLogger(__name__)
 
 COMPARED_PEERS_LIMIT = 32  # Number of other releases that a new release is compared with
 RECOMPARED_SITES_LIMIT = 64  # Largest number of sites of which all are compared at each change
-POOL_CLASSES_LIMIT = 256  # Classes of a kind; its sum grows with their square (17 MB here)
-PACKAGE_POOLS_LIMIT = 64  # Kinds that a package uses, beginning with those that share most classes
+POOL_CLASSES_LIMIT = 256  # Classes of a pool, whose size grows with their square (here 17 MB)
+PACKAGE_POOLS_LIMIT = 64  # Pools that a package uses, those that share most classes first
 
 LOOKUP_PAUSE_FACTOR = 30.0  # Pause after a look-up, as a multiple of the look-up's duration
 
@@ -53,7 +53,7 @@ _WRITE_TRIES_LIMIT = 20
 
 
 class GeneratorPools:
-    """Pools of releases for one generator and encoder, kept in the store and updated from it."""
+    """Pools of releases for one generator and encoder, in the store that has the releases."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class GeneratorPools:
 
         Args:
             generator_sha256: SHA-256 of the generator's package, hex.
-            priors: Variances of the generator.
+            priors: Variances of class means between tasks and sites, from the generator.
             peer_hash_key: Key of the hash that draws peers.
         """
         self._store = store
@@ -175,10 +175,10 @@ class GeneratorPools:
         overlapping_releases: Sequence[PooledRelease],
         removed_ids: set[str],
     ) -> None:
-        """Update the pool of one kind (class set) by new and removed releases.
+        """Update the pool of one set of class names by new and removed releases.
 
         Args:
-            overlapping_releases: Current releases of this kind and of kinds that share classes with
+            overlapping_releases: Current releases in this pool and in pools that share classes with
                 it, including new ones.
             removed_ids: Ids of releases to remove.
         """
@@ -236,7 +236,7 @@ class GeneratorPools:
         labels: tuple[str, ...],
         change_number: int,
     ) -> PooledRelease:
-        """Compare a release with its peers; return its row with added noise, or as an outlier."""
+        """Compare a release with its peers; return its row, with added noise or as an outlier."""
         site = self._evidence(pooled_release.release_id, labels)
         drawn_peers = [peer for peer in peers if peer.site != pooled_release.site][
             :COMPARED_PEERS_LIMIT
@@ -294,14 +294,14 @@ class GeneratorPools:
         return canonical.sha256_hex(canonical.encode((self._encoder, *sorted(labels))))
 
     def _pools_with_class_names(self) -> list[tuple[StoredPool, frozenset[str]]]:
-        """Return the pools of all kinds (class sets) with class names, but without their sums."""
+        """Return all pools without their data, each with its set of class names."""
         return [(pool, frozenset(pool.class_names)) for pool in self._table.list_pools()]
 
     @staticmethod
     def _overlapping_class_sets(
         labels_by_class_set: Mapping[str, frozenset[str]], class_set_id: str
     ) -> set[str]:
-        """Return the kinds that share two or more classes with ``class_set_id``, itself too."""
+        """Return the ids of class sets that share two or more classes with one, itself included."""
         labels = labels_by_class_set[class_set_id]
         return {name for name, names in labels_by_class_set.items() if len(names & labels) > 1}
 
@@ -312,7 +312,7 @@ class GeneratorPools:
         """Return root (hex) and size of the Merkle tree over the releases in some pools.
 
         Args:
-            pool_versions: Pools as pairs of a kind and a change number.
+            pool_versions: Pools as pairs of class set id and change number.
         """
         leaves = [
             merkle.leaf_hash(release_id)
@@ -325,7 +325,7 @@ class GeneratorPools:
         return root, len(leaves)
 
     def _agreeing_release_counts(self, class_set_id: str, change_number: int) -> Counter[str]:
-        """Return for each class the number of releases in a pool that agree on the class."""
+        """Return by class how many of a pool's releases agree with their peers on the class."""
         rows = self._table.releases_at_change(class_set_id, change_number)
         return Counter(name for row in rows for name in row.agreed_class_names)
 

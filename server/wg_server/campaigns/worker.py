@@ -135,7 +135,7 @@ class CampaignWorker:
         """Handle new replies and packages; at intervals, do all that queued campaigns need.
 
         Args:
-            pause_factor: Pause after a look at all campaigns, as a multiple of its duration.
+            pause_factor: Pause between checks of all campaigns, in multiples of a check's duration.
         """
         replies = self._exchange.poll_replies()
         self._news |= bool(replies) or self._packer.poll_new_packages()

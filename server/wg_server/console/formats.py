@@ -67,7 +67,7 @@ def format_iso_time(seconds: float) -> str:
 def progress_bar_segments(
     task_counts_by_state: Mapping[str, int],
 ) -> list[tuple[str, float, float]]:
-    """Return the segments of a progress bar of width 100: state, left end, width."""
+    """Return the segments of a progress bar as (state, left end, width), in % of the bar."""
     total = sum(task_counts_by_state.values()) or 1
     pieces: list[tuple[str, float, float]] = []
     start = 0.0

@@ -25,7 +25,7 @@ class PageTexts:
 
     Attributes:
         language: Code of the language.
-        span: Formats a duration, given in seconds.
+        span: Function that formats a duration, which is given in seconds.
     """
 
     def __init__(self, language: LanguageCode) -> None:
@@ -53,7 +53,7 @@ class PageTexts:
         return _load_log_language(self.language).translate_error(english_text)
 
     def translate_detail(self, action: str, english_text: str) -> str:
-        """Translate the detail of a log entry; that of a ``failed`` entry begins with an action."""
+        """Translate a log entry's detail; after a failure, it begins with the failed action."""
         if action != "failed" or self.language == ENGLISH.code:
             return self.translate_error(english_text)
         attempt, _, why = english_text.partition(": ")

@@ -83,7 +83,7 @@ class ServerMetrics:
             self._lines.labels(level)  # creates the series, so that its first increase is seen
 
     def count_requests(self, app: Starlette, listener_name: str) -> Starlette:
-        """Count the requests of an application, as its outermost middleware."""
+        """Add an outermost middleware that counts requests to an application, and return it."""
         app.add_middleware(_RequestMeter, self._requests, self._seconds, listener_name)
         return app
 

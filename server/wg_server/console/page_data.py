@@ -43,7 +43,7 @@ class PageSource:
 
 @dataclass(frozen=True, slots=True)
 class SiteBudget:
-    """Composed epsilon of a site's charges and its cap, decimal, as stated in its newest charge."""
+    """Privacy budget of a site after its newest charge, as this charge states it; decimals."""
 
     spent_epsilon: str
     epsilon_cap: str
@@ -150,7 +150,7 @@ def site_rows(
 
 
 def read_site_budget(store: ServerStore, site: str) -> SiteBudget | None:
-    """Return a site's budget as stated in the site's newest charge, or None."""
+    """Return the budget that a site's newest charge states, or None without a readable charge."""
     newest = store.newest_release(site)
     if newest is None:
         return None

@@ -208,7 +208,7 @@ class IdentityGuard(Guard):
 
 
 class RateLimit(Guard):
-    """Middleware that limits requests per site: a burst of ten seconds' worth, then a steady rate.
+    """Middleware that limits each site's rate of requests, with bursts of ten seconds' requests.
 
     A refusal is delayed, so that a client that retries in a loop sends fewer requests.
     """

@@ -18,7 +18,7 @@ from wg_server.store.server_store import ServerStore
 class RefusalRecorder(Guard):
     """Middleware that stores in the database why an enrolled site's request was refused.
 
-    Answers pass unchanged. The stored reason is deleted after the next successful request.
+    Responses pass unchanged. The stored reason is deleted after the next successful request.
     """
 
     def __init__(self, app: ASGIApp, store: ServerStore) -> None:

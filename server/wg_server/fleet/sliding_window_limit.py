@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 class SlidingWindowLimit:
-    """Limit on tries per key; at more than ``keys`` keys, the least recently used is dropped."""
+    """Limit on tries per key; beyond ``keys_limit`` keys, the least recently used is dropped."""
 
     def __init__(
         self, tries_limit: int, keys_limit: int, clock: Callable[[], float] = time.monotonic
@@ -18,7 +18,7 @@ class SlidingWindowLimit:
         self._seen: OrderedDict[str, deque[float]] = OrderedDict()
 
     def count_try(self, key: str, *, window_seconds: float = 60.0) -> bool:
-        """Count a try of ``key``; return False if ``limit`` tries are already within the window."""
+        """Count a try of a key, or return False if the window has ``tries_limit`` of it already."""
         current_time = self._clock()
         times = self._seen.setdefault(key, deque())
         self._seen.move_to_end(key)

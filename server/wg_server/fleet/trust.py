@@ -18,7 +18,7 @@ from wg_server.store.server_store import ServerStore
 
 
 def handed_over_keys(home: ServerHome) -> Iterator[tuple[KeyUse, str, Path]]:
-    """Yield each key that plants pin in addition to the authority: its use, name and file."""
+    """Yield (use, name, file) of each key that plants pin in addition to the authority."""
     config = home.read_config()
     yield handover.PACKAGES_USE, config.name, home.signing_key
     yield handover.WITNESS_USE, witness_key_name(config), home.witness_key
@@ -49,7 +49,7 @@ def current_pins(home: ServerHome) -> ServerKeyPins:
 def store_site_pins(
     home: ServerHome, store: ServerStore, site: str, pins_data: bytes
 ) -> ServerTrust:
-    """Store the keys that a site reports as pinned, and return the current keys.
+    """Store the keys that a site reports as pinned; return the current ones and hand-overs.
 
     Raises:
         DecodeError: The data is not a valid ``ServerKeyPins`` record.

@@ -1,4 +1,4 @@
-"""Certificate authority of the server, the server's certificate, and short-lived client ones.
+"""Certificate authority of the server, its own certificate, and those of its clients.
 
 A later authority has the same name and another key (``operation.authority_rotation``). Plants that
 know an earlier authority reach it by link certificates, each signed by the previous authority (RFC

@@ -43,8 +43,8 @@ NO_EARLIER_ANSWER = "no-names"
 NO_SUPPORTED_MACHINE = "no-machine"
 STATISTIC_UNUSED = "no-statistic"
 NOT_ASKED_CODES = (NO_SHARED_CLASS_NAMES, NO_EARLIER_ANSWER, NO_SUPPORTED_MACHINE, STATISTIC_UNUSED)
-"""Codes of tasks whose site is not asked, see ``wg_server.campaigns.expected_benefit`` and"
-" ``machines``."""
+"""Codes of tasks whose site is not asked, see ``wg_server.campaigns.expected_benefit`` and
+``machine_site_selection``."""
 RELEASED_TASK_STATES = (
     "released",
     "packaged",
@@ -256,7 +256,7 @@ def load_campaign(
 
 
 def campaign_with_counts(connection: Connection, row: sa.Row[Any]) -> Campaign:
-    """Build a campaign from its row, with tasks only counted; no ``enough`` after it finished."""
+    """Build a campaign from its row, with counts of tasks; after its end, no ``min_sites_time``."""
     task = schema.task_table
     is_served = (task.c.state == "delivered") | (task.c.served > 0)
     is_unasked = (task.c.state == "waiting") & (task.c.asked == 0)

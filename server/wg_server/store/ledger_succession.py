@@ -6,8 +6,8 @@ for. The server therefore keeps every log that a site enrolled with, and classif
 
 ========================== =====================================================================
 first                      no other log of the site released anything
-names its predecessor      each other log of the site is named, directly or through others, at a
-                           checkpoint that is the last one cosigned here or a later one
+names its predecessor      the log names every other log of the site, directly or through others,
+                           at the last checkpoint that was cosigned here or at a later one
 budget unknown             some other log of the site is not named in this way
 ========================== =====================================================================
 

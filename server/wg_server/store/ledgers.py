@@ -203,8 +203,8 @@ def store_new_log(
     """Store the ledger that a site enrols with.
 
     Raises:
-        RefusedError: The ledger is known with another site, key or first entry, or the ledger that
-            it replaces is.
+        RefusedError: The ledger, or the one that it replaces, is known with another site, key or
+            first entry.
     """
     if ledger_beginning.replaced_log is not None:
         _store_replaced_log(connection, request.site, ledger_beginning.replaced_log)

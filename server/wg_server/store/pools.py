@@ -18,16 +18,16 @@ from wg_server.store import database, schema
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredPool:
-    """Stored sum over all releases with the same encoder and class names (one kind).
+    """Stored pool: the sum over all releases with one encoder and one set of class names.
 
     Attributes:
         generator: SHA-256 of the generator package, hex.
-        kind: SHA-256 of encoder and class names, hex.
+        kind: Id of the class set: SHA-256 of encoder and class names, hex.
         labels: Class names, as canonical JSON.
         sites: Number of releases in the sum.
         data: Encoded sum.
         changes: Change number: how often the sum was written.
-        judged: Number of sites when all of them were last compared with each other.
+        judged: Number of releases when all of them were last compared with their peers.
     """
 
     generator: str
@@ -46,18 +46,18 @@ class StoredPool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PooledRelease:
-    """Release of a kind (class set): part of the kind's pool, or left out as an outlier.
+    """Release as a pool's table has it: part of the pool, or left out as an outlier.
 
     Attributes:
         release_id: Id of the release.
-        kind: SHA-256 of encoder and class names, hex.
+        kind: Id of the pool's class set: SHA-256 of encoder and class names, hex.
         site: Site of the release.
-        place: Keyed hash of the release id; releases with the smallest ones serve as peers.
+        place: Keyed hash of the release id; the releases with the smallest hashes are the peers.
         noise: Variance added to the noise of its means because it disagrees with its peers.
         used: True if the release is in the sum; False if it is an outlier.
         behind: Names of the classes on which it agrees with its peers, as canonical JSON.
-        added: Change number at which it was added.
-        removed: Change number at which it was removed, or 0.
+        added: Change number of the pool at which the release was added.
+        removed: Change number of the pool at which the release was removed, or 0.
     """
 
     release_id: str
@@ -84,7 +84,7 @@ class PoolTable:
         self.generator = generator_sha256
 
     def list_pools(self) -> list[StoredPool]:
-        """Return the pools of all kinds (class sets), without their sums."""
+        """Return the pools of all class sets, with empty ``data``."""
         table = schema.pool_table
         columns = [column for column in table.c if column.name != "data"]
         query = sa.select(*columns).where(table.c.generator == self.generator)
@@ -92,7 +92,7 @@ class PoolTable:
         return [StoredPool(**row._mapping, data=b"") for row in rows]
 
     def find_pool(self, class_set_id: str) -> StoredPool | None:
-        """Return the pool of one kind (class set), or None."""
+        """Return the pool of one class set, or None."""
         table = schema.pool_table
         query = sa.select(table).where(
             table.c.generator == self.generator, table.c.kind == class_set_id
@@ -119,7 +119,7 @@ class PoolTable:
         return rows[0] if rows else None
 
     def releases_at_change(self, class_set_id: str, change_number: int) -> list[PooledRelease]:
-        """Return the releases that were in a kind's pool after a change, sorted by id."""
+        """Return the releases that were in a pool after one of its changes, sorted by id."""
         table = schema.pooled_release_table
         return self._read_releases(
             table.c.kind == class_set_id,
@@ -167,7 +167,7 @@ class PoolTable:
         return True
 
     def release_ids_in_pools(self, pool_versions: Sequence[tuple[str, int]]) -> list[bytes]:
-        """Return sorted ids of all releases in some pools, given as (kind, change number) pairs."""
+        """Return sorted ids of the releases in pools, given as (class set id, change number)."""
         rows = [
             row for kind, changes in pool_versions for row in self.releases_at_change(kind, changes)
         ]
@@ -177,7 +177,7 @@ class PoolTable:
         """Store which pools a Merkle root (hex) covers, so that membership can be proven later.
 
         Args:
-            pool_versions: Pools as pairs of a kind and a change number.
+            pool_versions: Pools as pairs of class set id and change number.
         """
         table = schema.pool_tree_table
         key = (table.c.generator == self.generator) & (table.c.root == root_hex)
@@ -189,7 +189,7 @@ class PoolTable:
                 connection.execute(table.insert().values(row))
 
     def pool_versions_under_root(self, root_hex: str) -> tuple[tuple[str, int], ...]:
-        """Return the pools under a Merkle root, as (kind, change number); empty if unknown."""
+        """Return a Merkle root's pools as (class set id, change number); empty if unknown."""
         table = schema.pool_tree_table
         query = sa.select(table.c.sums).where(
             table.c.generator == self.generator, table.c.root == root_hex

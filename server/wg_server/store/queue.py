@@ -29,7 +29,7 @@ DEFAULT_MIN_SITES = (
     2  # Default number of releases that a campaign waits for, if it has as many sites
 )
 DEFAULT_GRACE_SECONDS = 600.0
-"""Default time that a campaign waits for the remaining sites after these releases."""
+"""Default time that a campaign waits for more sites after ``min_sites`` releases, seconds."""
 
 _ACTIVE_CAMPAIGN_STATES = ("running", "cancelling")
 RETRIABLE_TASK_STATES = ("refused", "failed", "expired", "cancelled")
@@ -102,7 +102,7 @@ class TaskChanges(TypedDict, total=False):
         asked: Time of the first message of the current step, Unix seconds.
         answered: Time at which the release reached this campaign, Unix seconds.
         made: Time at which the other sites' releases were read, Unix seconds.
-        figure: Value that ``code`` refers to.
+        figure: Number that ``code`` refers to: a Unix time, or a duration in seconds.
         release: Verified release that answered the query, to be stored in the same transaction.
         traffic: Numbers to add to the task's counts.
     """

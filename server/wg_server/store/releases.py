@@ -22,9 +22,11 @@ class StoredRelease:
     """Verified release of a site.
 
     Attributes:
+        encoder: SHA-256 of the encoder that computed the features, hex.
+        received: Time at which the server first received it, Unix time.
         signing_key: Key, hex, that verified the release; the site may have another key by now.
         data: ``.wgs`` file as received: the release, its ledger entries and their proofs.
-        standing: Status of the release.
+        standing: Status of the release, which decides whether packages may use it.
         reasons: Reasons why it is implausible, one per line, whatever its status.
         statistics: Kind of statistics; ``classes`` for a public statement, which has none.
     """

@@ -106,7 +106,8 @@ class ServerStore(LedgerTable, ReleaseTable):
             tls_key_sha256: SHA-256 of the public key of the certificate, hex.
             current_time: Unix time.
             issue_certificate: Issues the certificate; returns fingerprint, expiry, and a result.
-            ledger_beginning: Errors of its ``decide_checkpoint`` are passed on.
+            ledger_beginning: First entry and predecessor of the site's ledger; errors of its
+                ``decide_checkpoint`` are passed on.
 
         Returns:
             The result of ``issue_certificate``, and the cosignature of ``decide_checkpoint``.

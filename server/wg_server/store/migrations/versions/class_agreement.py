@@ -1,6 +1,6 @@
 """Migration of the store: the classes that each pooled release agrees on.
 
-Every pool is judged again.
+In every pool, all releases are compared with their peers again.
 """
 
 import sqlalchemy as sa
@@ -11,6 +11,6 @@ down_revision = "0002"
 
 
 def upgrade() -> None:
-    """Add the column for the classes that a release agrees on; have every pool judged again."""
+    """Add the column of classes on which a release agrees with its peers; reset comparisons."""
     op.add_column("pooled", sa.Column("behind", sa.Text(), nullable=False, server_default="[]"))
     op.execute("UPDATE pool SET judged = 0")

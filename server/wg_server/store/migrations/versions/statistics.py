@@ -11,7 +11,7 @@ down_revision = "0003"
 
 
 def upgrade() -> None:
-    """Add the columns for the kind; in SQLite one goes before ``data``, as in a new store."""
+    """Add the columns, in SQLite at the place where a new store has them."""
     op.add_column("campaign", _statistics_column())
     if op.get_bind().dialect.name != "sqlite":
         op.add_column("release", _statistics_column())
