@@ -135,7 +135,7 @@ class NotAcceptedError(WgError):
 
 
 class PeerError(WgError):
-    """The network or the other side failed."""
+    """The network failed, or the server or witness at the other end."""
 
     exit_code = ExitCode.PEER
     code = "peer"

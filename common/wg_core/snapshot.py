@@ -81,7 +81,7 @@ class MachineStatistics:
     """Facts about a snapshot's machine statistics, whose numbers are in ``machine.bin``.
 
     Attributes:
-        data_sheet: Data sheet of the machine at which the records were read.
+        data_sheet: Data sheet of the machine that the records come from.
         schema: Layout of the statistics' release.
         statistics_sha256: SHA-256 of ``machine.bin``, hex.
     """
@@ -139,7 +139,7 @@ class SnapshotPointer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnusableItem:
-    """File (relative to the folder), or row of a file, that cannot be used, with the reason."""
+    """File (path below the data folder), or row of a file, that cannot be used, and the reason."""
 
     name: str
     reason: str

@@ -142,7 +142,7 @@ def check_text_fields(record: object) -> None:
 
 
 class TextRecord:
-    """Base of a record whose only check is that of its text fields."""
+    """Base class of records that check their text fields, and nothing else, when created."""
 
     __slots__ = ()
 

@@ -51,7 +51,7 @@ def convert_to_record(document: object, record_type: type[T]) -> T:
 
 
 def _allowed_values_text(record_type: Any, message: str) -> str:
-    """Return the allowed values of an enum for msgspec's error, as text; empty for other errors."""
+    """Return a text of the values allowed where msgspec found a wrong enum value; else empty."""
     place = re.fullmatch(r"Invalid enum value .* - at `\$(.*)`", message, re.DOTALL)
     if place is None:
         return ""

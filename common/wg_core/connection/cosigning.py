@@ -62,7 +62,7 @@ def collect_cosignatures(ledger: Ledger, config: ClientConfig, server: AskWitnes
 
     The server is asked first, even if it has cosigned this checkpoint: its answer comes at the end
     of the time slot, so the time at which the other witnesses are asked reveals nothing about the
-    work before.
+    work on the release.
 
     Args:
         server: Function that asks the server. None over the air gap: the server is then counted as

@@ -40,7 +40,7 @@ def is_renewal_due(home: ClientHome, current_time: float) -> bool:
     """Return whether the TLS client certificate must be renewed.
 
     Renewal is due after a third of the certificate's lifetime, or when its authority is replaced,
-    so a plant may be off for the other two thirds, at any time, and still renew.
+    so that a plant that was off for up to two thirds of the lifetime can still renew.
     """
     certificate = parse_certificate(atomic.read_bytes(home.certificate, limit=_FILE_BYTES_LIMIT))
     if not authority.is_issued_by(certificate, authority.read_pinned_root(home)):

@@ -108,7 +108,7 @@ class Inbox:
         """Delete an applied weights package from the inbox; the home keeps its own copy.
 
         Raises:
-            StorageError: The disk cannot be written; applying it again has no effect.
+            StorageError: The disk cannot be written; the package is then applied again, in vain.
         """
         with reraise_os_errors(StorageError, f"{path}: cannot be removed"):
             path.unlink(missing_ok=True)

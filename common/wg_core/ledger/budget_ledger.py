@@ -312,7 +312,7 @@ class Ledger(CosignedLog):
         return LedgerRelease(seq, charge_seq, digest)
 
     def record_decision(self, make_decision: Callable[..., entries.Decision]) -> int:
-        """Append a person's decision, built by ``make_decision``; return the entry's index.
+        """Append the decision that ``make_decision(head=...)`` returns; return the entry's index.
 
         Raises:
             VerificationError: The request was charged before the decision.
@@ -321,7 +321,7 @@ class Ledger(CosignedLog):
             return self._append_entry(make_decision(head=self._new_header(entries.DECISION_KIND)))
 
     def record_reuse(self, charge_seq: int, use: Use) -> int | None:
-        """Record another use of a release; return the entry's index, None if it is on the ledger.
+        """Record another use of a release; return the entry's index, None if already recorded.
 
         Raises:
             VerificationError: The charge has no release.
@@ -454,7 +454,8 @@ class Ledger(CosignedLog):
 def check_same_privacy_unit(dataset: str, unit: str, earlier_units: Collection[str]) -> None:
     """Check that a charge protects the same privacy unit as the budget's earlier charges.
 
-    A budget spent on two kinds of units would protect neither: a part may have many records.
+    A budget spent on two kinds of units would protect neither: a unit of one kind, such as a part,
+    may have many of the other, such as records.
 
     Raises:
         ConfigError: Earlier charges protect another unit.

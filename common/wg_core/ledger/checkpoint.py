@@ -43,7 +43,7 @@ class Checkpoint:
 
 
 def sign(checkpoint: Checkpoint, keys: Iterable[PrivateKey]) -> Note:
-    """Return a checkpoint as note, signed with the log's key, or at a rotation with both keys."""
+    """Return a signed note of a checkpoint, by the log's key, or by both keys of a rotation."""
     note = Note(checkpoint.text(), ())
     return note.with_signatures(
         line for key in keys for line in _sign_note(note, checkpoint.origin, notes.LOG_ROLE, key, 0)

@@ -128,6 +128,7 @@ class Genesis(text_grammars.TextRecord):
     Attributes:
         ledger_key: Raw public key that signs the log, hex.
         software: Program and version that created the log.
+        predecessor: Log that this one replaces; None: there is none.
     """
 
     head: EntryHeader

@@ -327,7 +327,7 @@ class Log:
 
     @contextmanager
     def _write_lock(self) -> Iterator[LedgerState]:
-        """Take the log's write lock and yield its newest state; commit or roll back on exit."""
+        """Take the log's write lock, yield the newest state of the log, and commit or roll back."""
         key = signing.public_bytes(self._signing_key())
         with self._transaction():
             state = self._state

@@ -66,7 +66,22 @@ class WitnessKey:
 
 
 class LedgerState:
-    """State of a log after its entries so far; the first entry must be a genesis entry."""
+    """State of a log after its entries so far; the first entry must be a genesis entry.
+
+    Attributes:
+        origin: Unique name of the log; empty before the first entry, like ``site``.
+        last_leaf_hash: Leaf hash of the newest entry, to which the next entry refers.
+        leaf_hashes: Leaf hashes of all entries, 32 bytes each.
+        key_periods: Signing keys of the log, oldest first.
+        witnesses: Keys of all witnesses, in the order of enrolment.
+        datasets: Newest DATASET entry by name of the data set.
+        lineages: Lineages by ID, without those that were merged into another.
+        charges: Charges by index of the entry.
+        decisions: Newest decision by data set and request id.
+        reuses: Reuse by charge index, purpose and recipient.
+        statements: Newest public statement by data set and recipient.
+        clock_steps_back: Indices of entries with an earlier time than the entry before.
+    """
 
     def __init__(self) -> None:
         self.origin = ""

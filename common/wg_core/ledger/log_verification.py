@@ -283,7 +283,7 @@ def _verified_cosignature_times(note: Note, witnesses: _WitnessesByKeyId) -> Cos
 def _with_full_key(
     witness: TrustedWitness, enrolled_witnesses: Iterable[TrustedWitness]
 ) -> TrustedWitness:
-    """Return a trusted witness with its full key, if only the key's SHA-256 was given."""
+    """Return a trusted witness with its full enrolled key, if only the SHA-256 was given."""
     keys = (x for x in enrolled_witnesses if x.name == witness.name)
     return next(
         (x for x in keys if signing.matches_public_key(witness.public_key, x.public_key)), witness

@@ -37,6 +37,7 @@ LOG_ROLE: SignatureRole = MappingProxyType(
 COSIGNER_ROLE: SignatureRole = MappingProxyType(
     {signing.ED25519: SignatureType.COSIGNATURE, signing.ML_DSA_44: SignatureType.ML_DSA_44}
 )
+"""Role of a witness, or another party, that cosigns the checkpoint of a log."""
 
 KEY_ID_SIZE = 4
 KEY_NAME_BYTES_LIMIT = 255  # Most bytes of a key name (tlog-cosignature)

@@ -154,7 +154,7 @@ def requests_in_proof(decoded_proof: Proof) -> tuple[WitnessRequest, ...]:
 
 
 class KnownLog(NamedTuple):
-    """Log known to a witness: its origin, and the public key that must have signed it."""
+    """Log known to a witness: origin, and the public key that must sign the log's checkpoints."""
 
     origin: str
     key: PublicKey

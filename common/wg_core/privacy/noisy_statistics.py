@@ -66,7 +66,7 @@ class NoisyStatistics:
     def centre(self) -> FloatArray:
         """Return the centre of the class sums, [d], feature units.
 
-        It has no error: it is computed from released integers, as the plant did.
+        The centre is exact: the plant computed the same one, from the same released integers.
         """
         grid_unit = self.schema.radius / self.schema.radius_grid_units
         return np.asarray(self._release_centre.point * grid_unit)

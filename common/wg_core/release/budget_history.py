@@ -33,7 +33,7 @@ class BudgetHistory:
 
     Attributes:
         lineage_by_dataset: Lineage (id of the budget) by data set name, oldest name first.
-        cap_by_lineage: Cap (epsilon, delta) by lineage.
+        cap_by_lineage: Cap (epsilon and delta, decimal strings) by lineage.
         commitments: Commitments to all charged data, hex, and to all data on a replaced ledger.
         unit_names: Names of the privacy units (columns) in charges, oldest first.
     """

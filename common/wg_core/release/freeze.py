@@ -74,7 +74,7 @@ class RecordTable(Protocol):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of the records."""
+        """Name of each record, for messages and predictions."""
 
     @property
     def units(self) -> tuple[str, ...] | None:
@@ -101,7 +101,7 @@ class InspectedRecords(Protocol):
 
     @property
     def shapes(self) -> NDArray[np.int64]:
-        """First two dimensions of each record, ``[n, 2]``."""
+        """First two dimensions of each record's array, ``[n, 2]``; 0 for a missing one."""
 
     @property
     def problems(self) -> tuple[UnusableItem, ...]:

@@ -76,7 +76,7 @@ def release_private_head(
     Args:
         train_head: Function that trains the head, from labelled records and noisy sums alone.
         witness: Function that asks the server to cosign, as for ``query_answers.answer_query``.
-        hooks: Noise sampler, and a function that tests use.
+        hooks: Noise sampler and step callback; replaced only in tests.
 
     Raises:
         PolicyRefused: The price exceeds the limit, or nobody approves; nothing was charged.

@@ -59,7 +59,7 @@ from wg_core.wire.signing import PrivateKey
 
 log = logging.getLogger(__name__)
 
-StepHook = Callable[[str], None]
+StepHook = Callable[[str], None]  # Called with the name of each of ``RELEASE_STEPS``
 
 CHARGED_STEP = "charged"
 SAMPLED_STEP = "sampled"
@@ -110,7 +110,7 @@ def answer_query(
     Args:
         witness: Function that asks the server to cosign the ledger. None over the air gap: the
             recipient of the file then cosigns the checkpoint in it.
-        hooks: Noise sampler, and a function that tests use.
+        hooks: Noise sampler and step callback; replaced only in tests.
         clock: Function that returns the query's time of arrival, used for ledger entries.
 
     Raises:
@@ -189,7 +189,7 @@ def open_ledger(home: ClientHome, *, entry_time: float | None = None) -> Ledger:
     New entries have the time ``entry_time``, Unix seconds; None: the current time.
 
     Raises:
-        ConfigError: The shared ledger of another home is not as this home's server knows it.
+        ConfigError: The home shares a ledger whose key or origin its server does not know yet.
     """
     clock = None if entry_time is None else lambda: int(entry_time)
     ledger = Ledger.open(home.ledger, signing.load(home.ledger_key), clock=clock)
@@ -204,7 +204,7 @@ def open_ledger(home: ClientHome, *, entry_time: float | None = None) -> Ledger:
 def current_snapshot(
     home: ClientHome, config: ClientConfig, ledger: Ledger, *, encoder: str
 ) -> Snapshot:
-    """Return the snapshot to release from, registered on the ledger if a crash prevented that.
+    """Return the snapshot in use, after registering it on the ledger if it is not registered.
 
     Raises:
         ConfigError: No snapshot fits ``client.yaml`` and the encoder.

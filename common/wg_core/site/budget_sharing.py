@@ -24,7 +24,7 @@ from wg_core.wire import signing
 
 
 def join_shared_budget(home: ClientHome, holder_root: Path) -> ClientConfig:
-    """Make a new home draw on another home's budget; return that home's configuration.
+    """Make a new home draw on another home's budget; return the other home's configuration.
 
     A repeated call changes nothing.
 
@@ -148,7 +148,7 @@ def share_budget_with_successor(home: ClientHome, successor: ClientHome) -> bool
     """Make ``successor``, the home that replaces ``home``, draw on the same shared ledger.
 
     Returns:
-        True if the home shares a ledger.
+        True if ``home`` shares a ledger; False if it has its own, and nothing was written.
     """
     budget = shared_budget.read_shared_budget(home.root)
     if budget is None:

@@ -212,7 +212,7 @@ class WitnessConfig:
         """Raw public key of the witness.
 
         Raises:
-            ConfigError: The key is malformed, or has another name.
+            ConfigError: The key is malformed, or is a verifier key with another key name.
         """
         try:
             notes.check_key_name(self.name)

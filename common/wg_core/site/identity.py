@@ -71,7 +71,7 @@ def read_public_identity(home: ClientHome, site: str) -> PublicIdentity:
 
 
 def ledger_origin(site: str, ledger_key: bytes) -> str:
-    """Return the origin of a plant's ledger; a new key after a compromise gives a new origin."""
+    """Return the origin (unique name) of a plant's ledger, from site name and first ledger key."""
     return f"weightgate/{site}/{canonical.sha256_hex(ledger_key)[:16]}"
 
 

@@ -198,12 +198,17 @@ def signature_size(key: PublicKey) -> int:
 
 
 def sign(key: PrivateKey, context: str, message: bytes) -> bytes:
-    """Return the signatures, concatenated, of a context and a message by every part of a key."""
+    """Return a message's signatures by every part of a key, concatenated.
+
+    Args:
+        context: Word signed before the message, so that no signature is valid for another use of
+            the key; such as ``STATISTICS_CONTEXT``.
+    """
     return b"".join(part.sign(_with_context(context, message)) for part in key.parts)
 
 
 def verify(key: PublicKey, context: str, message: bytes, signature: bytes) -> None:
-    """Verify a message's signatures by every part of a public key.
+    """Verify a message's signatures by every part of a public key; ``context`` as in ``sign``.
 
     Raises:
         VerificationError: A signature is missing or not valid.
