@@ -101,7 +101,7 @@ class Plant:
 
     @property
     def budget(self) -> Spend:
-        """Return the privacy cap and the cost of each release; errors as ``budget.read_spend``."""
+        """Privacy cap and the cost of each release; errors as for ``budget.read_spend``."""
         return read_spend(self.home, self.config)
 
     @property
@@ -189,7 +189,7 @@ class Plant:
         """Predict each record's label, probabilities and likeness to the plant's records.
 
         Args:
-            X: Files, folders or arrays; see ``Records``.
+            X: Files, folders or arrays; see ``RecordsLike``.
             package: Id of a package, or its beginning; None: the package of the model in use.
             model: Name of a model; None: the model in use, or the kept model of the package.
 
@@ -215,7 +215,7 @@ class Plant:
         """Return decoded records in parts, read by the settings of ``client.yaml``.
 
         Args:
-            X: Files, folders or arrays; see ``Records``.
+            X: Files, folders or arrays; see ``RecordsLike``.
             modality: Modality of the records in files; None: the one that the files imply.
 
         Raises:

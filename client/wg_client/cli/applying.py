@@ -1,6 +1,6 @@
 """Process in which the node applies one package; see ``wg_core.fleet.apply_process``.
 
-Standard output has only the answer; output of libraries goes to standard error.
+Standard output holds only the result; what libraries print goes to standard error.
 """
 
 import json
@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 @click.argument("package", type=click.Path(path_type=Path))
 @cli.log_option
 def apply_in_process(home: Path, package: Path, log_format: str) -> None:
-    """Apply PACKAGE at HOME, and answer with one record."""
+    """Apply PACKAGE to the plant of HOME; write one ``ApplyResult`` to standard output."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)  # applying a package is not interrupted
     answer = os.dup(1)

@@ -28,7 +28,7 @@ encoder_option = click.option(
 
 
 def is_interactive(encoder_hash: str | None, as_json: bool) -> bool:
-    """Return True if the owner can be asked, and has not named the encoder by an option."""
+    """Return True if the owner can be asked on a terminal, and did not name the encoder's hash."""
     return encoder_hash is None and not as_json and sys.stdin.isatty()
 
 
@@ -50,10 +50,10 @@ def confirm_encoder(
 
 
 def confirm_encoder_hash(refusal_message: Text = _NOT_STORED_MESSAGE) -> None:
-    """Ask the owner to confirm the hash that was shown.
+    """Ask the owner whether the encoder's hash, printed before, is the one the operator told.
 
     Raises:
-        RefusedError: The owner does not confirm it; ``refusal_message`` is the message.
+        RefusedError: The owner says no; ``refusal_message`` is the error's message.
     """
     question = text("Is this the hash that you received from the server's operator?")
     if not click.confirm(current_language()(question), default=False):

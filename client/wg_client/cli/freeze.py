@@ -291,7 +291,7 @@ def freeze_result_lines(result: FreezeResult) -> list[str]:
 
 
 def _machine_statistics_lines(result: FreezeResult) -> Iterator[str]:
-    """Yield a line that machine statistics can be released, or why not; none without a sheet."""
+    """Yield a line on whether machine statistics can be released; none without a data sheet."""
     if result.snapshot.manifest.machine is not UNSET:
         yield text("machine statistics: of the machine that the data sheet states")
     elif result.unread_machine_reason:
@@ -341,7 +341,7 @@ def _encoder_failure_lines(record_names: tuple[str, ...]) -> list[str]:
 
 
 def _add_omission_line(lines: Sequence[str], total: int) -> list[str]:
-    """Return the lines, followed by one on the number of omitted ones if ``total`` is larger."""
+    """Return the lines, and a last one on how many of ``total`` lines are omitted, if any are."""
     omission = text("  {count} more; --json names all", count=total - len(lines))
     return [*lines, omission] if total > len(lines) else [*lines]
 

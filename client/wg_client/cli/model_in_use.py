@@ -113,7 +113,7 @@ def next_adoption_step(home: ClientHome, manifest: ModelsManifest) -> str:
 def chosen_model(
     home: ClientHome, package: str | None, name: str | None
 ) -> tuple[ModelsManifest, str]:
-    """Return the package and the name of the model that a command's arguments select.
+    """Return the manifest and the name of the model that a command's arguments select.
 
     Raises:
         ConfigError: There is no such model, or the first package is still being applied.

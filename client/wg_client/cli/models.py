@@ -117,7 +117,7 @@ def show_models(home: ClientHome, package: str | None, as_json: bool) -> None:
 
 
 def _origin_sentence(entry: ModelEntry) -> str:
-    """Describe the candidate that a model came from, and how the server made it; or empty."""
+    """Return the candidate that a model started from, and its mechanism; empty if there is none."""
     from wg_client.methods import registry
 
     if not entry.origin:
@@ -267,7 +267,15 @@ def export_models(
 
 @dataclass(frozen=True, slots=True)
 class PrivateExportOrder:
-    """Order of ``models export --private``: cost, approver, format, file, (channels, samples)."""
+    """Options of ``models export --private``.
+
+    Attributes:
+        epsilon: Epsilon to charge, as decimal text.
+        approver: Name of the person who approves the charge; None: no approval is needed.
+        file_format: Format of the exported file.
+        out_path: File to write.
+        window_shape: Channels and samples of a window; None: those of the settings.
+    """
 
     epsilon: str
     approver: str | None
@@ -408,10 +416,11 @@ def predict(
 
 @contextmanager
 def _name_file_in_errors(file: Path) -> Iterator[None]:
-    """Add the file's name to an error; a damaged weights package raises ``VerificationError``.
+    """Run a ``with`` block, and add the file's name to the errors that it raises.
 
     Raises:
-        VerificationError, DecodeError: The original error, with the file's name.
+        VerificationError: The block raised one, or the file is a damaged weights package.
+        DecodeError: The file is not a weights package.
     """
     try:
         yield

@@ -140,11 +140,12 @@ class PredictionRun:
         )
 
     def watch_folder(self, folder: Path, out: Path, *, pause_seconds: float) -> Iterator[str]:
-        """Predict files as they arrive in a folder; append their rows to a table, and yield them.
+        """Predict files as they arrive in a folder; append their rows to a table.
 
         A regular file is read when its size has not changed for ``pause_seconds`` seconds; links,
         and files that are in the table already, are skipped. A file that cannot be read gets the
-        verdict ``look``. The loop ends only when the process is stopped.
+        verdict ``look``. Each appended row is yielded as a line of text. The loop never ends by
+        itself.
 
         Raises:
             DataError: ``folder`` is not a folder.
@@ -222,7 +223,7 @@ class PredictionRun:
             yield text("  {count} more; --json names all", count=len(self._differences) - limit)
 
     def prediction_lines(self) -> Iterator[str]:
-        """Yield a line of text for each prediction; a legend and the notes are printed before."""
+        """Yield a line of text for each prediction, after printing a legend and notes."""
         for path_result in self._path_predictions:
             if path_result.predictions:
                 cli.print_progress(
@@ -277,7 +278,7 @@ class PredictionRun:
 
 
 def _table_cells(prediction: Prediction, name_cell: str) -> tuple[str, ...]:
-    """Return a prediction as table cells in the order of ``COLUMNS``, with ``name_cell`` first."""
+    """Return a prediction as table cells in the order of ``PREDICTION_COLUMNS``."""
     figures = f"{prediction.probability:.6f}", _format_likeness(prediction.likeness)
     return (
         name_cell,
@@ -304,7 +305,7 @@ def _file_name_cell(path: Path) -> str:
 
 
 def _recorded_file_cells(out: Path) -> set[str]:
-    """Return the file-name cells of a table that ``predict --watch`` wrote; empty: no table."""
+    """Return the first cells of a table that ``predict --watch`` wrote; empty without a table."""
     if not out.exists():
         return set()
     data = atomic.read_bytes(out, limit=_PREDICTION_TABLE_BYTES_LIMIT).decode(
@@ -352,7 +353,7 @@ def read_records_and_problems(
 
 
 def _with_text_column(reading: ReadingConfig, text_column: str | None) -> ReadingConfig:
-    """Return the settings with another column of texts, if one is named."""
+    """Return the settings with ``text_column`` as column of texts, unless it is None."""
     columns = (text_column or reading.columns[0], reading.columns[1])
     return replace(reading, columns=columns)
 

@@ -171,7 +171,9 @@ def _reserved_mask(
     reserved_share: float,
     used_digests: frozenset[bytes],
 ) -> NDArray[np.bool_]:
-    """Return a mask ``[n]`` of the records to reserve, by each unit's digest and history alone.
+    """Return a mask ``[n]`` of the records to reserve for the acceptance set.
+
+    Each privacy unit is decided by its own digest and earlier use alone.
 
     Raises:
         DataError: All records of the share were released or trained on before.

@@ -321,7 +321,7 @@ def _check_no_split_inside(path: Path, folders: Sequence[Path]) -> None:
 
 
 def _mask_folders(entries: Sequence[Path], labels: Sequence[str] | None) -> list[Path]:
-    """Return mask folders beside class folders: each file in one is named after a record."""
+    """Return the folders of segmentation masks, whose files are named after records or classes."""
     folders = [entry for entry in entries if entry.is_dir() and not entry.is_symlink()]
     masks = [
         entry for entry in folders if normalise_name(entry.name).casefold() in _MASK_FOLDER_NAMES

@@ -79,7 +79,7 @@ def configured_modality(name: str, reading: ReadingConfig) -> Modality:
 
 
 def with_reading_config(data: SiteData, reading: ReadingConfig) -> SiteData:
-    """Return the data with files to be read by the plant's settings; arrays stay unchanged."""
+    """Return records whose files are read by the given settings; arrays stay unchanged."""
     if not isinstance(data.records, StoredRecords) or not data.records.paths:
         return data
     return replace(

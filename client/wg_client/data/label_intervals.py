@@ -159,7 +159,7 @@ def _numbered_lines(table: Path, data: bytes, encoding: str) -> Iterator[tuple[i
     """Yield the number and the cells of each nonempty line of a table.
 
     Raises:
-        DataError: A line cannot be read; it must not change how others are read.
+        DataError: A line cannot be read; then the whole table is refused.
     """
     text, found_encoding = table_text.decode_table(data, str(table), encoding)
     delimiter = table_text.guess_delimiter(text.partition("\n")[0])

@@ -60,7 +60,7 @@ class LogReader:
     def read(
         self, path: Path, *, text_columns: Sequence[str] = (), allow_missing_texts: bool = False
     ) -> SensorLog:
-        """Read a sensor log: configured channels, times, and text columns, with that of the unit.
+        """Read a sensor log: the configured channels, times, the unit's column and text columns.
 
         Args:
             text_columns: Further text columns, such as that of the label.
@@ -134,7 +134,7 @@ class LogReader:
         return np.ascontiguousarray(sensor_log.values[start_row:stop].T)
 
     def read_named_window(self, path: Path, window_name: str) -> Record:
-        """Return the window with this name in a snapshot of ``path``; errors as ``read_window``."""
+        """Return the window that a snapshot lists by this name; errors as for ``read_window``."""
         row = window_name.removesuffix("]").rpartition("[")[2]
         if not row.isascii() or not row.isdecimal() or len(row) > 12:
             raise DataError(f"{window_name}: not the name of a window of a log")
@@ -148,7 +148,7 @@ def open_log_reader(
     *,
     allow_missing_table: bool = False,
 ) -> LogReader:
-    """Return a reader of the logs at a path, with the table of intervals.
+    """Return a reader of the logs at a path, after reading their table of intervals.
 
     Args:
         allow_missing_table: The table may be missing.
@@ -190,7 +190,10 @@ def time_run_indices(sensor_log: SensorLog, log_config: SensorLogConfig) -> NDAr
 
 
 def measure_rate(sensor_log: SensorLog) -> float | None:
-    """Return the rate of a log's median time step, Hz; 0: times do not rise; None: too few."""
+    """Return the sampling rate by a log's median time step, Hz; None without time steps.
+
+    The rate is 0 if the median step is not positive.
+    """
     if sensor_log.times is None:
         return None
     steps = np.diff(sensor_log.times)
@@ -202,5 +205,5 @@ def measure_rate(sensor_log: SensorLog) -> float | None:
 
 
 def describe_wrong_rate(rate: float, log_config: SensorLogConfig) -> str:
-    """Return a message on a rate, in Hz, that differs from the configured one."""
+    """Return a message on a log's sampling rate, Hz, that differs from the configured one."""
     return f"{rate:.6g} samples a second, data.reading.log.rate says {log_config.rate:.6g}"

@@ -91,7 +91,7 @@ def split_units(
 def _unit_rows_of_log(
     log_reader: LogReader, log_name: str, sensor_log: SensorLog
 ) -> Iterator[UnitRows]:
-    """Yield the rows of each privacy unit, if the table of intervals does not name it."""
+    """Yield the rows of each privacy unit of a log whose units no table of intervals names."""
     n, times = len(sensor_log), sensor_log.times
     words: tuple[str, ...] = ("",)
     codes = np.zeros(n, dtype=np.int64)

@@ -10,7 +10,7 @@ Features of the encoder do not serve: compression changes them more than another
 window with the smallest hashes stand for all of them (Broder 1997, *On the resemblance and
 containment of documents*).
 
-Nothing is left out because of it, and nothing that leaves the plant depends on it. Not guaranteed:
+Near-duplicates are only reported: none is left out, and no release depends on them. Not guaranteed:
 that a copy is found if it is cropped, turned or resampled, or has fewer than 28 pixels a side.
 """
 
@@ -35,7 +35,7 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 def find_near_duplicates(judges: Inspection, others: Inspection) -> tuple[DuplicateRecord, ...]:
-    """Find the records of ``judges`` that are nearly the same as one of ``others``.
+    """Find the acceptance records that are nearly the same as a record of the data set.
 
     Raises:
         DataError: A record cannot be read again.
@@ -51,7 +51,7 @@ def find_near_duplicates(judges: Inspection, others: Inspection) -> tuple[Duplic
 
 
 def _similar_pictures(judges: Inspection, others: Inspection) -> Iterator[tuple[int, int]]:
-    """Yield the row of each similar judge, and that of the most similar other record."""
+    """Yield the row of each acceptance image with a similar image in the data set, and its row."""
     n, m = len(judges.data), len(others.data)
     views = _picture_views(judges, range(n))
     sample = sorted({*np.linspace(0, m - 1, RECORDS_PER_CHUNK).astype(int).tolist()})
@@ -69,7 +69,7 @@ def _similar_pictures(judges: Inspection, others: Inspection) -> Iterator[tuple[
 
 
 def _picture_views(inspection: Inspection, rows: Iterable[int]) -> NDArray[np.float32]:
-    """Return thumbnails of images and their details, of unit length, ``[2, n, pixels]``."""
+    """Return images' thumbnails and their fine details, of unit length, ``[2, n, pixels]``."""
     from PIL import Image
 
     bilinear, pixels = Image.Resampling.BILINEAR, []
@@ -90,7 +90,7 @@ def _unit_rows(x: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _shared_keys(judges: Inspection, others: Inspection) -> Iterator[tuple[int, int]]:
-    """Yield the row of each judge that has a key of another record, and that record's row."""
+    """Yield pairs of an acceptance record's row and the row of a record with a key in common."""
     keys_of = _window_keys if judges.data.modality == Windows.name else _text_keys
     rows_by_key: dict[str | int, set[int]] = {}
     for row in range(len(judges.data)):

@@ -51,8 +51,9 @@ class PlantData:
         features: Features of the records.
         encoder: Id of the encoder that the plant holds, hex.
         encoder_package: Encoder package, as bytes.
-        acceptance_set: Records that only judge models; None: there is no acceptance set.
-        package_key: Server's key, hex, that verifies packages; empty: the pinned key.
+        acceptance_set: Records on which models are only evaluated; None: there are none.
+        package_key: Public key of the server, hex, by which packages are verified; empty: the key
+            pinned in ``config``.
     """
 
     config: ClientConfig

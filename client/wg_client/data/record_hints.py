@@ -1,7 +1,7 @@
 """Hints about readable but suspicious records: nearly black images, odd channels.
 
-Nothing is refused because of a hint, and no hint leaves the plant: one record must not change what
-happens to another.
+Nothing is refused because of a hint, and no hint leaves the plant: one record must not change how
+another is treated.
 """
 
 from collections import Counter

@@ -168,8 +168,8 @@ def _resolve_duplicates(
 ) -> None:
     """Choose which of the rows with the same content in one privacy unit counts.
 
-    It is added to ``counted_rows``, and the others to ``duplicates``; or all of them to
-    ``problems``.
+    The chosen row is appended to ``counted_rows``, and the others to ``duplicates``; if the rows
+    have different labels, all are appended to ``problems``.
     """
     if len(rows) == 1:
         counted_rows.append(rows[0])

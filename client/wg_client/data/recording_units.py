@@ -55,7 +55,10 @@ def _recording_unit_of_logs(path: Path, reading: ReadingConfig) -> str:
 
 
 def unnamed_part_hint(path: Path, reading: ReadingConfig, modality: str) -> Text | None:
-    """Return a hint that no column names the part of each record; None: texts, or recordings."""
+    """Return a hint that no column names the part (workpiece) that each record shows.
+
+    None for texts, for sensor logs, and if ``find_recording_unit`` finds recordings.
+    """
     if modality not in (Images.name, Windows.name) or reading.log is not None:
         return None
     if find_recording_unit(path, reading):

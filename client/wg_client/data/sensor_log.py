@@ -112,7 +112,7 @@ def read_log(path: Path, request: LogColumns, encoding: str) -> SensorLog:
     Args:
         path: A file whose suffix is one of ``SENSOR_LOG_SUFFIXES``.
         request: Columns to read.
-        encoding: Text encoding, as in ``tables.detect_encoding``.
+        encoding: Text encoding, as in ``table_text.detect_encoding``.
 
     Raises:
         DataError: The file is damaged or too large, or a column is missing or has unexpected

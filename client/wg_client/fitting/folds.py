@@ -33,7 +33,8 @@ class Folds:
     """Cross-validation folds: the fold of each evaluated record, in each repeat.
 
     Attributes:
-        fold_of_record: int64 ``[repeats, m]`` in 0..count-1.
+        fold_of_record: Fold of each evaluated record in each repeat, int64 ``[repeats, m]``, from
+            0 to ``fold_count`` - 1.
         fold_count: Number of folds.
         evaluated_rows: Indices of the evaluated records among the labelled records, ``[m]``,
             increasing.

@@ -1,6 +1,6 @@
 """Sure calls: predictions above a probability threshold, and an upper limit of probabilities.
 
-At most ``LARGEST_WRONG_SHARE`` of the sure calls are wrong, with a confidence of ``CONFIDENCE``.
+At most ``LARGEST_WRONG_SHARE`` of the sure calls are wrong, with confidence ``BOUND_CONFIDENCE``.
 With so few labels that one wrong call would exceed this bound, the bound is the one that n labels
 with one wrong call support. Probabilities are limited to 1 - 1 / (n + 2), the estimate after n
 correct calls (Laplace's rule of succession).

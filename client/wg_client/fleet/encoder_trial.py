@@ -17,8 +17,8 @@ def try_and_load_encoder(package: bytes) -> Encoder:
     """Load a delivered encoder package, after running each of its files in a separate process.
 
     Raises:
-        DecodeError, VerificationError, ConfigError: As for ``module.load_encoder`` and
-            ``trial.try_and_time_file``.
+        DecodeError, VerificationError, ConfigError: As for ``projected_trunk.load_encoder``
+            and ``trial.try_and_time_file``.
     """
     from wg_common.nets.encoder import package as packages
     from wg_common.nets.encoder import projected_trunk, trial

@@ -345,7 +345,7 @@ def join_shared_budget(
     """Let a new home share the budget of ``choice.budget_home``, if any; return whether it does.
 
     Raises:
-        ConfigError: The budget cannot be shared; see ``sharing``.
+        ConfigError: The budget cannot be shared; see ``budget_sharing``.
     """
     if choice.budget_home is None:
         if shared_budget.read_shared_budget(home.root) is not None:

@@ -11,7 +11,7 @@ Statistics key, ledger and ledger key stay: earlier releases stay valid.
 first entry holds the old log's last checkpoint and all of its spend. Data set, policy, the secret
 of the data commitment and the encoder stay, unless the owner names another encoder. The old log is
 kept as ``ledger-ORIGIN.sqlite`` for auditors. A home that shares the ledger of another home
-(``sharing``) can only use ``enrol_again``: its server receives the ledger in its current state.
+(``budget_sharing``) can only use ``enrol_again``: its server receives the ledger as it is.
 """
 
 import dataclasses

@@ -7,12 +7,13 @@ distinguish less. Let ``I`` be the mutual information between records and answer
 
     fit = INFORMATION_SHARE * I - J    (nats)
 
-A fit below ``SHEET_FIT_LIMIT`` means that the network does not use the declared lines: the sheet is
-in doubt, and the plant is warned. The limit is a third below the lowest fit of 96 correct sheets of
-simulated bearings; 5 of 48 correct sheets of a real bearing are below it. Another machine's sheet
-is in doubt at three of ten simulated plants with balanced conditions, and at none where nine in ten
-records are healthy, since healthy machines hardly show lines. Other machine kinds get no result:
-the limit was not measured on them. ``bench.machine_plants`` counts both rates.
+A fit below ``base.SHEET_FIT_LIMIT`` means that the network does not use the declared lines: the
+sheet is in doubt, and the plant is warned. The limit is a third below the lowest fit of 96 correct
+sheets of simulated bearings; 5 of 48 correct sheets of a real bearing are below it. Another
+machine's sheet is in doubt at three of ten simulated plants with balanced conditions, and at none
+where nine in ten records are healthy, since healthy machines hardly show lines. Other kinds of
+machine get no result: the limit was not measured on them. ``bench.machine_plants`` counts both
+rates.
 """
 
 import numpy as np

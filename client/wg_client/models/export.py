@@ -332,7 +332,7 @@ class ModelWithVerdicts(nn.Module):
 
     Args:
         model: Model from records to features and logits.
-        judge: Verdict rule of this model.
+        verdict_rule: Verdict rule of this model.
         manifest: Manifest of its package.
     """
 

@@ -3,7 +3,7 @@
 The limit is a tolerance limit (Wilks 1941, *Annals of Mathematical Statistics* 12(1)) on the log
 odds of a defect. The share of future defective records below the k-th smallest out-of-fold log odds
 of n labelled defective records is Beta(k, n + 1 - k) distributed; the largest k is used for which
-this share is small enough with a confidence of ``CONFIDENCE``. The rule needs neither calibrated
+this share is small enough with confidence ``BOUND_CONFIDENCE``. The rule needs neither calibrated
 probabilities nor the class shares on the line. Each privacy unit counts once, with its smallest
 odds. All records of a defect class without a record here are assumed to pass.
 
@@ -211,7 +211,7 @@ def tolerance_limit(scores: Floats, share: float) -> float | None:
 
     Args:
         scores: Scores of independent records, in any order.
-        share: Largest share, with a confidence of ``CONFIDENCE``.
+        share: Largest share of further scores, which holds with confidence ``BOUND_CONFIDENCE``.
     """
     ranks = np.arange(1, len(scores) + 1)
     small_enough = np.flatnonzero(

@@ -68,7 +68,11 @@ class Predictor:
         )
 
     def compute_inputs(self, data: SiteData) -> ModelInputs:
-        """Return the head's inputs for records; errors as for ``predict.check_records``."""
+        """Return the head's inputs for records.
+
+        Raises:
+            DataError: A record is damaged, or the model does not take its modality.
+        """
         predict.check_record_modality(self.manifest, data)
         return predict.compute_features_in_batches(self.encoder, self.network, data)
 
@@ -104,7 +108,7 @@ class Predictor:
 
         Args:
             data: Content of the file.
-            model_name: Name of the file; its suffix determines how it is read.
+            file_name: Name of the file; its suffix determines how it is read.
 
         Raises:
             DataError: The suffix is not one of the model's modality, or the record is damaged.

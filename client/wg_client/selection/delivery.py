@@ -31,11 +31,14 @@ def apply_and_adopt_package(
     """Apply a package, store its cosignature if there is one, adopt a model, write the report.
 
     Args:
-        package_key: Server's key, hex, that verifies the package; empty: the pinned key.
+        source: Content of the package, or its file.
+        package_key: Public key of the server, hex, by which the package is verified; empty: the
+            key pinned in ``client.yaml``.
 
     Raises:
         PolicyRefused: The plant does not accept packages.
-        WgError: As ``apply_package``, ``store_cosignature`` and ``adoption.decide_adoption``.
+        WgError: As for ``apply_package``, ``store_package_cosignature`` and
+            ``adoption.decide_adoption``.
     """
     data = (
         atomic.read_bytes(source, limit=protocol.WEIGHTS_BYTES_LIMIT)

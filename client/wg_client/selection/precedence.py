@@ -12,8 +12,8 @@ units with evaluated records, since records of a unit are not independent; witho
 the network is kept. w is the head start of the network, and of its average with local-only; other
 models have none. With n the fewest labels of a class ::
 
-    w = HEAD_START                                   in general
-    w = HEAD_START * max(1 - n / HEAD_START_LABELS, 0)    if the records contradict the data sheet
+    w = HEAD_START_SCORE                                      in general
+    w = HEAD_START_SCORE * max(1 - n / HEAD_START_LABELS, 0)  if records contradict the data sheet
 
 (``methods.sheet_fit``). A model with ``w = 0`` competes only if it is shown to be better than
 local-only, as it must be without such a network. ``bench.machine_plants --weights`` compares values

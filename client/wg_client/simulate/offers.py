@@ -61,7 +61,7 @@ class OfferTrial:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _PilotRecipient:
-    """Plant without a home, as a recipient of packages; see ``recipient.PackageRecipient``."""
+    """Plant without a home, on whose records an offer's weights are tried: a ``RecipientPlant``."""
 
     data: SiteData
     features: EncodedRecords
