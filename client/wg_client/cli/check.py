@@ -139,7 +139,7 @@ def _public_data_lines(preview: ReleasePreview) -> Iterator[str]:
 
 
 def wrap_to_columns(lines: Iterator[str], *, columns: int = 80) -> Iterator[str]:
-    """Translate lines of text and wrap them; a line with the next command is not wrapped."""
+    """Translate lines of text and wrap them, except those that begin with ``next:``."""
     for sentence in lines:
         line = current_language()(sentence)
         if sentence.startswith("next:"):

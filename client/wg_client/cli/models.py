@@ -267,15 +267,7 @@ def export_models(
 
 @dataclass(frozen=True, slots=True)
 class PrivateExportOrder:
-    """Options of ``models export --private``.
-
-    Attributes:
-        epsilon: Epsilon to charge, as decimal text.
-        approver: Name of the person who approves the charge; None: no approval is needed.
-        file_format: Format of the exported file.
-        out_path: File to write.
-        window_shape: Channels and samples of a window; None: those of the settings.
-    """
+    """Options of ``models export --private``; ``window_shape`` is (channels, samples)."""
 
     epsilon: str
     approver: str | None

@@ -29,7 +29,7 @@ class LaboratoryWindows:
     """Windows of a sensor log with their laboratory values.
 
     Attributes:
-        windows: float32 ``[n, C, samples]``.
+        windows: Windows of the log, float32 ``[n, C, samples]``.
         values: Laboratory value of each window, float64 ``[n]``; NaN where there is none.
         times: Time at the end of each window, as the log writes it.
         recording_ids: Day of each window, ``[n]``.
@@ -144,7 +144,7 @@ def _complete_windows_and_step(
 ) -> tuple[NDArray[np.bool_], float]:
     """Return a mask ``[rows + 1]`` of windows without gaps, and the median time step in seconds.
 
-    A window is at the index of the row after its last one.
+    Element i of the mask is for the window that ends just before row i.
     """
     steps = np.diff(times)
     step = float(np.median(steps))

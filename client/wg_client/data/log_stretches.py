@@ -26,7 +26,7 @@ class UnitRows:
     Attributes:
         start: First row.
         stop: Row after the last.
-        unit: Name of the unit; it depends on no other unit.
+        unit: Name of the privacy unit, which no row of another unit can change.
         interval: Interval that the rows lie in, if the table of intervals names the units.
     """
 

@@ -60,7 +60,8 @@ class LogColumns:
             ``allow_missing_texts``.
         allow_missing_texts: Allow missing text columns: for prediction, a new log has no labels
             yet.
-        allow_gaps: Rows that cannot be read are gaps without time and texts; otherwise an error.
+        allow_gaps: A row that cannot be read becomes a gap, without time and texts; if False, it is
+            an error.
     """
 
     channels: tuple[str, ...] | None
@@ -84,7 +85,7 @@ class SensorLog:
 
     Attributes:
         channels: Names of its C channels.
-        values: float32 ``[n, C]``; NaN where the logger had no value.
+        values: Values of the channels, float32 ``[n, C]``; NaN where the logger had no value.
         times: Time of each row, seconds, float64 ``[n]``; None: there is no column of times.
         texts: For each text column the code of each row, ``[n]``, and the text of each code.
         declared_rate: Sampling rate in Hz, if the file declares it.

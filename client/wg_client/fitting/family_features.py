@@ -59,7 +59,7 @@ class LogitFeatureMap:
     logit_factors: Floats
 
     def apply(self, features: NDArray[np.floating]) -> Floats:
-        """Return the head's inputs for the local features of any records."""
+        """Map local features of any records, ``[n, D]``, to the inputs of a head, ``[n, d]``."""
         plain = features.astype(np.float64)
         encoder_features = plain[:, : self.leading_column_count]
         scaled_features = (

@@ -24,12 +24,12 @@ from wg_common.inference.discriminants import centre_over_classes
 
 
 def constant_base_fitter(head: LinearHead) -> BaseHeadFitter:
-    """Return a base head function that returns one head, whatever the training records."""
+    """Return a function that returns ``head`` as base head, whatever the training records are."""
     return lambda features, labels: head
 
 
 def normalised_base_fitter(fit_base_head: BaseHeadFitter) -> BaseHeadFitter:
-    """Return a base head function whose logits are centred and have unit RMS in training."""
+    """Return ``fit_base_head`` with its head's training logits centred and scaled to RMS 1."""
 
     def fit_scaled(features: Floats, labels: Ints) -> LinearHead:
         head = fit_base_head(features, labels)

@@ -38,7 +38,7 @@ class OutOfFoldPredictions:
     def without_fold(
         self, repeat: int, fold: int, in_training: NDArray[np.bool_]
     ) -> OutOfFoldPredictions:
-        """Return the inner logits, as predictions by which to select a model without one fold.
+        """Return the inner logits of one fold, by which a model is selected without that fold.
 
         Args:
             in_training: Mask of the evaluated records in other folds, ``[m]``.
@@ -49,7 +49,7 @@ class OutOfFoldPredictions:
         )
 
     def full_training_gain(self, fold_assignment: Ints) -> float:
-        """Estimate the accuracy gained by one more fold of training data: outer against inner fits.
+        """Estimate the accuracy gained by one more fold of training data: outer minus inner fits.
 
         Args:
             fold_assignment: Fold of each record in each repeat, ``[repeats, m]``.

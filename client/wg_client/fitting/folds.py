@@ -194,7 +194,11 @@ class Configurations:
 
 
 def single_configuration(predict: Callable[[RowIndices, RowIndices], Floats]) -> Configurations:
-    """Return ``Configurations`` with one member: ``predict`` maps training and held-out rows."""
+    """Return ``Configurations`` with one member and no penalty.
+
+    Args:
+        predict: (training rows, held-out rows) -> logits ``[held out, K]``.
+    """
     return Configurations(
         lambda train, held_out: [predict(train, held_out)],
         lambda train, held_out, choice: predict(train, held_out),
@@ -208,7 +212,7 @@ class NestedSelection:
 
     Attributes:
         chosen_index: Index of the configuration selected on all evaluated records.
-        inverse_temperature: Factor on its logits with the least loss: the inverse temperature.
+        inverse_temperature: Factor on the logits of that configuration with the least log loss.
         fold_choices: Configuration selected without each fold, int64 ``[repeats, folds]``.
         fold_inverse_temperatures: Inverse temperature selected without each fold,
             ``[repeats, folds]``.

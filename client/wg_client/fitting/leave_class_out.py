@@ -52,7 +52,7 @@ class LeaveClassOutResult:
 
 
 def evaluate_logits(logits: Floats, labels: Ints) -> LeaveClassOutResult:
-    """Evaluate logits ``[n, K]``, each by a model trained without any record of that class."""
+    """Evaluate logits ``[n, K]`` of models that were trained without the record's class."""
     losses, right = log_loss(logits, labels), logits.argmax(axis=1) == labels
     return LeaveClassOutResult(mean_by_class(losses, labels), mean_by_class(right, labels))
 
@@ -71,10 +71,10 @@ def held_out_classes(labels: Ints, class_limit: int = _MOST_HELD_OUT_CLASSES) ->
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _HeldOutPredictions:
-    """Predictions of one learner for records evaluated with one class left out.
+    """Predictions of one learner for r records, evaluated with one class left out; arrays ``[r]``.
 
     Attributes:
-        record_indices: Index among the evaluated records, ``[r]``.
+        record_indices: Index of each record among all evaluated records.
         held_out_mask: Mask of the records of the class left out.
         true_logits: Logit of the record's class.
         seen_log_sum: Log-sum-exp of the logits of classes with records.
@@ -136,7 +136,7 @@ class _HeldOutPredictions:
 
 
 class LearnerEvaluation:
-    """Fits of each learner around a base head without one class, made once, and their quality."""
+    """Quality of learners on left-out classes, from fits around a base head that are made once."""
 
     def __init__(
         self,
@@ -167,7 +167,9 @@ class LearnerEvaluation:
         ]
 
     def __call__(self, in_training: Mask) -> tuple[Floats, Floats]:
-        """Return logits to add, ``[learners, K]``: each learner's best bias; and its log loss.
+        """Return logits to add, ``[learners, K]``, and log losses, nats, ``[learners]``.
+
+        The logits to add are each learner's best bias in classes without records, otherwise 0.
 
         Args:
             in_training: Mask of the evaluated records to use.
@@ -204,7 +206,7 @@ class LearnerEvaluation:
     def _predict_held_out(
         self, features: Floats, labels: Ints, class_splits: Sequence[tuple[int, Mask, Mask]]
     ) -> list[_HeldOutPredictions]:
-        """Fit each learner without one class, and predict; ``class_splits`` are its folds."""
+        """Fit each learner without one class, and predict the held-out records of its splits."""
         by_learner: list[list[tuple[NDArray[np.generic], ...]]] = [[] for _ in LEARNERS_AROUND_BASE]
         for label, train, test in class_splits:
             if not train.any() or not test.any():

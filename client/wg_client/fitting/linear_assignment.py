@@ -6,7 +6,7 @@ from wg_client.fitting.linear_head import Floats, Ints
 
 
 def assign_columns(scores: Floats) -> Ints:
-    """Assign each row of ``[r, c]``, r at most c, a distinct column, with the largest total."""
+    """Return a distinct column for each row of ``[r, c]``, r <= c, with the largest total score."""
     columns = np.asarray(scores.argmax(axis=1))
     if len(np.unique(columns)) == len(columns):  # each row has its best column
         return columns

@@ -29,8 +29,8 @@ class LinearHead:
     """Linear layer over features: logits = features @ weight.T + bias.
 
     Attributes:
-        weight: float64 ``[K, d]``.
-        bias: float64 ``[K]``.
+        weight: One row of weights per class, float64 ``[K, d]``.
+        bias: One bias per class, float64 ``[K]``.
     """
 
     weight: Floats
@@ -69,7 +69,7 @@ class FeatureStandardisation:
     """Shift and single scale that give features zero mean and unit mean variance.
 
     Attributes:
-        mean: float64 ``[d]``.
+        mean: Mean of each feature, float64 ``[d]``.
         scale: Root of the features' mean variance.
     """
 

@@ -270,7 +270,8 @@ def average_with_delivered(
 ) -> AveragedSensor:
     """Average a delivered soft sensor with models of a plant's values ``[n]``.
 
-    Arguments and errors as for ``fit_value_regression``, and the delivered predictions ``[n]``.
+    ``delivered_values`` ``[n]`` are the delivered soft sensor's predictions; other arguments and
+    errors as for ``fit_value_regression``.
     """
     residuals = values - delivered_values
     local = fit_value_regression(features, values, recording_ids)

@@ -13,10 +13,10 @@ from wg_client.fitting.linear_head import Floats, LinearHead
 
 
 class LocalFeatureMap(Protocol):
-    """An affine map of local features."""
+    """Interface of an affine map from local features to the inputs of a head."""
 
     def apply(self, features: NDArray[np.floating]) -> Floats:
-        """Return the head's inputs for the local features of any records."""
+        """Map local features of any records, ``[n, D]``, to the inputs of a head, ``[n, d]``."""
 
     def to_local_head(self, head: LinearHead) -> LinearHead:
         """Return a head on local features that equals ``head`` on the map's output."""
@@ -85,7 +85,7 @@ class NetworkFeatureMap:
     network_feature_count: int
 
     def apply(self, features: NDArray[np.floating]) -> Floats:
-        """Return the head's inputs for the local features of any records."""
+        """Map local features of any records, ``[n, D]``, to the inputs of a head, ``[n, d]``."""
         plain = features.astype(np.float64)
         encoder_features = plain[:, : self.local_feature_count]
         scaled_features = (

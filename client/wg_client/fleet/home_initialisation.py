@@ -151,7 +151,8 @@ def initialise(
         progress: Called with stage, records done and total, while they are read and encoded.
 
     Raises:
-        ConfigError: The home is initialised; or an option is wrong, or another than before.
+        ConfigError: The home is initialised, or an option is wrong or differs from that of the
+            interrupted call.
         UsageError: ``encoder_hash`` is not a hash.
         DataError: The data set cannot be used.
         DecodeError, PeerError, VerificationError: Enrolment failed; see ``enrolment``.
@@ -260,7 +261,7 @@ def _enrol_and_configure(
     *,
     shares_ledger: bool,
 ) -> ClientConfig:
-    """Enrol a home that has no ``client.yaml``, and write it; errors as for this module."""
+    """Enrol a home that has no ``client.yaml``, and write it; errors as for ``initialise``."""
     with locks.lock_node(home):
         enrolment = enrol(
             home,

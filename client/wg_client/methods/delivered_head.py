@@ -159,7 +159,11 @@ class DeliveredMethod:
     def _average_with_local_only(
         self, network_model: FittedModel, records: PlantRecords
     ) -> FittedModel | None:
-        """Return a network's model, to fine-tune averaged with local-only; None if impossible."""
+        """Return the model itself, or if the method fine-tunes, its average with local-only.
+
+        None if there is no local-only model, a class has fewer than two labelled records, or
+        nothing was held out.
+        """
         if (
             not self.fine_tunes
             or records.local_only_model is None
@@ -172,8 +176,8 @@ class DeliveredMethod:
 def _priority_without_labels(candidate: DeliveredCandidate, package: PreparedPackage) -> int:
     """Return a candidate's priority if no label can check a model; pooled models have 2.
 
-    A model of this kind of plant comes before pooled models. A network for a declared machine comes
-    before them only if no other site has released statistics.
+    A model made for this kind of plant has 4. A network for a declared machine has 3 if no other
+    site has released statistics, otherwise 1.
     """
     if candidate.is_family_head or not len(candidate.trunk.features):
         return 4

@@ -3,9 +3,9 @@
 The server lists the likeliest network first. If it is delivered for raw and for standardised
 inputs, the plant's records decide whether the second one is included. The two err on different
 records, and the average of their logits is better than either if the plant has records of most
-conditions; if conditions are missing, its inputs are standardised wrongly. Labels may then replace
-this choice by a single network (``fitting.network_replacement``). To evaluate that, the choice is
-repeated for the records of each fold with the labels of the other folds.
+conditions; if conditions are missing, the inputs of the second are standardised wrongly. Labels may
+then replace this choice by a single network (``fitting.network_replacement``). To evaluate that,
+the choice is repeated for the records of each fold with the labels of the other folds.
 """
 
 from collections.abc import Sequence

@@ -255,7 +255,7 @@ def _read_family_network(plant: RecipientPlant, family: DeliveredFamily) -> Plan
 def standardise_network(
     network: FamilyNetwork, records: Records, trunk_settings: Mapping[str, str]
 ) -> PlantNetwork:
-    """Standardise a family's network by a plant's records, and compute its features of them.
+    """Standardise a family's network by a plant's records, and compute its features of the records.
 
     Args:
         records: All of the plant's records.

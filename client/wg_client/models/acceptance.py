@@ -64,7 +64,7 @@ class ErrorCount:
         return float(betaincinv(self.wrong + 1, self.records - self.wrong, confidence))
 
     def records_needed(self) -> int:
-        """Return how many more records, all correct, bound the error share by 1 % (95 % sure)."""
+        """Return how many more records without an error would show an error rate of at most 1 %."""
         needed_records: int = math.ceil(bdtrin(self.wrong, 0.05, 0.01) - 1e-9)
         return max(0, needed_records - self.records)
 
@@ -107,7 +107,7 @@ class AcceptanceScores:
     pass_mask: NDArray[np.bool_]
 
     def counts_at(self, threshold: float) -> ThresholdCounts:
-        """Count errors, and verdicts ``look``, with records rejected from a defect probability."""
+        """Count errors and ``look`` verdicts, with this probability as the defect threshold."""
         accepts = rejects = None
         reject = ~self.new_record_mask & (self.defect_probabilities >= threshold)
         passes = ~self.new_record_mask & ~reject & self.pass_mask

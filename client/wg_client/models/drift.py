@@ -87,9 +87,9 @@ def test_for_shift(
 
 
 def _mean_differences(sums: Floats, m: int, n: int) -> Floats:
-    """Return absolute mean differences of m records from n others, by the sums of the m.
+    """Return the absolute difference between the means of m records and of n others, per feature.
 
-    Sums over all records are zero, since features are standardised.
+    ``sums`` are over the m records; sums over all records are zero, as features are standardised.
     """
     return np.abs(sums) * (1 / m + 1 / n)
 

@@ -84,19 +84,19 @@ class ModelsManifest:
 
     Attributes:
         package_id: The package's id, hex.
-        package_sha256: Hash of its bytes, hex.
-        request_id: The request that it answered.
+        package_sha256: SHA-256 of the package's bytes, hex.
+        request_id: Id of the request that the package answers.
         architecture: Name in ``wg_common.catalogue`` of heads on the encoder.
         encoder: Encoder id, hex.
         generator: Id of the generator of heads, hex.
         labels: Label domain, in the order of class rows.
         own_release: Id of the site's own release that the package was made from; empty: none.
-        pool_root: Merkle tree hash over the releases in its pools (``WeightsManifest``), hex.
-        pool_releases: Number of other sites' releases among them.
+        pool_root: Root of the Merkle tree over the releases in the package's pools, hex.
+        pool_releases: Number of other sites' releases in that tree.
         commitment: Keyed commitment to the records used for selection and training, hex.
         applied: Time at which the package was applied, Unix time, seconds.
         kept: Name of the kept model.
-        reason: Reason for keeping it.
+        reason: Reason for keeping that model.
         gain: Estimated gain of the kept model over local-only; 0 for local-only itself.
         models: The models.
         candidates: Names of the delivered candidates.

@@ -117,7 +117,7 @@ class NoveltyTest:
 def flag_unlike_records(
     tensors: Mapping[str, NDArray[np.float32]] | None, features: NDArray[np.floating], share: float
 ) -> NDArray[np.bool_]:
-    """Return a mask of the records that are more unusual than all but a share of the plant's.
+    """Return a mask ``[n]`` of records more unusual than all but a share of the plant's records.
 
     Args:
         tensors: Tensors of the novelty test; None: there is no test, and all records are flagged.
@@ -173,7 +173,7 @@ def fit_novelty_test(
 
     Args:
         features: Local features ``[n, D]``.
-        layout: Layout of the features; None: they are no encoder's, and are standardised.
+        layout: Layout of the features; None: no encoder made them, and they are standardised.
         privacy_units: Privacy unit of each record; None: each is its own.
 
     Returns:

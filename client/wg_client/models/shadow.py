@@ -19,10 +19,10 @@ class LabelDifference:
 
     Attributes:
         name: Name of the record.
-        in_use: Label of the model in use.
-        probability: Probability of the label.
-        shadow: Label of the shadow.
-        shadow_probability: Probability of the shadow's label.
+        in_use: Label that the model in use predicts.
+        probability: Probability that the model in use gives to its label.
+        shadow: Label that the shadow model predicts.
+        shadow_probability: Probability that the shadow model gives to its label.
     """
 
     name: str

@@ -37,8 +37,8 @@ class BudgetStatus:
         cap_delta: Largest total delta, as decimal text.
         charges: Number of charges.
         burned: Number of charges that led to no release.
-        distinguished: Probability that the best guess whether one given unit was in the data is
-            right, at even odds, after all charges.
+        distinguished: Largest probability of guessing right whether a given privacy unit was in the
+            data, after all charges, if both are equally likely before.
         entries: Number of entries of the ledger.
         cosigned: Number of these that the server has cosigned.
         releases: Charges with their releases, oldest first.

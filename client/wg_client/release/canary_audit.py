@@ -224,7 +224,7 @@ def _start_witnessed_ledger(
 
 @dataclass(slots=True)
 class CanaryPlant:
-    """Plant of the audit; see ``wg_audit.installed.audited_plant.AuditedPlant``."""
+    """Plant of the empirical audit in a temporary home; implements ``AuditedPlant``."""
 
     home: Path
     _home: ClientHome

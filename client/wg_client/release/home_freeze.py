@@ -27,8 +27,8 @@ def inspect_home_data(
     """Decode and hash every record of the home's data set, and list unusable records.
 
     Args:
-        load_encoder: Loads the encoder package.
-        on_progress: Receives the progress.
+        load_encoder: Function that loads an encoder from the bytes of its package.
+        on_progress: Called with the stage, the number of records done, and their total.
 
     Raises:
         ConfigError: The home is not initialised, or ``client.yaml`` is wrong.
@@ -85,12 +85,12 @@ def freeze_data(
     Args:
         set_aside: Exclude records that cannot be used.
         allow_empty: Allow a snapshot without records.
-        on_progress: Receives the progress.
+        on_progress: Called with the stage, the number of records done, and their total.
         clock: Returns Unix time, seconds; called once, at the start.
 
     Raises:
         DataError: A record cannot be used; nothing was changed.
-        WgError: As of ``wg_core.release.freeze.freeze``.
+        WgError: As for ``wg_core.release.freeze.freeze``.
     """
     start_time = clock()
     config = configuration.load(home)

@@ -152,13 +152,13 @@ class ReleaseCost:
     """Privacy cost of one release.
 
     Attributes:
-        epsilon: Requested epsilon.
-        delta: Requested delta.
+        epsilon: Requested epsilon, as decimal text.
+        delta: Requested delta, as decimal text.
         alone: Composed epsilon of this release alone, at the cap's delta.
         spent: Composed epsilon of all releases so far.
         after: Composed epsilon with this release.
-        cap_epsilon: The cap.
-        cap_delta: Delta of the cap.
+        cap_epsilon: Largest total epsilon, as decimal text.
+        cap_delta: Largest total delta, as decimal text.
         allowed: Cap and policy allow the release.
         refused_by: ``budget`` or ``policy``; empty: the release is allowed.
         releases_left: Number of such releases that still fit under the cap.
@@ -234,7 +234,7 @@ def preview_release(
     delta: str | None = None,
     statistics: StatisticsKind = CLASS_STATISTICS,
 ) -> ReleasePreview:
-    """Preview a release, by default the largest that is allowed.
+    """Preview a release; by default with the largest epsilon and delta that are allowed.
 
     Raises:
         ConfigError, VerificationError: A release would fail with the same error.
@@ -426,7 +426,7 @@ def compare_data_folder(plant: PlantData) -> FolderChange:
 
 
 def _zero_release(schema: StatisticsSchema, sigma: float) -> NoisyStatistics:
-    """Return a release without records, which has the noise scales of any other."""
+    """Return statistics that are all zero, with the noise scales of a real release."""
     return NoisyStatistics(schema, np.zeros(schema.vector_length, dtype=np.int64), sigma)
 
 

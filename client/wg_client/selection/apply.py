@@ -150,7 +150,7 @@ def check_recipient(plant: RecipientPlant, manifest: WeightsManifest) -> None:
     """Check that a package is for this plant, encoder and label domain.
 
     Raises:
-        VerificationError: It is for another one.
+        VerificationError: The package is for another plant, encoder or label domain.
         DecodeError: The id of the package is not valid.
     """
     for field, value, want in (

@@ -117,8 +117,8 @@ class PairedDifferences:
     """Differences of a model from local-only, or from another one, on each evaluated record.
 
     Attributes:
-        loss_reductions: Log loss of the other minus the model's, nats, ``[m]``.
-        accuracy_gains: Right answers of the model minus the other's, ``[m]``.
+        loss_reductions: Log loss of the other model minus that of the model, nats, ``[m]``.
+        accuracy_gains: Share of correct predictions of the model minus the other's, ``[m]``.
         groups: Index of each record's privacy unit, ``[m]``.
     """
 

@@ -43,7 +43,7 @@ class RecordPicture:
         label: Label of the record, or empty.
         predicted_label: Label predicted by the model, or empty.
         image: Data URI of a thumbnail, or empty.
-        text: The text, or empty.
+        text: Content of a text record, or empty.
         channel: Number of the plotted channel, from 1; 0: no channel.
         waveform: The channel against time.
         spectrum: Spectrum of the channel, with a typical spectrum as background line.
@@ -150,7 +150,7 @@ def _thumbnail_data_uri(record: Record) -> str:
 def _add_curves(
     picture: RecordPicture, record: Record, typical_records: list[Record]
 ) -> RecordPicture:
-    """Return a picture with curves added of the channel that is least like the neighbours'."""
+    """Return the picture with curves of the channel that differs most from ``typical_records``."""
     spectrum = _log_spectrum(record)
     usual_spectra = [
         _log_spectrum(neighbour) for neighbour in typical_records if neighbour.shape == record.shape

@@ -58,7 +58,7 @@ class SelectionOutcome:
 
     @property
     def unlikeness_finding(self) -> CheckFinding | None:
-        """Finding that the records are unlike the kind that class names imply; None: no such."""
+        """Finding of check WG-F12 (records unlike the kind of plant) if it failed, else None."""
         findings = (f for f in self.findings if f.code == checks.UNLIKE_CODE and not f.passed)
         return next(findings, None)
 
@@ -78,7 +78,7 @@ class SelectionOutcome:
         return tuple(label for index, label in enumerate(declared_labels) if index not in present)
 
     def out_of_fold_predictions(self, name: str) -> OutOfFoldPredictions | None:
-        """Return a model's out-of-fold predictions; for the kept model, those of the rule.
+        """Return a model's out-of-fold predictions; for the kept model ``rule_predictions``.
 
         None if nothing was held out, or if all labels are of one class.
         """
@@ -314,7 +314,7 @@ class _DecisionRule:
     def _choose_model(self, predictions: Mapping[str, OutOfFoldPredictions], groups: Ints) -> str:
         """Return the name of the model that the rule selects by predictions of some records.
 
-        Among models of the plant's own kind the fine-tuned one replaces the others if it may be
+        Among models made for this kind of plant the fine-tuned one replaces the others if it may be
         kept. Its own cross-validation has already selected how much of the delivered model to use;
         a second selection by the same few labels would be random.
         """

@@ -37,7 +37,7 @@ class SensorPackage:
     Attributes:
         sensor: The network.
         manifest: Manifest of its package.
-        channels: Columns of the plant's logs that are instruments, in the unit's order.
+        channels: Columns of the plant's logs that are instruments, in the process unit's order.
     """
 
     sensor: ProcessSensor
@@ -120,7 +120,7 @@ def store_sensor_package(home: ClientHome, path: Path) -> SensorPackage:
     Raises:
         ConfigError: The home declares no process unit, or one outside the simulated range.
         UsageError: The package has no soft sensor.
-        DecodeError, VerificationError, PolicyRefused: As of ``delivery.apply_and_adopt_package``.
+        DecodeError, VerificationError, PolicyRefused: As for ``delivery.apply_and_adopt_package``.
     """
     data = atomic.read_bytes(path, limit=protocol.WEIGHTS_BYTES_LIMIT)
     package = _read_sensor_package(home, data, Inbox(home).stored_server_key(path))
@@ -142,7 +142,7 @@ def select_sensor(home: ClientHome) -> SensorPackage:
 
     Raises:
         ConfigError: The home keeps no soft sensor.
-        WgError: As ``store_sensor_package``, if none can be read.
+        WgError: As for ``store_sensor_package``, if none can be read.
     """
     home.check_initialised()
     if not (kept_files := store.sensor_package_paths(home)):

@@ -98,8 +98,8 @@ class ReleasePrice:
 
     Attributes:
         epsilon: Epsilon of the release.
-        guess: Largest probability that a guess at even odds, whether a given unit is in the data,
-            is right after the release.
+        guess: Largest probability of guessing right whether a given privacy unit is in the data,
+            after the release, if both are equally likely before.
         fit: Number of such releases that fit under the default cap.
     """
 
@@ -119,7 +119,7 @@ class Simulation:
         sites: Assumed number of other plants with these classes.
         epsilon: Epsilon of each release.
         expected: Expected gain; None: no published case applies.
-        decision: Advice that follows from it.
+        decision: Advice that follows from ``expected``.
         verdict: Verdict from offer, advice and local-only.
         prices: Privacy cost at each epsilon.
         would_leave: Contents of the release, and its noise.
@@ -164,7 +164,7 @@ def simulate(
             the owner has confirmed; None: no offer.
         other_site_count: Number of other plants with these classes that release.
         epsilon: Epsilon of each release, one of ``published_cases.PUBLISHED_EPSILONS``.
-        on_progress: Receives the progress of encoding.
+        on_progress: Called with the stage, the number of records encoded, and their total.
 
     Raises:
         DataError: There is no record, or the encoder distinguishes no records.
