@@ -119,7 +119,7 @@ def _spent_accounts_with_entries(records: LogRecords) -> Iterator[tuple[LineageA
 
 
 def answer_composed_epsilon(records: LogRecords) -> Iterator[AnswerWithEvidence]:
-    """Yield the dossier's answer: composed ε and δ of each budget."""
+    """Yield answers with evidence: composed ε and δ of each budget."""
     for account, indices in _spent_accounts_with_entries(records):
         yield AnswerWithEvidence(
             text(
@@ -137,7 +137,7 @@ def answer_composed_epsilon(records: LogRecords) -> Iterator[AnswerWithEvidence]
 
 
 def answer_guess_success_rate(records: LogRecords) -> Iterator[AnswerWithEvidence]:
-    """Yield the dossier's answer: a bound on the success rate of guessing one unit's membership.
+    """Yield answers with evidence: a bound on the success rate of guessing one unit's membership.
 
     The bound follows from (ε, δ) if membership and non-membership are equally likely.
     """
@@ -156,7 +156,7 @@ def answer_guess_success_rate(records: LogRecords) -> Iterator[AnswerWithEvidenc
 
 
 def answer_budget_caps(records: LogRecords) -> Iterator[AnswerWithEvidence]:
-    """Yield the dossier's answer: the cap of each budget, and the rule for renewing a spent one."""
+    """Yield answers with evidence: each budget's cap, and the rule for renewing a spent one."""
     places: dict[str, list[int]] = {}
     for entry in records.datasets:
         sentence = text(
@@ -175,7 +175,7 @@ answer_privacy_variant = _answer_from_field(lambda charge: charge.guarantee.vari
 
 
 def answer_privacy_unit(records: LogRecords) -> Iterator[AnswerWithEvidence]:
-    """Yield the dossier's answer: the privacy unit, and the neighbouring relation."""
+    """Yield answers with evidence: the privacy unit, and the neighbouring relation."""
     return _distinct_answers(
         records,
         lambda charge: text(
@@ -191,7 +191,7 @@ answer_contribution_rule = _answer_from_field(lambda charge: charge.guarantee.re
 
 
 def answer_noise_mechanism(records: LogRecords) -> Iterator[AnswerWithEvidence]:
-    """Yield the dossier's answer: the noise mechanism, and the accountant that priced it."""
+    """Yield answers with evidence: the noise mechanism, and the accountant that priced it."""
     return _distinct_answers(
         records,
         lambda charge: text(
@@ -203,7 +203,7 @@ def answer_noise_mechanism(records: LogRecords) -> Iterator[AnswerWithEvidence]:
 
 
 def answer_rederived_charges(records: LogRecords) -> Iterator[AnswerWithEvidence]:
-    """Yield the dossier's answer: the number of charges whose cost the auditor derived again."""
+    """Yield answers with evidence: the number of charges whose cost the auditor derived again."""
     if records.charges:
         yield AnswerWithEvidence(
             text(
@@ -216,7 +216,7 @@ def answer_rederived_charges(records: LogRecords) -> Iterator[AnswerWithEvidence
 
 
 def answer_subsampling(records: LogRecords) -> Iterator[AnswerWithEvidence]:
-    """Yield the dossier's answer: the subsampling of records, if any."""
+    """Yield answers with evidence: the subsampling of records, if any."""
     return _distinct_answers(
         records,
         lambda charge: text(
@@ -227,7 +227,7 @@ def answer_subsampling(records: LogRecords) -> Iterator[AnswerWithEvidence]:
 
 
 def answer_matched_files(records: LogRecords) -> Iterator[AnswerWithEvidence]:
-    """Yield the dossier's answer: the number of received files that match their charges."""
+    """Yield answers with evidence: the number of received files that match their charges."""
     files = records.result.received_files
     if files:
         yield AnswerWithEvidence(
@@ -242,7 +242,7 @@ def answer_matched_files(records: LogRecords) -> Iterator[AnswerWithEvidence]:
 
 
 def answer_program_and_digest(records: LogRecords) -> Iterator[AnswerWithEvidence]:
-    """Yield the dossier's answer: the program that released, and the digest of its code."""
+    """Yield answers with evidence: the program that released, and the digest of its code."""
     return _distinct_answers(
         records,
         lambda charge: text(
@@ -258,7 +258,7 @@ answer_randomness_source = _answer_from_field(lambda charge: charge.implementati
 
 
 def answer_count_noise(records: LogRecords) -> Iterator[AnswerWithEvidence]:
-    """Yield the dossier's answer: the noise on a class count in the newest class statistics."""
+    """Yield answers with evidence: the noise on a class count in the newest class statistics."""
     for charge in reversed(records.charges):
         counts = next((x for x in charge.mechanism.blocks if x.name == "counts"), None)
         if counts is not None and charge.guarantee.labels:
@@ -275,7 +275,7 @@ def answer_count_noise(records: LogRecords) -> Iterator[AnswerWithEvidence]:
 
 
 def answer_human_decisions(records: LogRecords) -> Iterator[AnswerWithEvidence]:
-    """Yield the dossier's answer: the numbers of requests that people approved and denied."""
+    """Yield answers with evidence: the numbers of requests that people approved and denied."""
     decision_list = list(records.result.history.state.decisions.values())
     if decision_list:
         yield AnswerWithEvidence(
@@ -290,7 +290,7 @@ def answer_human_decisions(records: LogRecords) -> Iterator[AnswerWithEvidence]:
 
 
 def answer_chain_and_signatures(records: LogRecords) -> Iterator[AnswerWithEvidence]:
-    """Yield the dossier's answer: entries and checkpoints under a key from another source."""
+    """Yield answers with evidence: entries and checkpoints under a key from another source."""
     history, source = records.result.history, records.result.verdict.ledger_key.source
     if source != LOG_SOURCE:
         yield AnswerWithEvidence(
@@ -305,7 +305,7 @@ def answer_chain_and_signatures(records: LogRecords) -> Iterator[AnswerWithEvide
 
 
 def answer_witness_cosignatures(records: LogRecords) -> Iterator[AnswerWithEvidence]:
-    """Yield the dossier's answer: cosignatures of witnesses whose keys came from another source."""
+    """Yield answers with evidence: cosignatures of witnesses with keys from another source."""
     for view in records.result.verdict.witnesses:
         if view.size and view.source != LOG_SOURCE:
             yield AnswerWithEvidence(
@@ -323,7 +323,7 @@ def answer_witness_cosignatures(records: LogRecords) -> Iterator[AnswerWithEvide
 
 
 def answer_recipients_and_purposes(records: LogRecords) -> Iterator[AnswerWithEvidence]:
-    """Yield the dossier's answer: the recipients and purposes of releases."""
+    """Yield answers with evidence: the recipients and purposes of releases."""
     uses = [(x.use.recipient, x.use.purpose, x.head.seq) for x in records.charges]
     reuses = records.result.history.state.reuses.values()
     uses += [(x.recipient, x.purpose, x.head.seq) for x in reuses]
@@ -350,7 +350,7 @@ answer_timing_defence = _answer_from_field(lambda charge: charge.implementation.
 
 
 def answer_unprotected_data(records: LogRecords) -> Iterator[AnswerWithEvidence]:
-    """Yield the dossier's answer: the quantities that count as public and are not protected."""
+    """Yield answers with evidence: the quantities that count as public and are not protected."""
     return _distinct_answers(
         records,
         lambda charge: text(
@@ -362,7 +362,7 @@ def answer_unprotected_data(records: LogRecords) -> Iterator[AnswerWithEvidence]
 
 
 def answer_log_completeness(records: LogRecords) -> Iterator[AnswerWithEvidence]:
-    """Yield the dossier's answer that the audit covers every known log, if it does."""
+    """Yield an answer with evidence if the audit covers every known log of the site."""
     if records.result.succession.is_complete:
         yield AnswerWithEvidence(
             text("this account includes every log of the site that the server saw"),
@@ -371,7 +371,7 @@ def answer_log_completeness(records: LogRecords) -> Iterator[AnswerWithEvidence]
 
 
 def answer_released_numbers(records: LogRecords) -> Iterator[AnswerWithEvidence]:
-    """Yield the dossier's answer: the blocks of numbers in a release, clip radius and encoder."""
+    """Yield answers with evidence: the blocks of numbers in a release, clip radius and encoder."""
     return _distinct_answers(
         records,
         lambda charge: text(
@@ -386,7 +386,7 @@ def answer_released_numbers(records: LogRecords) -> Iterator[AnswerWithEvidence]
 
 
 def answer_dataset_versions(records: LogRecords) -> Iterator[AnswerWithEvidence]:
-    """Yield the dossier's answer: the names of the data sets, and the number of their versions."""
+    """Yield answers with evidence: the names of the data sets, and the number of their versions."""
     if records.datasets:
         names = list(dict.fromkeys(entry.name for entry in records.datasets))
         yield AnswerWithEvidence(
@@ -402,7 +402,7 @@ def answer_dataset_versions(records: LogRecords) -> Iterator[AnswerWithEvidence]
 
 
 def answer_release_counts(records: LogRecords) -> Iterator[AnswerWithEvidence]:
-    """Yield the dossier's answer: the numbers of charges and releases."""
+    """Yield answers with evidence: the numbers of charges and releases."""
     state = records.result.history.state
     if state.charges:
         yield AnswerWithEvidence(
@@ -419,7 +419,7 @@ def answer_release_counts(records: LogRecords) -> Iterator[AnswerWithEvidence]:
 
 
 def answer_replaced_logs_and_keys(records: LogRecords) -> Iterator[AnswerWithEvidence]:
-    """Yield the dossier's answer: the log that this log replaces, and the changes of its key."""
+    """Yield answers with evidence: the log that this log replaces, and the changes of its key."""
     finding = records.result
     if finding.succession.predecessor:
         sentence = text(

@@ -136,7 +136,7 @@ def check_single_charges(single_charges: SingleChargeFigures) -> None:
 
 
 def account_closest_to_cap(accounts: list[LineageAccount]) -> LineageAccount | None:
-    """Return the account with the largest ratio of epsilon to cap; None without any account."""
+    """Return the account whose primary epsilon is the largest share of its cap; None if empty."""
     return max(accounts, key=lambda account: account.primary / account.cap_epsilon, default=None)
 
 

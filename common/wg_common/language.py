@@ -220,7 +220,7 @@ _COMMAND_LINE: ContextVar[Sequence[str]] = ContextVar("words", default=())
 def store_command_line(
     arguments: Sequence[str], load_language: LanguageLoader | None = None
 ) -> None:
-    """Store the words of the command line, and set its language before click parses them.
+    """Store the command line's words, and set the language that they name before click parses them.
 
     click would print the help of ``--help --language ja``, and usage errors, before it reads the
     option.

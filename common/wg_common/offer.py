@@ -93,7 +93,7 @@ def encode_offer(offer: Offer, encoder: bytes, tensors: bytes, key: PrivateKey) 
 
 
 def pack_tensors(families: Sequence[Tensors]) -> bytes:
-    """Pack the tensors of an offer's families as one safetensors file."""
+    """Pack the tensors of an offer's families as one safetensors file, named ``I/NAME``."""
     by_name = {
         f"{n}/{name}": value for n, kind in enumerate(families) for name, value in kind.items()
     }

@@ -85,7 +85,7 @@ def load_language(code: LanguageCode, *folders: Path) -> Language:
 
 @cache
 def load_templates(code: LanguageCode, folder: Path, context_kind: str) -> Mapping[str, str]:
-    """Return templates in a language by key, the second part of their contexts, in file order.
+    """Return templates in a language, by key (the second part of a context), in file order.
 
     Args:
         code: Code of the language.

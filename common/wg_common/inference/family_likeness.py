@@ -37,7 +37,7 @@ _SPREAD_FLOOR = 1e-3  # Term added to a spread
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LikenessTest:
-    """Linear test of a site's likeness to a family, fitted on descriptions of F numbers.
+    """Linear test of a site's likeness to a family, on a description of the site by F numbers.
 
     Attributes:
         weight: Weights on the description, ``[F]``.

@@ -146,7 +146,7 @@ class Posterior:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PredictedMeans:
-    """Predicted class means of a plant: its mean, and class deviations.
+    """Predicted class means of a plant: its overall mean plus class deviations.
 
     Attributes:
         centre: The plant's mean, ``[d]``.
@@ -216,7 +216,7 @@ def exact_evidence(features: Floats, labels: Ints, classes: int) -> SiteEvidence
 
 
 def predict_class_means(posterior: Posterior, evidence: SiteEvidence) -> PredictedMeans:
-    """Predict a plant's class means: add its evidence to the equations, and solve them.
+    """Predict a plant's class means: add the plant's evidence to the equations, and solve them.
 
     Raises:
         VerificationError: The equations are singular.

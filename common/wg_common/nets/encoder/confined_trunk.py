@@ -101,7 +101,7 @@ class ConfinedTrunk(EncoderTrunk):
 
     @property
     def label(self) -> str:
-        """Name of the trunk in packages."""
+        """Name of the trunk in encoder packages."""
         return self._kind.label
 
     @property

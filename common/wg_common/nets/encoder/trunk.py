@@ -143,7 +143,7 @@ class TrunkKind(Protocol):
         """Return weights ``[width]`` of raw features in the fit of projected local features."""
 
     def pre_projection(self) -> NDArray[np.float64] | None:
-        """Return a map ``[width, m]`` before the fit of the released projection; None: identity."""
+        """Return a linear map ``[width, m]`` to apply before the released projection, or None."""
 
     def settings(self, *, pixels: int = 0) -> dict[str, str]:
         """Return settings for a package; ``pixels`` is the images' side, 0 for the default."""
