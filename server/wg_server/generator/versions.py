@@ -357,7 +357,7 @@ def prune_versions(home: ServerHome, needed_ids: Collection[str]) -> list[str]:
 
 @contextmanager
 def lock_versions(home: ServerHome) -> Iterator[None]:
-    """Hold the lock for writing, installing, deleting or copying versions."""
+    """Hold, in a ``with`` block, the lock for writing, installing, deleting or copying versions."""
     with reraise_os_errors(StorageError, f"{home.generator_versions_folder}: cannot be written"):
         home.generator_versions_folder.mkdir(parents=True, exist_ok=True)
     with locks.hold_lock(home.generator_versions_folder / ".lock"):

@@ -48,7 +48,7 @@ class SimulatedSites:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SiteRecords:
-    """Record numbers of the n records of a family that are at each of C simulated sites.
+    """Records of a family that are shown at each of C simulated sites, n at a site.
 
     Attributes:
         record_numbers: Numbers of the records in their family, ``[C, n]``.

@@ -49,5 +49,5 @@ def fit_head(
 def head_accuracy(
     weight: Floats, bias: Floats, features: NDArray[np.floating], labels: NDArray[np.int64]
 ) -> float:
-    """Return the accuracy of a head on labelled features."""
+    """Return a head's accuracy, 0 to 1, on features ``[n, d]`` with class indices ``[n]``."""
     return float(((features @ weight.T + bias).argmax(axis=1) == labels).mean())

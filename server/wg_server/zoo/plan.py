@@ -179,7 +179,7 @@ class ZooPlan:
             raise ConfigError(f"networks: there are none for {modality_of(self.modality).title}")
 
     def _check_private_sources(self) -> None:
-        """Raise ``ConfigError`` if private sources get no head, share files, or stand alone."""
+        """Raise ``ConfigError`` if all sources are private, or one lacks a head or its own file."""
         paths = Counter(source.path for source in self.sources)
         if all(source.private for source in self.sources):
             raise ConfigError("sources: all are private; add one of a procedural kind")

@@ -51,7 +51,7 @@ class LabelledTask:
     modality: str
 
     def records_at(self, rows: NDArray[np.intp]) -> list[Record]:
-        """Return the task's records at some rows."""
+        """Return the task's records with these indices."""
         return [self.records[row] for row in rows]
 
 

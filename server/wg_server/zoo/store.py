@@ -145,7 +145,7 @@ class ZooStore:
 
 
 def pack_encoded_task(encoded_task: EncodedTask) -> bytes:
-    """Return the bytes of an object with features in float16, and labels."""
+    """Encode features (as float16) and labels as a safetensors object of the zoo."""
     tensors: dict[str, NDArray[Any]] = {
         "features": encoded_task.features.astype(np.float16),
         "labels": encoded_task.labels.astype(np.int32),

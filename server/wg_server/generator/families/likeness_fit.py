@@ -121,7 +121,7 @@ def _describe_sites(sites: Sites) -> Floats:
 
 
 def _part_weights(rows: Floats) -> Floats:
-    """Return factors on a description's numbers that give its three parts equal weight, ``[F]``."""
+    """Return factors ``[F]`` that give the three parts of a description equal total variance."""
     columns = next(d for d in range(1, rows.shape[1]) if description_size(d) == rows.shape[1])
     parts = np.split(rows, [columns, 2 * columns], axis=1)
     return np.concatenate(

@@ -99,7 +99,7 @@ def fit_variances(
 
 
 def site_equations(priors: ModelVariances, site: SiteEvidence) -> tuple[Floats, Floats]:
-    """Return what one site adds to the equations of the class deviations.
+    """Return the terms that one site adds to the equations of the class deviations.
 
     Sites are coupled only through the class deviations. So the site's own mean can be eliminated,
     which leaves a Schur complement that does not depend on other sites.
@@ -154,7 +154,7 @@ def posterior_from_sites(
     classes: int,
     name_prior: ClassDeviationPrior | None = None,
 ) -> Posterior:
-    """Return a plant's equations on K classes, from the evidence of a few other sites."""
+    """Return the equations of a plant's mean and K class deviations, given a few other sites."""
     d = len(priors.between)
     matrices, right = np.zeros((d, classes, classes)), np.zeros((d, classes))
     for site in other_sites:

@@ -91,7 +91,7 @@ class BearingSimulator:
         self._draw = RandomDraws(seed)
 
     def _draw_figures(self, count: int) -> Tensor:
-        """Draw declared figures of bearings whose elements fit on the pitch circle."""
+        """Draw figures ``[count, 7]`` of bearings whose elements fit on the pitch circle."""
         ratio = self._draw.uniform(0.12, 0.34, count)
         room = (0.95 * math.pi / ratio).clamp(max=24)
         elements = (6 + (room - 6) * self._draw.uniform(0, 1, count)).floor()

@@ -168,7 +168,7 @@ def _sample_rows(
 
 
 def relative_sample_distance(model: MachineModel, test_set: MachineTestSet, seed: int) -> float:
-    """Return the spread of sampled latents for one machine over that of latents of all machines."""
+    """Return the ratio of two spreads: of latents sampled for a machine, and between machines."""
     networks = model.conditioned_networks_for("raw")
     generator = torch.Generator().manual_seed(seed)
     with torch.inference_mode():
@@ -249,7 +249,7 @@ def select_networks(
 def _paired_differences(
     rows: Mapping[str, Mapping[float, AccuracyRows]], pairs: Mapping[str, tuple[str, str]]
 ) -> dict[str, Any]:
-    """Return mean differences in accuracy between pairs of rows, by mixture and description."""
+    """Return mean differences in accuracy between pairs of rows, by mixture and pair."""
     worth: dict[str, Any] = {}
     for mixture, by_epsilon in rows.items():
         part, name = by_epsilon[DECIDING_EPSILON], row_name(SHEET_AND_STATISTIC, "standardised")
@@ -267,7 +267,7 @@ def _gain_figures(gain_and_error: tuple[float, float]) -> dict[str, float]:
 
 
 def _compared_rows(shipped_kind: NetworkKind, best_fixed_row: str) -> dict[str, tuple[str, str]]:
-    """Return the names of the two rows in each comparison of a model card, by its description."""
+    """Return the pairs of rows that a model card compares, by a description of the comparison."""
     made_row, raw = (
         row_name(SHEET_AND_STATISTIC, "standardised"),
         row_name(SHEET_AND_STATISTIC, "raw"),

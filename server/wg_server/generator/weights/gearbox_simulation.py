@@ -109,7 +109,7 @@ class GearboxSimulator:
         self._draw = RandomDraws(seed)
 
     def _draw_figures(self, count: int) -> Tensor:
-        """Draw declared figures of one-stage pairs whose gear turns at least twice per window."""
+        """Draw figures ``[count, 5]`` of gear pairs whose gear turns at least twice per window."""
         draw = self._draw
         pinion_teeth = draw.log_uniform(13, 45, count).floor()
         low, high = _MESHING_TEETH_RANGE

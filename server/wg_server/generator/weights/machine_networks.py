@@ -43,12 +43,12 @@ class NetworkSizes:
 class WindowInputs(NamedTuple):
     """Inputs and readings of n windows of each of m machines."""
 
-    inputs: Tensor  # [m, n, INPUTS]
+    inputs: Tensor  # [m, n, INPUT_COUNT]
     readings: Tensor  # [m, n, R]
 
     @classmethod
     def from_inputs(cls, inputs: Tensor, templates: Tensor) -> "WindowInputs":
-        """Add readings to inputs ``[m, n, INPUTS]``, with templates ``[m, T, HALF_BIN_COUNT]``."""
+        """Compute the readings of inputs with templates ``[m, T, HALF_BIN_COUNT]``; return both."""
         return cls(inputs, reading_map.window_readings(inputs, templates))
 
 
@@ -64,7 +64,7 @@ class NetworkWeights(NamedTuple):
 
 
 def run_networks(weights: NetworkWeights, inputs: Tensor) -> Tensor:
-    """Return logits ``[m, n, classes]`` for inputs of the first layer, ``[m, n, inputs]``."""
+    """Run m networks on inputs ``[m, n, inputs]``; return logits ``[m, n, classes]``."""
     x = F.gelu(torch.baddbmm(weights.first_bias[:, None], inputs, weights.first.mT))
     x = F.gelu(torch.baddbmm(weights.second_bias[:, None], x, weights.second.mT))
     return torch.baddbmm(weights.head_bias[:, None], x, weights.head.mT)
@@ -155,7 +155,7 @@ class FixedNetwork(nn.Module):
         self.head = nn.Linear(sizes.features, len(kind.conditions))
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Return the logits ``[m, n, classes]`` of inputs ``[m, n, INPUTS]``."""
+        """Return the logits ``[m, n, classes]`` of inputs ``[m, n, INPUT_COUNT]``."""
         out: Tensor = self.head(F.gelu(self.second(F.gelu(self.first(inputs)))))
         return out
 
@@ -174,7 +174,7 @@ class InputNetwork(nn.Module):
         )
 
     def forward(self, inputs: Tensor, figure_features: Tensor, embedding: Tensor) -> Tensor:
-        """Return the logits ``[m, n, classes]`` of inputs ``[m, n, INPUTS]``, given a condition."""
+        """Return logits ``[m, n, classes]`` of inputs ``[m, n, INPUT_COUNT]`` at a condition."""
         waves = (figure_features[..., None] * 2 ** torch.arange(self.waves)).flatten(1)
         condition = torch.cat([waves.sin(), waves.cos(), embedding], dim=1)
         gain, shift, gain_2, shift_2 = self.change(condition)[:, None].chunk(4, dim=2)

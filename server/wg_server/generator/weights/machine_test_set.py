@@ -35,8 +35,8 @@ class SimulatedTestPlants:
 
     Attributes:
         feature_means: Exact means of their records' machine features, ``[m, MACHINE_DIMENSION]``.
-        input_means: Means of their records' inputs, ``[m, INPUTS]``.
-        input_spreads: Standard deviations of their records' inputs, ``[m, INPUTS]``.
+        input_means: Means of their records' inputs, ``[m, INPUT_COUNT]``.
+        input_spreads: Standard deviations of their records' inputs, ``[m, INPUT_COUNT]``.
     """
 
     feature_means: Tensor
@@ -44,7 +44,7 @@ class SimulatedTestPlants:
     input_spreads: Tensor
 
     def view_inputs(self, inputs: Tensor, scaling: InputScaling, templates: Tensor) -> WindowInputs:
-        """Return inputs ``[m, n, INPUTS]`` in one scaling, with their readings at ``templates``."""
+        """Return inputs ``[m, n, INPUT_COUNT]`` in one scaling, and their readings at templates."""
         inputs = inputs.float()
         if scaling == "standardised":
             inputs = spectrum_lines.standardise_inputs(
@@ -68,10 +68,11 @@ class MachineTestSet:
         figures: Declared figures, ``[m, f]``.
         hidden_figures: Hidden properties, ``[m, h]``.
         templates: Templates at the declared lines, ``[m, T, HALF_BIN_COUNT]``.
-        test_inputs: Inputs of test windows, float16 ``[m, K * TEST_WINDOWS, INPUTS]``.
+        test_inputs: Inputs of test windows, float16 ``[m, K * TEST_WINDOWS, INPUT_COUNT]``.
         labels: Indices of the test windows' conditions, ``[K * TEST_WINDOWS]``.
         window_weights: Weights of the test windows in accuracy, ``[K * TEST_WINDOWS]``, with sum 1.
-        labelled_inputs: Inputs of labelled windows, float16 ``[m, K, LABELLED_WINDOWS, INPUTS]``.
+        labelled_inputs: Inputs of labelled windows, float16 ``[m, K, LABELLED_WINDOWS,
+            INPUT_COUNT]``.
         plants: Plants of these machines, by the name of their mixture of conditions.
     """
 
@@ -111,7 +112,7 @@ def _render_test_set(
     inputs = spectrum_lines.piece_inputs(windows.flatten(0, 2)).reshape(*windows.shape[:3], -1)
     records = inputs[:, :, LABELLED_WINDOWS + TEST_WINDOWS :].flatten(
         1, 2
-    )  # [m, K * held_count, INPUTS]
+    )  # [m, K * held_count, INPUT_COUNT]
     numbers = reading_map(window_readings(records, templates))
     damaged_share = 1 - _MOSTLY_SOUND_SHARE
     damaged_count = round(PLANT_RECORD_COUNT * damaged_share / (conditions - 1))  # Of each damage

@@ -54,7 +54,7 @@ class SimulatedMachineCounts:
     test: int = 100
 
     def for_training_steps(self, steps: int) -> "SimulatedMachineCounts":
-        """Return these numbers with a smaller pool for a training of few ``steps``."""
+        """Return these numbers, with a smaller pool if a training has few ``steps``."""
         return replace(self, pool=min(self.pool, 5 * steps // 4))
 
 

@@ -81,7 +81,7 @@ class MotorSimulator:
         self._draw = RandomDraws(seed)
 
     def _draw_figures(self, count: int) -> Tensor:
-        """Draw declared figures of motors with up to twelve poles and a measurable slip."""
+        """Draw figures ``[count, 5]`` of motors with up to twelve poles and a measurable slip."""
         draw = self._draw
         supply = draw.choose((50.0, 60.0), count)
         pairs = draw.choose((1.0, 2.0, 2.0, 3.0, 4.0, 5.0, 6.0), count)
@@ -153,7 +153,10 @@ class MotorSimulator:
         )
 
     def _draw_levels_db(self, load: Tensor) -> dict[str, Tensor]:
-        """Draw levels by cause, dB relative to the supply's line; for faults (healthy, damaged)."""
+        """Draw levels by cause, dB relative to the supply's line.
+
+        Those of a fault are ``[m, 2]``, for healthy and for damaged motors.
+        """
         draw, count = self._draw, len(load)
         weaker = 20 * (0.4 + 0.6 * load).clamp(max=1).log10()  # Bar current grows with the load
         lines = draw.uniform(0, 1, count, _LOADS) < 0.7

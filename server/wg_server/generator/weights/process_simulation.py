@@ -237,7 +237,7 @@ class ExchangerSimulator:
         self._draw = RandomDraws(seed)
 
     def draw_units(self, count: int) -> SimulatedUnits:
-        """Draw ``count`` exchangers with 0.6 to 2.5 transfer units."""
+        """Draw ``count`` exchangers with 0.6 to 2.5 transfer units (NTU)."""
         draw = self._draw
         hot_flow = draw.log_uniform(1, 100, count)
         hot_capacity = draw.log_uniform(1700, 4300, count)

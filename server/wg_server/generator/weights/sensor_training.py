@@ -139,7 +139,7 @@ class SensorObjective:
         return F.smooth_l1_loss(scores, plants.true_scores)
 
     def evaluate(self, model: SensorModel) -> Evaluation:
-        """Return the validation loss, and as accuracy R² (explained variance) within units."""
+        """Return the validation loss; the accuracy is R², the variance explained within units."""
         plants = self._validation
         statistics = plants.simulate_releases(
             model.map, RELEASE_EPSILON, torch.Generator().manual_seed(self._seed)

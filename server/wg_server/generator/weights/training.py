@@ -38,7 +38,7 @@ class Evaluation:
 
 
 class Objective(Protocol[ModuleT]):
-    """Training objective of a module, with all randomness from a seed and the steps so far."""
+    """Training objective of a module; its randomness depends only on a seed and the past steps."""
 
     @property
     def model(self) -> ModuleT:

@@ -93,7 +93,7 @@ def soft_step(field: Field, edge: float, width: float) -> Field:
 
 
 def coordinate_grid(image_side: int) -> tuple[Field, Field]:
-    """Return the pixels' coordinates y ``[1, size, 1]`` and x ``[1, 1, size]``, from -1 to 1."""
+    """Return the pixels' coordinates y ``[1, side, 1]`` and x ``[1, 1, side]``, -1 to 1."""
     axis = np.linspace(-1, 1, image_side, dtype=np.float32)
     return axis[None, :, None], axis[None, None, :]
 

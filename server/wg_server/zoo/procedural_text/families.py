@@ -91,7 +91,7 @@ def draw_site(family: TextFamily, site_number: int, *, strength: float) -> TextS
     languages = ("en", "ja") if is_mixed else ("ja",) if japanese else ("en",)
 
     def draw_words(words: Sequence[str]) -> tuple[str, ...]:
-        """Draw the phrases that a site uses, of which a larger ``strength`` leaves fewer."""
+        """Draw the words that a site uses; the larger ``strength``, the fewer."""
         count = max(1, round(len(words) * (1 - 0.6 * strength * rng.random())))
         return tuple(words[i] for i in rng.permutation(len(words))[:count])
 
