@@ -11,14 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-WINDOW = 1024
+WINDOW = 1024  # Samples of a record
 CLASSES = ("normal", "rolling element", "inner ring", "outer ring")
 _SIZES = ((8, 6.7, 28.5), (9, 7.9, 39.0), (9, 9.5, 46.0), (9, 11.1, 53.5), (9, 11.9, 60.0))
 """Number of balls, their diameter and the pitch diameter in mm, of bearings 6203, 6205 to 6208."""
 _SPEEDS = (980, 1180, 1470, 1770, 2950)  # rpm of motors at 50 and 60 Hz
 _RATES = (10_000, 12_800, 20_000)  # Samples per second
 _WANDER = 0.01  # Relative variation of the speed within a record
-_BITS = 11
+_BITS = 11  # Resolution of the sensor
 Windows = NDArray[np.float32]
 
 
@@ -28,10 +28,11 @@ class Bearing:
 
     Attributes:
         sheet: Fields of its data sheet.
-        modes: Frequency in cycles per sample, damping and gain of each mode, ``[3, modes]``.
-        loudness: Level of each damage relative to the noise, ``[3]``.
-        load_zone: Depth of the load zone, 0 to 1.
-        knocks: Mean number of a neighbouring machine's impacts in a record.
+        modes: Frequency in cycles per sample, damping ratio and gain of each vibration mode of the
+            housing, ``[3, modes]``.
+        loudness: RMS amplitude of the vibration by each damage, ``[3]``; white noise has 0.5.
+        load_zone: Depth of the variation of impacts when the damage leaves the loaded zone, 0 to 1.
+        knocks: Mean number of impacts in a record from a neighbouring machine.
         hum: Amplitudes of the shaft's tone, its second harmonic and a gear's tone, ``[3]``.
     """
 
@@ -69,7 +70,7 @@ def draw_bearing(rng: np.random.Generator) -> Bearing:
 def simulate_records(
     bearing: Bearing, labels: NDArray[np.int64], rng: np.random.Generator
 ) -> Windows:
-    """Simulate records ``[n, 1, WINDOW]`` of the given classes, in steps of the sensor."""
+    """Simulate records ``[n, 1, WINDOW]`` of classes ``[n]``, in whole steps of the sensor."""
     signals = np.stack([_simulate_record(bearing, int(label), rng) for label in labels])
     top = 2 ** (_BITS - 1) - 1
     full = 1.2 * np.abs(signals).max()
@@ -101,7 +102,10 @@ def _simulate_record(bearing: Bearing, label: int, rng: np.random.Generator) -> 
 def _impact_force(
     bearing: Bearing, label: int, turns: NDArray[np.float64], rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Return the impact force of a damaged element (1), inner (2) or outer ring (3)."""
+    """Return the force by impacts of a damaged element (1), inner (2) or outer ring (3).
+
+    ``turns`` holds the shaft's angle in turns at each sample, ``[T]``, as the result the force.
+    """
     sheet = bearing.sheet
     ratio = sheet["rolling_element_diameter_mm"] / sheet["pitch_diameter_mm"]
     count, cage = sheet["rolling_elements"], (1 - ratio) / 2
@@ -122,7 +126,7 @@ def _impact_force(
 
 
 def _ringing(bearing: Bearing, force: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the housing's response to a force: a sum of damped modes."""
+    """Return the housing's vibration ``[T]`` under a force ``[T]``: a sum of damped modes."""
     time = np.arange(512)
     frequency, damping, gain = bearing.modes[:, :, None]
     decay = np.exp(-2 * np.pi * damping * frequency * time)

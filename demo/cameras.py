@@ -16,7 +16,7 @@ Camera = Callable[[NDArray[np.float64], np.random.Generator], Pictures]
 
 
 def bright_field(digits: NDArray[np.float64], rng: np.random.Generator) -> Pictures:
-    """Render dark ink on a bright ground, with the banding of a line-scan sensor.
+    """Render digits as dark ink on a bright ground, with the banding of a line-scan sensor.
 
     Args:
         digits: Images ``[n, 8, 8]``, 0 to 1.
@@ -31,7 +31,7 @@ def bright_field(digits: NDArray[np.float64], rng: np.random.Generator) -> Pictu
 
 
 def dark_field(digits: NDArray[np.float64], rng: np.random.Generator) -> Pictures:
-    """Render glowing strokes on a dark, noisy ground with vignetting; see ``bright_field``."""
+    """Render digits as glowing strokes on a dark, noisy ground; see ``bright_field``."""
     ink = ndimage.gaussian_filter(_enlarge(digits), (0, 1.5, 1.5))
     y, x = np.mgrid[-1 : 1 : SIZE * 1j, -1 : 1 : SIZE * 1j]
     vignette = 1 - 0.45 * (x**2 + y**2)
@@ -39,7 +39,7 @@ def dark_field(digits: NDArray[np.float64], rng: np.random.Generator) -> Picture
 
 
 def oblique(digits: NDArray[np.float64], rng: np.random.Generator) -> Pictures:
-    """Render stamped marks seen from the side in raking light; see ``bright_field``."""
+    """Render digits as stamped marks seen at an angle in raking light; see ``bright_field``."""
     relief = _enlarge(digits)
     angle = np.deg2rad(12)
     shear = np.array([[1.0, 0.0], [-0.25, 1.0]])

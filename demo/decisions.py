@@ -1,4 +1,4 @@
-"""Decisions of the demo's plant engineers, which no product command makes by itself."""
+"""Decisions that the product leaves to a plant's engineers, and the demo makes for them."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -9,7 +9,7 @@ from wg_core.site.home import ClientHome
 
 
 def accept_few_sites(running: Processes, homes: Iterable[Path]) -> Iterator[str]:
-    """Adopt models that wait for approval because few sites support a class; yield plants."""
+    """Adopt models that wait for approval as few sites support a class; yield plants' names."""
     for folder in homes:
         waiting_model = adoption.shadow_model(ClientHome(folder))
         if waiting_model is None or not adoption.predicts_few_site_class(*waiting_model):

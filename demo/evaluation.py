@@ -26,7 +26,8 @@ def evaluate(root: Path, plant: Plant, fixed: CorrectMask | None) -> dict[str, A
     Args:
         root: Home of the plant.
         plant: The plant.
-        fixed: Correct records of one network for all machines; None: the plant has no machine.
+        fixed: Test records that one network for all machines labels correctly, ``[n]``; None: the
+            plant has no machine.
     """
     records = predict.load_records(plant.test, plant.classes)
     found: dict[str, Any] = {
@@ -55,9 +56,9 @@ def evaluate(root: Path, plant: Plant, fixed: CorrectMask | None) -> dict[str, A
 def correct_answers(
     home: ClientHome, records: SiteData
 ) -> tuple[dict[str, CorrectMask], str | None]:
-    """Return masks of the correctly classified records by model, and the model in use.
+    """Return masks ``[n]`` of correctly labelled records by model, and the model in use.
 
-    Both are empty if the plant has no model, because nothing was known of its classes.
+    Without a model at the plant, because nothing was known of its classes: no masks, and None.
     """
     try:
         manifest, kept = adoption.model_in_use(home)
@@ -79,14 +80,16 @@ def accuracy_figures(
     plant: Plant,
     alternative: NDArray[Any] | None = None,
 ) -> dict[str, Any]:
-    """Return accuracies alone and with the model in use, their difference, and for missing classes.
+    """Return accuracies with the plant's own model and the model in use, and their difference.
+
+    Accuracies for missing classes are included.
 
     Args:
-        correct_by_model: Mask of correct records by model.
-        model_in_use: The model in use, if any.
-        labels: Labels of the test records.
+        correct_by_model: Mask ``[n]`` of correctly labelled test records, by model.
+        model_in_use: Name of the model in use, if any.
+        labels: True class indices of the test records, ``[n]``.
         plant: The plant.
-        alternative: Probability per record that a plant without labels is right without weightgate.
+        alternative: Probability that a plant without labels is right without weightgate, ``[n]``.
     """
     local, chosen = (
         correct_by_model.get(LOCAL_ONLY),
@@ -125,5 +128,5 @@ def accuracy_figures(
 
 
 def standard_error(values: NDArray[Any]) -> float:
-    """Return the standard error of a mean over records."""
+    """Return the standard error of the mean of one value per record, ``[n]``."""
     return float(values.std(ddof=1) / np.sqrt(len(values)))

@@ -23,7 +23,7 @@ CHANNELS = (
 )
 _WATER = 4180.0  # kJ/(m3 K)
 _FLOW, _THERMOMETER, _DROP = 0.04, 1.5, 0.03
-"""Largest constant errors: of flow and pressure as shares, of temperatures in K."""
+"""Largest constant error of flow (share), temperature (K) and pressure drop (share)."""
 _BITS = 11
 Floats = NDArray[np.float64]
 
@@ -34,12 +34,12 @@ class Exchanger:
 
     Attributes:
         sheet: Fields of its data sheet.
-        factors: Gain of each instrument, ``[7]``.
-        offsets: Offset of each instrument, in the instrument's unit, ``[7]``.
+        factors: Constant factor by which each instrument is wrong, ``[7]``.
+        offsets: Constant offset of each instrument, in the instrument's unit, ``[7]``.
         noise: Standard deviation of the errors per record and per sample, relative to the nominal
             value, ``[2]``.
         heat_loss_share: Share of the heat that is lost to the room.
-        fouling: Growth of the logarithm of the deposit's resistance between two washings.
+        fouling: Fall of the logarithm of the heat conductance, by deposits, between two washings.
     """
 
     sheet: dict[str, float]
@@ -90,7 +90,7 @@ def draw_exchanger(rng: np.random.Generator) -> Exchanger:
 def simulate_records(
     exchanger: Exchanger, count: int, rng: np.random.Generator
 ) -> tuple[Floats, Floats]:
-    """Simulate records ``[n, 7, SAMPLES]`` at random hours, and their duties in kW, ``[n]``."""
+    """Simulate ``count`` records ``[n, 7, SAMPLES]``, and true heat duties in kW, ``[n]``."""
     sheet, shape = exchanger.sheet, (count, SAMPLES)
     time = np.linspace(0, 1, SAMPLES)
     swing = 0.02 * np.sin(2 * np.pi * (time + rng.uniform(0, 1, (2, count, 1))))
@@ -118,7 +118,7 @@ def simulate_records(
 
 
 def duty_by_balances(exchanger: Exchanger, values: Floats) -> Floats:
-    """Estimate the duty in kW, ``[n]``, as the mean of both fluids' heat balances."""
+    """Estimate heat duty in kW, ``[n]``, from records: the mean of both fluids' heat balances."""
     hot, hot_in, hot_out, cold, cold_in, cold_out, _ = values.mean(axis=2).T
     from_hot = hot * exchanger.sheet["hot_heat_capacity_kj_per_m3_k"] * (hot_in - hot_out)
     mean: Floats = (from_hot + cold * _WATER * (cold_out - cold_in)) / 2 / 3600
@@ -126,7 +126,10 @@ def duty_by_balances(exchanger: Exchanger, values: Floats) -> Floats:
 
 
 def _duty_per_kelvin(conductance: Floats, hot: Floats, cold: Floats) -> Floats:
-    """Heat duty in kW per K of temperature difference between the inlets."""
+    """Return the heat duty in kW per K between the inlet temperatures of a counterflow exchanger.
+
+    All arguments are in kW/K: the conductance, and the heat capacity flow of each fluid.
+    """
     least, most = np.minimum(hot, cold), np.maximum(hot, cold)
     ratio = np.minimum(least / most, 0.999)
     fall = np.exp(-conductance / least * (1 - ratio))

@@ -34,7 +34,7 @@ from wg_server.site.home import ServerHome
 EPSILON = "4"
 NO_EPSILON = "0"  # Only class names and the data sheet leave, and nothing is charged
 DELTA = "1e-5"
-CAP = 8.0  # Initial cap of plants
+CAP = 8.0  # Epsilon cap that ``wg-client init`` sets
 SEED = 20_260_101
 SHOWN_VERSIONS = ("weightgate", "torch", "flwr", "opendp", "dp-accounting", "numpy", "cryptography")
 _CUT_AS = (
@@ -48,10 +48,10 @@ console = Console(stderr=True)
 
 
 class Federation:
-    """Runner of all steps in order, with their times.
+    """The demo's servers and plants; runs all steps in order, and measures their times.
 
     Args:
-        running: Runner of the commands.
+        running: Processes of the ``wg-*`` commands.
         out: Output folder.
         speak: Language of the terminal and of ``report.html``.
     """
@@ -66,7 +66,7 @@ class Federation:
         self._processor: dict[str, float] = {}
 
     def run(self) -> dict[str, Any]:
-        """Run every step and return the summary."""
+        """Run every step, and return the contents of ``summary.json``."""
         with self._step(text("plants' data")):
             shares = write_data(self._out / "data", SEED)
             pictures_zoo, windows_zoo, training = write_plans(self._out, shares)
@@ -149,11 +149,11 @@ class Federation:
         return self._out / f"{plant.name}-values.csv"
 
     def _without_statistic(self, plant: Plant) -> Plant:
-        """Return a plant under the name of its files without a statistic."""
+        """Return a plant under another name, for the files that are made without its statistic."""
         return replace(plant, name=f"{plant.name}-none")
 
     def _enrol(self, shares: DemoData) -> None:
-        """Enrol all plants; plants without a campaign also write their statistics files."""
+        """Enrol all plants; those outside the campaigns also write their statistics files."""
         plants = (*shares.plants, *shares.helpers)
         joins = []
         for plant in plants:
@@ -225,11 +225,11 @@ class Federation:
         )  # fmt: skip
 
     def _installed_generator(self) -> GeneratorVersion:
-        """Return the installed generator of pictures."""
+        """Return the generator that is installed on the server for pictures."""
         return versions.installed_version(ServerHome(self._pictures))
 
     def _install_generator(self, root: Path) -> None:
-        """Install the trained generator, as an operator would, even if its card fails."""
+        """Install the trained generator, as an operator may, even if checks of its card failed."""
         home = ServerHome(root)
         version = versions.list_versions(home)[0]
         if failed := [check.name for check in version.failed_checks()]:
@@ -242,7 +242,7 @@ class Federation:
             self._running.run("wg-server", "generator", "--home", home.root, "--use", version.id)
 
     def _start_campaigns(self, plants: Sequence[Plant]) -> list[str]:
-        """Start a campaign for each epsilon; return their ids."""
+        """Start one campaign at ``EPSILON`` and one at 0; return the campaigns' ids."""
         names_by_price: dict[str, list[str]] = {EPSILON: [], NO_EPSILON: []}
         for plant in plants:
             is_free = plant.story in (CAMERA, BUDGET)
@@ -260,7 +260,7 @@ class Federation:
         return [str(json.loads(document)["id"]) for document in started]
 
     def _exchange_files(self, plant: Plant) -> dict[str, int]:
-        """Make and apply a plant's package by files; return the sizes of its files."""
+        """Make and apply a plant's package by files; return the bytes that it sent and received."""
         sent, received = self._release_file(plant), self._package_file(plant)
         self._generate(self._machines, [plant])
         self._running.run(
@@ -270,7 +270,10 @@ class Federation:
         return {"bytes_sent": sent.stat().st_size, "bytes_received": received.stat().st_size}
 
     def _soft_sensor(self, plant: Plant) -> dict[str, int]:
-        """Estimate a plant's heat duty by soft sensors, with and without its statistic."""
+        """Estimate heat duty by soft sensors with and without the plant's statistic.
+
+        Returns the bytes that the plant sent and received for the one with its statistic.
+        """
         home, none = self._home(plant), self._without_statistic(plant)
         self._running.run(
             "wg-client", "statistics", "--home", home, "--out", self._release_file(none),
@@ -307,7 +310,7 @@ class Federation:
         }
 
     def _decide(self, plants: tuple[Plant, ...]) -> None:
-        """Accept, as engineers would, models held back because few plants support a class."""
+        """Accept models that are held back because few plants support a class, as engineers may."""
         names = list(accept_few_sites(self._running, [self._home(plant) for plant in plants]))
         if names:
             self._print_sentence(
@@ -337,7 +340,7 @@ class Federation:
         ]
 
     def _audit(self, shares: DemoData) -> list[dict[str, Any]]:
-        """Audit each plant's ledger with its server's evidence; return the results."""
+        """Audit each plant's ledger with its server's evidence; return one result per plant."""
         evidence: dict[str, Path] = {}
         for server, plants in (
             (self._machines, (shares.machine, shares.exchanger)),
@@ -373,7 +376,7 @@ class Federation:
         ]
 
     def _generator(self, plant: Plant) -> dict[str, Any]:
-        """Return the generator's figures, and the time to make one plant's candidates."""
+        """Return the zoo's size, and the seconds of training and of one plant's candidates."""
         card = self._installed_generator().card
         return {
             "zoo_size": card["zoo"]["tasks"],
@@ -382,7 +385,7 @@ class Federation:
         }
 
     def _sample_seconds(self, plant: Plant) -> float:
-        """Return the seconds to make one plant's candidates."""
+        """Measure the seconds that one plant's candidates take."""
         generator = load_head_generator(self._installed_generator().heads_path)
         start = time.monotonic()
         generate_heads(generator, (), plant.classes)
@@ -411,7 +414,7 @@ class Federation:
 
 
 def _processor_seconds() -> float:
-    """Return the processor time of this process and of commands that have ended."""
+    """Return the processor seconds of this process and of its commands that have ended."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(each.ru_utime + each.ru_stime for each in used)
 

@@ -1,4 +1,4 @@
-"""Language of the demo's texts, its page, and the commands that it starts."""
+"""Language of the demo: of its own texts, its report, and the commands that it runs."""
 
 import argparse
 import os
@@ -19,7 +19,7 @@ def load_demo_language(code: LanguageCode) -> Language:
 
 
 def add_language_option(parser: argparse.ArgumentParser) -> None:
-    """Add ``--language``."""
+    """Add the option ``--language`` to a parser."""
     parser.add_argument(
         "--language",
         choices=language.LANGUAGE_CODES,
@@ -28,7 +28,7 @@ def add_language_option(parser: argparse.ArgumentParser) -> None:
 
 
 def set_language(code: LanguageCode | None) -> Language:
-    """Return the requested language, and set it for commands that are started from here on."""
+    """Return a language, the environment's if ``code`` is None; later commands also use it."""
     found = code or language.environment_language()
     os.environ[language.LANGUAGE_VARIABLES[0]] = found
     return load_demo_language(found)

@@ -1,6 +1,6 @@
-"""Accuracy of one network for all bearings, the alternative without a data sheet.
+"""Accuracy of one network for all bearings, which a plant could use without weightgate.
 
-The generator's card tells whether a statistic of the plant's records would change its network.
+The model card says whether a statistic of the plant's records would change a generated network.
 """
 
 from pathlib import Path
@@ -20,10 +20,10 @@ from wg_server.site.home import ServerHome
 
 
 def fixed_network_answers(server: Path, plant: Plant) -> CorrectMask:
-    """Return the correct test records of a plant under a network that uses no data sheet.
+    """Return a mask ``[n]`` of test records that a network without data sheet labels correctly.
 
-    There are two such networks, on raw inputs and on inputs standardised by the plant's records:
-    the better one counts.
+    There are two such networks, on raw inputs and on inputs standardised by the plant's records.
+    The mask is of the network that is more often right.
 
     Args:
         server: Home of the server that made networks for the plant.
@@ -49,6 +49,6 @@ def fixed_network_answers(server: Path, plant: Plant) -> CorrectMask:
 
 
 def takes_statistic(server: Path) -> bool:
-    """Return whether a server's networks for bearings depend on a statistic, by the model card."""
+    """Return whether, by its model card, a server uses a statistic for bearings' networks."""
     card = versions.installed_version(ServerHome(server)).card
     return expected_benefit.uses_statistic(card, bearing.MACHINE_KIND.name)

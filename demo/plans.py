@@ -1,4 +1,4 @@
-"""Plans of the demo's operator: the packaged plans, reduced to the size of a demo.
+"""Plans of the demo's zoos and trainings: the packaged plans, made smaller.
 
 The operator's own records are a source of the picture zoo, as in ``docs/examples/own-data.yaml``.
 The machines are bearings, the process units heat exchangers.
@@ -17,7 +17,7 @@ from wg_server.zoo.plan import EncoderPlan, SourcePlan, read_plan
 
 
 def write_plans(folder: Path, data: DemoData) -> tuple[Path, Path, Path]:
-    """Write the plans of the picture zoo, of the window zoo, and of both trainings.
+    """Write plans for the picture zoo, the window zoo, and both trainings; return their files.
 
     Args:
         folder: Output folder.

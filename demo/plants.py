@@ -1,4 +1,4 @@
-"""Plants of the demo: their records, and test records that only the last evaluation reads."""
+"""Data of the demo's plants: their records, and test records that only the evaluation reads."""
 
 import csv
 import json
@@ -23,21 +23,21 @@ Records = NDArray[Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plant:
-    """Plant of the demo.
+    """One plant of the demo: what it has, and the files with its records.
 
     Attributes:
         name: Site name.
-        story: Key of its story in ``stories.STORIES``; empty: it only helps other plants.
-        title: Subject of its records.
-        classes: Public label domain.
+        story: Key of its story in ``stories.STORIES``; empty: the plant only helps others.
+        title: What its records show, in a few words.
+        classes: Names of its classes: the public label domain.
         missing: Classes without a record at the plant that occur in its test file.
         labels: Number of labelled records per class; 0: no labels.
         records: Number of records in its data file.
-        data: ``.npz`` file with the plant's records, or its log, ``.csv``.
-        test: ``.npz`` file with test records, or with the true values for ``test_log``; only the
-            last evaluation reads it.
-        sheet: Data sheet of its machine; None: it has pictures.
-        test_log: Log with test records; None: they are in ``test``.
+        data: The plant's records, ``.npz``, or the log that they are cut from, ``.csv``.
+        test: Test records, or the true values for ``test_log``, ``.npz``. Only the evaluation at
+            the end of the demo reads this file.
+        sheet: File with the data sheet of its machine; None: the plant has pictures.
+        test_log: Log with the test records, ``.csv``; None: they are in ``test``.
     """
 
     name: str
@@ -55,15 +55,16 @@ class Plant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoData:
-    """Data files of all plants of a demo, and of the operator.
+    """All plants of a demo, and the operator's own records.
 
     Attributes:
-        machine: The plant with a machine.
-        exchanger: The plant with a process unit.
+        machine: The plant with a bearing.
+        exchanger: The plant with a heat exchanger.
         pictures: Plants with pictures, in the order of their stories.
         helpers: Plants without a story, whose releases help the others.
-        operator_records: ``.npz`` file of the operator's own records, of the kind of one plant.
-        kind: Name of that kind.
+        operator_records: ``.npz`` file with the operator's own records, which have the classes of
+            one plant.
+        kind: Name of these records as a source of the zoo.
         licence: Licence of the operator's records.
     """
 
@@ -83,7 +84,7 @@ class DemoData:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Share:
-    """Plant's share of a pool of records: a number of each class except the missing ones."""
+    """Records that a plant of pictures gets: a number per class, none of the missing classes."""
 
     name: str
     story: str = ""
@@ -100,19 +101,19 @@ _MARKS = (
     _Share(name="foundry", story=BUDGET),
 )
 _HELPERS = tuple(_Share(name=f"other-{number}", per_class=25) for number in range(1, 4))
-_POOL = 460  # Records for each plant with a story; the helpers share the rest
-_TEST_LIMIT = 300
+_POOL = 460  # Digits for each plant with a story, test records included; helpers get the rest
+_TEST_LIMIT = 300  # Largest number of test records of a plant
 _OWN_PER_CLASS = 80
-"""Records per class of the rendered kind, drawn for the plant and again for the operator."""
+"""Number of steel pictures per class, rendered for the plant and again for the operator."""
 _SOUND, _DAMAGED, _TEST_RECORDS = 270, 10, 100
-"""Records of the machine: number of sound ones, of each damage, and of each condition for the
-test."""
+"""Number of the bearing plant's records: sound ones, ones of each damage, and test records of each
+class."""
 _HOURS, _JUDGED_HOURS = 300, 200
-"""Records of the exchanger, and its test records."""
+"""Number of the exchanger plant's records, and of its test records."""
 
 
 def write_data(folder: Path, seed: int) -> DemoData:
-    """Write the data of all plants: simulated machines, rendered steel, and real digits."""
+    """Write the files of all plants: simulated machines, rendered steel, and real digits."""
     rng = np.random.default_rng(seed)
     machine = _machine(folder, rng)
     exchanger = _exchanger(folder, np.random.default_rng(seed))
@@ -181,7 +182,7 @@ def _machine(folder: Path, rng: np.random.Generator) -> Plant:
 
 
 def _exchanger(folder: Path, rng: np.random.Generator) -> Plant:
-    """Write the logs and data sheet of a plant with a heat exchanger, and its test values."""
+    """Write logs, data sheet and true test values of a plant with a heat exchanger."""
     unit = exchangers.draw_exchanger(rng)
     values, duties = exchangers.simulate_records(unit, _HOURS + _JUDGED_HOURS, rng)
     log, test_log, test, sheet = (
@@ -210,7 +211,7 @@ def _exchanger(folder: Path, rng: np.random.Generator) -> Plant:
 
 
 def _log(path: Path, records: Records) -> None:
-    """Write records ``[n, C, T]`` as a log, one after another."""
+    """Write records ``[n, channels, samples]``, one after another, as a CSV log with times."""
     rows = records.transpose(0, 2, 1).reshape(-1, records.shape[1])
     with path.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream)
@@ -220,7 +221,7 @@ def _log(path: Path, records: Records) -> None:
 
 
 def _state(path: Path, kind: str, sheet: dict[str, float]) -> None:
-    """Write a data sheet."""
+    """Write a data sheet of one kind of machine as a YAML file."""
     atomic.write_bytes(path, json.dumps({kind: sheet}, indent=1).encode())  # JSON is YAML too
 
 
@@ -232,7 +233,7 @@ def _plant(
     pool: tuple[Records, Labels],
     rng: np.random.Generator,
 ) -> Plant:
-    """Write a plant's files; the remaining records of its pool are for tests."""
+    """Write the files of a plant of pictures; records that it does not get become its test."""
     pictures, labels = pool
     order = rng.permutation(len(labels))
     if share.labelled:

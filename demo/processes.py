@@ -1,4 +1,4 @@
-"""Runner of the product's commands as real processes, none of which outlives the demo."""
+"""Real processes of the product's commands, which all end before the demo does."""
 
 import contextlib
 import json
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 STOP_SECONDS = 15
-_PRIORITY_STEP = 5  # Niceness: a third of the processor time of a normal process
+_PRIORITY_STEP = 5  # Added niceness, which leaves a third of a normal process's processor time
 
 
 def free_port() -> int:
@@ -56,9 +56,9 @@ class Processes:
     def run_all(
         self, *commands: Sequence[str | Path], allowed: tuple[int, ...] = (0,), aside: bool = False
     ) -> list[str]:
-        """Run commands in parallel, and return their outputs.
+        """Run commands in parallel, and return their outputs in the same order.
 
-        ``aside``: run at lower priority, because other processes are waited for.
+        With ``aside`` they run at lower priority, to leave processor time to other processes.
 
         Raises:
             CommandFailed: A command's exit code is not in ``allowed``.
@@ -86,17 +86,17 @@ class Processes:
         return found
 
     def json(self, *words: str | Path) -> Any:
-        """Run a command with ``--json`` and return its document."""
+        """Run a command with ``--json``, and return its decoded output."""
         return json.loads(self.run(*words, "--json"))
 
     def log(self, name: str) -> Path:
-        """Return the path of a started command's log."""
+        """Return the path of the log of the command that was started under a name."""
         return self._logs / f"{name}.log"
 
     def start(
         self, name: str, *words: str | Path, allowed: tuple[int, ...] = (0,), aside: bool = False
     ) -> None:
-        """Start a long-lived command that logs to a file; ``aside`` as in ``run_all``."""
+        """Start a long-lived command that logs to ``NAME.log``; parameters as in ``run_all``."""
         self._allowed[name] = allowed
         with self.log(name).open("ab") as log, self._delayed_signals():
             self._running[name] = subprocess.Popen(
@@ -113,7 +113,7 @@ class Processes:
         """Wait until a started command's log contains ``text``, without a time limit.
 
         Raises:
-            CommandFailed: The command ended before that.
+            CommandFailed: The command ended without this text in its log.
         """
         log = self.log(name)
         while True:
@@ -188,7 +188,7 @@ class Processes:
 
 @contextlib.contextmanager
 def processes(logs: Path) -> Iterator[Processes]:
-    """Yield a ``Processes`` and stop all that it started, even after an error."""
+    """Yield a ``Processes``, and at the end stop all its commands, even after an error."""
     running = Processes(logs)
     caught = (signal.SIGTERM, signal.SIGINT)
     before = [signal.signal(number, running.interrupt) for number in caught]
@@ -212,7 +212,7 @@ def _command_line(arguments: Sequence[str | Path]) -> list[str]:
 
 
 def _end_group(process: subprocess.Popen[Any]) -> None:
-    """End a command's process group, which includes what it started.
+    """End a command and its child processes: SIGTERM, then SIGKILL after ``STOP_SECONDS``.
 
     Nothing is sent to a command that has ended: its id may belong to another process by now.
     """
@@ -231,7 +231,7 @@ def _end_group(process: subprocess.Popen[Any]) -> None:
 
 
 def start_clean(out: Path) -> None:
-    """Empty the output folder, but only if an earlier demo made it."""
+    """Make an empty output folder; delete one of an earlier demo, but refuse any other files."""
     mark = out / ".weightgate-demo"
     if out.exists():
         if not mark.exists() and any(out.iterdir()):

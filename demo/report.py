@@ -1,4 +1,4 @@
-"""HTML page of the demo: six stories with charts, then all figures."""
+"""HTML report of the demo: six stories with charts, then the figures of all models."""
 
 import base64
 import io
@@ -17,16 +17,25 @@ from wg_client.methods.method_names import LOCAL_ONLY
 from wg_client.methods.registry import METHODS
 from wg_common.language import ENGLISH, Language, Text, text
 
-_SAMPLES = 8
+_SAMPLES = 8  # Records in a sample picture
 _PEN, _PAPER, _HEIGHT, _WIDTH = 40, 245, 64, 512
-"""Shades and size of drawn records."""
+"""Grey levels (0 to 255) of curves and paper, and height and width of a drawn signal in pixels."""
 Picture = NDArray[np.uint8]
 Model = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bar:
-    """Bar of a chart with its interval; lengths in percent."""
+    """Bar of a chart: its accuracy with one standard error to both sides, in percent.
+
+    Attributes:
+        label: Text before the bar.
+        value: Accuracy as text.
+        length: Length of the bar, 0 to 100.
+        low: Lower end of the interval.
+        high: Upper end of the interval.
+        kept: True if the bar is of the model in use.
+    """
 
     label: Text
     value: str
@@ -37,7 +46,7 @@ class Bar:
 
 
 def sample_picture(data: Path) -> Picture:
-    """Picture ``[h, n * w]`` of n records of a plant side by side, evenly spaced in its file."""
+    """Return a picture ``[h, w]`` of some records in a data file: pictures in a row, or curves."""
     if data.suffix == ".csv":
         log = np.loadtxt(data, delimiter=",", skiprows=1, max_rows=_WIDTH)[:, [1, 2]].T
         return _draw_signals((log - log.mean(axis=1, keepdims=True)).astype(np.float32))
@@ -114,7 +123,7 @@ def _card(plant: Mapping[str, Any], picture: Picture, language: Language) -> dic
 
 
 def _bars(plant: Mapping[str, Any]) -> list[Bar]:
-    """Return the bars of a plant without and with weightgate, and of an unselected offer."""
+    """Return a plant's bars: without and with weightgate, and any offered model not in use."""
     kept = plant["kept_source"]
     found = [
         _bar(
@@ -135,7 +144,7 @@ def _bars(plant: Mapping[str, Any]) -> list[Bar]:
 
 
 def _alternative_name(plant: Mapping[str, Any]) -> Text:
-    """Return the name of the plant's alternative without weightgate."""
+    """Return the label of what a plant can use without weightgate."""
     if plant["alone"] is not None:
         return text("alone")
     instead = {"machine": text("one for all"), "soft-sensor": text("by hand")}
@@ -159,7 +168,7 @@ def _bar(label: Text, share: float | None, error: float, *, kept: bool) -> Bar:
 
 
 def _models(plants: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return the accuracies of every model of every plant."""
+    """Return the table of accuracies: a row per method, with a cell per plant."""
     return [
         {
             "title": method.title,

@@ -1,8 +1,8 @@
-"""Accuracy of the soft sensor for the demo's exchanger: with its statistic, another's and none.
+"""Accuracy of soft sensors for exchangers: with their own statistic, another unit's, and none.
 
-A value is right if it is within ``_NEAR`` of the true duty, which the simulator knows and no
-instrument shows. The plant's own figures come from its commands; those of further exchangers are
-computed here, by the networks that the server makes for them.
+A value is right if its relative error is below ``_NEAR``; the true duty is known to the simulator,
+and no instrument shows it. The figures of the demo's plant come from its commands; those of other
+exchangers are computed here, with the network that the server uses for all.
 """
 
 import csv
@@ -37,13 +37,13 @@ Floats = NDArray[np.float64]
 def evaluate(
     plant: Plant, own_values: Path, sheet_values: Path, others: dict[str, Any]
 ) -> dict[str, Any]:
-    """Return the summary's entry on a plant's soft sensor.
+    """Evaluate a plant's soft sensor; return the plant's entry in the summary.
 
     Args:
         plant: The plant.
         own_values: File of estimates for its test log, by the soft sensor made with its statistic.
         sheet_values: File of estimates by the soft sensor made from its data sheet alone.
-        others: Results of ``measure``.
+        others: Results of ``measure`` at other exchangers.
     """
     with np.load(plant.test, allow_pickle=False) as archive:
         truths, by_hand = archive["duty"], archive["by_hand"]
@@ -86,11 +86,13 @@ def evaluate(
 
 
 def measure(server: Path, seed: int) -> dict[str, Any]:
-    """Measure accuracy at further exchangers, with their own statistic, another's, and none.
+    """Measure soft sensors at other exchangers: own statistic, another unit's, none, and by hand.
+
+    Returns shares of right values, and gains of the own statistic over the other three.
 
     Args:
         server: Home of the server that makes soft sensors.
-        seed: Seed of the exchangers.
+        seed: Seed of the simulated exchangers and of the noise on their statistics.
     """
     torch.set_num_threads(1)
     home = ServerHome(server)
@@ -131,7 +133,7 @@ def measure(server: Path, seed: int) -> dict[str, Any]:
 
 
 def _plants(drawn: list[Exchanger], values: Floats) -> SensorPlants:
-    """Convert exchangers with values ``[m, n, C, T]`` to the form of training units."""
+    """Convert exchangers with their records ``[m, n, channels, samples]`` to network inputs."""
     figures = torch.tensor([[each.sheet[name] for name in kinds.FIGURE_NAMES] for each in drawn])
     readings = kinds.PROCESS_UNIT.unit_readings(torch.from_numpy(values).float(), figures)
     known, records = readings[:, :_JUDGED], readings[:, _JUDGED:]

@@ -1,4 +1,4 @@
-"""Rendered steel surfaces: the kind of plant of which the operator has records.
+"""Rendered steel surfaces, of which both the operator and one plant have pictures.
 
 The operator and the plant have pictures of different sheets, taken by different cameras. The
 pictures are drawn by the product's own picture library.
@@ -18,14 +18,14 @@ PAINTERS = {
     "scale": "scale",
     "patches": "patches",
 }
-"""Name of the renderer of each class."""
+"""Name of the zoo's defect renderer for each class; empty: a surface without defect."""
 CLASSES = tuple(PAINTERS)
 _STRENGTH = 0.7
 """Strength of the differences between cameras, as in the zoo's plans."""
 
 
 def steel(seed: int) -> families.ImageFamily:
-    """Return the kind of plant: its classes and their appearance before any camera."""
+    """Return the family of steel surfaces: its classes, and their looks before any camera."""
     rng = np.random.default_rng(seed)
     return families.ImageFamily(
         name="steel",
@@ -43,10 +43,10 @@ def steel(seed: int) -> families.ImageFamily:
 def pictures(
     family: families.ImageFamily, site: int, per_class: int, rng: np.random.Generator
 ) -> tuple[Pictures, NDArray[np.int64]]:
-    """Render pictures of one site, and return them with their classes.
+    """Render one site's pictures, and return them with their class indices ``[n]``.
 
     Args:
-        family: The kind of plant.
+        family: The family of steel surfaces.
         site: 0 is the operator, with a clean camera; others are plants.
         per_class: Number of pictures of each class.
         rng: Source of the variation between pictures.

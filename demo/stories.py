@@ -1,4 +1,4 @@
-"""The six stories: the situation of a plant, and its gain, if any.
+"""The demo's six stories, each of one plant: its situation, and its gain, if any.
 
 The texts use no technical terms. All figures are measured in the run, and the texts depend on
 them. ``demo/locale`` has each sentence in Japanese.
@@ -15,11 +15,11 @@ from rich.table import Table
 from wg_client.methods.method_names import LOCAL_ONLY
 from wg_common.language import ENGLISH, Language, Text, text
 
-WIDTH = 80
+WIDTH = 80  # Columns of the terminal
 _CLEAR = 2.0
-"""Number of standard errors from which a difference counts as clear."""
+"""Number of standard errors above which a difference counts as clear."""
 Result = Mapping[str, Any]
-"""Entry of a plant in the summary."""
+"""Results of one plant: an entry of ``plants`` in ``summary.json``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +27,7 @@ class Story:
     """Story of one plant of the demo.
 
     Attributes:
-        key: Key in the summary.
+        key: Value of ``story`` in ``summary.json``.
         title: Title for people.
         lesson: Conclusion of the story, which does not depend on its figures.
     """
@@ -98,7 +98,7 @@ STORIES = (
 
 
 def describe_records(plant: Result) -> Text:
-    """Describe a plant's records in a few words."""
+    """Describe in a few words what records and labels a plant has."""
     if plant["story"] == "soft-sensor":
         return text(
             "a data sheet, and {records} records, none with a true value", records=plant["records"]
@@ -123,12 +123,12 @@ def describe_records(plant: Result) -> Text:
 
 
 def format_percent(share: float | None) -> str:
-    """Format a share as a percentage; a dash for None."""
+    """Format a share, 0 to 1, as a percentage; a dash for None."""
     return "–" if share is None else f"{100 * share:.0f} %"
 
 
 def format_points(share: float) -> Text:
-    """Format a difference of shares in points."""
+    """Format the size of a difference of shares, without sign, in percentage points."""
     found = f"{abs(100 * share):.0f}"
     if found == "1":
         return text("{count} point", count=found)
@@ -136,7 +136,7 @@ def format_points(share: float) -> Text:
 
 
 def is_better(plant: Result) -> bool | None:
-    """Return True for a clearly better model, False for a clearly worse one, else None."""
+    """Return whether weightgate made a plant clearly better (True) or worse (False), or None."""
     gain = plant["gain"]
     if plant.get("kept_source") == LOCAL_ONLY or gain is None:
         return None
@@ -162,7 +162,7 @@ def describe_outcome(plant: Result) -> Text:
 
 
 def details(plant: Result) -> Iterator[Text]:
-    """Yield further sentences on the figures of this run."""
+    """Yield sentences on a plant's figures: its gain, missing classes, and model in use."""
     if plant["kept_source"] != LOCAL_ONLY and plant["gain"] is not None:
         yield text(
             "Difference {mean:+.1f} points, give or take {error:.1f}.",
@@ -186,7 +186,7 @@ def details(plant: Result) -> Iterator[Text]:
 
 
 def describe_model(plant: Result) -> Iterator[Text]:
-    """Yield sentences on the origin of the model in use, and its condition."""
+    """Yield sentences on where a plant's model comes from, and what it was generated from."""
     source, pooled = plant["kept_source"] or "", plant["pool"]
     if source.startswith("handed-on"):
         yield text("Handed on: the operator trained it on pictures of its own.")
@@ -214,7 +214,7 @@ def describe_model(plant: Result) -> Iterator[Text]:
 
 
 def _soft_sensor(plant: Result) -> Iterator[Text]:
-    """Yield sentences on a soft sensor's error, and on the gain by its statistic."""
+    """Yield sentences on a soft sensor's error, and on its gain from the plant's statistic."""
     errors, others = plant["error"], plant["others"]
     yield text(
         "A value within 5 % of the true one counts as right. The error is {own:.1f} %, "
@@ -252,23 +252,23 @@ def _join_names(names: Sequence[str]) -> str:
 
 
 def accuracy_without(plant: Result) -> float | None:
-    """Return the accuracy without weightgate: of the plant's own model, or of its alternative."""
+    """Return a plant's accuracy without weightgate, 0 to 1: its own model's or alternative's."""
     share: float | None = plant["alone"] if plant["alone"] is not None else plant["instead"]
     return share
 
 
 def spent_budget(plant: Result) -> Text:
-    """Format the spent epsilon and its cap."""
+    """Format the epsilon that a plant has spent, and its cap, as ``4 of 8``."""
     return text("{spent} of {cap:g}", spent=_round_up(plant["epsilon"]), cap=plant["epsilon_cap"])
 
 
 def _round_up(value: float) -> str:
-    """Round a price up to one decimal, so that it is never understated."""
+    """Format an epsilon rounded up to one decimal, so that it is never understated."""
     return f"{math.ceil(round(10 * value, 6)) / 10:g}"
 
 
 def notes(summary: Mapping[str, Any]) -> tuple[Text, ...]:
-    """Return sentences that explain the figures."""
+    """Return sentences that explain the columns of right answers and of privacy spent."""
     most = max(plant["epsilon"] for plant in summary["plants"])
     return (
         text(
@@ -289,7 +289,7 @@ def notes(summary: Mapping[str, Any]) -> tuple[Text, ...]:
 
 
 def describe_omissions(summary: Mapping[str, Any]) -> Iterator[Text]:
-    """Yield sentences on plants without a model, or on the number of gains if there are none."""
+    """Yield a sentence per plant without a model; if all have one, the number of clear gains."""
     missing = list(describe_missing_models(summary["plants"]))
     yield from missing
     if not missing:
@@ -335,7 +335,7 @@ FIGURES = (text("Without"), text("With\nweightgate"), text("Privacy\nspent"))
 
 
 def story_cell(title: str, has: str, outcome: str) -> str:
-    """Return the table cell of a story, in rich's markup."""
+    """Return a story's cell in the table: title, records and outcome, in rich's markup."""
     return f"[bold]{title}[/bold]\n{has}\n→ {outcome}"
 
 
