@@ -46,7 +46,7 @@ class ClassNameOverlap:
         return {name: count for name, count in counts.most_common() if count > 1}
 
     def skip_codes_by_site(self) -> dict[str, str]:
-        """Return the sites to skip, each with a code: its class names are unknown or unshared."""
+        """Return by site a code for why to skip it: class names unknown, or shared by no other."""
         shared_names = self.site_counts_by_shared_name.keys()
         reasons = {}
         for site, names in self.class_names_by_site.items():

@@ -113,7 +113,7 @@ class MessageExchange:
                 self._handle_reply(ask, reply)
 
     def send_requests(self, requests: Sequence[SiteRequest]) -> bool:
-        """Send each request that is due: its site is online, and it is not in flight already.
+        """Send each request that is not in flight, whose site is connected, and that is due again.
 
         Args:
             requests: All current requests; messages in flight that are not among them are

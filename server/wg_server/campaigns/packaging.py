@@ -34,7 +34,7 @@ PACKAGE_LIFETIME = datetime.timedelta(days=30)
 
 
 class ReleasePools(Protocol):
-    """Pools of releases for one server's packages, see ``release_pools.StoredReleasePools``."""
+    """Source of the other sites' releases for a package; ``release_pools.StoredReleasePools``."""
 
     def pooled_releases(
         self, generator_sha256: str, priors: ModelVariances, plant: PackageRecipient

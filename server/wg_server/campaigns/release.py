@@ -24,7 +24,7 @@ class PackageRecipient:
     Attributes:
         site: Name of the site.
         encoder_sha256: SHA-256 of its public encoder, hex.
-        labels: Label domain, in the order of class rows.
+        labels: Label domain, in the order of the rows of a head.
         data_sheet: Declared data sheet of its machine, or None.
         release: Release of the plant; None for a public statement, whose epsilon is 0.
     """

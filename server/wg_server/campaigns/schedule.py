@@ -91,7 +91,7 @@ def tasks_to_package(campaign: Campaign, current_time: float) -> list[CampaignTa
 def better_package_time(
     campaign: Campaign, task: CampaignTask, current_time: float
 ) -> float | None:
-    """Return the earliest time of a site's better package; None if no other release arrived."""
+    """Return from when a site gets a better package, Unix seconds; 0: now; None: not at all."""
     if task.state != "delivered":
         return None
     arrivals = campaign.release_arrivals

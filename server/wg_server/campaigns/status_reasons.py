@@ -259,7 +259,8 @@ _CAUSE_TEXT_KEYS = {
     "internal": "why internal",
     "config": "why config",
 }
-"""Texts of this server's own codes; the codes of plants are in ``wg_core.wire.flower_messages``."""
+"""Catalogue key of the cause, for each code that this server sets itself; plants' codes are in
+``wg_core.wire.flower_messages``."""
 
 _ABSENCE_ADVICE_KEYS = {
     offline_codes.CERTIFICATE_EXPIRED: "do certificate-expired",
@@ -271,7 +272,7 @@ _ABSENCE_ADVICE_KEYS = {
     offline_codes.NO_ANSWER: "do no-answer",
     offline_codes.PACKAGE_NOT_FETCHED: "do not-fetched",
 }
-"""Advice for each code of a site's absence."""
+"""Catalogue key of the advice, for each code of a site's absence; empty: none."""
 
 _ADVICE_TEXT_KEYS = {
     release_intake.QUARANTINED_CODE: "do quarantined",

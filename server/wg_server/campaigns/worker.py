@@ -87,7 +87,7 @@ class CampaignWorker:
 
     @property
     def is_alive(self) -> bool:
-        """True while its threads run and no turn hangs."""
+        """True while the worker's threads run, and no turn exceeds ``TURN_LIMIT_SECONDS``."""
         turning = time.monotonic() - self._turned < TURN_LIMIT_SECONDS
         return turning and self._thread.is_alive() and self._packer.is_alive
 

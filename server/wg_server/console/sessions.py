@@ -73,7 +73,7 @@ class SessionTable:
         self._by_hash: OrderedDict[str, Session] = OrderedDict()
 
     def login(self, token: str) -> tuple[str, Session] | None:
-        """Start a session with an operator's token; return (cookie, session); None: bad token."""
+        """Start a session with an operator's token; return (cookie, session), None if invalid."""
         operator = operators.operator_name_of_token(self._store, token)
         return (
             None

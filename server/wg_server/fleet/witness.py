@@ -213,7 +213,7 @@ class LedgerWitness:
 
     @contextmanager
     def evidence_stored_on_fork(self, origin: str, current_time: float) -> Iterator[None]:
-        """Run the body; if it detects a fork, store the evidence, outside of its transaction."""
+        """Run the body; if it raises because of a fork, store the evidence, and raise again."""
         try:
             yield
         except WitnessFork as fork:

@@ -64,7 +64,7 @@ class CampaignTask:
         code: One word: why the task ended early, or the site's last answer; else empty.
         release_id: Id of the release that answered the query; empty before.
         package_sha256: SHA-256 of the newest package, hex; empty before.
-        opened: Time at which the current step began: the query was allowed, or a package was ready.
+        opened: Time at which the current step began: at start or retry, or with a new package.
         asked: Time of the first message of the current step.
         answered: Time at which the release reached this campaign.
         received: Time at which the server first received that release, possibly for an earlier
@@ -132,7 +132,7 @@ class CampaignProgress:
 
 @dataclass(frozen=True, kw_only=True)
 class Campaign:
-    """One campaign with its tasks, sorted by site.
+    """One campaign with its tasks, sorted by site. Times are Unix seconds.
 
     Attributes:
         id: Id of the campaign.

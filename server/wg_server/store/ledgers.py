@@ -38,12 +38,12 @@ class LedgerTable:
         current_time: float,
         decide_checkpoint: Callable[[bytes | None], tuple[bytes, int, T]],
     ) -> T:
-        """Replace the stored checkpoint of a site's ledger; return ``decide_checkpoint``'s result.
+        """Replace the stored checkpoint of a site's ledger, as ``decide_checkpoint`` decides.
 
         Args:
             current_time: Unix time.
-            decide_checkpoint: Maps the stored checkpoint, or None, to the new one, its size and a
-                result; if it raises, the stored checkpoint stays.
+            decide_checkpoint: Maps the stored checkpoint, or None, to the new one, its size and the
+                value to return; if it raises, the stored checkpoint stays.
         """
         with self.engine.begin() as connection:
             find_site(

@@ -64,12 +64,12 @@ class LogEntry:
 
     Attributes:
         id: Number of the entry, from 1, without gaps.
-        at: Unix time.
+        at: Time of the entry, Unix time.
         operator: Name of the actor.
         through: ``console``, ``command``, or ``server`` (an event without a person).
         action: One or two words; ``failed`` if the action of an earlier entry failed.
         subject: Site, campaign, release or generator that the action changed.
-        detail: Further information.
+        detail: Settings of the action, or the error that made it fail, in English.
         digest: SHA-256 of this entry and the previous digest, hex.
     """
 
