@@ -82,7 +82,7 @@ class _WindowCollector:
         paths: Log of each window.
         start_rows: First row of each window in its log.
         labels: Label of each window; empty: none.
-        units: Privacy unit of each window.
+        units: Name of each window's privacy unit.
         problems: Logs, lines and windows that cannot be used.
         short_stretch_count: Number of stretches shorter than a window.
         outside_row_count: Number of rows outside all intervals, if the table names the units.

@@ -225,8 +225,8 @@ class PreparedPackage:
     Attributes:
         candidates: Delivered heads, in the server's order.
         posterior: Posterior of class means from other sites' statistics; None: not delivered.
-        other_sites_released: Other sites released statistics that the package was made from.
-        made_for_machine: A network in the package was made for the plant's declared machine.
+        other_sites_released: True if other sites' released statistics went into the package.
+        made_for_machine: True if a network in it was made for the plant's declared machine.
         network: Delivered network that runs alongside the encoder; None if there is none.
         sheet_fit: Fit of the plant's data sheet to its records, nats (``methods.sheet_fit``);
             None: unknown.
@@ -272,14 +272,14 @@ class FittedMethod:
     """Model that a method fitted, with its provenance.
 
     Attributes:
-        trunk: Features that its head takes.
+        trunk: Features that the model's head takes.
         fitted_model: The head on the trunk's features, and its out-of-fold predictions.
-        origin_candidate: Name of the delivered candidate that it started from; empty: none.
-        made_for_plant_kind: The server made it for this kind of plant or for the declared machine,
-            without any other plant's statistics.
-        made_for_machine: It is the network that was delivered for the declared machine, unchanged.
+        origin_candidate: Name of the delivered candidate that the model started from; empty: none.
+        made_for_plant_kind: True if the server made the model for this kind of plant or for the
+            declared machine, without any other plant's statistics.
+        made_for_machine: True for the unchanged network delivered for the declared machine.
         priority_without_labels: Priority if a model must be kept without labels, the largest first;
-            None: it is never kept without labels.
+            None: the model is never kept without labels.
     """
 
     trunk: TrunkFeatures

@@ -106,9 +106,9 @@ class DeliveredMethod:
     Attributes:
         name: Name of the method in manifests and commands.
         title: Title of the method in reports.
-        candidate_sources: Sources of the candidates that it may use.
-        fine_tunes: It fine-tunes the candidate on the plant's records.
-        is_reference: It is the baseline; see ``Method``.
+        candidate_sources: Sources of the candidates that the method may use.
+        fine_tunes: True if the method fine-tunes the candidate on the plant's records.
+        is_reference: True if the method is the baseline; see ``Method``.
     """
 
     name: str

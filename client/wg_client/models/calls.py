@@ -58,7 +58,7 @@ class VerdictRule:
         defect_threshold: Probability of a defect from which a record is rejected.
         pass_rule: Rule by which a record may pass.
         wrong_sure_share: Largest share of sure calls that may be wrong; 0: no call is sure.
-        knows_one_class: The model was fitted on records of one class alone.
+        knows_one_class: True if the model was fitted on records of one class alone.
     """
 
     least_sure_probability: float | None = None

@@ -54,7 +54,7 @@ class CheckFinding:
     Attributes:
         model: Name of the model.
         code: Code of the failure that the check looks for, ``WG-Fnn``.
-        passed: The model passed the check.
+        passed: True if the model passed the check.
         figures: Measured values by name.
         message: One sentence for the plant engineer.
         action: Consequence of a failure: ``block`` or ``warn``.

@@ -43,7 +43,7 @@ class PassRule:
         required_defect_unit_count: Number of such units below which no record passes; 0: no number
             is enough.
         passed_good_share: Share of the plant's good records that would pass, out of fold.
-        has_no_unit_names: Each record counts as a privacy unit of its own, since no unit is named.
+        has_no_unit_names: True if no unit is named, so that each record counts as its own unit.
     """
 
     log_odds_limit: float | None = None

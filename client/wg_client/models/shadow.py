@@ -39,7 +39,7 @@ class ShadowModel:
     Attributes:
         manifest: Manifest of its package.
         model_name: Name of the model.
-        shares_inputs: It takes the same inputs as the model in use.
+        shares_inputs: True if the shadow takes the same inputs as the model in use.
     """
 
     manifest: ModelsManifest

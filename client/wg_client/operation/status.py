@@ -63,10 +63,10 @@ class PlantStatus:
         site: Name of the site.
         server: Name of its server.
         fleet_url: Address of its server.
-        running: The node runs.
+        running: True if the node runs.
         work: Work of other commands that now lock parts of the home, as sentences.
         contact: Contents of the node's last contact file; None: there is none.
-        connected: The node runs and the server answered recently.
+        connected: True if the node runs and the server answered recently.
         certificate_expires: Expiry of the certificate, Unix time; 0: it cannot be read.
         budget: Budget; None: the ledger cannot be read.
         snapshot: Version of the data set from which releases are made; 0: none.

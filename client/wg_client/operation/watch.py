@@ -36,7 +36,7 @@ class DriftReport:
         new: Number of these that are new, that is, unlike the frozen ones.
         p_features: p-value of the shift of the released features.
         p_new: p-value of the number of new records.
-        alarm: A p-value is below its share of ``FALSE_ALARM_RATE``.
+        alarm: True if a p-value is below its share of ``FALSE_ALARM_RATE``.
         shift: Test of the released features for a shift; None: too few records.
         left_out: Records that could not be read.
     """

@@ -159,7 +159,7 @@ class ReleaseCost:
         after: Composed epsilon with this release.
         cap_epsilon: Largest total epsilon, as decimal text.
         cap_delta: Largest total delta, as decimal text.
-        allowed: Cap and policy allow the release.
+        allowed: True if cap and policy allow the release.
         refused_by: ``budget`` or ``policy``; empty: the release is allowed.
         releases_left: Number of such releases that still fit under the cap.
     """

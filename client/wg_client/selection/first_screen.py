@@ -84,8 +84,8 @@ class HomeState:
     Attributes:
         spend: Spending of the plant's budget.
         acceptance: Evaluation of the models on the acceptance set.
-        is_in_use: ``predict`` uses this package's model.
-        is_in_shadow: This package's model predicts alongside the one in use.
+        is_in_use: True if ``predict`` uses this package's model.
+        is_in_shadow: True if this package's model predicts alongside the one in use.
     """
 
     spend: Spend

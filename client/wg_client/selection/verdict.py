@@ -56,7 +56,7 @@ class ReportVerdict:
     Attributes:
         advice: Recommendation.
         reason: Reason, with the figures that support it.
-        recommends_delivered: The recommendation is to use a delivered model.
+        recommends_delivered: True if the recommendation is to use a delivered model.
     """
 
     advice: Text

@@ -41,11 +41,11 @@ class OfferTrial:
     Attributes:
         server: Name of the server.
         kinds: Number of kinds of plants whose weights were tried.
-        pays: Weights of the offer were kept instead of local-only, by the rule of ``apply``.
+        pays: True if the rule of ``apply`` kept weights of the offer instead of local-only.
         share: Accuracy of the kept model and of local-only; None: not measured.
         sites: Largest number n such that more than half of the plant's class names were each
             released by at least n sites.
-        machine: The server makes networks from the plant's data sheet after it has joined.
+        machine: True if the server would make networks from the plant's data sheet.
         sheets: Kinds of machine for which the server makes networks from a data sheet; empty if the
             plant has a sheet, or if its records are not windows.
     """
