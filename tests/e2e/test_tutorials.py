@@ -267,7 +267,7 @@ def test_the_guide_of_an_auditor(scene: Scene) -> None:
     said = walk(
         commands("auditor-guide", inline=True),
         scene.run,
-        {"wg-server keys": by_telephone, "wg-audit digest": wheel},
+        {"wg-server keys": by_telephone, "wg-audit digest --wheel": wheel},
     )
     assert sum(one.startswith("verified") for one in said) == 1
     partly = scene.run(["wg-audit", "verify", "plant-a.wgl", *told], (ExitCode.PARTLY_VERIFIED,))
