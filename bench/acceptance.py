@@ -269,7 +269,7 @@ def compare_report(
             out_of_fold, outcome.labels, LARGEST_WRONG_SHARE, outcome.records.unseen_mass
         )
         evidence = OutOfFoldEvidence(
-            out_of_fold[0], outcome.labels, outcome.records.evaluated_groups
+            out_of_fold[0], outcome.labels, outcome.records.evaluated_unit_indices
         )
     rule = fit_pass_rule(evidence, good, gone, INITIAL_MISSED_DEFECT_SHARE)
     passes = rule.pass_mask(defect_log_odds(logits, good)) & ~is_unlike

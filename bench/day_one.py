@@ -18,7 +18,7 @@ from torch import Tensor
 from wg_common.machines import bearing
 from wg_common.nets.encoder.reading_map import ReadingMap
 from wg_server.generator.weights import data_sheet_card, machine_test_set, training
-from wg_server.generator.weights.data_sheet_card import SHEET_AND_STATISTIC, TEMPLATE, row_name
+from wg_server.generator.weights.data_sheet_card import SHEET_AND_STATISTIC, TEMPLATE, card_row_name
 from wg_server.generator.weights.machine_model import INPUT_SCALINGS, MachineModel
 from wg_server.generator.weights.machine_networks import NetworkSizes
 from wg_server.generator.weights.machine_test_set import MachineTestSet
@@ -29,13 +29,13 @@ from wg_server.generator.weights.training import TrainingSchedule
 
 EPSILON = 1.0
 MAP_STEPS = 800  # As of the zoo's plan
-_REFERENCE_ROW = row_name(TEMPLATE, "standardised")
+_REFERENCE_ROW = card_row_name(TEMPLATE, "standardised")
 Rows = dict[str, Tensor]
 
 
 def measure_mixture(model: MachineModel, trial: MachineTestSet, mixture: str, seed: int) -> Rows:
     """Measure the accuracy of each method on each machine, at plants of one mixture."""
-    rows = data_sheet_card.measure_methods(model, trial, mixture, EPSILON, seed)
+    rows = data_sheet_card.measure_method_accuracies(model, trial, mixture, EPSILON, seed)
     plants = trial.plants[mixture]
     with torch.inference_mode():
         for count in data_sheet_card.LABEL_COUNTS:
@@ -52,7 +52,9 @@ def table(by_mixture: dict[str, Rows]) -> Iterator[str]:
     for name in next(iter(by_mixture.values())):
         cells = [name]
         for rows in by_mixture.values():
-            gain, error = data_sheet_card.paired_difference(rows[name], rows[_REFERENCE_ROW])
+            gain, error = data_sheet_card.mean_difference_and_error(
+                rows[name], rows[_REFERENCE_ROW]
+            )
             cells += [f"{float(rows[name].mean()):.3f}", f"{100 * gain:+.1f} ± {100 * error:.1f}"]
         yield "| " + " | ".join(cells) + " |"
 
@@ -61,12 +63,12 @@ def gain_over_fixed(by_mixture: dict[str, Rows]) -> Iterator[str]:
     """Tabulate the gain of networks made for a condition over the best fixed network."""
     for mixture, rows in by_mixture.items():
         fixed = max(
-            (row_name(data_sheet_card.FIXED_NETWORK, scaling) for scaling in INPUT_SCALINGS),
+            (card_row_name(data_sheet_card.FIXED_NETWORK, scaling) for scaling in INPUT_SCALINGS),
             key=lambda name: float(rows[name].mean()),
         )
         for scaling in INPUT_SCALINGS:
-            gain, error = data_sheet_card.paired_difference(
-                rows[row_name(SHEET_AND_STATISTIC, scaling)], rows[fixed]
+            gain, error = data_sheet_card.mean_difference_and_error(
+                rows[card_row_name(SHEET_AND_STATISTIC, scaling)], rows[fixed]
             )
             yield (
                 f"* {mixture}, {scaling}: {100 * gain:+.1f} ± {100 * error:.1f} over the {fixed}"
@@ -130,7 +132,7 @@ def main() -> None:
         "",
         *gain_over_fixed(by_mixture),
         "",
-        *(f"* {line.strip()}" for line in data_sheet_card.difference_lines(card)),
+        *(f"* {line.strip()}" for line in data_sheet_card.difference_text_lines(card)),
     ]
     path = options.datasets / "cwru_de/data.npz"
     if options.kind == bearing.MACHINE_KIND.name and path.is_file():

@@ -295,7 +295,7 @@ def evaluate_data_set(
     kind = kinds.cut_kind(load_encoder(home.read_encoder()), root, name, cache)
     if kind is None:
         return None
-    tasks = load_tasks(ZooStore(home.zoo_folder), home.encoder_id())
+    tasks = load_tasks(ZooStore(home.zoo_folder), home.encoder_sha256())
     priors = fit_variances([task.features for task in tasks], [task.y for task in tasks])
     found = defaultdict(list)
     for draw in range(DRAWS):

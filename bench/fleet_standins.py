@@ -191,7 +191,7 @@ def server_identity(folder: Path) -> tuple[str, str, str, Any]:
 
     home = ServerHome(folder / "server")
     config, key = home.read_config(), signing.load(home.witness_key)
-    return home.encoder_id(), config.name, witness_key_name(config), key
+    return home.encoder_sha256(), config.name, witness_key_name(config), key
 
 
 def draw_records(number: int) -> tuple[Any, Any, None]:
@@ -400,7 +400,7 @@ def serve_campaign(  # long: a campaign, its row
                     epsilon=EPSILON,
                     delta=DELTA,
                     purpose="bench",
-                    encoder=home.encoder_id(),
+                    encoder=home.encoder_sha256(),
                     collect_seconds=SECONDS,
                     deliver_seconds=SECONDS,
                 ),
@@ -445,7 +445,7 @@ def package_cost(root: Path, size: int) -> dict[str, float]:
 
     home = ServerHome(root)
     generator = versions.usable_version(home).id
-    terms = QueryTerms(encoder_sha256=home.encoder_id(), epsilon=EPSILON, delta=DELTA)
+    terms = QueryTerms(encoder_sha256=home.encoder_sha256(), epsilon=EPSILON, delta=DELTA)
     with ServerStore.open(home) as store:
         if not list(store.sites()):
             enrol(store, root.parent / "plants", size)

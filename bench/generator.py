@@ -70,7 +70,7 @@ def _job(job: Job) -> Row | None:
     generator, encoder = installed.load_cached(options.home)
     scores: dict[str, dict[str, float]] = {}
     for group in _grouped(options):
-        identity, camera = generator.package.encoder, group[0].camera_strength
+        identity, camera = generator.package.encoder_sha256, group[0].camera_strength
         plants = cut_data_set(
             encoder, identity, options.datasets, name, seed, camera, options.cache
         )

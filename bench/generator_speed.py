@@ -29,7 +29,7 @@ from wg_core.privacy import mechanism
 from wg_core.privacy.noisy_statistics import NoisyStatistics
 from wg_core.privacy.schema import default_schema
 from wg_core.wire.data_sheet import DataSheet
-from wg_server.generator.evaluation.simulated_release import simulate_statistics
+from wg_server.generator.evaluation.simulated_release import simulate_noisy_statistics
 from wg_server.generator.prior.evidence_pools import EvidencePool, pools_of_releases
 from wg_server.generator.weights import bearing_simulation
 from wg_server.generator.weights.data_sheet_generation import (
@@ -124,7 +124,7 @@ def measure_sheet_networks() -> dict[str, float]:
     sheet, sheet_labels = DataSheet(rotating_machine=BEARING), ("normal", "ball", "inner", "outer")
     simulator = bearing_simulation.BearingSimulator(0)
     model = MachineModel(simulator.kind, simulator.hidden_figure_count, NetworkSizes()).eval()
-    model.draw_parameters(torch.Generator().manual_seed(0))
+    model.initialise_parameters(torch.Generator().manual_seed(0))
     generator = DataSheetGenerator(
         {
             simulator.kind.name: MachineKindGenerator(
@@ -163,7 +163,7 @@ def _pools(generator: HeadGenerator) -> list[EvidencePool]:
     """Evidence of three other sites, from releases of twenty records per class at epsilon 4."""
     rng = np.random.default_rng(0)
     schema = default_schema(
-        encoder=generator.package.encoder,
+        encoder=generator.package.encoder_sha256,
         dimension=len(generator.package.priors.between),
         labels=LABELS,
         clip_radius=1.0,
@@ -172,7 +172,7 @@ def _pools(generator: HeadGenerator) -> list[EvidencePool]:
 
     def release() -> NoisyStatistics:
         x = rng.normal(0, 0.1, (200, schema.dimension))
-        return simulate_statistics(schema, x, np.arange(200) % 10, sigma, rng)
+        return simulate_noisy_statistics(schema, x, np.arange(200) % 10, sigma, rng)
 
     return pools_of_releases(generator.package.priors, release(), [release() for _ in range(3)])
 

@@ -423,7 +423,7 @@ def main() -> None:
     photos = tiny_imagenet_features(encoder, options.datasets, cache)
     if photos is None:
         raise SystemExit(f"{options.datasets}: tiny_imagenet is not here")
-    tasks = load_tasks(ZooStore(home.zoo_folder), home.encoder_id())
+    tasks = load_tasks(ZooStore(home.zoo_folder), home.encoder_sha256())
     rendered = fit_variances([task.features for task in tasks], [task.y for task in tasks])
     families = [cached_rendered_kind(encoder, family, cache) for family in FAMILIES]
     cuts = {name: kinds.cut_kind(encoder, options.datasets, name, cache) for name in DATASETS}

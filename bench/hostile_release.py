@@ -35,7 +35,7 @@ from wg_common.inference.discriminants import centre_over_classes
 from wg_common.modalities import cameras
 from wg_core.privacy.noisy_statistics import NoisyStatistics
 from wg_server.campaigns import plausibility
-from wg_server.generator.evaluation.method_scores import cluster_mean
+from wg_server.generator.evaluation.method_scores import cluster_mean_and_error
 from wg_server.generator.prior import blup, influence_bound
 from wg_server.generator.prior.blup import ModelVariances
 from wg_server.generator.prior.site_statistics import site_evidence
@@ -101,7 +101,7 @@ def measure(datasets: Path, *, fleets: int, epsilons: Sequence[float]) -> Iterat
         cells = []
         for head, defence in itertools.product(HEADS, DEFENCES):
             key = attack, count, epsilon, head, defence
-            mean, error = cluster_mean(np.array(gains[key]), draws[key])
+            mean, error = cluster_mean_and_error(np.array(gains[key]), draws[key])
             cells.append(f"{100 * mean:+.2f} ± {100 * error:.2f}")
         yield f"{epsilon:g}", attack, str(count), f"{sum(alarms)} of {len(alarms)}", *cells
 

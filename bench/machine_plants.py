@@ -146,7 +146,7 @@ def _job(job: tuple[str, str, int, int, argparse.Namespace]) -> Row:
     for labelled in LABELS[:1] if mixture == MOSTLY_SOUND else LABELS:
         plant = _plant(mixture, number, seed, labelled, options)
         judge = PlantEvaluation(encoder, generator.generate_networks, plant, number)
-        delivered = _delivered_accuracies(generator.kinds[options.kind].model, plant)
+        delivered = _delivered_accuracies(generator.machine_generators[options.kind].model, plant)
         scores[f"{mixture}, n={labelled}"] = judge.scores(labelled) | delivered
     return {"key": key, "dataset": number + 1000 * seed, "cell": "", "scores": scores}
 

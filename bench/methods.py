@@ -170,7 +170,7 @@ def draw_plant(generator: HeadGenerator, plants: Plants, cell: Cell, seed: int) 
 
     def released(features: Floats, labels: Ints) -> NoisyStatistics:
         return simulate_release(
-            parts.encoder, features[:, :d], labels, plants.labels, cell.epsilon, noise
+            parts.encoder_sha256, features[:, :d], labels, plants.labels, cell.epsilon, noise
         )
 
     own = released(x, y) if cell.shots else None

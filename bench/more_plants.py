@@ -114,8 +114,8 @@ def main() -> None:
     parser.add_argument("--datasets", default=",".join(DATASETS))
     asked = parser.parse_args()
     home = ServerHome(asked.home)
-    encoder, encoder_id = load_encoder(home.read_encoder()), home.encoder_id()
-    priors = fit_public_priors(load_tasks(ZooStore(home.zoo_folder), encoder_id)).priors
+    encoder, encoder_id = load_encoder(home.read_encoder()), home.encoder_sha256()
+    priors = fit_public_priors(load_tasks(ZooStore(home.zoo_folder), encoder_id)).model_variances
     found = defaultdict(list)
     for name in asked.datasets.split(","):
         accuracies = measure_data_set(encoder, priors, asked.data, name)

@@ -21,7 +21,7 @@ from wg_core.privacy import mechanism
 from wg_core.privacy.noisy_statistics import NoisyStatistics
 from wg_core.privacy.schema import default_schema
 from wg_core.wire import canonical
-from wg_server.generator.evaluation.simulated_release import simulate_statistics
+from wg_server.generator.evaluation.simulated_release import simulate_noisy_statistics
 
 DELTA = 1e-5
 CLASSES = 10
@@ -153,7 +153,7 @@ def simulate_release(
     """Simulate a release of records ``[n, d]``, with a real one's noise scale; inf: no noise."""
     schema = default_schema(encoder=encoder, dimension=x.shape[1], labels=labels, clip_radius=1.0)
     sigma = 0.0 if np.isinf(epsilon) else mechanism.noise_scale(schema, epsilon, DELTA)
-    return simulate_statistics(schema, x, y, sigma, rng)
+    return simulate_noisy_statistics(schema, x, y, sigma, rng)
 
 
 def unpack_plants(arrays: dict[str, NDArray[np.generic]]) -> Plants:

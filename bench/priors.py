@@ -92,9 +92,9 @@ def draw_case(
     """Simulate the releases of the other plants; return a plant's case, and their evidence."""
     sites, labels = kind.sites[1 : 1 + OTHERS], kind.labels
     released = [simulate_release("ab" * 32, x, y, labels, epsilon, rng) for x, y in sites]
-    pools = evidence_pools.pools_of_releases(fitted.priors, None, released)
+    pools = evidence_pools.pools_of_releases(fitted.model_variances, None, released)
     named = fitted.class_prior(labels)
-    posterior = evidence_pools.posterior_from_pools(fitted.priors, pools, labels, named)
+    posterior = evidence_pools.posterior_from_pools(fitted.model_variances, pools, labels, named)
     x, y = kind.sites[0]
     own = (x, np.full(len(y), -1)) if cell == NO_LABELS else (x[y % 2 == 0], y[y % 2 == 0])
     means = np.array([kind.test[0][kind.test[1] == k].mean(axis=0) for k in range(len(labels))])
@@ -316,7 +316,10 @@ def main() -> None:
     torch.set_num_threads(1)
     home = ServerHome(options.home)
     package = home.read_encoder()
-    encoder, tasks = load_encoder(package), load_tasks(ZooStore(home.zoo_folder), home.encoder_id())
+    encoder, tasks = (
+        load_encoder(package),
+        load_tasks(ZooStore(home.zoo_folder), home.encoder_sha256()),
+    )
     fitted = fit_public_priors(tasks, encoders.read_text_projection(package))
     started = time.monotonic()
     networks = train_denoiser(fitted, tasks)

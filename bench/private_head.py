@@ -33,7 +33,7 @@ from wg_core.privacy import calibration
 from wg_core.privacy.gradients import DEFAULT_STEPS, ChargedGradientSums, LabelledFeatures
 from wg_core.privacy.mechanism import noise_scale
 from wg_core.privacy.schema import GRID_BITS, default_schema
-from wg_server.generator.evaluation.simulated_release import simulate_statistics
+from wg_server.generator.evaluation.simulated_release import simulate_noisy_statistics
 from wg_server.site.home import ServerHome
 
 CHOSEN_ON = ("neu_det", "deeppcb_a")
@@ -136,7 +136,7 @@ def nearest_mean(x: NDArray[np.float32], y: Ints, classes: int, epsilon: float) 
         clip_radius=1.0,
     )
     sigma = noise_scale(schema, epsilon, DELTA)
-    release = simulate_statistics(schema, x, y, sigma, np.random.default_rng(len(y)))
+    release = simulate_noisy_statistics(schema, x, y, sigma, np.random.default_rng(len(y)))
     sums = release.sums()
     weight = TEMPERATURE * sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
     counts = np.maximum(release.counts(), release.count_std)

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from wg_client.fitting import sensor_models
 from wg_common.machines.process import ProcessUnit
 from wg_server.generator.weights import sensor_training, training
-from wg_server.generator.weights.machine_networks import draw_parameters, three_layer_network
+from wg_server.generator.weights.machine_networks import initialise_parameters, three_layer_network
 from wg_server.generator.weights.machine_statistic import StatisticBatch, absent_statistics
 from wg_server.generator.weights.process_simulation import PROCESS_SIMULATORS
 from wg_server.generator.weights.sensor_network import SensorModel
@@ -66,7 +66,7 @@ class Rivals(nn.Module):
             stated = unit.figure_feature_count if name == SHEET else 0
             network = three_layer_network(unit.reading_count + stated, WIDTH, len(unit.quantities))
             self.rivals[f"{name}, {scaling}"] = network
-        draw_parameters(self.rivals, torch.Generator().manual_seed(seed))
+        initialise_parameters(self.rivals, torch.Generator().manual_seed(seed))
 
     def forward(self, plants: SensorPlants, statistics: StatisticBatch) -> Rows:
         """Compute the scores of the windows by every method."""
@@ -130,7 +130,7 @@ def predict_by_ridge(readings: Tensor, true_quantities: Tensor, test_readings: T
 def unseen_unit_errors(model: Rivals, seed: int) -> Rows:
     """Squared errors of every method on unseen units."""
     generator = torch.Generator().manual_seed(seed)
-    plants = sensor_training.draw_plants(
+    plants = sensor_training.draw_sensor_plants(
         PROCESS_SIMULATORS[model.unit.name](seed + 102),
         UNITS,
         LABELLED + TEST_WINDOWS,
@@ -141,7 +141,7 @@ def unseen_unit_errors(model: Rivals, seed: int) -> Rows:
     rows, truths = model(plants, released), plants.true_scores
     network, known = model.shipped.network, plants.standardised_readings
     for name, statistics in (
-        ("delivered, another unit's statistic", released.shift_by_one()),
+        ("delivered, another unit's statistic", released.shift_to_next_machine()),
         ("delivered, no statistic", absent_statistics(UNITS)),
         ("delivered, exact statistic", exact),
     ):
@@ -168,7 +168,9 @@ def selected_model_errors(model: Rivals, seed: int, values: int, count: int) -> 
     """
     generator = torch.Generator().manual_seed(seed)
     simulator = PROCESS_SIMULATORS[model.unit.name](seed + 203)
-    plants = sensor_training.draw_plants(simulator, count, values + TEST_WINDOWS, PLANT_RECORDS)
+    plants = sensor_training.draw_sensor_plants(
+        simulator, count, values + TEST_WINDOWS, PLANT_RECORDS
+    )
     released = plants.simulate_releases(model.shipped.map, RELEASE_EPSILON, generator)
     scores = model.shipped.network(plants.standardised_readings, plants.figures, released)
     errors: dict[str, list[float]] = {"local-only": [], "delivered": [], "kept": []}

@@ -11,7 +11,7 @@ from bench.selected import AS_DELIVERED, SELECTOR, THEN_LOCAL
 
 from wg_client.methods import method_names
 from wg_client.methods.registry import METHODS
-from wg_server.generator.evaluation.method_scores import cluster_mean
+from wg_server.generator.evaluation.method_scores import cluster_mean_and_error
 
 DELIVERED = ("closed-form", "closed-form-own", "closed-form-others", "cosine-no-counts")
 _CLOSED = f"closed-form{THEN_LOCAL}"
@@ -72,7 +72,7 @@ class Results:
         found = [(n, s[method]) for n, s in self._cells[cell] if method in s]
         if not found:
             return float("nan"), float("nan")
-        return cluster_mean(np.array([v for _, v in found]), [n for n, _ in found])
+        return cluster_mean_and_error(np.array([v for _, v in found]), [n for n, _ in found])
 
     def paired_difference(self, cell: str, method: str, baseline: str) -> PairedDifference | None:
         """Accuracy of one method minus another's on the same plants; None without common plants."""
@@ -87,7 +87,7 @@ class Results:
         if not found:
             return None
         names = [n for n, _ in found]
-        mean, error = cluster_mean(np.array([v for _, v in found]), names)
+        mean, error = cluster_mean_and_error(np.array([v for _, v in found]), names)
         return PairedDifference(mean, error, len(set(names)))
 
     def best_method(self, cell: str, methods: Sequence[str]) -> str | None:

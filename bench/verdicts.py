@@ -196,7 +196,7 @@ def count_verdicts(
     test = novelty.fit_novelty_test(features[labelled], layout, plant.privacy_units)
     is_new, is_unlike = _flag_unlike_records(test, x)
     good = np.arange(classes) == good_class
-    labels, groups, evidence = plant.evaluated_labels, plant.evaluated_groups, None
+    labels, groups, evidence = plant.evaluated_labels, plant.evaluated_unit_indices, None
     if fitted.logits is not None:
         evidence = OutOfFoldEvidence(fitted.logits[0], labels, groups)
     rule = fit_pass_rule(evidence, good, np.zeros(classes, dtype=bool), INITIAL_MISSED_DEFECT_SHARE)

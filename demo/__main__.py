@@ -10,7 +10,7 @@ from rich.console import Console
 from demo import stories
 from demo.federation import Federation
 from demo.languages import add_language_option, set_language
-from demo.processes import CommandFailed, processes, start_clean
+from demo.processes import CommandFailed, empty_output_folder, managed_processes
 from wg_common.language import Language, text
 from wg_core.errors import WgError
 
@@ -27,9 +27,9 @@ def main() -> int:
     options = parser.parse_args()
     speak = set_language(options.language)
     try:
-        start_clean(options.out)
-        with processes(options.out / "logs") as running:
-            federation = Federation(running, options.out, speak=speak)
+        empty_output_folder(options.out)
+        with managed_processes(options.out / "logs") as running:
+            federation = Federation(running, options.out, language=speak)
             summary = federation.run()
     except (CommandFailed, WgError, OSError) as error:
         said = speak(text("demo failed: {error}", error=error))
@@ -44,7 +44,7 @@ def main() -> int:
 
 def _show(summary: dict[str, Any], out: Path, language: Language) -> None:
     shown = Console(width=stories.WIDTH)
-    shown.print(stories.table(summary["plants"], language))
+    shown.print(stories.stories_table(summary["plants"], language))
     for sentence in stories.notes(summary):
         shown.print(language(sentence), highlight=False)
     shown.print()

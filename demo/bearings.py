@@ -32,7 +32,7 @@ class Bearing:
             housing, ``[3, modes]``.
         loudness: RMS amplitude of the vibration by each damage, ``[3]``; white noise has 0.5.
         load_zone: Depth of the variation of impacts when the damage leaves the loaded zone, 0 to 1.
-        knocks: Mean number of impacts in a record from a neighbouring machine.
+        neighbour_impact_count: Mean number of impacts in a record from a neighbouring machine.
         hum: Amplitudes of the shaft's tone, its second harmonic and a gear's tone, ``[3]``.
     """
 
@@ -40,7 +40,7 @@ class Bearing:
     modes: NDArray[np.float64]
     loudness: NDArray[np.float64]
     load_zone: float
-    knocks: float
+    neighbour_impact_count: float
     hum: NDArray[np.float64]
 
 
@@ -62,7 +62,7 @@ def draw_bearing(rng: np.random.Generator) -> Bearing:
         modes=np.stack([*modes, rng.uniform(0.3, 1, count)]),
         loudness=10 ** (rng.uniform(-6, 6) / 20 + rng.normal(0, 0.1, 3)),
         load_zone=float(rng.uniform(0.3, 0.9)),
-        knocks=float(rng.uniform(0, 3)),
+        neighbour_impact_count=float(rng.uniform(0, 3)),
         hum=rng.uniform(0, 0.8, 3),
     )
 
@@ -87,15 +87,15 @@ def _simulate_record(bearing: Bearing, label: int, rng: np.random.Generator) -> 
     noise = np.cumsum(rng.normal(0, 0.1, span)) * 0.3
     noise = noise - np.convolve(noise, np.ones(64) / 64, "same") + rng.normal(0, 0.5, span)
     force = rng.normal(0, 0.03, span)
-    at = rng.integers(0, span, rng.poisson(2 * bearing.knocks))
+    at = rng.integers(0, span, rng.poisson(2 * bearing.neighbour_impact_count))
     force[at] += rng.normal(0, 0.5, len(at))
-    signal = noise + _unit(_ringing(bearing, force)) * 0.7
+    signal = noise + _scale_to_unit_rms(_ringing(bearing, force)) * 0.7
     for order, amplitude in zip((1, 2, 23), bearing.hum, strict=True):
         signal += amplitude * np.sin(2 * np.pi * (order * turns + rng.uniform()))
     if label:
         blows = _ringing(bearing, _impact_force(bearing, label, turns, rng))
         level = bearing.loudness[label - 1] * 10 ** rng.normal(0, 0.1)
-        signal += level * _unit(blows)
+        signal += level * _scale_to_unit_rms(blows)
     return signal[WINDOW:]
 
 
@@ -134,6 +134,6 @@ def _ringing(bearing: Bearing, force: NDArray[np.float64]) -> NDArray[np.float64
     return np.convolve(force, answer)[: len(force)]
 
 
-def _unit(signal: NDArray[np.float64]) -> NDArray[np.float64]:
+def _scale_to_unit_rms(signal: NDArray[np.float64]) -> NDArray[np.float64]:
     unit: NDArray[np.float64] = signal / (np.sqrt(np.mean(signal**2)) + 1e-12)
     return unit

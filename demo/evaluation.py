@@ -20,24 +20,24 @@ CorrectMask = NDArray[np.bool_]
 """Mask of the test records that a model labels correctly."""
 
 
-def evaluate(root: Path, plant: Plant, fixed: CorrectMask | None) -> dict[str, Any]:
+def evaluate(root: Path, plant: Plant, fixed_network_mask: CorrectMask | None) -> dict[str, Any]:
     """Evaluate a plant's models on its test file; return the plant's entry in the summary.
 
     Args:
         root: Home of the plant.
         plant: The plant.
-        fixed: Test records that one network for all machines labels correctly, ``[n]``; None: the
-            plant has no machine.
+        fixed_network_mask: Test records that one network for all machines labels correctly,
+            ``[n]``; None: the plant has no machine.
     """
-    records = predict.load_records(plant.test, plant.classes)
+    records = predict.load_records(plant.test_file, plant.classes)
     found: dict[str, Any] = {
         "name": plant.name,
-        "story": plant.story,
-        "title": plant.title,
-        "records": plant.records,
-        "labels_per_class": plant.labels,
+        "story": plant.story_key,
+        "title": plant.records_description,
+        "records": plant.record_count,
+        "labels_per_class": plant.labels_per_class,
         "classes": list(plant.classes),
-        "missing_classes": list(plant.missing),
+        "missing_classes": list(plant.missing_classes),
         "test_records": len(records),
     }
     home = ClientHome(root)
@@ -45,9 +45,9 @@ def evaluate(root: Path, plant: Plant, fixed: CorrectMask | None) -> dict[str, A
     if kept is not None:
         manifest, _ = adoption.model_in_use(home)
         found |= {"pool": manifest.pool_releases, "condition": asdict(manifest.condition)}
-    if plant.labels == 0:
+    if plant.labels_per_class == 0:
         guess = np.full(len(records), 1 / len(plant.classes))
-        instead = guess if fixed is None else fixed
+        instead = guess if fixed_network_mask is None else fixed_network_mask
     else:
         instead = None
     return found | accuracy_figures(right, kept, records.labels, plant, instead)
@@ -101,7 +101,7 @@ def accuracy_figures(
         difference = chosen.astype(float) - rival
         gain = {"mean": float(difference.mean()), "se": standard_error(difference)}
     if local is not None and chosen is not None:
-        rows = np.isin(labels, [plant.classes.index(name) for name in plant.missing])
+        rows = np.isin(labels, [plant.classes.index(name) for name in plant.missing_classes])
         if rows.any():
             unseen = {
                 "records": int(rows.sum()),

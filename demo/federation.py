@@ -34,10 +34,10 @@ from wg_server.site.home import ServerHome
 EPSILON = "4"
 NO_EPSILON = "0"  # Only class names and the data sheet leave, and nothing is charged
 DELTA = "1e-5"
-CAP = 8.0  # Epsilon cap that ``wg-client init`` sets
+EPSILON_CAP = 8.0  # Epsilon cap that ``wg-client init`` sets
 SEED = 20_260_101
 SHOWN_VERSIONS = ("weightgate", "torch", "flwr", "opendp", "dp-accounting", "numpy", "cryptography")
-_CUT_AS = (
+_WINDOW_OPTIONS = (
     "--time-column", "time", "--window", str(exchangers.SAMPLES * exchangers.SECONDS),
 )  # fmt: skip
 _WORKERS = 2
@@ -51,69 +51,71 @@ class Federation:
     """The demo's servers and plants; runs all steps in order, and measures their times.
 
     Args:
-        running: Processes of the ``wg-*`` commands.
-        out: Output folder.
-        speak: Language of the terminal and of ``report.html``.
+        processes: Processes of the ``wg-*`` commands.
+        output_folder: Output folder.
+        language: Language of the terminal and of ``report.html``.
     """
 
-    def __init__(self, running: Processes, out: Path, *, speak: Language = ENGLISH) -> None:
-        self._running = running
-        self._out = out
-        self._speak = speak
-        self._pictures, self._machines = out / "server", out / "machines-server"
+    def __init__(
+        self, processes: Processes, output_folder: Path, *, language: Language = ENGLISH
+    ) -> None:
+        self._running = processes
+        self._out = output_folder
+        self._speak = language
+        self._pictures, self._machines = output_folder / "server", output_folder / "machines-server"
         self._told: dict[str, bool] = {}
         self._seconds: dict[str, float] = {}
         self._processor: dict[str, float] = {}
 
     def run(self) -> dict[str, Any]:
         """Run every step, and return the contents of ``summary.json``."""
-        with self._step(text("plants' data")):
+        with self._timed_step(text("plants' data")):
             shares = write_data(self._out / "data", SEED)
             pictures_zoo, windows_zoo, training = write_plans(self._out, shares)
-        plants, homes = shares.plants, (self._pictures, self._machines)
-        with self._step(text("servers: keys and zoos")):
+        plants, homes = shares.story_plants, (self._pictures, self._machines)
+        with self._timed_step(text("servers: keys and zoos")):
             self._running.run_all(*(self._init_command(home) for home in homes))
             self._running.run_all(
                 self._zoo_command(self._pictures, pictures_zoo, _WORKERS),
                 self._zoo_command(self._machines, windows_zoo, 1),
             )
-        with self._step(text("servers: train the generators; plants enrol meanwhile")):
+        with self._timed_step(text("servers: train the generators; plants enrol meanwhile")):
             for home in homes:
                 log = f"train-{home.name}"
-                self._print_sentence(text("training: {log}", log=self._running.log(log)))
+                self._print_sentence(text("training: {log}", log=self._running.log_path(log)))
                 self._running.start(
                     log, "wg-server", "train", "--home", home, "--plan", training,
-                    allowed=(0, 6),  # 6: a card fails, and the demo accepts the generator by name
+                    allowed_exit_codes=(0, 6),  # 6: a card fails; the demo accepts it by name
                 )  # fmt: skip
                 self._running.start(home.name, "wg-server", "serve", "--home", home)
-                self._running.wait_for(home.name, "ready")
+                self._running.wait_for_log_text(home.name, "ready")
             self._enrol(shares)
             for home in homes:
-                self._running.wait(f"train-{home.name}")
+                self._running.wait_for_end(f"train-{home.name}")
                 self._install_generator(home)
-        with self._step(text("statistics out, weights in")):
-            self._generate(self._pictures, shares.helpers)
-            for plant in shares.pictures:
+        with self._timed_step(text("statistics out, weights in")):
+            self._make_packages(self._pictures, shares.helpers)
+            for plant in shares.picture_plants:
                 self._running.start(
                     plant.name, "wg-client", "run", "--home", self._home(plant), "--once",
-                    aside=True,
+                    at_low_priority=True,
                 )  # fmt: skip
-            campaigns = self._start_campaigns(shares.pictures)
+            campaigns = self._start_campaigns(shares.picture_plants)
             traffic = {shares.machine.name: self._exchange_files(shares.machine)}
-            traffic[shares.exchanger.name] = self._soft_sensor(shares.exchanger)
+            traffic[shares.exchanger.name] = self._run_soft_sensors(shares.exchanger)
             for campaign in campaigns:
                 traffic |= self._wait_for_delivery(campaign)
-            for plant in shares.pictures:  # it exits after training and selection
-                self._running.wait(plant.name)
-        with self._step(text("test on unseen records")):
-            self._decide((shares.machine, *shares.pictures))
+            for plant in shares.picture_plants:  # it exits after training and selection
+                self._running.wait_for_end(plant.name)
+        with self._timed_step(text("test on unseen records")):
+            self._accept_held_back_models((shares.machine, *shares.picture_plants))
             results = self._evaluate(shares)
-        with self._step(text("audit")):
+        with self._timed_step(text("audit")):
             for result, found in zip(results, self._audit(shares), strict=True):
                 result.update(found | traffic[result["name"]])
         summary = {
             "plants": results,
-            "generator": self._generator(shares.pictures[0]),
+            "generator": self._generator_figures(shares.picture_plants[0]),
             "seconds": _round_values(self._seconds),
             "processor_seconds": _round_values(self._processor),
             "versions": {
@@ -121,7 +123,7 @@ class Federation:
                 "python": platform.python_version(),
             },
         }
-        self._write(summary, plants)
+        self._write_summary_and_reports(summary, plants)
         return summary
 
     def _init_command(self, home: Path) -> tuple[str | Path, ...]:
@@ -154,11 +156,11 @@ class Federation:
 
     def _enrol(self, shares: DemoData) -> None:
         """Enrol all plants; those outside the campaigns also write their statistics files."""
-        plants = (*shares.plants, *shares.helpers)
+        plants = (*shares.story_plants, *shares.helpers)
         joins = []
         for plant in plants:
-            server = self._pictures if plant.sheet is None else self._machines
-            token = self._running.json("wg-server", "enroll", "--home", server, plant.name)
+            server = self._pictures if plant.data_sheet_file is None else self._machines
+            token = self._running.run_json("wg-server", "enroll", "--home", server, plant.name)
             join = self._out / f"{plant.name}.token"  # not on a command line: others can read that
             atomic.write_bytes(join, token["token"].encode("ascii"), mode=atomic.PRIVATE_FILE_MODE)
             joins.append(join)
@@ -166,21 +168,25 @@ class Federation:
             *(
                 (
                     "wg-client", "init", "--home", self._home(plant), "--join-file", join,
-                    "--data", plant.data, "--labels", ",".join(plant.classes),
-                    *(() if plant.sheet is None else ("--data-sheet", plant.sheet)),
-                    *(() if plant.test_log is None else _CUT_AS),
+                    "--data", plant.data_file, "--labels", ",".join(plant.classes),
+                    *(
+                        ()
+                        if plant.data_sheet_file is None
+                        else ("--data-sheet", plant.data_sheet_file)
+                    ),
+                    *(() if plant.test_log_file is None else _WINDOW_OPTIONS),
                 )
                 for plant, join in zip(plants, joins, strict=True)
             ),
-            aside=True,  # the training takes longer
+            at_low_priority=True,  # the training takes longer
         )  # fmt: skip
-        asked = [plant for plant in shares.pictures if plant.story == BUDGET]
+        asked = [plant for plant in shares.picture_plants if plant.story_key == BUDGET]
         *told, _ = self._running.run_all(
             *(self._check_command(plant) for plant in asked),
             *(self._statistics_command(plant, "classes", EPSILON) for plant in shares.helpers),
             self._statistics_command(shares.machine, "classes", NO_EPSILON),
             self._statistics_command(shares.exchanger, "machine", f"{sensors.EPSILON:g}"),
-            aside=True,
+            at_low_priority=True,
         )
         check = json.loads(told[0])
         self._told = {asked[0].name: any("keep your budget" in hint for hint in check["hints"])}
@@ -212,7 +218,7 @@ class Federation:
             "--epsilon", epsilon, "--delta", DELTA,
         )  # fmt: skip
 
-    def _generate(self, server: Path, plants: Sequence[Plant]) -> None:
+    def _make_packages(self, server: Path, plants: Sequence[Plant]) -> None:
         """Make the weights package of each plant from its statistics file, at a server."""
         self._running.run_all(
             *(
@@ -245,7 +251,7 @@ class Federation:
         """Start one campaign at ``EPSILON`` and one at 0; return the campaigns' ids."""
         names_by_price: dict[str, list[str]] = {EPSILON: [], NO_EPSILON: []}
         for plant in plants:
-            is_free = plant.story in (CAMERA, BUDGET)
+            is_free = plant.story_key in (CAMERA, BUDGET)
             names_by_price[NO_EPSILON if is_free else EPSILON].append(plant.name)
         started = self._running.run_all(
             *(
@@ -262,14 +268,14 @@ class Federation:
     def _exchange_files(self, plant: Plant) -> dict[str, int]:
         """Make and apply a plant's package by files; return the bytes that it sent and received."""
         sent, received = self._release_file(plant), self._package_file(plant)
-        self._generate(self._machines, [plant])
+        self._make_packages(self._machines, [plant])
         self._running.run(
             "wg-client", "apply", "--home", self._home(plant), received,
-            allowed=(0, 6),  # 6: the plant's own model was better
+            allowed_exit_codes=(0, 6),  # 6: the plant's own model was better
         )  # fmt: skip
         return {"bytes_sent": sent.stat().st_size, "bytes_received": received.stat().st_size}
 
-    def _soft_sensor(self, plant: Plant) -> dict[str, int]:
+    def _run_soft_sensors(self, plant: Plant) -> dict[str, int]:
         """Estimate heat duty by soft sensors with and without the plant's statistic.
 
         Returns the bytes that the plant sent and received for the one with its statistic.
@@ -279,12 +285,12 @@ class Federation:
             "wg-client", "statistics", "--home", home, "--out", self._release_file(none),
             "--epsilon", NO_EPSILON,
         )  # fmt: skip
-        self._generate(self._machines, [plant, none])
+        self._make_packages(self._machines, [plant, none])
         for made in (plant, none):
             self._running.run(
-                "wg-client", "soft-sensor", plant.test_log or plant.data, "--time", "time",
-                "--target", sensors.COLUMN, "--home", home, "--package", self._package_file(made),
-                "--out", self._values_file(made),
+                "wg-client", "soft-sensor", plant.test_log_file or plant.data_file, "--time",
+                "time", "--target", sensors.COLUMN, "--home", home,
+                "--package", self._package_file(made), "--out", self._values_file(made),
             )  # fmt: skip
         sent, received = self._release_file(plant), self._package_file(plant)
         return {"bytes_sent": sent.stat().st_size, "bytes_received": received.stat().st_size}
@@ -292,8 +298,8 @@ class Federation:
     def _wait_for_delivery(self, campaign: str) -> dict[str, dict[str, int]]:
         """Wait until a campaign is done; return the bytes sent and received, by plant."""
         while True:
-            self._running.check()
-            shown = self._running.json(
+            self._running.check_no_failures()
+            shown = self._running.run_json(
                 "wg-server", "campaign", "show", "--home", self._pictures, campaign
             )
             if shown["state"] not in ("queued", "running"):
@@ -309,7 +315,7 @@ class Federation:
             for task in shown["sites"]
         }
 
-    def _decide(self, plants: tuple[Plant, ...]) -> None:
+    def _accept_held_back_models(self, plants: tuple[Plant, ...]) -> None:
         """Accept models that are held back because few plants support a class, as engineers may."""
         names = list(accept_few_sites(self._running, [self._home(plant) for plant in plants]))
         if names:
@@ -324,14 +330,18 @@ class Federation:
     def _evaluate(self, shares: DemoData) -> list[dict[str, Any]]:
         # Started afresh, with one thread each: two of them do not wait for one another.
         os.environ["OMP_NUM_THREADS"] = "1"
-        plants = (shares.machine, *shares.pictures)
+        plants = (shares.machine, *shares.picture_plants)
         homes = [self._home(plant) for plant in plants]
         fixed = machines.fixed_network_answers(self._machines, shares.machine)
         with ProcessPoolExecutor(_WORKERS, mp_context=get_context("spawn")) as pool:
-            counted = pool.map(evaluate, homes, plants, [fixed, *[None] * len(shares.pictures)])
+            counted = pool.map(
+                evaluate, homes, plants, [fixed, *[None] * len(shares.picture_plants)]
+            )
             unit = shares.exchanger
             paths = self._values_file(unit), self._values_file(self._without_statistic(unit))
-            of_unit = sensors.evaluate(unit, *paths, sensors.measure(self._machines, SEED))
+            of_unit = sensors.evaluate(
+                unit, *paths, sensors.measure_soft_sensors(self._machines, SEED)
+            )
             machine, *pictures = counted
         machine["takes_statistic"] = machines.takes_statistic(self._machines)
         return [
@@ -344,7 +354,7 @@ class Federation:
         evidence: dict[str, Path] = {}
         for server, plants in (
             (self._machines, (shares.machine, shares.exchanger)),
-            (self._pictures, shares.pictures),
+            (self._pictures, shares.picture_plants),
         ):  # fmt: skip
             folder = self._out / f"evidence-{server.name}"
             sites = [word for plant in plants for word in ("--site", plant.name)]
@@ -356,15 +366,15 @@ class Federation:
                     "wg-audit", "verify", self._home(plant), "--server", evidence[plant.name],
                     "--report", self._home(plant) / "audit.html", "--json",
                 )
-                for plant in shares.plants
+                for plant in shares.story_plants
             ),
-            allowed=(ExitCode.OK, ExitCode.PARTLY_VERIFIED),
+            allowed_exit_codes=(ExitCode.OK, ExitCode.PARTLY_VERIFIED),
         )  # fmt: skip
         return [
             {
                 "epsilon": each["epsilon"]["primary"],
                 "epsilon_independent": each["epsilon"]["independent"],
-                "epsilon_cap": each["epsilon"]["cap"] or CAP,
+                "epsilon_cap": each["epsilon"]["cap"] or EPSILON_CAP,
                 "delta": each["delta"] or float(DELTA),
                 "ledger": {
                     "entries": each["entries"],
@@ -375,7 +385,7 @@ class Federation:
             for each in map(json.loads, found)
         ]
 
-    def _generator(self, plant: Plant) -> dict[str, Any]:
+    def _generator_figures(self, plant: Plant) -> dict[str, Any]:
         """Return the zoo's size, and the seconds of training and of one plant's candidates."""
         card = self._installed_generator().card
         return {
@@ -391,10 +401,12 @@ class Federation:
         generate_heads(generator, (), plant.classes)
         return time.monotonic() - start
 
-    def _write(self, summary: dict[str, Any], plants: tuple[Plant, ...]) -> None:
+    def _write_summary_and_reports(
+        self, summary: dict[str, Any], plants: tuple[Plant, ...]
+    ) -> None:
         written = json.dumps(summary, indent=2, ensure_ascii=False)
         atomic.write_bytes(self._out / "summary.json", written.encode())
-        samples = {plant.name: report.sample_picture(plant.data) for plant in plants}
+        samples = {plant.name: report.sample_picture(plant.data_file) for plant in plants}
         for each in map(load_demo_language, LANGUAGE_CODES):
             page = report.render_page(summary, samples, each).encode()
             atomic.write_bytes(self._out / f"report.{each.code}.html", page)
@@ -405,7 +417,7 @@ class Federation:
         console.print(self._speak(sentence), highlight=False, markup=False, soft_wrap=True)
 
     @contextlib.contextmanager
-    def _step(self, name: Text) -> Iterator[None]:
+    def _timed_step(self, name: Text) -> Iterator[None]:
         console.rule(f"[bold]{self._speak(name)}", align="left")
         start, before = time.monotonic(), _processor_seconds()
         yield

@@ -30,9 +30,9 @@ def fixed_network_answers(server: Path, plant: Plant) -> CorrectMask:
         plant: Plant with a bearing.
     """
     packed = versions.installed_version(ServerHome(server)).sheets_path.read_bytes()
-    (generator,) = data_sheet_generation.unpack_sheet_generator(packed).kinds.values()
+    (generator,) = data_sheet_generation.unpack_sheet_generator(packed).machine_generators.values()
     torch.set_num_threads(1)
-    with np.load(plant.data) as own, np.load(plant.test) as test, torch.inference_mode():
+    with np.load(plant.data_file) as own, np.load(plant.test_file) as test, torch.inference_mode():
         known, inputs = (
             spectrum_lines.piece_inputs(torch.from_numpy(part["x"][:, 0])) for part in (own, test)
         )

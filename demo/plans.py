@@ -26,7 +26,7 @@ def write_plans(folder: Path, data: DemoData) -> tuple[Path, Path, Path]:
     zoo, training = read_plan(Path("demo")), read_training(Path("demo"))
     own = SourcePlan(
         kind="npz",
-        name=data.kind,
+        name=data.operator_source_name,
         path=str(data.operator_records.resolve()),
         licence=data.licence,
         families=1,

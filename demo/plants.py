@@ -27,30 +27,30 @@ class Plant:
 
     Attributes:
         name: Site name.
-        story: Key of its story in ``stories.STORIES``; empty: the plant only helps others.
-        title: What its records show, in a few words.
+        story_key: Key of its story in ``stories.STORIES``; empty: the plant only helps others.
+        records_description: What its records show, in a few words.
         classes: Names of its classes: the public label domain.
-        missing: Classes without a record at the plant that occur in its test file.
-        labels: Number of labelled records per class; 0: no labels.
-        records: Number of records in its data file.
-        data: The plant's records, ``.npz``, or the log that they are cut from, ``.csv``.
-        test: Test records, or the true values for ``test_log``, ``.npz``. Only the evaluation at
-            the end of the demo reads this file.
-        sheet: File with the data sheet of its machine; None: the plant has pictures.
-        test_log: Log with the test records, ``.csv``; None: they are in ``test``.
+        missing_classes: Classes without a record at the plant that occur in its test file.
+        labels_per_class: Number of labelled records per class; 0: no labels.
+        record_count: Number of records in its data file.
+        data_file: The plant's records, ``.npz``, or the log that they are cut from, ``.csv``.
+        test_file: Test records, or the true values for ``test_log_file``, ``.npz``. Only the
+            evaluation at the end of the demo reads this file.
+        data_sheet_file: File with the data sheet of its machine; None: the plant has pictures.
+        test_log_file: Log with the test records, ``.csv``; None: they are in ``test_file``.
     """
 
     name: str
-    story: str
-    title: str
+    story_key: str
+    records_description: str
     classes: tuple[str, ...]
-    missing: tuple[str, ...] = ()
-    labels: int
-    records: int
-    data: Path
-    test: Path
-    sheet: Path | None = None
-    test_log: Path | None = None
+    missing_classes: tuple[str, ...] = ()
+    labels_per_class: int
+    record_count: int
+    data_file: Path
+    test_file: Path
+    data_sheet_file: Path | None = None
+    test_log_file: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,26 +60,26 @@ class DemoData:
     Attributes:
         machine: The plant with a bearing.
         exchanger: The plant with a heat exchanger.
-        pictures: Plants with pictures, in the order of their stories.
+        picture_plants: Plants with pictures, in the order of their stories.
         helpers: Plants without a story, whose releases help the others.
         operator_records: ``.npz`` file with the operator's own records, which have the classes of
             one plant.
-        kind: Name of these records as a source of the zoo.
+        operator_source_name: Name of these records as a source of the zoo.
         licence: Licence of the operator's records.
     """
 
     machine: Plant
     exchanger: Plant
-    pictures: tuple[Plant, ...]
+    picture_plants: tuple[Plant, ...]
     helpers: tuple[Plant, ...]
     operator_records: Path
-    kind: str = "steel"
+    operator_source_name: str = "steel"
     licence: str = "rendered, none needed"
 
     @property
-    def plants(self) -> tuple[Plant, ...]:
+    def story_plants(self) -> tuple[Plant, ...]:
         """Plants with a story, in the order of the stories."""
-        return (self.machine, self.exchanger, *self.pictures)
+        return (self.machine, self.exchanger, *self.picture_plants)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,20 +88,22 @@ class _Share:
 
     name: str
     story: str = ""
-    per_class: int = 20
-    missing: tuple[int, ...] = ()
-    labelled: bool = True
+    records_per_class: int = 20
+    missing_class_indices: tuple[int, ...] = ()
+    is_labelled: bool = True
 
 
 MACHINE, SOFT_SENSOR, CAMERA, UNSEEN, UNLABELLED, BUDGET = (story.key for story in stories.STORIES)
-_STEEL = _Share(name="mill", story=CAMERA, per_class=3)
+_STEEL = _Share(name="mill", story=CAMERA, records_per_class=3)
 _MARKS = (
-    _Share(name="press", story=UNSEEN, missing=(3, 5)),
-    _Share(name="forge", story=UNLABELLED, labelled=False),
+    _Share(name="press", story=UNSEEN, missing_class_indices=(3, 5)),
+    _Share(name="forge", story=UNLABELLED, is_labelled=False),
     _Share(name="foundry", story=BUDGET),
 )
-_HELPERS = tuple(_Share(name=f"other-{number}", per_class=25) for number in range(1, 4))
-_POOL = 460  # Digits for each plant with a story, test records included; helpers get the rest
+_HELPERS = tuple(_Share(name=f"other-{number}", records_per_class=25) for number in range(1, 4))
+_DIGITS_PER_PLANT = (
+    460  # Digits for each plant with a story, test records included; helpers get the rest
+)
 _TEST_LIMIT = 300  # Largest number of test records of a plant
 _OWN_PER_CLASS = 80
 """Number of steel pictures per class, rendered for the plant and again for the operator."""
@@ -115,10 +117,10 @@ _HOURS, _JUDGED_HOURS = 300, 200
 def write_data(folder: Path, seed: int) -> DemoData:
     """Write the files of all plants: simulated machines, rendered steel, and real digits."""
     rng = np.random.default_rng(seed)
-    machine = _machine(folder, rng)
-    exchanger = _exchanger(folder, np.random.default_rng(seed))
+    machine = _write_machine_plant(folder, rng)
+    exchanger = _write_exchanger_plant(folder, np.random.default_rng(seed))
     kind = steel(seed)
-    mill = _plant(
+    mill = _write_picture_plant(
         folder,
         _STEEL,
         "steel surface",
@@ -130,12 +132,12 @@ def write_data(folder: Path, seed: int) -> DemoData:
     _save(own, *steel_pictures(kind, 0, _OWN_PER_CLASS, rng), kind.labels)
     digits = load_digits()
     names, order = tuple(str(digit) for digit in range(10)), rng.permutation(len(digits.target))
-    places = [_POOL * (number + 1) for number in range(len(_MARKS))]
+    places = [_DIGITS_PER_PLANT * (number + 1) for number in range(len(_MARKS))]
     *parts, rest = np.split(order, places)
     shares = [*zip(_MARKS, parts, strict=True), *((share, rest) for share in _HELPERS)]
     cameras = [*CAMERAS.values()]
     marks = [
-        _plant(
+        _write_picture_plant(
             folder,
             share,
             "stamped digits",
@@ -148,13 +150,13 @@ def write_data(folder: Path, seed: int) -> DemoData:
     return DemoData(
         machine=machine,
         exchanger=exchanger,
-        pictures=(mill, *marks[: len(_MARKS)]),
+        picture_plants=(mill, *marks[: len(_MARKS)]),
         helpers=tuple(marks[len(_MARKS) :]),
         operator_records=own,
     )
 
 
-def _machine(folder: Path, rng: np.random.Generator) -> Plant:
+def _write_machine_plant(folder: Path, rng: np.random.Generator) -> Plant:
     """Write the files of an unlabelled plant with a bearing and its data sheet."""
     bearing, count = bearings.draw_bearing(rng), len(bearings.CLASSES)
     own = rng.permutation(np.repeat(np.arange(count), (_SOUND, *[_DAMAGED] * (count - 1))))
@@ -167,21 +169,21 @@ def _machine(folder: Path, rng: np.random.Generator) -> Plant:
         bearings.CLASSES,
     )
     _save(paths[1], bearings.simulate_records(bearing, test, rng), test, bearings.CLASSES)
-    _state(paths[2], "rotating_machine", bearing.sheet)
+    _write_data_sheet(paths[2], "rotating_machine", bearing.sheet)
     return Plant(
         name="pump",
-        story=MACHINE,
-        title="a bearing",
+        story_key=MACHINE,
+        records_description="a bearing",
         classes=bearings.CLASSES,
-        labels=0,
-        records=len(own),
-        data=paths[0],
-        test=paths[1],
-        sheet=paths[2],
+        labels_per_class=0,
+        record_count=len(own),
+        data_file=paths[0],
+        test_file=paths[1],
+        data_sheet_file=paths[2],
     )
 
 
-def _exchanger(folder: Path, rng: np.random.Generator) -> Plant:
+def _write_exchanger_plant(folder: Path, rng: np.random.Generator) -> Plant:
     """Write logs, data sheet and true test values of a plant with a heat exchanger."""
     unit = exchangers.draw_exchanger(rng)
     values, duties = exchangers.simulate_records(unit, _HOURS + _JUDGED_HOURS, rng)
@@ -189,28 +191,28 @@ def _exchanger(folder: Path, rng: np.random.Generator) -> Plant:
         folder / name
         for name in ("cooler.csv", "cooler-test.csv", "cooler-test.npz", "cooler.yaml")
     )
-    _log(log, values[:_HOURS])
-    _log(test_log, values[_HOURS:])
+    _write_log(log, values[:_HOURS])
+    _write_log(test_log, values[_HOURS:])
     judged = values[_HOURS:]
     np.savez_compressed(
         test, duty=duties[_HOURS:], by_hand=exchangers.duty_by_balances(unit, judged)
     )
-    _state(sheet, "heat_exchanger", unit.sheet)
+    _write_data_sheet(sheet, "heat_exchanger", unit.sheet)
     return Plant(
         name="cooler",
-        story=SOFT_SENSOR,
-        title="a heat exchanger",
+        story_key=SOFT_SENSOR,
+        records_description="a heat exchanger",
         classes=("heat duty",),
-        labels=0,
-        records=_HOURS,
-        data=log,
-        test=test,
-        sheet=sheet,
-        test_log=test_log,
+        labels_per_class=0,
+        record_count=_HOURS,
+        data_file=log,
+        test_file=test,
+        data_sheet_file=sheet,
+        test_log_file=test_log,
     )
 
 
-def _log(path: Path, records: Records) -> None:
+def _write_log(path: Path, records: Records) -> None:
     """Write records ``[n, channels, samples]``, one after another, as a CSV log with times."""
     rows = records.transpose(0, 2, 1).reshape(-1, records.shape[1])
     with path.open("w", encoding="utf-8", newline="") as stream:
@@ -220,42 +222,44 @@ def _log(path: Path, records: Records) -> None:
             writer.writerow([number * exchangers.SECONDS, *(f"{value:.6g}" for value in row)])
 
 
-def _state(path: Path, kind: str, sheet: dict[str, float]) -> None:
+def _write_data_sheet(path: Path, kind: str, sheet: dict[str, float]) -> None:
     """Write a data sheet of one kind of machine as a YAML file."""
     atomic.write_bytes(path, json.dumps({kind: sheet}, indent=1).encode())  # JSON is YAML too
 
 
-def _plant(
+def _write_picture_plant(
     folder: Path,
     share: _Share,
     title: str,
     classes: tuple[str, ...],
-    pool: tuple[Records, Labels],
+    records_and_labels: tuple[Records, Labels],
     rng: np.random.Generator,
 ) -> Plant:
     """Write the files of a plant of pictures; records that it does not get become its test."""
-    pictures, labels = pool
+    pictures, labels = records_and_labels
     order = rng.permutation(len(labels))
-    if share.labelled:
-        kept = [c for c in range(len(classes)) if c not in share.missing]
-        chosen = np.concatenate([order[labels[order] == c][: share.per_class] for c in kept])
+    if share.is_labelled:
+        kept = [c for c in range(len(classes)) if c not in share.missing_class_indices]
+        chosen = np.concatenate(
+            [order[labels[order] == c][: share.records_per_class] for c in kept]
+        )
     else:
-        chosen = order[: share.per_class * len(classes)]
+        chosen = order[: share.records_per_class * len(classes)]
     test = np.setdiff1d(order, chosen, assume_unique=True)[:_TEST_LIMIT]
-    given = labels[chosen] if share.labelled else np.full(len(chosen), -1)
+    given = labels[chosen] if share.is_labelled else np.full(len(chosen), -1)
     paths = folder / f"{share.name}.npz", folder / f"{share.name}-test.npz"
     _save(paths[0], pictures[chosen], given, classes)
     _save(paths[1], pictures[test], labels[test], classes)
     return Plant(
         name=share.name,
-        story=share.story,
-        title=title,
+        story_key=share.story,
+        records_description=title,
         classes=classes,
-        missing=tuple(classes[c] for c in share.missing),
-        labels=share.per_class if share.labelled else 0,
-        records=len(chosen),
-        data=paths[0],
-        test=paths[1],
+        missing_classes=tuple(classes[c] for c in share.missing_class_indices),
+        labels_per_class=share.records_per_class if share.is_labelled else 0,
+        record_count=len(chosen),
+        data_file=paths[0],
+        test_file=paths[1],
     )
 
 

@@ -35,40 +35,44 @@ class Processes:
     ends the commands in order.
     """
 
-    def __init__(self, logs: Path) -> None:
-        self._logs = logs
+    def __init__(self, log_folder: Path) -> None:
+        self._logs = log_folder
         self._starting = False
         self._interrupted = False
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._allowed: dict[str, tuple[int, ...]] = {}
         # Several processes compute side by side on few cores: one thread each.
         self._environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        logs.mkdir(parents=True, exist_ok=True)
+        log_folder.mkdir(parents=True, exist_ok=True)
 
-    def run(self, *words: str | Path, allowed: tuple[int, ...] = (0,)) -> str:
+    def run(self, *words: str | Path, allowed_exit_codes: tuple[int, ...] = (0,)) -> str:
         """Run a command to its end and return its output; its progress goes to standard error.
 
         Raises:
-            CommandFailed: The command's exit code is not in ``allowed``.
+            CommandFailed: The command's exit code is not in ``allowed_exit_codes``.
         """
-        return self.run_all(words, allowed=allowed)[0]
+        return self.run_all(words, allowed_exit_codes=allowed_exit_codes)[0]
 
     def run_all(
-        self, *commands: Sequence[str | Path], allowed: tuple[int, ...] = (0,), aside: bool = False
+        self,
+        *commands: Sequence[str | Path],
+        allowed_exit_codes: tuple[int, ...] = (0,),
+        at_low_priority: bool = False,
     ) -> list[str]:
         """Run commands in parallel, and return their outputs in the same order.
 
-        With ``aside`` they run at lower priority, to leave processor time to other processes.
+        With ``at_low_priority`` they run at lower priority, to leave processor time to other
+        processes.
 
         Raises:
-            CommandFailed: A command's exit code is not in ``allowed``.
+            CommandFailed: A command's exit code is not in ``allowed_exit_codes``.
         """
         started: list[subprocess.Popen[bytes]] = []
         try:
             for number, words in enumerate(commands):
                 with self._delayed_signals():
                     process = self._start_piped(words)
-                    _lower_priority(process, aside)
+                    _lower_priority(process, at_low_priority)
                     self._running[f" {number}"] = process
                     started.append(process)
             found = [process.communicate()[0].decode("utf-8", "replace") for process in started]
@@ -80,25 +84,29 @@ class Processes:
             for number in range(len(started)):
                 del self._running[f" {number}"]
         for process, words, out in zip(started, commands, found, strict=True):
-            if process.returncode not in allowed:
+            if process.returncode not in allowed_exit_codes:
                 shown = " ".join(str(word) for word in words[:4])
                 raise CommandFailed(f"{shown}: exit code {process.returncode}\n{out}")
         return found
 
-    def json(self, *words: str | Path) -> Any:
+    def run_json(self, *words: str | Path) -> Any:
         """Run a command with ``--json``, and return its decoded output."""
         return json.loads(self.run(*words, "--json"))
 
-    def log(self, name: str) -> Path:
+    def log_path(self, name: str) -> Path:
         """Return the path of the log of the command that was started under a name."""
         return self._logs / f"{name}.log"
 
     def start(
-        self, name: str, *words: str | Path, allowed: tuple[int, ...] = (0,), aside: bool = False
+        self,
+        name: str,
+        *words: str | Path,
+        allowed_exit_codes: tuple[int, ...] = (0,),
+        at_low_priority: bool = False,
     ) -> None:
         """Start a long-lived command that logs to ``NAME.log``; parameters as in ``run_all``."""
-        self._allowed[name] = allowed
-        with self.log(name).open("ab") as log, self._delayed_signals():
+        self._allowed[name] = allowed_exit_codes
+        with self.log_path(name).open("ab") as log, self._delayed_signals():
             self._running[name] = subprocess.Popen(
                 _command_line(words),
                 stdout=log,
@@ -107,32 +115,32 @@ class Processes:
                 env=self._environment,
                 start_new_session=True,
             )
-            _lower_priority(self._running[name], aside)
+            _lower_priority(self._running[name], at_low_priority)
 
-    def wait_for(self, name: str, text: str) -> None:
+    def wait_for_log_text(self, name: str, text: str) -> None:
         """Wait until a started command's log contains ``text``, without a time limit.
 
         Raises:
             CommandFailed: The command ended without this text in its log.
         """
-        log = self.log(name)
+        log = self.log_path(name)
         while True:
             ended = self._running[name].poll() is not None
             if text in log.read_text("utf-8", "replace"):
                 return
-            self.check()
+            self.check_no_failures()
             if ended:
                 raise CommandFailed(f"{name}: ended without {text!r}; see {log}")
             time.sleep(0.1)
 
-    def wait(self, name: str) -> None:
+    def wait_for_end(self, name: str) -> None:
         """Wait until a started command has ended by itself, without a time limit.
 
         Raises:
             CommandFailed: The command failed.
         """
         self._running[name].wait()
-        self.check()
+        self.check_no_failures()
 
     def interrupt(self, number: int, frame: object) -> None:
         """Handle a signal that ends the demo: raise, unless a command is just being started.
@@ -164,7 +172,7 @@ class Processes:
             self._interrupted = False
             raise KeyboardInterrupt
 
-    def check(self) -> None:
+    def check_no_failures(self) -> None:
         """Check that no started command has failed.
 
         Raises:
@@ -172,7 +180,7 @@ class Processes:
         """
         for name, process in self._running.items():
             if process.poll() not in (None, *self._allowed.get(name, (0,))):
-                tail = self.log(name).read_text("utf-8", "replace")[-2000:]
+                tail = self.log_path(name).read_text("utf-8", "replace")[-2000:]
                 raise CommandFailed(f"{name}: exit code {process.returncode}\n{tail}")
 
     def stop(self, name: str) -> None:
@@ -187,9 +195,9 @@ class Processes:
 
 
 @contextlib.contextmanager
-def processes(logs: Path) -> Iterator[Processes]:
+def managed_processes(log_folder: Path) -> Iterator[Processes]:
     """Yield a ``Processes``, and at the end stop all its commands, even after an error."""
-    running = Processes(logs)
+    running = Processes(log_folder)
     caught = (signal.SIGTERM, signal.SIGINT)
     before = [signal.signal(number, running.interrupt) for number in caught]
     try:
@@ -200,8 +208,8 @@ def processes(logs: Path) -> Iterator[Processes]:
             signal.signal(number, handler)
 
 
-def _lower_priority(process: subprocess.Popen[Any], aside: bool) -> None:
-    if aside:
+def _lower_priority(process: subprocess.Popen[Any], at_low_priority: bool) -> None:
+    if at_low_priority:
         lower = os.getpriority(os.PRIO_PROCESS, 0) + _PRIORITY_STEP
         os.setpriority(os.PRIO_PROCESS, process.pid, lower)
 
@@ -230,7 +238,7 @@ def _end_group(process: subprocess.Popen[Any]) -> None:
             return
 
 
-def start_clean(out: Path) -> None:
+def empty_output_folder(out: Path) -> None:
     """Make an empty output folder; delete one of an earlier demo, but refuse any other files."""
     mark = out / ".weightgate-demo"
     if out.exists():

@@ -115,7 +115,7 @@ def _card(plant: Mapping[str, Any], picture: Picture, language: Language) -> dic
         "has": stories.describe_records(plant),
         "outcome": stories.capitalise(language(stories.describe_outcome(plant))),
         "better": stories.is_better(plant),
-        "details": stories.details(plant),
+        "details": stories.describe_figures(plant),
         "spent": stories.spent_budget(plant),
         "picture": _embedded(picture),
         "bars": _bars(plant),
@@ -128,7 +128,7 @@ def _bars(plant: Mapping[str, Any]) -> list[Bar]:
     found = [
         _bar(
             _alternative_name(plant),
-            stories.accuracy_without(plant),
+            stories.accuracy_without_weightgate(plant),
             _error(plant, LOCAL_ONLY),
             kept=kept == LOCAL_ONLY,
         ),

@@ -1,8 +1,8 @@
 """Accuracy of soft sensors for exchangers: with their own statistic, another unit's, and none.
 
-A value is right if its relative error is below ``_NEAR``; the true duty is known to the simulator,
-and no instrument shows it. The figures of the demo's plant come from its commands; those of other
-exchangers are computed here, with the network that the server uses for all.
+A value is right if its relative error is below ``_RELATIVE_TOLERANCE``; the true duty is known to
+the simulator, and no instrument shows it. The figures of the demo's plant come from its commands;
+those of other exchangers are computed here, with the network that the server uses for all.
 """
 
 import csv
@@ -29,13 +29,13 @@ from wg_server.site.home import ServerHome
 
 EPSILON = 1.0
 QUANTITY, COLUMN = "heat duty", "heat duty [kW]"
-_NEAR = 0.05
+_RELATIVE_TOLERANCE = 0.05
 _OTHERS, _RECORDS, _JUDGED = 40, 300, 60
 Floats = NDArray[np.float64]
 
 
 def evaluate(
-    plant: Plant, own_values: Path, sheet_values: Path, others: dict[str, Any]
+    plant: Plant, own_values: Path, sheet_values: Path, other_exchanger_results: dict[str, Any]
 ) -> dict[str, Any]:
     """Evaluate a plant's soft sensor; return the plant's entry in the summary.
 
@@ -43,18 +43,22 @@ def evaluate(
         plant: The plant.
         own_values: File of estimates for its test log, by the soft sensor made with its statistic.
         sheet_values: File of estimates by the soft sensor made from its data sheet alone.
-        others: Results of ``measure`` at other exchangers.
+        other_exchanger_results: Results of ``measure`` at other exchangers.
     """
-    with np.load(plant.test, allow_pickle=False) as archive:
+    with np.load(plant.test_file, allow_pickle=False) as archive:
         truths, by_hand = archive["duty"], archive["by_hand"]
-    values = {"own": _values(own_values), "none": _values(sheet_values), "by_hand": by_hand}
+    values = {
+        "own": _read_estimates(own_values),
+        "none": _read_estimates(sheet_values),
+        "by_hand": by_hand,
+    }
     right = {key: _correct_mask(value, truths) for key, value in values.items()}
     errors = {key: _relative_error(value, truths) for key, value in values.items()}
     return {
         "name": plant.name,
         "story": SOFT_SENSOR,
-        "title": plant.title,
-        "records": plant.records,
+        "title": plant.records_description,
+        "records": plant.record_count,
         "labels_per_class": 0,
         "classes": list(plant.classes),
         "missing_classes": [],
@@ -76,7 +80,7 @@ def evaluate(
         "gain": _gain(right["own"], right["by_hand"]),
         "over_none": _gain(right["own"], right["none"]),
         "error": errors,
-        "others": others,
+        "others": other_exchanger_results,
         "accuracy": {GENERATED: float(right["own"].mean())},
         "accuracy_se": {
             GENERATED: standard_error(right["own"]),
@@ -85,7 +89,7 @@ def evaluate(
     }
 
 
-def measure(server: Path, seed: int) -> dict[str, Any]:
+def measure_soft_sensors(server: Path, seed: int) -> dict[str, Any]:
     """Measure soft sensors at other exchangers: own statistic, another unit's, none, and by hand.
 
     Returns shares of right values, and gains of the own statistic over the other three.
@@ -98,17 +102,19 @@ def measure(server: Path, seed: int) -> dict[str, Any]:
     home = ServerHome(server)
     reading_map = encoders.unpack_encoder(home.read_encoder()).reading_maps[kinds.PROCESS_UNIT.name]
     packed = versions.installed_version(home).sheets_path.read_bytes()
-    network = data_sheet_generation.unpack_sheet_generator(packed).sensors[kinds.PROCESS_UNIT.name]
+    network = data_sheet_generation.unpack_sheet_generator(packed).sensor_networks[
+        kinds.PROCESS_UNIT.name
+    ]
     rng = np.random.default_rng(seed)
     drawn = [exchangers.draw_exchanger(rng) for _ in range(_OTHERS)]
     parts = [exchangers.simulate_records(each, _RECORDS + _JUDGED, rng) for each in drawn]
-    plants = _plants(drawn, np.stack([values for values, _ in parts]))
+    plants = _sensor_plants(drawn, np.stack([values for values, _ in parts]))
     truths = np.stack([duty[:_JUDGED] for _, duty in parts])
     own = plants.simulate_releases(reading_map, EPSILON, torch.Generator().manual_seed(seed))
     right = {}
     for key, statistics in (
         ("own", own),
-        ("another", own.shift_by_one()),
+        ("another", own.shift_to_next_machine()),
         ("none", absent_statistics(len(drawn))),
     ):
         with torch.inference_mode():
@@ -132,7 +138,7 @@ def measure(server: Path, seed: int) -> dict[str, Any]:
     }
 
 
-def _plants(drawn: list[Exchanger], values: Floats) -> SensorPlants:
+def _sensor_plants(drawn: list[Exchanger], values: Floats) -> SensorPlants:
     """Convert exchangers with their records ``[m, n, channels, samples]`` to network inputs."""
     figures = torch.tensor([[each.sheet[name] for name in kinds.FIGURE_NAMES] for each in drawn])
     readings = kinds.PROCESS_UNIT.unit_readings(torch.from_numpy(values).float(), figures)
@@ -142,13 +148,13 @@ def _plants(drawn: list[Exchanger], values: Floats) -> SensorPlants:
     )
 
 
-def _values(path: Path) -> Floats:
+def _read_estimates(path: Path) -> Floats:
     with path.open(encoding="utf-8", newline="") as stream:
         return np.array([float(row[COLUMN]) for row in csv.DictReader(stream)])
 
 
 def _correct_mask(values: Floats, true_values: Floats) -> CorrectMask:
-    right: CorrectMask = np.abs(values / true_values - 1) < _NEAR
+    right: CorrectMask = np.abs(values / true_values - 1) < _RELATIVE_TOLERANCE
     return right
 
 

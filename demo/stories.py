@@ -161,7 +161,7 @@ def describe_outcome(plant: Result) -> Text:
     return text("better by {size}", size=size) if found else text("WORSE by {size}", size=size)
 
 
-def details(plant: Result) -> Iterator[Text]:
+def describe_figures(plant: Result) -> Iterator[Text]:
     """Yield sentences on a plant's figures: its gain, missing classes, and model in use."""
     if plant["kept_source"] != LOCAL_ONLY and plant["gain"] is not None:
         yield text(
@@ -179,7 +179,7 @@ def details(plant: Result) -> Iterator[Text]:
             kept=format_percent(plant["unseen"]["kept"]),
         )
     if plant["story"] == "soft-sensor":
-        yield from _soft_sensor(plant)
+        yield from _describe_soft_sensor(plant)
     elif plant["alone"] is None:
         yield text("Guessing is right in {share}.", share=format_percent(1 / len(plant["classes"])))
     yield from describe_model(plant)
@@ -213,7 +213,7 @@ def describe_model(plant: Result) -> Iterator[Text]:
         yield text("Before anything left, 'wg-client check' said: keep your budget.")
 
 
-def _soft_sensor(plant: Result) -> Iterator[Text]:
+def _describe_soft_sensor(plant: Result) -> Iterator[Text]:
     """Yield sentences on a soft sensor's error, and on its gain from the plant's statistic."""
     errors, others = plant["error"], plant["others"]
     yield text(
@@ -251,7 +251,7 @@ def _join_names(names: Sequence[str]) -> str:
     return text("{others} and {last}", others=", ".join(names[:-1]), last=names[-1])
 
 
-def accuracy_without(plant: Result) -> float | None:
+def accuracy_without_weightgate(plant: Result) -> float | None:
     """Return a plant's accuracy without weightgate, 0 to 1: its own model's or alternative's."""
     share: float | None = plant["alone"] if plant["alone"] is not None else plant["instead"]
     return share
@@ -339,7 +339,7 @@ def story_cell(title: str, has: str, outcome: str) -> str:
     return f"[bold]{title}[/bold]\n{has}\n→ {outcome}"
 
 
-def table(plants: Sequence[Result], language: Language = ENGLISH) -> Table:
+def stories_table(plants: Sequence[Result], language: Language = ENGLISH) -> Table:
     """Return the stories as a table for a terminal of 80 columns."""
     found = Table(box=SIMPLE, width=WIDTH, title=language(RESULT), title_justify="left")
     found.add_column(language(PLANT), no_wrap=True)
@@ -352,6 +352,6 @@ def table(plants: Sequence[Result], language: Language = ENGLISH) -> Table:
             language(describe_records(plant)),
             language(describe_outcome(plant)),
         )
-        shares = map(format_percent, (accuracy_without(plant), plant["kept"]))
+        shares = map(format_percent, (accuracy_without_weightgate(plant), plant["kept"]))
         found.add_row(language(text(plant["name"])), said, *shares, language(spent_budget(plant)))
     return found

@@ -33,7 +33,7 @@ from wg_common.charts import LineChart, template_environment
 from wg_common.language import text
 from wg_common.modalities import registry as modalities
 from wg_core.errors import DataError, UsageError
-from wg_core.release.budget import Spend, read_spend
+from wg_core.release.budget import PlantSpending, read_plant_spending
 from wg_core.site import config as configuration
 from wg_core.site.config import ClientConfig
 from wg_core.site.home import ClientHome
@@ -100,9 +100,9 @@ class Plant:
         return NotebookPage(rows, picture)._repr_html_()
 
     @property
-    def budget(self) -> Spend:
-        """Privacy cap and the cost of each release; errors as for ``budget.read_spend``."""
-        return read_spend(self.home, self.config)
+    def budget(self) -> PlantSpending:
+        """Privacy cap and the cost of each release; errors as for ``read_plant_spending``."""
+        return read_plant_spending(self.home, self.config)
 
     @property
     def models(self) -> list[ModelsManifest]:
@@ -287,5 +287,5 @@ def _site_data_of_arrays(X: Sequence[Any] | NDArray[Any], labels: tuple[str, ...
         labels=np.full(len(records), UNLABELLED, dtype=np.int64),
         label_names=labels,
         names=tuple(f"X[{row}]" for row in range(len(records))),
-        rows=np.arange(len(records)),
+        source_rows=np.arange(len(records)),
     )

@@ -40,7 +40,7 @@ class ChargeRow:
     noise_multiplier: str
 
 
-def render_auditor_page(records: LogRecords, translate: Language = ENGLISH) -> str:
+def render_auditor_page(records: LogRecords, language: Language = ENGLISH) -> str:
     """Render the auditor's HTML page about a verified log."""
     finding = records.result
     state = finding.history.state
@@ -60,9 +60,9 @@ def render_auditor_page(records: LogRecords, translate: Language = ENGLISH) -> s
         forms=dossier.answer_forms(records),
         current_time=finding.freshness.checked,
         version=__version__,
-        t=translate.translate,
-        say=translate,
-        lang=translate.code,
+        t=language.translate,
+        say=language,
+        lang=language.code,
     )
 
 

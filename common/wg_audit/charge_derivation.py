@@ -161,10 +161,10 @@ def stated_layout(charge: Charge) -> ReleaseLayout:
     )
 
 
-def parse_number(text: str, subject: str) -> float:
-    """Parse a nonnegative decimal number; an error on other text names ``subject``."""
+def parse_number(text: str, quantity_name: str) -> float:
+    """Parse a nonnegative decimal number; an error on other text names ``quantity_name``."""
     if not _DECIMAL_PATTERN.fullmatch(text):
-        raise VerificationError(f"{subject} is {text[:80]!r}, expected a decimal number")
+        raise VerificationError(f"{quantity_name} is {text[:80]!r}, expected a decimal number")
     return float(text)
 
 

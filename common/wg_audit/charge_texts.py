@@ -58,9 +58,9 @@ _KNOWN_TEXTS = {
 """Texts that this program writes in charges, by field; any other text is reported as a problem."""
 
 
-def is_known_text(field: str, text: str) -> bool:
+def is_known_text(field_name: str, text: str) -> bool:
     """Return True if ``text`` is one that this program writes in the named field of a charge."""
-    return any(_template_pattern(shape).fullmatch(text) for shape in _KNOWN_TEXTS[field])
+    return any(_template_pattern(shape).fullmatch(text) for shape in _KNOWN_TEXTS[field_name])
 
 
 def translatable_sentence(*texts: str) -> str:

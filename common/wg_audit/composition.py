@@ -99,11 +99,11 @@ class BudgetSpend:
         commitments: Commitments of its data sets, hex.
         caps: (epsilon, delta) of each cap that entries state, as decimal strings.
         privacy_units: Privacy units of its charges, oldest first.
-        charges: Number of charges, including inherited ones.
+        charge_count: Number of charges, including inherited ones.
         mu_squared: Sum of mu^2 of all charges, in units of 2^-40.
         inherited_mu_squared: Part of ``mu_squared`` that the first entry inherits from the previous
             log.
-        open_charges: Indices of charges without a release.
+        open_charge_indices: Indices of charges without a release.
     """
 
     lineage_ids: dict[str, None] = field(default_factory=dict)
@@ -111,10 +111,10 @@ class BudgetSpend:
     commitments: set[str] = field(default_factory=set)
     caps: set[tuple[str, str]] = field(default_factory=set)
     privacy_units: dict[str, None] = field(default_factory=dict)
-    charges: int = 0
+    charge_count: int = 0
     mu_squared: int = 0
     inherited_mu_squared: int = 0
-    open_charges: set[int] = field(default_factory=set)
+    open_charge_indices: set[int] = field(default_factory=set)
 
     @property
     def newest_lineage(self) -> str:
@@ -145,10 +145,10 @@ class BudgetSpend:
         self.commitments |= budget.commitments
         self.caps |= budget.caps
         self.privacy_units |= budget.privacy_units
-        self.charges += budget.charges
+        self.charge_count += budget.charge_count
         self.mu_squared += budget.mu_squared
         self.inherited_mu_squared += budget.inherited_mu_squared
-        self.open_charges |= budget.open_charges
+        self.open_charge_indices |= budget.open_charge_indices
 
 
 @dataclass(slots=True)
@@ -160,7 +160,9 @@ class BudgetComposition:
     )  # By number, in the order of their first entries
     _numbers_by_key: dict[str, int] = field(default_factory=dict)  # By name, commitment or lineage
     _merge_targets: dict[int, int] = field(default_factory=dict)  # Absorbed -> absorbing budget
-    _open_charges: dict[int, int] = field(default_factory=dict)  # Entry index -> budget number
+    _numbers_by_open_charge: dict[int, int] = field(
+        default_factory=dict
+    )  # Entry index -> budget number
 
     @property
     def budgets(self) -> list[BudgetSpend]:
@@ -192,20 +194,24 @@ class BudgetComposition:
         elif entry.head.kind == "dataset":
             # All other lineages merge into the lineage that the entry names.
             lineages = (*entry.inherits, entry.lineage)
-            budget = self._merged_budget([entry.name], [entry.commitment], lineages)
+            budget = self._find_or_merge_budget([entry.name], [entry.commitment], lineages)
             budget.caps.add((entry.cap_epsilon, entry.cap_delta))
         elif entry.guarantee is not None and entry.mechanism is not None:
-            budget = self._merged_budget([entry.dataset], [entry.commitment], [entry.lineage])
+            budget = self._find_or_merge_budget(
+                [entry.dataset], [entry.commitment], [entry.lineage]
+            )
             budget.mu_squared += charge_mu_squared(entry)
-            budget.charges += 1
+            budget.charge_count += 1
             budget.privacy_units[entry.guarantee.unit] = None
-            budget.open_charges.add(entry.head.seq)
-            self._open_charges[entry.head.seq] = self._numbers_by_key[f"name {entry.dataset}"]
+            budget.open_charge_indices.add(entry.head.seq)
+            self._numbers_by_open_charge[entry.head.seq] = self._numbers_by_key[
+                f"name {entry.dataset}"
+            ]
             if entry.state is not None:
                 budget.caps.add((entry.state.cap_epsilon, entry.state.cap_delta))
-        elif entry.head.kind == "release" and entry.charge in self._open_charges:
-            number = self._merged_number(self._open_charges.pop(entry.charge))
-            self._budgets_by_number[number].open_charges.discard(entry.charge)
+        elif entry.head.kind == "release" and entry.charge in self._numbers_by_open_charge:
+            number = self._merged_number(self._numbers_by_open_charge.pop(entry.charge))
+            self._budgets_by_number[number].open_charge_indices.discard(entry.charge)
 
     def matching_budgets(self, budget: BudgetSpend) -> list[BudgetSpend]:
         """Return the log's budgets that share a name, commitment or lineage with a given one."""
@@ -231,9 +237,9 @@ class BudgetComposition:
         return target
 
     def _add_inherited_spend(self, spend: _InheritedSpendFields) -> None:
-        budget = self._merged_budget(spend.names, spend.commitments, [spend.lineage])
+        budget = self._find_or_merge_budget(spend.names, spend.commitments, [spend.lineage])
         budget.caps.add((spend.cap_epsilon, spend.cap_delta))
-        budget.charges += spend.charges
+        budget.charge_count += spend.charges
         units = sum(
             number_parsers.parse_integer(event.mu_squared, input_name="entry 0: mu_squared")
             for event in spend.events
@@ -241,7 +247,7 @@ class BudgetComposition:
         budget.mu_squared += units
         budget.inherited_mu_squared += units
 
-    def _merged_budget(
+    def _find_or_merge_budget(
         self, names: Iterable[str], commitments: Iterable[str], lineages: Iterable[str]
     ) -> BudgetSpend:
         """Return the budget that has any of these names, commitments or lineages.

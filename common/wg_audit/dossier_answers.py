@@ -113,7 +113,7 @@ def _spent_accounts_with_entries(records: LogRecords) -> Iterator[tuple[LineageA
             payments = [
                 charge.seq
                 for charge in state.charges.values()
-                if state.lineage_by_id(charge.lineage).id == account.lineage
+                if state.lineage_by_id(charge.lineage_id).lineage_id == account.lineage
             ]
             yield account, payments if len(payments) == account.charges else [0, *payments]
 

@@ -42,14 +42,14 @@ class Fork:
     Attributes:
         origin: Origin of the log.
         checkpoints: (number of entries, Merkle root in hex) of each contradictory checkpoint.
-        missing_charges: CHARGE entries that are missing from the given log, canonical bytes by leaf
-            hash.
+        missing_charges_by_leaf_hash: CHARGE entries that are missing from the given log, canonical
+            bytes by leaf hash.
         copy_mu_squared: Largest sum of mu^2 among the other copies of the log, in units of 2^-40.
     """
 
     origin: str
     checkpoints: set[tuple[int, str]] = field(default_factory=set)
-    missing_charges: dict[bytes, bytes] = field(default_factory=dict)
+    missing_charges_by_leaf_hash: dict[bytes, bytes] = field(default_factory=dict)
     copy_mu_squared: int = 0
 
 
@@ -117,7 +117,9 @@ class ForkFindings:
         fork.copy_mu_squared = max(fork.copy_mu_squared, copy_mu_squared)
         for seq in copy_state.charges:
             if state.leaf_hashes[seq : seq + 1] != [copy_state.leaf_hashes[seq]]:
-                fork.missing_charges[copy_state.leaf_hashes[seq]] = entries.encode(charge_at(seq))
+                fork.missing_charges_by_leaf_hash[copy_state.leaf_hashes[seq]] = entries.encode(
+                    charge_at(seq)
+                )
 
 
 def find_forks(
@@ -140,7 +142,7 @@ def find_forks(
     findings = ForkFindings({}, [])
     for pair in checkpoint_pairs:
         for outside in (pair.earlier, pair.later):
-            _check_log_signature(outside.head, outside.note, logs, outside.source)
+            _check_log_signature(outside.head, outside.note, logs, outside.source_name)
         log = logs.get(pair.later.head.origin)
         if not (
             log_extends_head(log, pair.earlier.head) and log_extends_head(log, pair.later.head)
@@ -185,7 +187,7 @@ def _classify_refused_file(
         fork = findings.fork_of_log(head.origin)
         fork.checkpoints.add((head.size, head.root.hex()))
         if entries.decode(entry).head.kind == entries.CHARGE_KIND:
-            fork.missing_charges[leaf] = entry
+            fork.missing_charges_by_leaf_hash[leaf] = entry
     if on_log:
         findings.late_files.append(path)
 
@@ -201,7 +203,7 @@ def log_extends_head(log: VerifiedLog | None, head: Checkpoint) -> bool:
 
 
 def _check_log_signature(
-    head: Checkpoint, note: Note, logs: Mapping[str, VerifiedLog], source: str
+    head: Checkpoint, note: Note, logs: Mapping[str, VerifiedLog], source_name: str
 ) -> None:
     """Check that one of its log's keys signed a checkpoint, if ``logs`` has that log."""
     log = logs.get(head.origin)
@@ -210,7 +212,7 @@ def _check_log_signature(
     keys = [period.public_key for period in log.state.key_periods]
     if not checkpoint_signatures.verified_signature_lines(note, head.origin, notes.LOG_ROLE, keys):
         raise VerificationError(
-            f"{source}: no key of log {head.origin} signed the head of {head.size} entries"
+            f"{source_name}: no key of log {head.origin} signed the head of {head.size} entries"
         )
 
 

@@ -28,12 +28,12 @@ class OutsideCheckpoint:
     """Checkpoint that the auditor got from another source than the log.
 
     Attributes:
-        source: Name of the source, for messages.
+        source_name: Name of the source, for messages.
         head: Decoded checkpoint: origin, number of entries, and Merkle root.
         note: Signed note that contains the checkpoint.
     """
 
-    source: str
+    source_name: str
     head: Checkpoint
     note: Note
 
@@ -69,26 +69,26 @@ class Freshness:
         return None if self.newest is None else self.checked - self.newest
 
 
-def read_checkpoint(path: Path, source: str = "") -> OutsideCheckpoint:
+def read_checkpoint(path: Path, source_name: str = "") -> OutsideCheckpoint:
     """Read a file with a signed checkpoint, from ``wg-server export`` or a witness.
 
     Args:
         path: Path of the file.
-        source: Name of the source in messages; by default the file's name.
+        source_name: Name of the source in messages; by default the file's name.
 
     Raises:
         ConfigError: The file cannot be read.
         DecodeError: The file is not a checkpoint.
     """
     return decode_checkpoint(
-        atomic.read_bytes(path, limit=NOTE_CHARACTERS_LIMIT), source or path.name
+        atomic.read_bytes(path, limit=NOTE_CHARACTERS_LIMIT), source_name or path.name
     )
 
 
-def decode_checkpoint(data: bytes, source: str) -> OutsideCheckpoint:
+def decode_checkpoint(data: bytes, source_name: str) -> OutsideCheckpoint:
     """Decode a signed checkpoint; ``DecodeError`` if the bytes are not a signed checkpoint."""
-    head, note = checkpoints.decode(data, input_name=source)
-    return OutsideCheckpoint(source, head, note)
+    head, note = checkpoints.decode(data, input_name=source_name)
+    return OutsideCheckpoint(source_name, head, note)
 
 
 def assess_freshness(
@@ -135,7 +135,7 @@ def assess_freshness(
         newest=newest or None,
         max_age=max_age_seconds,
         extends=tuple(
-            CheckpointInLog(checkpoint.source, checkpoint.head.size)
+            CheckpointInLog(checkpoint.source_name, checkpoint.head.size)
             for checkpoint in outside_checkpoints
         ),
     )
@@ -155,7 +155,7 @@ def _check_and_list_cosignatures(
     history: VerifiedLog, outside_checkpoint: OutsideCheckpoint
 ) -> list[tuple[TrustedWitness, int]]:
     """Check that the log extends a checkpoint; return (witness, Unix time) of its cosignatures."""
-    state, head, source = history.state, outside_checkpoint.head, outside_checkpoint.source
+    state, head, source = history.state, outside_checkpoint.head, outside_checkpoint.source_name
     if head.size > state.size:
         raise VerificationError(
             f"{source}: covers {head.size} entries, the log given has {state.size}: this copy is "

@@ -125,7 +125,7 @@ def compare_other_logs(
         checked=tuple(x for x in shown_origins if x in checkpoints.ended_origins),
         open_ended=tuple(x for x in shown_origins if x not in checkpoints.ended_origins),
         not_given=tuple(
-            LogNotGiven(x, size - len(comparison.entries_of_missing_logs.get(x, ())))
+            LogNotGiven(x, size - len(comparison.entry_indices_of_missing_logs.get(x, ())))
             for x, size in sorted(checkpoints.sizes_by_origin.items())
             if x not in shown_origins and x not in unnamed_origins
         ),
@@ -186,7 +186,7 @@ def _collect_evidence(
         if head.origin not in chain:
             checkpoints.unnamed_origins.append(head.origin)
             continue
-        _check_inherits_up_to(chain[head.origin], head, checkpoint.source)
+        _check_inherits_up_to(chain[head.origin], head, checkpoint.source_name)
         if trusted_cosignature_times(checkpoint.note, trusted_keys):
             checkpoints.ended_origins.add(head.origin)
     return checkpoints
@@ -261,13 +261,13 @@ def _check_predecessor_key(link: _PredecessorLink, record: LogRecord) -> None:
         )
 
 
-def _check_inherits_up_to(link: _PredecessorLink, checkpoint: Checkpoint, source: str) -> None:
+def _check_inherits_up_to(link: _PredecessorLink, checkpoint: Checkpoint, source_name: str) -> None:
     """Check that spend of the previous log is inherited at least up to an outside checkpoint."""
     older = link.predecessor
     head = _predecessor_checkpoint(link)
     if head.size < checkpoint.size:
         raise VerificationError(
-            f"entry 0: inherits log {older.origin} as of {head.size} entries, {source} covers "
+            f"entry 0: inherits log {older.origin} as of {head.size} entries, {source_name} covers "
             f"{checkpoint.size}: what was spent in between is left out"
         )
     root = head.root if head.size == checkpoint.size else None
@@ -275,7 +275,7 @@ def _check_inherits_up_to(link: _PredecessorLink, checkpoint: Checkpoint, source
         root = merkle.root(link.history.state.leaf_hashes[: checkpoint.size])
     if root is not None and root != checkpoint.root:
         raise VerificationError(
-            f"entry 0: names another log {older.origin} than {source}: there are two histories"
+            f"entry 0: names another log {older.origin} than {source_name}: there are two histories"
         )
 
 
@@ -310,5 +310,5 @@ def _predecessor_checkpoint(link: _PredecessorLink) -> Checkpoint:
     return _decode_checkpoint(link.predecessor.checkpoint, "predecessor's checkpoint")
 
 
-def _decode_checkpoint(text: str, subject: str) -> Checkpoint:
-    return checkpoints.decode(text.encode(), input_name=subject)[0]
+def _decode_checkpoint(text: str, input_name: str) -> Checkpoint:
+    return checkpoints.decode(text.encode(), input_name=input_name)[0]

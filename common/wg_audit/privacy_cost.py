@@ -67,8 +67,8 @@ def lineage_accounts(log_composition: BudgetComposition) -> list[LineageAccount]
         account = LineageAccount(
             lineage=budget.newest_lineage,
             datasets=tuple(budget.dataset_names),
-            charges=budget.charges,
-            burned=len(budget.open_charges),
+            charges=budget.charge_count,
+            burned=len(budget.open_charge_indices),
             mu_squared=float(budget.mu_squared * MU_SQUARED_UNIT),
             delta=delta,
             cap_epsilon=cap_epsilon,

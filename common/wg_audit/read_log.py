@@ -70,7 +70,7 @@ def _charge_reader(source: LogSource) -> Callable[[int], Charge]:
     return charge
 
 
-def read_further_log(
+def read_other_log(
     exit_stack: ExitStack,
     path: Path,
     anchors: TrustAnchors,

@@ -86,12 +86,12 @@ class FileComparison:
         received_by_release: Compared files, by (origin of the log, index of the RELEASE entry).
         charges_of_missing_logs: Charges in files of logs that were not given, by origin and by
             entry index.
-        entries_of_missing_logs: Indices of all entries in such files, by origin.
+        entry_indices_of_missing_logs: Indices of all entries in such files, by origin.
     """
 
     received_by_release: dict[tuple[str, int], ReceivedFile] = field(default_factory=dict)
     charges_of_missing_logs: dict[str, dict[int, Charge]] = field(default_factory=dict)
-    entries_of_missing_logs: dict[str, set[int]] = field(default_factory=dict)
+    entry_indices_of_missing_logs: dict[str, set[int]] = field(default_factory=dict)
 
 
 class _SchemaFields(msgspec.Struct, forbid_unknown_fields=True):
@@ -172,14 +172,14 @@ def list_statistics_files(folder: Path) -> tuple[list[Path], list[Path]]:
 
 
 def match_files(
-    logs: Sequence[GivenLog], paths: Iterable[Path], missing_logs: Collection[str]
+    logs: Sequence[GivenLog], paths: Iterable[Path], missing_origins: Collection[str]
 ) -> FileComparison:
     """Compare each received file with its RELEASE entry and its charge.
 
     Args:
         logs: Verified logs of the site.
         paths: Received files (``.wgs``): releases, or public statements.
-        missing_logs: Origins of known logs of the site that were not given.
+        missing_origins: Origins of known logs of the site that were not given.
 
     Raises:
         ConfigError: A file cannot be read, or is not a regular file.
@@ -187,7 +187,7 @@ def match_files(
         VerificationError: A file has no RELEASE entry or several, or differs from its charge; or a
             public statement is not on its log.
     """
-    logs_given = _GivenLogs(missing_logs)
+    logs_given = _GivenLogsIndex(missing_origins)
     for log in logs:
         logs_given.leaves_by_origin[log.history.state.origin] = log.history.state.leaf_hashes
         for state in log.history.state.charges.values():
@@ -200,7 +200,7 @@ def match_files(
         try:
             data = atomic.read_bytes(path, limit=protocol.STATISTICS_BYTES_LIMIT)
             if container.stated_kind(data) == bundle.STATEMENT_BUNDLE_KIND:
-                _match_statement(data, logs_given.leaves_by_origin, missing_logs)
+                _match_statement(data, logs_given.leaves_by_origin, missing_origins)
                 continue
             _match_file(comparison, logs_given, path, data)
         except DecodeError as error:
@@ -211,7 +211,7 @@ def match_files(
 
 
 @dataclass(frozen=True, slots=True)
-class _GivenLogs:
+class _GivenLogsIndex:
     """Verified logs to compare received files with.
 
     Attributes:
@@ -229,7 +229,7 @@ class _GivenLogs:
 
 
 def _match_file(
-    comparison: FileComparison, given_logs: _GivenLogs, path: Path, data: bytes
+    comparison: FileComparison, given_logs: _GivenLogsIndex, path: Path, data: bytes
 ) -> None:
     covered_file = bundle.decode_statistics(data)
     payload = covered_file.release
@@ -294,7 +294,7 @@ def _record_missing_log_file(
         return False
     release = entries.decode(covered_file.release_entry, input_name="release entry")
     comparison.charges_of_missing_logs.setdefault(origin, {})[charge.head.seq] = charge
-    shown_entries = comparison.entries_of_missing_logs.setdefault(origin, set())
+    shown_entries = comparison.entry_indices_of_missing_logs.setdefault(origin, set())
     shown_entries |= {charge.head.seq, release.head.seq}
     return True
 

@@ -172,7 +172,7 @@ def sum_site_spend(
                 heads=tuple(
                     f"{size}: {root[:_ROOT_DIGITS]}…" for size, root in sorted(fork.checkpoints)
                 ),
-                charges=len(fork.missing_charges),
+                charges=len(fork.missing_charges_by_leaf_hash),
             )
             for fork in forks
         ),
@@ -248,7 +248,10 @@ def _total_spend(
         composition.sum_unlogged_charges(charges)
         for charges in known_budgets.unlogged_charges.values()
     ]
-    branches = [composition.sum_unlogged_charges(fork.missing_charges.values()) for fork in forks]
+    branches = [
+        composition.sum_unlogged_charges(fork.missing_charges_by_leaf_hash.values())
+        for fork in forks
+    ]
     caps += [cap for part in (*shown_parts, *branches) for cap in part.caps]
     if not caps:
         return None
@@ -280,14 +283,14 @@ def _wrong_sums(log_composition: BudgetComposition, history: VerifiedLog) -> Ite
     }
     for budget in log_composition.budgets:
         charges, units = log_sums.pop(frozenset(budget.dataset_names), (0, 0))
-        if (charges, units) != (budget.charges, budget.mu_squared):
+        if (charges, units) != (budget.charge_count, budget.mu_squared):
             yield text(
                 "the log counts {charges} charge(s) of mu^2 = {units} units for {names}, its"
                 " entries add up to {true_charges} of {true_units}",
                 charges=charges,
                 units=units,
                 names=list_names(list(budget.dataset_names)),
-                true_charges=budget.charges,
+                true_charges=budget.charge_count,
                 true_units=budget.mu_squared,
             )
     for names, (charges, units) in log_sums.items():

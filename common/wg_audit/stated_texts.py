@@ -49,11 +49,12 @@ class StatedTexts:
     """Free texts and class names in a log's charges and statements, collected entry by entry.
 
     Attributes:
-        unknown_texts: Index of the first entry with each unknown text, by (field, text).
+        first_entry_by_unknown_text: Index of the first entry with each unknown text, by (field,
+            text).
         name_changes: Changes of class names, in the order of the log.
     """
 
-    unknown_texts: dict[tuple[str, str], int] = field(default_factory=dict)
+    first_entry_by_unknown_text: dict[tuple[str, str], int] = field(default_factory=dict)
     name_changes: list[NameChange] = field(default_factory=list)
     _labels_by_dataset: dict[str, tuple[str, ...]] = field(default_factory=dict)
     _statements: dict[tuple[str, str], list[PublicStatement]] = field(default_factory=dict)
@@ -63,7 +64,7 @@ class StatedTexts:
         if isinstance(entry, Charge):
             for place, words in _free_texts(entry):
                 if not charge_texts.is_known_text(place, words):
-                    self.unknown_texts.setdefault((place, words), entry.head.seq)
+                    self.first_entry_by_unknown_text.setdefault((place, words), entry.head.seq)
             if (
                 entry.mechanism.release_kind == CLASS_STATISTICS
             ):  # machine statistics have no classes
@@ -87,7 +88,7 @@ class StatedTexts:
 
     def describe_unknown_texts(self) -> Iterator[Text]:
         """Yield a sentence on each unknown text, with the first entry that states it."""
-        for (place, words), seq in self.unknown_texts.items():
+        for (place, words), seq in self.first_entry_by_unknown_text.items():
             yield text(
                 "unknown words: entry {seq} states {field} {words}, which this program does not"
                 " know",

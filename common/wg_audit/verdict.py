@@ -50,7 +50,7 @@ class FileCounts:
 
     Attributes:
         release_count: Number of charged releases on all given logs.
-        compared_files: Number of releases whose received file was compared with its charge.
+        compared_file_count: Number of releases whose received file was compared with its charge.
         missing_log_releases: Number of releases known only from files of logs that were not given.
         unread_files: Names of files in the evidence that were not read.
         memberships: Proven memberships of the site's releases in the pools of its packages.
@@ -58,16 +58,16 @@ class FileCounts:
     """
 
     release_count: int
-    compared_files: int
+    compared_file_count: int
     missing_log_releases: int = 0
     unread_files: tuple[str, ...] = ()
     memberships: tuple[MembershipProof, ...] = ()
     unknown_text_problems: tuple[Text, ...] = ()
 
     @property
-    def missing_files(self) -> int:
+    def missing_file_count(self) -> int:
         """Number of releases whose received file was not available."""
-        return self.release_count - self.compared_files
+        return self.release_count - self.compared_file_count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -339,8 +339,8 @@ def build_verdict(
         freshness=fresh,
         succession=succession,
         released=files.release_count,
-        received=files.compared_files,
-        missing=files.missing_files,
+        received=files.compared_file_count,
+        missing=files.missing_file_count,
         memberships=files.memberships,
         total=outside_findings.spend.total,
         forks=outside_findings.spend.forks,
@@ -356,7 +356,7 @@ def _uncompared_proofs(file_counts: FileCounts) -> Iterator[str]:
             "whether packages were made from these releases: only the server states the "
             "roots; compare them with pool_root of 'wg-client models show PACKAGE --json'"
         )
-    if file_counts.compared_files:
+    if file_counts.compared_file_count:
         yield text(
             "the proofs inside received files: each file was compared with the log itself instead"
         )
@@ -479,11 +479,11 @@ def _omitted_checks(history: VerifiedLog, outside_findings: OutsideFindings) -> 
         )
     if not succession.listed:
         yield text("whether the site had other logs (--server)")
-    if files.missing_files:
+    if files.missing_file_count:
         yield text(
             "the content of {count} of the releases: their files are missing (--statistics,"
             " --server)",
-            count=files.missing_files,
+            count=files.missing_file_count,
         )
     if files.missing_log_releases:
         yield text(

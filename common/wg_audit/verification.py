@@ -22,7 +22,7 @@ from wg_audit.privacy_cost import (
     check_stated_epsilons,
     lineage_accounts,
 )
-from wg_audit.read_log import AnalysedLog, choose_log_copy, read_further_log, read_log
+from wg_audit.read_log import AnalysedLog, choose_log_copy, read_log, read_other_log
 from wg_audit.received_files import (
     FileComparison,
     GivenLog,
@@ -222,7 +222,7 @@ class VerificationResult:
         approvals = sum(decision.approved for decision in decisions)
         decision_keys = {(decision.dataset, decision.request_id) for decision in decisions}
         undecided_charges = sum(
-            (x.dataset, x.request_id) not in decision_keys for x in state.charges.values()
+            (x.dataset_name, x.request_id) not in decision_keys for x in state.charges.values()
         )
         names = ", ".join(sorted({decision.name for decision in decisions})[:5])
         return text(
@@ -286,7 +286,7 @@ def audit_log(
         check_single_charges(shown_log.single_charges)
     files = FileCounts(
         release_count=sum(not c.is_open for x in logs for c in x.history.state.charges.values()),
-        compared_files=len(comparison.received_by_release),
+        compared_file_count=len(comparison.received_by_release),
         missing_log_releases=sum(map(len, comparison.charges_of_missing_logs.values())),
         unread_files=tuple(evidence.unread_files),
         memberships=tuple(evidence.memberships),
@@ -303,7 +303,7 @@ def audit_log(
         history=log.history,
         accounts=figures,
         burned=[
-            ChargeWithoutRelease(x.seq, x.request_id, x.dataset)
+            ChargeWithoutRelease(x.seq, x.request_id, x.dataset_name)
             for x in log.history.state.open_charges()
         ],
         received_files=list(comparison.received_by_release.values()),
@@ -359,7 +359,7 @@ def _read_evidence(
     contents = folder.read_site_evidence() if folder else SiteEvidence()
     copies: dict[str, list[AnalysedLog]] = {}
     for before in (*evidence_options.get("previous", ()), *contents.log_paths):
-        copy = read_further_log(stack, before, all_anchors, folder, origin)
+        copy = read_other_log(stack, before, all_anchors, folder, origin)
         copies.setdefault(copy.history.state.origin, []).append(copy)
     heads = log_succession.predecessor_heads(
         x.history for x in (log, *itertools.chain(*copies.values()))

@@ -63,7 +63,7 @@ class LogRecord:
 
     origin: text_grammars.Origin
     key: text_grammars.Hex
-    checkpoint: text_grammars.Note
+    checkpoint: text_grammars.NoteText
     first_seen: UnixSeconds
     succession: Succession
 

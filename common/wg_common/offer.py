@@ -80,15 +80,17 @@ class OpenedOffer:
     """Verified offer: its manifest, the encoder package, and each family's tensors."""
 
     offer: Offer
-    encoder: bytes
+    encoder_package: bytes
     tensors: tuple[Mapping[str, NDArray[np.float32]], ...]
 
 
-def encode_offer(offer: Offer, encoder: bytes, tensors: bytes, key: PrivateKey) -> bytes:
+def encode_offer(
+    offer: Offer, encoder_package: bytes, tensor_file: bytes, key: PrivateKey
+) -> bytes:
     """Sign and pack an operator's offer to plants."""
     manifest = canonical.encode(offer)
     signature = signing.sign(key, signing.OFFER_CONTEXT, manifest)
-    parts = (manifest, signature, encoder, tensors)
+    parts = (manifest, signature, encoder_package, tensor_file)
     return container.encode(OFFER_KIND, VERSION, dict(zip(SECTIONS, parts, strict=True)))
 
 

@@ -52,14 +52,16 @@ class PrivacyParameter(click.ParamType[str]):
 
     Args:
         must_be_below_one: True to require a value below 1, as for delta.
-        other_text: A word that is accepted in place of a number; None to accept only numbers.
+        accepted_word: A word that is accepted in place of a number; None to accept only numbers.
     """
 
     name = "number"
 
-    def __init__(self, *, must_be_below_one: bool = False, other_text: str | None = None) -> None:
+    def __init__(
+        self, *, must_be_below_one: bool = False, accepted_word: str | None = None
+    ) -> None:
         self._below_one = must_be_below_one
-        self._also = other_text
+        self._also = accepted_word
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Check an epsilon or delta and return its text, or fail with a usage error."""

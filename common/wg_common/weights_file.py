@@ -17,7 +17,7 @@ from wg_core.wire.container import SectionSpan
 from wg_core.wire.protocol import NOTE_CHARACTERS_LIMIT, WEIGHTS_BYTES_LIMIT, WEIGHTS_FILE_KIND
 from wg_core.wire.signing import PublicKey
 
-_SUBJECT = "weights package"
+_INPUT_NAME = "weights package"
 
 
 def decode_weights_package(
@@ -33,7 +33,7 @@ def decode_weights_package(
     manifest, places = _verify_package(stream, key)
     return manifest, {
         candidate: {
-            name: tensors.read_tensor(stream, place, input_name=_SUBJECT)
+            name: tensors.read_tensor(stream, place, input_name=_INPUT_NAME)
             for name, place in part.items()
         }
         for candidate, part in places.items()
@@ -51,22 +51,22 @@ def _verify_package(
     data = container.read_section(
         stream, body, kind=WEIGHTS_FILE_KIND, max_bytes=WEIGHTS_BYTES_LIMIT
     )
-    container.check_section_hash(f"{_SUBJECT}: tensors", data, manifest.tensors_sha256)
+    container.check_section_hash(f"{_INPUT_NAME}: tensors", data, manifest.tensors_sha256)
     places = tensors.locate_tensors(
-        stream, body.offset, body.size, input_name=_SUBJECT, allows_half=True
+        stream, body.offset, body.size, input_name=_INPUT_NAME, allows_half=True
     )
-    tensors.check_finite(stream, places, input_name=_SUBJECT)
+    tensors.check_finite(stream, places, input_name=_INPUT_NAME)
     return manifest, weights_package.group_tensors_by_candidate(manifest, places)
 
 
 def _decode_manifest(
-    stream: BinaryIO, text: SectionSpan, signature: SectionSpan, key: PublicKey
+    stream: BinaryIO, manifest_span: SectionSpan, signature: SectionSpan, key: PublicKey
 ) -> WeightsManifest:
     data, signed = (
         container.read_section(
             stream, span, kind=WEIGHTS_FILE_KIND, max_bytes=weights_package.MANIFEST_BYTES_LIMIT
         )
-        for span in (text, signature)
+        for span in (manifest_span, signature)
     )
     signing.verify(key, signing.WEIGHTS_CONTEXT, data, signed)
     return canonical.decode(

@@ -25,18 +25,20 @@ CONTEXT_FIELDS = ("node", "site", "campaign", "request")
 
 PRIVATE_UMASK = 0o077
 """Umask that the programs set, under which new files are readable by their owner alone."""
-_CURRENT_FIELDS: contextvars.ContextVar[Mapping[str, str]] = contextvars.ContextVar("wg_log_about")
-_JOIN_TOKEN = re.compile(r"wgj[0-9]+\.[A-Za-z0-9_\-]+")
+_CURRENT_CONTEXT_FIELDS: contextvars.ContextVar[Mapping[str, str]] = contextvars.ContextVar(
+    "wg_log_about"
+)
+_JOIN_TOKEN_PATTERN = re.compile(r"wgj[0-9]+\.[A-Za-z0-9_\-]+")
 
 
 @contextmanager
 def log_context(**fields: str) -> Iterator[None]:
     """Add context fields (names from ``CONTEXT_FIELDS``) to each line logged inside the context."""
-    token = _CURRENT_FIELDS.set({**_CURRENT_FIELDS.get({}), **fields})
+    token = _CURRENT_CONTEXT_FIELDS.set({**_CURRENT_CONTEXT_FIELDS.get({}), **fields})
     try:
         yield
     finally:
-        _CURRENT_FIELDS.reset(token)
+        _CURRENT_CONTEXT_FIELDS.reset(token)
 
 
 def escape_unprintable(text: str, kept_characters: str = "") -> str:
@@ -96,14 +98,14 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": self._mask_secrets(record.getMessage()),
         }
-        fields = _CURRENT_FIELDS.get({})
+        fields = _CURRENT_CONTEXT_FIELDS.get({})
         document |= {name: fields[name] for name in CONTEXT_FIELDS if name in fields}
         if record.exc_info:
             document["trace"] = self._mask_secrets(self.formatException(record.exc_info))
         return json.dumps(document, ensure_ascii=False)
 
     def _mask_secrets(self, text: str) -> str:
-        text = _JOIN_TOKEN.sub("[join token]", text)
+        text = _JOIN_TOKEN_PATTERN.sub("[join token]", text)
         return self._hidden.sub("[data]", text) if self._hidden else text
 
 

@@ -202,7 +202,7 @@ class Snapshot:
     manifest: SnapshotManifest = field(repr=False)
 
     @property
-    def encoder(self) -> str:
+    def encoder_sha256(self) -> str:
         """SHA-256 of the package of the encoder that computed the features, hex."""
         return self.manifest.schema.encoder
 
@@ -237,13 +237,13 @@ class Snapshot:
         if kind == MACHINE_STATISTICS:
             name, sha256 = MACHINE_STATISTICS_FILE, self.machine_statistics.statistics_sha256
         path, length = self.folder / name, self.schema(kind).vector_length
-        data = self._read(path, sha256, _STATISTICS_LIMIT)
+        data = self._read_unchanged_file(path, sha256, _STATISTICS_LIMIT)
         integers: Integers = np.frombuffer(data, dtype="<i8").astype(np.int64)
         if integers.shape != (length,):
             raise VerificationError(f"{path}: {integers.shape}, not of the manifest's schema")
         return integers
 
-    def statistics_about(self, centre: Centre) -> Integers:
+    def statistics_about_centre(self, centre: Centre) -> Integers:
         """Return exact class statistics with sums about ``centre``, which are private.
 
         The array is int64 ``[schema.vector_length]``.
@@ -286,7 +286,7 @@ class Snapshot:
             VerificationError: The file changed since the freeze.
         """
         path = self.folder / RECORDS_FILE
-        data = self._read(path, self.manifest.records_sha256, _RECORDS_LIMIT)
+        data = self._read_unchanged_file(path, self.manifest.records_sha256, _RECORDS_LIMIT)
         try:
             with np.load(io.BytesIO(data), allow_pickle=False) as file:
                 return FrozenRecords(**{name: file[name] for name in FrozenRecords.__slots__})
@@ -300,7 +300,7 @@ class Snapshot:
             VerificationError: The file changed since the freeze.
         """
         path = self.folder / LISTING_FILE
-        data = self._read(path, self.manifest.listing_sha256, _RECORDS_LIMIT)
+        data = self._read_unchanged_file(path, self.manifest.listing_sha256, _RECORDS_LIMIT)
         return canonical.decode(RecordListing, data, input_name=str(path), max_bytes=_RECORDS_LIMIT)
 
     def read_acceptance_set(self) -> bytes:
@@ -312,9 +312,9 @@ class Snapshot:
         if not self.manifest.acceptance_sha256:
             return b""
         path = self.folder / ACCEPTANCE_FILE
-        return self._read(path, self.manifest.acceptance_sha256, _RECORDS_LIMIT)
+        return self._read_unchanged_file(path, self.manifest.acceptance_sha256, _RECORDS_LIMIT)
 
-    def _read(self, path: Path, sha256: str, limit: int) -> bytes:
+    def _read_unchanged_file(self, path: Path, sha256: str, limit: int) -> bytes:
         data = atomic.read_bytes(path, limit=limit)
         _check_unchanged(path, canonical.sha256_hex(data), sha256)
         return data

@@ -61,54 +61,58 @@ SHA256_PATTERN = re.compile(r"[0-9a-f]{64}")
 SITE_NAME_PATTERN = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 
 _VERSION = r"[0-9][0-9A-Za-z.+!-]{0,39}"
-_SOFTWARE = Pattern(
+_SOFTWARE_GRAMMAR = Pattern(
     re.compile(rf"weightgate[ /]{_VERSION}"), "weightgate and a version of at most 40 characters"
 )
-_LIBRARY_VERSION = Pattern(
+_LIBRARY_VERSION_GRAMMAR = Pattern(
     re.compile(rf"{_VERSION}|not installed"), "a version of at most 40 characters"
 )
-_IDENTIFIER = Pattern(
+_IDENTIFIER_GRAMMAR = Pattern(
     re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,63}"), "1 to 64 letters, digits, dots and hyphens"
 )
-_PHRASE = Pattern(
+_PHRASE_GRAMMAR = Pattern(
     re.compile(rf"[ -~]{{1,{PHRASE_CHARACTERS_LIMIT}}}"),
     f"1 to {PHRASE_CHARACTERS_LIMIT} ASCII letters",
 )
-_NUMBER = Pattern(
+_NUMBER_GRAMMAR = Pattern(
     re.compile(rf"[0-9a-fxpE.+/-]{{1,{NUMBER_CHARACTERS_LIMIT}}}"),
     f"a number of at most {NUMBER_CHARACTERS_LIMIT} characters",
 )
-_ORIGIN = Pattern(
+_ORIGIN_GRAMMAR = Pattern(
     re.compile(rf"[^\s+]{{1,{ORIGIN_CHARACTERS_LIMIT}}}"),
     f"1 to {ORIGIN_CHARACTERS_LIMIT} characters without white space and plus",
 )
-_NOTE = Pattern(
+_NOTE_GRAMMAR = Pattern(
     re.compile(rf"(?s).{{0,{NOTE_CHARACTERS_LIMIT}}}"),
     f"a checkpoint of at most {NOTE_CHARACTERS_LIMIT} characters",
 )
-_DIGEST = Pattern(SHA256_PATTERN, "64 lower-case hex digits")
-_OPTIONAL_DIGEST = Pattern(
+_DIGEST_GRAMMAR = Pattern(SHA256_PATTERN, "64 lower-case hex digits")
+_OPTIONAL_DIGEST_GRAMMAR = Pattern(
     re.compile(rf"(?:{SHA256_PATTERN.pattern})?"), "64 lower-case hex digits or nothing"
 )
-_HEX = Pattern(
+_HEX_GRAMMAR = Pattern(
     re.compile(rf"(?:[0-9a-f]{{2}}){{0,{KEY_DIGITS_LIMIT // 2}}}"),
     f"whole bytes in at most {KEY_DIGITS_LIMIT} lower-case hex digits",
 )
-_SITE = Pattern(SITE_NAME_PATTERN, "1 to 63 lower-case letters, digits and inner hyphens")
+_SITE_NAME_GRAMMAR = Pattern(
+    SITE_NAME_PATTERN, "1 to 63 lower-case letters, digits and inner hyphens"
+)
 
 Name = Annotated[str, PrintableText(NAME_CHARACTERS_LIMIT)]
 Sentence = Annotated[str, PrintableText(SENTENCE_CHARACTERS_LIMIT)]
-Phrase = Annotated[str, _PHRASE]  # One of the phrases that the auditor's program knows
-Software = Annotated[str, _SOFTWARE]
-Version = Annotated[str, _LIBRARY_VERSION]
-Identifier = Annotated[str, _IDENTIFIER]  # Id of a request, lineage, release, package or library
-Number = Annotated[str, _NUMBER]
-Origin = Annotated[str, _ORIGIN]
-Note = Annotated[str, _NOTE]
-Digest = Annotated[str, _DIGEST]
-OptionalDigest = Annotated[str, _OPTIONAL_DIGEST]
-Hex = Annotated[str, _HEX]  # A key or signature, whose length ``signing`` checks
-SiteName = Annotated[str, _SITE]
+Phrase = Annotated[str, _PHRASE_GRAMMAR]  # One of the phrases that the auditor's program knows
+Software = Annotated[str, _SOFTWARE_GRAMMAR]
+LibraryVersion = Annotated[str, _LIBRARY_VERSION_GRAMMAR]
+Identifier = Annotated[
+    str, _IDENTIFIER_GRAMMAR
+]  # Id of a request, lineage, release, package or library
+Number = Annotated[str, _NUMBER_GRAMMAR]
+Origin = Annotated[str, _ORIGIN_GRAMMAR]
+NoteText = Annotated[str, _NOTE_GRAMMAR]
+Digest = Annotated[str, _DIGEST_GRAMMAR]
+OptionalDigest = Annotated[str, _OPTIONAL_DIGEST_GRAMMAR]
+Hex = Annotated[str, _HEX_GRAMMAR]  # A key or signature, whose length ``signing`` checks
+SiteName = Annotated[str, _SITE_NAME_GRAMMAR]
 
 
 def check_name(name: str) -> None:

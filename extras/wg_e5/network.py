@@ -20,21 +20,21 @@ from torch import Tensor, nn
 
 from wg_common.modalities.base import Record
 from wg_e5 import weights
-from wg_e5.weights import BLOCK, Weights, Words
+from wg_e5.weights import BLOCK_COLUMNS, UnigramVocabulary, Weights
 
 FEATURE_COUNT: Final = 384
-TOKENS: Final = 128
+TOKENS_LIMIT: Final = 128
 """Largest number of a text's tokens that are read, including those of start and end."""
-CHARACTERS: Final = 2000  # Largest number of a text's characters that are read
+CHARACTERS_LIMIT: Final = 2000  # Largest number of a text's characters that are read
 
 _BLOCKS, _HEADS, _WIDE, _EPSILON = 12, 12, 1536, 1e-12
 _PREFIX = "query: "  # Precedes each text, as in training on comparisons of texts of one kind
-PADDING: Final = 1  # Token id that fills up short texts
+PADDING_TOKEN_ID: Final = 1  # Token id that fills up short texts
 _START, _END = 0, 2  # Token ids at the start and the end of each text
 _SPACE = "\u2581"  # Mark before each word, in place of the blank
 
 
-class E5(nn.Module):
+class E5Encoder(nn.Module):
     """Sentence encoder e5: torch module from batches of ``prepare_texts`` to vectors ``[n, 384]``.
 
     Raises:
@@ -44,14 +44,16 @@ class E5(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        source = weights.load()
-        self.embedding = _Embedding(source)
-        self.blocks = nn.ModuleList(_Block(source, f"l{number}.") for number in range(_BLOCKS))
+        source = weights.load_weights()
+        self.embedding = _TokenEmbedding(source)
+        self.blocks = nn.ModuleList(
+            _TransformerBlock(source, f"l{number}.") for number in range(_BLOCKS)
+        )
 
     def forward(self, batch: Tensor) -> Tensor:
         """Return a unit vector for each row of token ids ``[n, T]``, averaged over its tokens."""
         ids = batch.long()
-        present = ids != PADDING
+        present = ids != PADDING_TOKEN_ID
         x = self.embedding(ids)
         for block in self.blocks:
             x = block(x, present)
@@ -59,71 +61,80 @@ class E5(nn.Module):
         return F.normalize((x * weight).sum(dim=1), dim=1)
 
 
-class _Embedding(nn.Module):
+class _TokenEmbedding(nn.Module):
     """First layer: sum of token, position and type embeddings, normalised.
 
     Attributes:
         values: Token embeddings as 4-bit numbers, uint8 ``[tokens, 384]``; 8 stands for zero.
-        scales: Factor for each block of ``BLOCK`` values, float32 ``[tokens, 384 / BLOCK]``.
+        scales: Factor for each block of ``BLOCK_COLUMNS`` values, float32 ``[tokens, 384 /
+            BLOCK_COLUMNS]``.
     """
 
     values: Tensor
     scales: Tensor
 
-    def __init__(self, source: Weights) -> None:
+    def __init__(self, stored_weights: Weights) -> None:
         super().__init__()
-        words = source.matrix("emb.word", FEATURE_COUNT)
+        words = stored_weights.unpack_matrix("emb.word", FEATURE_COUNT)
         self.register_buffer("values", torch.from_numpy(words.values))
         self.register_buffer("scales", torch.from_numpy(words.scales))
-        places = source.vectors["emb.pos"].reshape(-1, FEATURE_COUNT)[:TOKENS]
-        kind = source.vectors["emb.type"][:FEATURE_COUNT]
+        places = stored_weights.vectors["emb.pos"].reshape(-1, FEATURE_COUNT)[:TOKENS_LIMIT]
+        kind = stored_weights.vectors["emb.type"][:FEATURE_COUNT]
         self.places = nn.Parameter(torch.from_numpy(places + kind), requires_grad=False)
-        self.norm = _norm(source, "emb.ln.")
+        self.norm = _build_layer_norm(stored_weights, "emb.ln.")
 
     def forward(self, ids: Tensor) -> Tensor:
-        words = (self.values[ids].float() - 8) * self.scales[ids].repeat_interleave(BLOCK, dim=-1)
+        words = (self.values[ids].float() - 8) * self.scales[ids].repeat_interleave(
+            BLOCK_COLUMNS, dim=-1
+        )
         vectors: Tensor = self.norm(words + self.places[: ids.shape[1]])
         return vectors
 
 
-class _Block(nn.Module):
+class _TransformerBlock(nn.Module):
     """Transformer block of the sentence encoder, with the weights stored under a name prefix."""
 
-    def __init__(self, source: Weights, at: str) -> None:
+    def __init__(self, stored_weights: Weights, name_prefix: str) -> None:
         super().__init__()
         self.query, self.key, self.value, self.mix = (
-            _linear(source, f"{at}{name}.", FEATURE_COUNT) for name in ("q", "k", "v", "ao")
+            _build_linear(stored_weights, f"{name_prefix}{name}.", FEATURE_COUNT)
+            for name in ("q", "k", "v", "ao")
         )
-        self.mix_norm, self.narrow_norm = _norm(source, f"{at}aln."), _norm(source, f"{at}oln.")
-        self.widen = _linear(source, f"{at}fi.", FEATURE_COUNT)
-        self.narrow = _linear(source, f"{at}fo.", _WIDE)
+        self.mix_norm, self.narrow_norm = (
+            _build_layer_norm(stored_weights, f"{name_prefix}aln."),
+            _build_layer_norm(stored_weights, f"{name_prefix}oln."),
+        )
+        self.widen = _build_linear(stored_weights, f"{name_prefix}fi.", FEATURE_COUNT)
+        self.narrow = _build_linear(stored_weights, f"{name_prefix}fo.", _WIDE)
 
-    def forward(self, x: Tensor, present: Tensor) -> Tensor:
+    def forward(self, x: Tensor, token_mask: Tensor) -> Tensor:
         n, t, width = x.shape
         query, key, value = (
             layer(x).view(n, t, _HEADS, width // _HEADS).transpose(1, 2)
             for layer in (self.query, self.key, self.value)
         )
-        mask = present[:, None, None, :]
+        mask = token_mask[:, None, None, :]
         mixture = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         x = self.mix_norm(x + self.mix(mixture.transpose(1, 2).reshape(n, t, width)))
         out: Tensor = self.narrow_norm(x + self.narrow(F.gelu(self.widen(x))))
         return out
 
 
-def _linear(source: Weights, name: str, columns: int) -> nn.Linear:
-    matrix = source.matrix(f"{name}w", columns)
-    numbers = (matrix.values.astype(np.float32) - 8) * matrix.scales.repeat(BLOCK, axis=1)
+def _build_linear(stored_weights: Weights, name: str, columns: int) -> nn.Linear:
+    matrix = stored_weights.unpack_matrix(f"{name}w", columns)
+    numbers = (matrix.values.astype(np.float32) - 8) * matrix.scales.repeat(BLOCK_COLUMNS, axis=1)
     layer = nn.Linear(columns, len(numbers))
-    bias = torch.from_numpy(source.vectors[f"{name}b"].copy())
+    bias = torch.from_numpy(stored_weights.vectors[f"{name}b"].copy())
     layer.load_state_dict({"weight": torch.from_numpy(numbers), "bias": bias})
     return layer
 
 
-def _norm(source: Weights, name: str) -> nn.LayerNorm:
+def _build_layer_norm(stored_weights: Weights, name: str) -> nn.LayerNorm:
     layer = nn.LayerNorm(FEATURE_COUNT, _EPSILON)
     parts = (("weight", f"{name}w"), ("bias", f"{name}b"))
-    layer.load_state_dict({at: torch.from_numpy(source.vectors[of].copy()) for at, of in parts})
+    layer.load_state_dict(
+        {at: torch.from_numpy(stored_weights.vectors[of].copy()) for at, of in parts}
+    )
     return layer
 
 
@@ -134,7 +145,7 @@ def prepare_texts(texts: Sequence[Record] | Record) -> NDArray[np.int32]:
         ConfigError: The package with the weights is not installed.
         VerificationError: Another version of the package is installed.
     """
-    batch = np.full((len(texts), TOKENS), PADDING, np.int32)
+    batch = np.full((len(texts), TOKENS_LIMIT), PADDING_TOKEN_ID, np.int32)
     for row, text in enumerate(texts):
         numbers = token_ids(str(text))
         batch[row, : len(numbers)] = numbers
@@ -143,25 +154,29 @@ def prepare_texts(texts: Sequence[Record] | Record) -> NDArray[np.int32]:
 
 def token_ids(text: str) -> list[int]:
     """Return the ids of a text's first tokens, between the ids that mark start and end."""
-    words = weights.load().words
-    pieces = likeliest_pieces(normalise_spelling(f"{_PREFIX}{text[:CHARACTERS]}", words), words)
-    return [_START, *pieces[: TOKENS - 2], _END]
+    words = weights.load_weights().vocabulary
+    pieces = likeliest_token_ids(
+        normalise_spelling(f"{_PREFIX}{text[:CHARACTERS_LIMIT]}", words), words
+    )
+    return [_START, *pieces[: TOKENS_LIMIT - 2], _END]
 
 
-def normalise_spelling(text: str, words: Words) -> str:
+def normalise_spelling(text: str, vocabulary: UnigramVocabulary) -> str:
     """Spell a text as the tokenizer expects it, with the mark U+2581 in place of each blank."""
-    plain = "".join(words.spelling.get(character, character) for character in text)
+    plain = "".join(
+        vocabulary.character_replacements.get(character, character) for character in text
+    )
     return _SPACE + _SPACE.join(part for part in plain.split(" ") if part)
 
 
-def likeliest_pieces(text: str, words: Words) -> list[int]:
+def likeliest_token_ids(text: str, vocabulary: UnigramVocabulary) -> list[int]:
     """Return the ids of the likeliest tokens into which a text can be split (Viterbi algorithm)."""
-    unknown, penalty = words.unknown
+    unknown, penalty = vocabulary.unknown_token
     best = [0.0] + [-np.inf] * len(text)
     last: list[tuple[int, int]] = [(0, 0)] * (len(text) + 1)  # Number and start of the last piece
     for start in range(len(text)):
-        for end in range(start + 1, min(start + words.longest, len(text)) + 1):
-            number, score = words.pieces.get(text[start:end], (unknown, -np.inf))
+        for end in range(start + 1, min(start + vocabulary.longest_token_bytes, len(text)) + 1):
+            number, score = vocabulary.tokens.get(text[start:end], (unknown, -np.inf))
             if end == start + 1 and number == unknown:
                 score = penalty
             if best[start] + score > best[end]:

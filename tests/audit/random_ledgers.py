@@ -159,8 +159,8 @@ class RandomLedger:
         )
         sources = [*bound, *(asked if rng.random() < 0.3 else [])]
         target = sources[0] if sources else None
-        lineage = target.id if target else entries.lineage_id(ORIGIN, state.size)
-        merged = sorted({x.id for x in sources if x is not target})
+        lineage = target.lineage_id if target else entries.lineage_id(ORIGIN, state.size)
+        merged = sorted({x.lineage_id for x in sources if x is not target})
         self._append(
             Dataset(
                 head=self._head(entries.DATASET_KIND),
@@ -189,7 +189,7 @@ class RandomLedger:
                 request_id=f"request-{seq}",
                 dataset=dataset,
                 commitment=entry.commitment,
-                lineage=lineage.id,
+                lineage=lineage.lineage_id,
                 fingerprint=request.fingerprint(entry.commitment),
                 event=request.event,
                 epsilon="1",
@@ -204,7 +204,7 @@ class RandomLedger:
                     refresh_rule=lineage.refresh_rule,
                     charges_before=lineage.charge_count,
                     mu_squared_before=str(lineage.mu_squared_units),
-                    mu_squared_after=self._after(lineage.id, request),
+                    mu_squared_after=self._after(lineage.lineage_id, request),
                     epsilon_before="1",
                     epsilon_after="1",
                     anchored_size=0,

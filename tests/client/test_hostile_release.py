@@ -12,7 +12,7 @@ from tests.core.connection.test_cosigning import make_world
 from wg_client.fitting.linear_head import LinearHead
 from wg_core.errors import VerificationError
 from wg_core.privacy.mechanism import Integers, add_opendp_noise
-from wg_core.release.budget import read_spend
+from wg_core.release.budget import read_plant_spending
 from wg_core.release.query_answers import ReleaseHooks, answer_query
 from wg_server.store import quarantine
 from wg_server.store.server_store import ServerStore
@@ -42,7 +42,7 @@ def test_class_sums_of_two_to_the_62_are_charged_and_used_for_nobody(
     )
     with pytest.raises(VerificationError, match=r"plant-a: quarantined: class '.*': its sum is"):
         world.generate(source)
-    assert read_spend(world.plant.home, world.plant.config).charges == 1
+    assert read_plant_spending(world.plant.home, world.plant.config).charge_count == 1
     assert world.releases() == 0
     with ServerStore.open(world.server) as store:
         (note,) = quarantine.list_release_summaries(store.engine, "quarantined")

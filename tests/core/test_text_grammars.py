@@ -110,7 +110,7 @@ def test_a_plant_hears_of_a_name_that_no_ledger_takes(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", [text_grammars.Software, text_grammars.Version, text_grammars.Identifier]
+    "kind", [text_grammars.Software, text_grammars.LibraryVersion, text_grammars.Identifier]
 )
 def test_what_a_program_says_of_itself_is_no_free_text(kind: Any) -> None:
     (rule,) = kind.__metadata__

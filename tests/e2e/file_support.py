@@ -81,7 +81,7 @@ def release(server: ServerHome, plant: ClientHome, to: Path) -> None:
     query = StatisticsQuery(
         request_id=secrets.token_hex(16),
         site=SITE,
-        encoder=server.encoder_id(),
+        encoder=server.encoder_sha256(),
         epsilon="4",
         delta="1e-5",
         purpose="file",
@@ -100,7 +100,7 @@ def head_package(
         package_id=secrets.token_hex(16),
         request_id=secrets.token_hex(16),
         site=site,
-        encoder=server.encoder_id(),
+        encoder=server.encoder_sha256(),
         generator="ab" * 32,
         labels=labels,
         own_release="",

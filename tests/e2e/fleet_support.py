@@ -209,7 +209,7 @@ class Plant:
     def apply(self, home: ClientHome, source: Path) -> object:
         self.before_apply()
         pinned = configuration.load(home).server.signing_key
-        key = signing.public_from_hex(Inbox(home).stored_server_key(source) or pinned)
+        key = signing.public_from_hex(Inbox(home).read_stored_server_key(source) or pinned)
         manifest, _ = weights_file.decode_weights_package(source.read_bytes(), key)
         self.applied.append(manifest.request_id)
         return manifest
@@ -398,7 +398,7 @@ def start_campaign(
                 epsilon=epsilon,
                 delta="1e-5",
                 purpose="test",
-                encoder=home.encoder_id(),
+                encoder=home.encoder_sha256(),
                 collect_seconds=seconds,
                 deliver_seconds=seconds,
                 grace_seconds=grace_seconds,

@@ -30,7 +30,7 @@ from wg_client.models import store as model_store
 from wg_common.nets.encoder.projected_trunk import compute_raw_features
 from wg_common.nets.encoder.projection_fit import fit_encoder
 from wg_core import atomic
-from wg_core.ledger.budget_ledger import Ledger, Spending
+from wg_core.ledger.budget_ledger import Ledger, LineageSpending
 from wg_core.site.config import PrivacyConfig
 from wg_core.site.home import ClientHome
 from wg_core.wire import bundle, canonical, protocol, signing
@@ -63,9 +63,9 @@ def generator_package(encoder: bytes) -> bytes:
     tasks = [world.task(family, site) for family in range(6) for site in range(2)]
     return package.pack_heads(
         HeadPackage(
-            encoder=canonical.sha256_hex(encoder),
+            encoder_sha256=canonical.sha256_hex(encoder),
             architecture="lite0-head",
-            priors=fit_public_priors(tasks).priors,
+            priors=fit_public_priors(tasks).model_variances,
         )
     )
 
@@ -77,7 +77,7 @@ class Site:
     name: str
     home: ClientHome
 
-    def spent(self) -> Spending:
+    def spent(self) -> LineageSpending:
         with Ledger.open(self.home.ledger, signing.load(self.home.ledger_key)) as ledger:
             return ledger.read_spending(self.name)
 

@@ -19,7 +19,7 @@ def test_a_plant_that_released_nothing_keeps_a_model_at_epsilon_zero(tmp_path: P
     with make.serving(server):
         token = make.command("wg-server", "enroll", *of_server, SITE)["token"]
         words = "--data", tmp_path / make.DATA / make.RECORDS
-        encoder = "--encoder", ServerHome(server).encoder_id()
+        encoder = "--encoder", ServerHome(server).encoder_sha256()
         make.command("wg-client", "init", *of_plant, "--join", token, *words, *encoder)
     said = make.command("wg-client", "statistics", *of_plant, "--epsilon", "0", "--out", statement)
     assert (said["charged"], said["epsilon_spent"]) == (False, 0.0)

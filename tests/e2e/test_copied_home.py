@@ -61,7 +61,7 @@ def enrolled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with make.serving(server):
         token = make.command("wg-server", "enroll", "--home", server, SITE)["token"]
         words = "--data", root / make.DATA / make.RECORDS, "--join", token
-        encoder = "--encoder", ServerHome(server).encoder_id()
+        encoder = "--encoder", ServerHome(server).encoder_sha256()
         make.command("wg-client", "init", "--home", root / SITE, *words, *encoder)
     return root
 

@@ -86,25 +86,30 @@ def test_no_test_record_belongs_to_another_part(shares: DemoData) -> None:
             assert len(seen) == len(archive["x"])
             return seen
 
-    own = [plant.data for plant in (shares.machine, *shares.pictures, *shares.helpers)]
+    own = [plant.data_file for plant in (shares.machine, *shares.picture_plants, *shares.helpers)]
     parts = [records(path) for path in (shares.operator_records, *own)]
-    for plant in (shares.machine, *shares.pictures):
-        assert not any(records(plant.test) & part for part in parts)
+    for plant in (shares.machine, *shares.picture_plants):
+        assert not any(records(plant.test_file) & part for part in parts)
 
 
 def test_plants_have_the_labels_of_their_stories(shares: DemoData) -> None:
-    assert [plant.story for plant in shares.plants] == [story.key for story in stories.STORIES]
-    with_classes = (shares.machine, *shares.pictures)
+    assert [plant.story_key for plant in shares.story_plants] == [
+        story.key for story in stories.STORIES
+    ]
+    with_classes = (shares.machine, *shares.picture_plants)
     for plant in (*with_classes, *shares.helpers):
-        with np.load(plant.data, allow_pickle=False) as archive:
+        with np.load(plant.data_file, allow_pickle=False) as archive:
             counts = np.bincount(archive["y"] + 1, minlength=len(plant.classes) + 1)
-        if plant.labels:
-            expected = [0 if name in plant.missing else plant.labels for name in plant.classes]
+        if plant.labels_per_class:
+            expected = [
+                0 if name in plant.missing_classes else plant.labels_per_class
+                for name in plant.classes
+            ]
             assert counts.tolist() == [0, *expected]
         else:
-            assert counts.tolist() == [plant.records] + [0] * len(plant.classes)
+            assert counts.tolist() == [plant.record_count] + [0] * len(plant.classes)
     for plant in with_classes:
-        with np.load(plant.test, allow_pickle=False) as archive:
+        with np.load(plant.test_file, allow_pickle=False) as archive:
             assert set(archive["y"]) == set(range(len(plant.classes)))
 
 

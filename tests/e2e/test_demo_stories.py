@@ -158,7 +158,7 @@ def terminal(found: dict[str, Any], speak: Language = ENGLISH) -> str:
     """What a terminal of 80 columns shows."""
     shown = io.StringIO()
     console = Console(width=stories.WIDTH, file=shown)
-    console.print(stories.table(found["plants"], speak))
+    console.print(stories.stories_table(found["plants"], speak))
     for sentence in stories.notes(found):
         console.print(speak(sentence), highlight=False)
     return shown.getvalue()

@@ -130,7 +130,7 @@ def _sheet(chops: float) -> Any:
 
 def test_networks_for_a_new_kind_are_trained_made_and_explained(siren: Any) -> None:
     sizes = NetworkSizes(latent=2, rank=2, hidden=16)
-    draws = SimulatedMachineCounts(per_step=8, pool=40, renewals=1, validation=16)
+    draws = SimulatedMachineCounts(per_step=8, pool=40, renewals_per_step=1, validation=16)
     reading_map = ReadingMap(siren.siren.MACHINE_KIND).eval()
     objective = MachineObjective("siren", reading_map, sizes, draws, seed=1)
     schedule = TrainingSchedule(

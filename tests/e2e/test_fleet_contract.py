@@ -92,7 +92,7 @@ def test_statistics_in_a_file_are_witnessed_and_answered_with_a_package(
     query = StatisticsQuery(
         request_id=secrets.token_hex(16),
         site="plant-a",
-        encoder=server.encoder_id(),
+        encoder=server.encoder_sha256(),
         epsilon="1",
         delta="1e-5",
         purpose="file",

@@ -89,7 +89,7 @@ def test_two_servers_serve_one_plant_under_one_budget(
     assert not (second.home.keys / "ledger.pem").exists()
     with plant.ledger() as ledger:
         spent, same = ledger.read_spending("line-1"), ledger.read_spending("line-2")
-        assert (spent.lineage, spent.epsilon) == (same.lineage, same.epsilon)
+        assert (spent.lineage_id, spent.epsilon) == (same.lineage_id, same.epsilon)
         assert spent.charge_count == 2 and 1.4 < spent.epsilon < 1.6
     anchors = TrustAnchors(witnesses=(witness_of(plant), witness_of(second)), quorum=2)
     one, two = (verification.audit_log(each.home.root, anchors) for each in (plant, second))

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 import numpy as np
 import pytest
-from demo.processes import Processes, processes
+from demo.processes import Processes, managed_processes
 from PIL import Image
 from tests.homes import make
 
@@ -78,7 +78,7 @@ def test_the_readmes_commands_run_in_their_order(
     pictures(tmp_path / "pictures", labels)
     for name, plan in (("zoo", make.ZOO), ("train", make.TRAINING)):
         (tmp_path / f"{name}.yaml").write_text(plan)
-    with processes(tmp_path / "logs") as running:
+    with managed_processes(tmp_path / "logs") as running:
         for line in commands(page):
             words = shlex.split(line.removesuffix(" &"))
             if words[0] in ("make", ".") or words == EMPIRICAL_AUDIT:
@@ -90,7 +90,7 @@ def test_the_readmes_commands_run_in_their_order(
             if line.endswith(" &"):
                 name = words[0]
                 running.start(name, *words)
-                running.wait_for(name, "ready" if name == "wg-server" else "online")
+                running.wait_for_log_text(name, "ready" if name == "wg-server" else "online")
             elif words[:2] == ["wg-server", "enroll"]:
                 *words, arrow, file = words
                 words[-1] = "plant-a"
@@ -103,7 +103,7 @@ def test_the_readmes_commands_run_in_their_order(
                     use = ("wg-server", "generator", "--home", tmp_path / "server", "--use")
                     running.run(*use, versions.list_versions(ServerHome(tmp_path / "server"))[0].id)
                 if "start" in words:
-                    running.wait("wg-client")
+                    running.wait_for_end("wg-client")
         assert (tmp_path / "audit.html").exists() == (page == "README.md")
         assert (tmp_path / "plant-a/report.html").stat().st_size > 1000
         alone = running.run(
@@ -111,7 +111,7 @@ def test_the_readmes_commands_run_in_their_order(
             "verify",
             tmp_path / "plant-a",
             "--json",
-            allowed=(ExitCode.HOLDS_BY_ITSELF,),
+            allowed_exit_codes=(ExitCode.HOLDS_BY_ITSELF,),
         )
         found = json.loads(alone)
         # The Japanese page asks at epsilon 0 alone; the other one also releases by file.
@@ -122,7 +122,7 @@ def test_the_readmes_commands_run_in_their_order(
 def test_the_readmes_empirical_audit_passes(tmp_path: Path) -> None:
     """More than a minute; ``test_canary_audit`` runs the command on a small bench."""
     assert shlex.join(EMPIRICAL_AUDIT) in commands()
-    with processes(tmp_path / "logs") as running:
+    with managed_processes(tmp_path / "logs") as running:
         running.run(*EMPIRICAL_AUDIT)
 
 
@@ -136,7 +136,7 @@ def localised(word: str, command: str, folder: Path) -> str:
 
 def run(running: Processes, words: list[str]) -> None:
     allowed = ALLOWED.get(words[1], (0,))
-    running.run(*words, allowed=allowed)
+    running.run(*words, allowed_exit_codes=allowed)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from demo.processes import processes
+from demo.processes import managed_processes
 from onnxruntime import InferenceSession
 from tests.e2e import file_support
 from tests.e2e.test_windows import TRAINING, ZOO
@@ -144,9 +144,9 @@ def test_three_units_get_soft_sensors_and_an_auditor_verifies_what_they_cost(
     plants = {site: plant_files(tmp_path / site, 50 + n) for n, site in enumerate(PLANTS)}
     homes = {site: ("--home", tmp_path / site / "home") for site in PLANTS}
     of_server = ("--home", server.root)
-    with processes(tmp_path / "processes") as started:
+    with managed_processes(tmp_path / "processes") as started:
         started.start("server", "wg-server", "serve", *of_server)
-        started.wait_for("server", "ready")
+        started.wait_for_log_text("server", "ready")
         for site, files in plants.items():
             enrolled(server, tmp_path / site, site, files, run)
             check_refusals(files, homes[site], run)
@@ -156,8 +156,8 @@ def test_three_units_get_soft_sensors_and_an_auditor_verifies_what_they_cost(
             for site in CONNECTED:
                 started.start(site, "wg-client", "run", *homes[site], "--once")
             for site in CONNECTED:
-                started.wait(site)
-                said = started.log(site).read_text("utf-8")
+                started.wait_for_end(site)
+                said = started.log_path(site).read_text("utf-8")
                 assert "soft sensor kept; next: wg-client soft-sensor --home" in said
             of_sites = document("wg-server", "campaign", "show", *of_server, campaign)["sites"]
             assert [task["state"] for task in of_sites] == ["delivered", "delivered"]

@@ -90,4 +90,4 @@ def test_the_example_table_of_the_page_can_be_read(tmp_path: Path) -> None:
     (tmp_path / "notes.csv").write_text(table, encoding="utf-8")
     found = survey_dataset(tmp_path / "notes.csv", SurveyOptions(unit_column="author")).data
     assert (found.modality, found.label_names) == ("texts", ("leak", "noise"))
-    assert list(found.labels) == [0, 1, -1] and set(found.units or ()) == {"a1", "a2"}
+    assert list(found.labels) == [0, 1, -1] and set(found.privacy_units or ()) == {"a1", "a2"}

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from demo.processes import Processes, processes
+from demo.processes import Processes, managed_processes
 from pyrage import x25519
 from tests.client.conftest import window_encoder
 from tests.e2e.fleet_support import make_home, running
@@ -86,7 +86,7 @@ class Scene:
     def start(self, words: Words) -> None:
         """``wg-client run``, until it is online."""
         self.running.start("plant", *words)
-        self.running.wait_for("plant", "online")
+        self.running.wait_for_log_text("plant", "online")
 
 
 @pytest.fixture
@@ -99,9 +99,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def scene(packages: Packages, folder: Path, capfd: pytest.CaptureFixture[str]) -> Iterator[Scene]:
     home = make_home(folder / "server", message_seconds=60)
     equip(home, packages)
-    with processes(folder / "processes") as started:
+    with managed_processes(folder / "processes") as started:
         started.start("server", "wg-server", "serve", "--home", "server")
-        started.wait_for("server", "ready")
+        started.wait_for_log_text("server", "ready")
         yield Scene(folder, started, shell(capfd))
 
 
@@ -239,7 +239,7 @@ def test_the_guide_of_a_plant(scene: Scene, packages: Packages, window_encoder: 
     for made in ("result.csv", "model.onnx"):
         assert Path(made).is_file(), made
     assert [one for one in Path().glob("plant-20??-??-??") if one.is_file()]
-    scene.running.check()
+    scene.running.check_no_failures()
 
 
 def test_the_guide_of_an_auditor(scene: Scene) -> None:
@@ -249,7 +249,7 @@ def test_the_guide_of_an_auditor(scene: Scene) -> None:
     scene.run(["wg-client", "init", "--home", "plant-a", *join])
     scene.start(["wg-client", "run", "--home", "plant-a", "--once"])
     scene.ask("first models", "--wait")
-    scene.running.wait("plant")
+    scene.running.wait_for_end("plant")
     told: list[str] = []
 
     def by_telephone(words: Words) -> None:
@@ -277,7 +277,7 @@ def test_the_guide_of_an_auditor(scene: Scene) -> None:
 
 def test_a_first_server(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """Its zoo and its training are those of the plan ``quick``; a plant joins it."""
-    with processes(folder / "processes") as started:
+    with managed_processes(folder / "processes") as started:
         scene = Scene(folder, started, shell(capfd))
 
         def quick(words: Words) -> Words:
@@ -290,7 +290,7 @@ def test_a_first_server(folder: Path, capfd: pytest.CaptureFixture[str]) -> None
 
         def serve(words: Words) -> None:
             started.start("server", *[word for word in words if word != "&"])
-            started.wait_for("server", "ready")
+            started.wait_for_log_text("server", "ready")
 
         def enrolled(words: Words) -> None:
             *words, arrow, file = words
@@ -317,5 +317,5 @@ def test_a_first_server(folder: Path, capfd: pytest.CaptureFixture[str]) -> None
                 "wg-server backup": kept,
             },
         )
-        started.wait("plant")
+        started.wait_for_end("plant")
     assert Path("server.age").is_file() and Path("evidence").is_dir()

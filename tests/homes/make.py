@@ -121,7 +121,7 @@ def make(root: Path) -> None:
     _write_data(root / DATA)
     with serving(server):
         token = command("wg-server", "enroll", *of_server, SITE)["token"]
-        data = "--data", root / DATA / RECORDS, "--encoder", ServerHome(server).encoder_id()
+        data = "--data", root / DATA / RECORDS, "--encoder", ServerHome(server).encoder_sha256()
         command("wg-client", "init", "--home", plant, "--join", token, *data)
     release(root)
     (root / DATA / PREDICTIONS).write_text(json.dumps(predictions(root), indent=1))

@@ -18,7 +18,7 @@ def card(home: ServerHome, heads: bytes, *, passes: bool = True) -> dict[str, An
     """What must stand on a model card, and one check."""
     return {
         "generator": canonical.sha256_hex(heads),
-        "encoder": home.encoder_id(),
+        "encoder": home.encoder_sha256(),
         "architecture": "lite0-head",
         "checks": [(GOOD if passes else BAD).to_document()],
     }

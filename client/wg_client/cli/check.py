@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     )
 
 
-_REFUSER_TITLES = {"policy": text("policy"), "budget": text("budget")}
+_TITLES_BY_REFUSAL_SOURCE = {"policy": text("policy"), "budget": text("budget")}
 
 
 @click.command()
@@ -214,7 +214,7 @@ def _cost_lines(privacy_unit: str, cost: ReleaseCost) -> Iterator[str]:
     )
     yield text(
         "    {verdict}; {count} such releases still fit under the cap",
-        verdict=text("refused by {by}", by=_REFUSER_TITLES[cost.refused_by])
+        verdict=text("refused by {by}", by=_TITLES_BY_REFUSAL_SOURCE[cost.refused_by])
         if cost.refused_by
         else text("allowed"),
         count=cost.releases_left,

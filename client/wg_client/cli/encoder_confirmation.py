@@ -36,7 +36,7 @@ def confirm_encoder(
     description: EncoderDescription, refusal_message: Text = _NOT_STORED_MESSAGE
 ) -> None:
     """Show an encoder, and ask the owner to confirm it; errors as for ``confirm_encoder_hash``."""
-    print_line(text("encoder {encoder}", encoder=description.encoder_id))
+    print_line(text("encoder {encoder}", encoder=description.encoder_sha256))
     sources = ", ".join(description.source_names) or text("nothing")
     print_line(
         text(

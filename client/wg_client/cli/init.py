@@ -117,7 +117,7 @@ def init(  # long: a parameter for each option
     set_aside: bool,
     allow_empty: bool,
     as_json: bool,
-    **further_options: Unpack[_InitOptions],
+    **reading_and_privacy_options: Unpack[_InitOptions],
 ) -> int:
     """Make keys on site, enrol with the server, write client.yaml, and freeze the data set.
 
@@ -151,7 +151,7 @@ def init(  # long: a parameter for each option
         )
 
     check_not_initialised(home)
-    reading = build_reading_config(data, unit_column, further_options)
+    reading = build_reading_config(data, unit_column, reading_and_privacy_options)
     if unit_column is None:
         unit_column = _ask_recording_unit(
             data, reading, interactive=is_interactive(encoder, as_json)
@@ -168,10 +168,14 @@ def init(  # long: a parameter for each option
         budget_home=budget_of,
         reading=reading,
         data_sheet=None if data_sheet is None else read_data_sheet(data_sheet),
-        acceptance=_parse_acceptance_option(further_options["acceptance"]),
+        acceptance_share_or_folder=_parse_acceptance_option(
+            reading_and_privacy_options["acceptance"]
+        ),
     )
     policy = _build_privacy_config(
-        budget_of, further_options["cap_epsilon"], further_options["max_epsilon"]
+        budget_of,
+        reading_and_privacy_options["cap_epsilon"],
+        reading_and_privacy_options["max_epsilon"],
     )
     if token is not None:
         check_token(token, encoder)
@@ -256,9 +260,9 @@ def _ask_recording_unit(data: Path, reading: ReadingConfig, *, interactive: bool
 
     Without a terminal a hint is printed instead, and None returned.
     """
-    from wg_client.data.recording_units import find_recording_unit, unnamed_recording_hint
+    from wg_client.data.recording_units import find_recording_unit_column, unnamed_recording_hint
 
-    if not (unit := find_recording_unit(data, reading)):
+    if not (unit := find_recording_unit_column(data, reading)):
         return None
     if not interactive:
         print_progress(unnamed_recording_hint(unit))

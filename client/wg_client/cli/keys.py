@@ -125,10 +125,10 @@ def _replace_ledger(
     home: ClientHome, token: str, reason: str, encoder_hash: str | None, as_json: bool
 ) -> None:
     from wg_client.fleet import reenrolment
-    from wg_core.release.budget import read_spend
+    from wg_core.release.budget import read_plant_spending
 
     config = reenrolment.replace_compromised_ledger(home, token, reason, encoder_hash=encoder_hash)
-    spend = read_spend(home, config)
+    spend = read_plant_spending(home, config)
     old_ledgers = [str(path) for path in sorted(home.root.glob("ledger-*.sqlite"))]
     document = {
         "site": config.site,

@@ -26,7 +26,7 @@ from wg_core.wire import protocol
 
 STANDARD_INPUT_MARK = "-"
 JOIN_REQUIRED_MESSAGE = "a join token: give --join - (standard input) or --join-file FILE"
-VISIBLE_JOIN_WARNING = (
+JOIN_ON_COMMAND_LINE_WARNING = (
     "warning: the join token is on the command line, where everybody on this machine can read it"
     " (ps) and the shell keeps it; use --join - or --join-file"
 )
@@ -154,7 +154,7 @@ def read_join_token(join: str | None, join_file: Path | None) -> str:
                 f"join token: more than {protocol.TOKEN_CHARACTERS_LIMIT} bytes were given"
             )
     else:
-        print_progress(VISIBLE_JOIN_WARNING)
+        print_progress(JOIN_ON_COMMAND_LINE_WARNING)
         return join or ""
     return _decode_token_text(data).strip()
 

@@ -122,12 +122,14 @@ class PredictionRun:
             raise DataError(f"{path_result.problems[0].name}: {path_result.problems[0].reason}")
         self._path_predictions.append(path_result)
 
-    def _predict_batch(self, part: SiteData) -> list[Prediction]:
+    def _predict_batch(self, batch: SiteData) -> list[Prediction]:
         """Predict some records, and note those to which the shadow model gives another label."""
-        inputs = self._predictor.compute_inputs(part)
-        rows = self._predictor.predict(part, inputs)
+        inputs = self._predictor.compute_inputs(batch)
+        rows = self._predictor.predict(batch, inputs)
         if self._shadow is not None:
-            self._differences += self._shadow.list_label_differences(self._home, part, inputs, rows)
+            self._differences += self._shadow.list_label_differences(
+                self._home, batch, inputs, rows
+            )
         return rows
 
     def add_unreadable_path(self, path: Path, error: DataError) -> None:

@@ -143,11 +143,11 @@ def build_reading_config(
         sensor_windows.CuttingOptions(
             window_seconds=options["window"],
             hop_seconds=options["hop"],
-            rate=options["rate"],
+            rate_hz=options["rate"],
             channels=names,
             time_column=options["time_column"],
             label_column=options["label_column"],
-            intervals=options["intervals"],
+            interval_table=options["intervals"],
         ),
         unit_column=unit_column,
         encoding=encoding,

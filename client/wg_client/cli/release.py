@@ -40,7 +40,7 @@ if TYPE_CHECKING:  # numpy is slow to import
 )
 @click.option(
     "--epsilon",
-    type=PrivacyParameter(other_text=protocol.FREE_EPSILON),
+    type=PrivacyParameter(accepted_word=protocol.STATEMENT_EPSILON),
     help="Epsilon of the release; default: the most that the policy allows. 0: class names and data"
     " sheet alone.",
 )
@@ -68,12 +68,12 @@ def statistics(
     from wg_client.data import plant_data as plants
     from wg_core.fleet import file_release_witness
     from wg_core.release import approval, readiness
-    from wg_core.release.budget import read_spend
+    from wg_core.release.budget import read_plant_spending
     from wg_core.release.query_answers import answer_query, open_ledger
     from wg_core.site import config as configuration
     from wg_core.site import locks, policy
 
-    if statistics != CLASS_STATISTICS and epsilon == protocol.FREE_EPSILON:
+    if statistics != CLASS_STATISTICS and epsilon == protocol.STATEMENT_EPSILON:
         raise UsageError("--epsilon 0: releases nothing, so leave out --of machine")
     config = configuration.load(home)
     query = protocol.StatisticsQuery(
@@ -86,18 +86,20 @@ def statistics(
         expires=int(time.time()) + 3600,
         statistics=statistics_field(statistics),
     )
-    if query.is_free:
+    if query.asks_only_statement:
         data, payment = answer_query(home, query, witness=None), text("nothing charged")
         free_release = _write_and_describe_release(home, out, data, payment, {"charged": False})
         return print_result(*free_release, as_json)
     _warn_of_few_units(readiness.ready_snapshot(home, statistics), statistics)
     with file_release_witness.connect_server_witness(home, config) as witness:
         with locks.lock_ledger(home), open_ledger(home) as ledger:
-            policy.check_query(config, query, encoder=query.encoder, current_time=time.time())
+            policy.check_query(
+                config, query, encoder_sha256=query.encoder, current_time=time.time()
+            )
             approval.approve_by_command(config, ledger, query, by)
-        before = read_spend(home, config).charges
+        before = read_plant_spending(home, config).charge_count
         data = answer_query(home, query, witness=witness)
-    is_charged = read_spend(home, config).charges > before
+    is_charged = read_plant_spending(home, config).charge_count > before
     payment = text("charged") if is_charged else text("made before, nothing charged")
     if witness is None:
         warning = text(
@@ -124,11 +126,11 @@ def _write_and_describe_release(
     home: ClientHome, out: Path, data: bytes, payment_text: str, extra_fields: dict[str, Any]
 ) -> tuple[dict[str, Any], list[Text]]:
     """Write a release's file; describe it and its cost as a JSON document and as lines of text."""
-    from wg_core.release.budget import read_spend
+    from wg_core.release.budget import read_plant_spending
     from wg_core.site import config as configuration
 
     atomic.write_bytes(out, data)
-    spend = read_spend(home, configuration.load(home))
+    spend = read_plant_spending(home, configuration.load(home))
     document = {
         "file": str(out),
         "bytes": len(data),

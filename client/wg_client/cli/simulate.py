@@ -170,7 +170,7 @@ def _open_offer(path: Path, encoder: Path | None, as_json: bool) -> OpenedOffer:
                 key=manifest.key,
             )
         )
-        confirm_encoder(read_description(offer_file.encoder), _ENCODER_REFUSED_MESSAGE)
+        confirm_encoder(read_description(offer_file.encoder_package), _ENCODER_REFUSED_MESSAGE)
     return offer_file
 
 

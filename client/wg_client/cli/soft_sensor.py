@@ -123,7 +123,7 @@ def soft_sensor(
     print_result(document | drift, lines, as_json)
 
 
-class EstimatedLog(NamedTuple):
+class SensorLogEstimates(NamedTuple):
     """Soft sensor with its estimates for the windows of a sensor log.
 
     Attributes:
@@ -147,7 +147,7 @@ class EstimatedLog(NamedTuple):
 
 def _train_local_sensor(
     files: LogAndLaboratoryFiles, target_column: str, time_column: str, window_rows: int
-) -> EstimatedLog:
+) -> SensorLogEstimates:
     """Train a soft sensor on laboratory values alone."""
     import numpy as np
 
@@ -165,7 +165,7 @@ def _train_local_sensor(
         shift = sensors.test_for_drift(features[has_value], features[~has_value])
     line = text("nine values in ten lie within ± {width:.4g}", width=sensor.interval_half_width)
     estimates, document = sensor.estimate(features), {"half_width": sensor.interval_half_width}
-    return EstimatedLog(
+    return SensorLogEstimates(
         hours, sensor, sensors.lagged_signal_inputs, estimates, shift, document, [line]
     )
 
@@ -176,7 +176,7 @@ def _use_delivered_sensor(
     time_column: str,
     home_and_package: tuple[Path, Path | None],
     quantity: str | None,
-) -> EstimatedLog:
+) -> SensorLogEstimates:
     """Use a delivered soft sensor, evaluated on laboratory values if there are any.
 
     ``home_and_package`` is the plant's home folder, and a package file; None: a package in the
@@ -209,19 +209,19 @@ def _use_delivered_sensor(
         shift = sensors.test_for_drift(records, features)
     estimates, count = sensor.estimate(features, scores), len(store.sensor_package_paths(home))
     document, lines = _delivered_sensor_document_and_lines(package, place, sensor, count)
-    return EstimatedLog(hours, sensor, inputs, estimates, shift, document, lines)
+    return SensorLogEstimates(hours, sensor, inputs, estimates, shift, document, lines)
 
 
 def _delivered_sensor_document_and_lines(
-    package: SensorPackage, place: int, sensor: SoftSensor, package_count: int
+    package: SensorPackage, quantity_index: int, sensor: SoftSensor, package_count: int
 ) -> tuple[dict[str, Any], list[Text]]:
     """Describe a delivered soft sensor as a JSON document and as sentences.
 
     Args:
-        place: Index of the estimated quantity in the package.
+        quantity_index: Index of the estimated quantity in the package.
         package_count: Number of packages with a soft sensor that the home keeps.
     """
-    quantity, about = package.sensor.unit.quantities[place], package.manifest
+    quantity, about = package.sensor.unit.quantities[quantity_index], package.manifest
     document = {
         "package": about.package_id,
         "quantity": quantity.name,
@@ -287,7 +287,7 @@ def _estimate_lines(
         yield text("It is no better than the mean of the values: do not use it.")
 
 
-def _estimate_csv(estimated_log: EstimatedLog, target_column: str) -> bytes:
+def _estimate_csv(estimated_log: SensorLogEstimates, target_column: str) -> bytes:
     """Return the estimates of all windows as CSV text, one row per window."""
     hours, estimates = estimated_log.windows, estimated_log.estimates
     stream = io.StringIO(newline="")

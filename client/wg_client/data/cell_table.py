@@ -35,13 +35,15 @@ def survey_cell_table(table: Path, options: dataset.SurveyOptions) -> dataset.Da
     units = list(cell_table.columns[unit_column]) if unit_column else None
     sides = None if split is None else cell_table.columns.get(_SPLIT_COLUMN)
     parts = ("", "0") if split == 0 else (str(split),)
-    reasons = [f"{cell_table.names[row]}: {why}" for row, why in cell_table.problems.items()]
+    reasons = [
+        f"{cell_table.record_names[row]}: {why}" for row, why in cell_table.problems_by_row.items()
+    ]
     labels = _label_domain(table, options.labels, cell_labels, reasons)
     index = dataset.label_positions(labels)
     usable: list[int] = []
     problems: list[UnusableItem] = []
     for row in range(n):
-        reason = cell_table.problems.get(row, "")
+        reason = cell_table.problems_by_row.get(row, "")
         if not reason:
             if sides is not None and sides[row].strip() not in parts:
                 continue
@@ -50,7 +52,7 @@ def survey_cell_table(table: Path, options: dataset.SurveyOptions) -> dataset.Da
             elif units is not None and not units[row].strip():
                 reason = f"column {unit_column!r} is empty: no privacy unit"
         if reason:
-            problems.append(UnusableItem(name=cell_table.names[row], reason=reason))
+            problems.append(UnusableItem(name=cell_table.record_names[row], reason=reason))
         else:
             usable.append(row)
     dataset.check_record_count(table, len(usable))
@@ -65,9 +67,9 @@ def survey_cell_table(table: Path, options: dataset.SurveyOptions) -> dataset.Da
                 [index.get(cell_labels[row], UNLABELLED) for row in usable], dtype=np.int64
             ),
             label_names=tuple(labels),
-            names=tuple(cell_table.names[row] for row in usable),
-            units=None if units is None else tuple(units[row] for row in usable),
-            rows=np.array(usable, dtype=np.int64),
+            names=tuple(cell_table.record_names[row] for row in usable),
+            privacy_units=None if units is None else tuple(units[row] for row in usable),
+            source_rows=np.array(usable, dtype=np.int64),
         ),
         layout=text("a table with a record in each row"),
         problems=tuple(problems),
@@ -87,7 +89,7 @@ def _read_table(
     if reading.label_column and reading.label_column not in cell_table.columns:
         raise DataError(
             f"{table}: no column {reading.label_column!r} with the label of each record; found"
-            f" {dataset.quote_names(cell_table.header)}"
+            f" {dataset.quote_names(cell_table.column_names)}"
         )
     if options.modality is not None:
         dataset.check_modality(options.modality, cell_table.records.modality.name, table)

@@ -92,7 +92,7 @@ class CollectedFiles:
     Attributes:
         paths: Files that may be records.
         labels: Index of each file's class, or ``UNLABELLED``.
-        units: Privacy unit of each file; None if each record is a unit.
+        privacy_units: Privacy unit of each file; None if each record is a unit.
         problems: Files and rows that are set aside, with reasons.
         unsupported_files: Files that are not records of the modality, with reasons.
         layout: Name of the layout in which the files lie.
@@ -101,7 +101,7 @@ class CollectedFiles:
 
     paths: list[Path] = field(default_factory=list)
     labels: list[int] = field(default_factory=list)
-    units: list[str] | None = None
+    privacy_units: list[str] | None = None
     problems: list[UnusableItem] = field(default_factory=list)
     unsupported_files: list[UnusableItem] = field(default_factory=list)
     layout: str = text("a folder for each class")
@@ -191,7 +191,9 @@ def survey_collected_files(
         labels=np.asarray(collected_files.labels, dtype=np.int64),
         label_names=tuple(domain),
         names=tuple(str(entry.relative_to(root)) for entry in collected_files.paths),
-        units=None if collected_files.units is None else tuple(collected_files.units),
+        privacy_units=None
+        if collected_files.privacy_units is None
+        else tuple(collected_files.privacy_units),
     )
     kinds = [modality_name_of_file(path) for path in collected_files.paths]
     matching = [row for row, kind in enumerate(kinds) if kind == data.modality]

@@ -39,16 +39,16 @@ class LabelInterval:
     """Row of the table of intervals.
 
     Attributes:
-        start: First moment of the interval, seconds on the log's clock.
-        end: Moment after the last, seconds.
+        start_seconds: First moment of the interval, seconds on the log's clock.
+        end_seconds: Moment after the last, seconds.
         label: Label of the rows in the interval; empty: no label.
         log_name: Name of the log; None: any log.
         privacy_unit: Privacy unit of the rows; None: no column names it.
         line_number: Number of the line in the table.
     """
 
-    start: float
-    end: float
+    start_seconds: float
+    end_seconds: float
     label: str
     log_name: str | None
     privacy_unit: str | None
@@ -78,7 +78,7 @@ def match_rows_to_intervals(
     latest_of = interval_of.copy()
     overlaps = []
     for number, interval in enumerate(intervals):
-        rows = (times >= interval.start) & (times < interval.end)
+        rows = (times >= interval.start_seconds) & (times < interval.end_seconds)
         overlap = rows & (latest_of >= 0)
         if overlap.any():
             earlier = intervals[int(latest_of[overlap].min())]
@@ -100,8 +100,8 @@ def interval_row_ranges(
         times: Times in rising order; NaN comes last.
         intervals: Intervals of one log.
     """
-    starts = np.searchsorted(times, [interval.start for interval in intervals]).tolist()
-    stops = np.searchsorted(times, [interval.end for interval in intervals]).tolist()
+    starts = np.searchsorted(times, [interval.start_seconds for interval in intervals]).tolist()
+    stops = np.searchsorted(times, [interval.end_seconds for interval in intervals]).tolist()
     overlaps, latest = [], -1
     for number in sorted(range(len(intervals)), key=starts.__getitem__):
         if stops[number] <= starts[number]:
@@ -194,8 +194,8 @@ def _parse_interval(
             f"{table}: line {line_number}: ends at {cell('end')}, and starts at {cell('start')}"
         )
     return LabelInterval(
-        start=start,
-        end=end,
+        start_seconds=start,
+        end_seconds=end,
         label=cell("label") or "",
         log_name=cell("file") or None,
         privacy_unit=None if unit_column in UNITS_WITHOUT_COLUMN else cell(unit_column),

@@ -27,7 +27,7 @@ class _LabelRow:
 
     file: str
     label: str
-    unit: str
+    privacy_unit: str
 
 
 def survey_label_table(path: Path, options: dataset.SurveyOptions) -> dataset.DatasetSurvey:
@@ -38,7 +38,7 @@ def survey_label_table(path: Path, options: dataset.SurveyOptions) -> dataset.Da
     """
     labels, unit_column = options.labels, options.unit_column
     sorted_files = CollectedFiles(
-        units=None if unit_column is None else [], layout=text("records.csv and its files")
+        privacy_units=None if unit_column is None else [], layout=text("records.csv and its files")
     )
     rows = _read_rows_by_line(
         path / dataset.RECORDS_CSV_NAME, unit_column, options.reading, sorted_files
@@ -55,7 +55,7 @@ def survey_label_table(path: Path, options: dataset.SurveyOptions) -> dataset.Da
     index = dataset.label_positions(labels)
     for number, row in rows.items():
         reason = row if isinstance(row, str) else _row_problem(path, row, labels, index)
-        if not reason and unit_column and not isinstance(row, str) and not row.unit.strip():
+        if not reason and unit_column and not isinstance(row, str) and not row.privacy_unit.strip():
             reason = f"column {unit_column!r} is empty: no privacy unit"
         if reason or isinstance(row, str):
             name = f"{dataset.RECORDS_CSV_NAME}: line {number}"
@@ -63,8 +63,8 @@ def survey_label_table(path: Path, options: dataset.SurveyOptions) -> dataset.Da
             continue
         sorted_files.paths.append(path / row.file)
         sorted_files.labels.append(index.get(row.label, UNLABELLED))
-        if sorted_files.units is not None:
-            sorted_files.units.append(row.unit)
+        if sorted_files.privacy_units is not None:
+            sorted_files.privacy_units.append(row.privacy_unit)
     return survey_collected_files(path, sorted_files, labels, options)
 
 

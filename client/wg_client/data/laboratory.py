@@ -91,7 +91,7 @@ def read_laboratory_windows(
                 " name another target: what is measured needs no soft sensor"
             )
         times, values = _read_times_and_values(Path(laboratory), target, time)
-    is_complete, step = _complete_windows_and_step(signals, clock, samples)
+    is_complete, step = _complete_window_mask_and_time_step(signals, clock, samples)
     ends = np.searchsorted(clock, times + 1e-6, side="right")
     value_at = {
         int(end): value
@@ -139,7 +139,7 @@ def _read_times_and_values(
     return times, values
 
 
-def _complete_windows_and_step(
+def _complete_window_mask_and_time_step(
     signals: SensorLog, times: NDArray[np.float64], samples: int
 ) -> tuple[NDArray[np.bool_], float]:
     """Return a mask ``[rows + 1]`` of windows without gaps, and the median time step in seconds.

@@ -80,7 +80,7 @@ class LogReader:
         if path.suffix.lower() == ".wav":
             request = replace(request, time_column=None, text_columns=())
         sensor_log = self._sort_by_unit(read_log(path, request, self._reading.encoding))
-        rate = sensor_log.declared_rate
+        rate = sensor_log.declared_rate_hz
         if rate is not None and abs(rate - self.log.rate) > RELATIVE_RATE_TOLERANCE * self.log.rate:
             raise DataError(f"{path}: {describe_wrong_rate(rate, self.log)}")
         with self._lock:
@@ -189,7 +189,7 @@ def time_run_indices(sensor_log: SensorLog, log_config: SensorLogConfig) -> NDAr
     return runs
 
 
-def measure_rate(sensor_log: SensorLog) -> float | None:
+def measure_sampling_rate(sensor_log: SensorLog) -> float | None:
     """Return the sampling rate by a log's median time step, Hz; None without time steps.
 
     The rate is 0 if the median step is not positive.

@@ -37,7 +37,7 @@ class UnitRows:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class LogUnits:
+class LogPrivacyUnits:
     """Rows of a log by privacy unit.
 
     Attributes:
@@ -54,9 +54,9 @@ class LogUnits:
     outside_row_count: int = 0
 
 
-def split_units(
+def split_log_by_unit(
     log_reader: LogReader, log_name: str, sensor_log: SensorLog, intervals: Sequence[LabelInterval]
-) -> LogUnits:
+) -> LogPrivacyUnits:
     """Split a log that ``log_reader`` has read into the rows of its privacy units.
 
     Args:
@@ -71,16 +71,18 @@ def split_units(
     if not log_reader.units_in_table:
         interval_of, overlaps = match_rows_to_intervals(times, intervals)
         parts = list(_unit_rows_of_log(log_reader, log_name, sensor_log))
-        return LogUnits(unit_rows=parts, interval_indices=interval_of, overlap_messages=overlaps)
+        return LogPrivacyUnits(
+            unit_rows=parts, interval_indices=interval_of, overlap_messages=overlaps
+        )
     bounds, overlaps = interval_row_ranges(times, intervals)
     is_inside, parts = np.zeros(n, dtype=bool), []
     for (start, stop), interval in zip(bounds, intervals, strict=True):
         is_inside[start:stop] = True
         unit = interval.privacy_unit or ""
         if log_reader.unit_column == INTERVAL_UNIT:
-            unit = f"{log_name}, {interval.start!r} to {interval.end!r}"
+            unit = f"{log_name}, {interval.start_seconds!r} to {interval.end_seconds!r}"
         parts.append(UnitRows(start, stop, unit, interval))
-    return LogUnits(
+    return LogPrivacyUnits(
         unit_rows=parts,
         interval_indices=np.full(n, -1, dtype=np.int64),
         overlap_messages=overlaps,
@@ -113,8 +115,8 @@ def _unit_rows_of_log(
 class LogBreaks:
     """Masks of a log's rows, ``[n]``: usable rows, and rows that begin a new stretch."""
 
-    is_usable: NDArray[np.bool_]
-    starts_stretch: NDArray[np.bool_]
+    usable_row_mask: NDArray[np.bool_]
+    stretch_start_mask: NDArray[np.bool_]
 
 
 def find_breaks(
@@ -145,11 +147,11 @@ def find_stretches(breaks: LogBreaks, unit_rows: UnitRows) -> Iterator[tuple[int
     if unit_rows.stop <= unit_rows.start:
         return
     later = (
-        np.flatnonzero(breaks.starts_stretch[unit_rows.start + 1 : unit_rows.stop])
+        np.flatnonzero(breaks.stretch_start_mask[unit_rows.start + 1 : unit_rows.stop])
         + unit_rows.start
         + 1
     )
     starts = [unit_rows.start, *later.tolist()]
     for start, stop in zip(starts, [*starts[1:], unit_rows.stop], strict=True):
-        if breaks.is_usable[start]:
+        if breaks.usable_row_mask[start]:
             yield start, stop

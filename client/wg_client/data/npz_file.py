@@ -46,7 +46,7 @@ def survey_npz(path: Path, options: dataset.SurveyOptions) -> dataset.DatasetSur
     keep: NDArray[np.int64] = np.arange(len(x), dtype=np.int64)
     if split is not None and "split" in file.extra_arrays:
         keep = np.flatnonzero(file.extra_arrays["split"] == split).astype(np.int64)
-    for row, reason in file.problems.items():
+    for row, reason in file.problems_by_row.items():
         reasons.setdefault(row, f"array x: {kind.singular} {row}: {reason}")
     _add_record_problems(x, kind, keep, reasons)
     good = np.array([row for row in keep if int(row) not in reasons], dtype=np.int64)
@@ -58,8 +58,8 @@ def survey_npz(path: Path, options: dataset.SurveyOptions) -> dataset.DatasetSur
             labels=y[good],
             label_names=domain,
             names=tuple(f"{path.name}[{row}]" for row in good),
-            units=None if units is None else tuple(units[row] for row in good),
-            rows=good,
+            privacy_units=None if units is None else tuple(units[row] for row in good),
+            source_rows=good,
         ),
         layout=text("a .npz file"),
         problems=tuple(

@@ -49,34 +49,34 @@ class PlantData:
         snapshot: The current snapshot.
         data: Records of the snapshot; ``units`` are keyed digests, in hex.
         features: Features of the records.
-        encoder: Id of the encoder that the plant holds, hex.
+        encoder_sha256: Id of the encoder that the plant holds, hex.
         encoder_package: Encoder package, as bytes.
         acceptance_set: Records on which models are only evaluated; None: there are none.
-        package_key: Public key of the server, hex, by which packages are verified; empty: the key
-            pinned in ``config``.
+        package_public_key: Public key of the server, hex, by which packages are verified; empty:
+            the key pinned in ``config``.
     """
 
     config: ClientConfig
     snapshot: Snapshot
     data: SiteData
     features: EncodedRecords
-    encoder: str
+    encoder_sha256: str
     encoder_package: bytes
     acceptance_set: AcceptanceSet | None = None
-    package_key: str = ""
+    package_public_key: str = ""
 
     @property
-    def site(self) -> str:
+    def site_name(self) -> str:
         """Name of the plant's site, as the server knows it."""
         return self.config.site
 
     @property
-    def signing_key(self) -> str:
+    def server_public_key(self) -> str:
         """Server's raw public key, hex, which verifies the plant's packages."""
-        return self.package_key or self.config.server.signing_key
+        return self.package_public_key or self.config.server.signing_key
 
     @property
-    def acceptance(self) -> AcceptanceConfig:
+    def acceptance_policy(self) -> AcceptanceConfig:
         """Rules by which delivered weights replace the local model."""
         return self.config.acceptance
 
@@ -108,8 +108,8 @@ def load_encoder_package(home: ClientHome) -> bytes:
     return encoder_pin.load(home, configuration.load(home))
 
 
-def open_plant_data(home: ClientHome, package_key: str = "") -> PlantData:
-    """Read a home's configuration, snapshot and encoder; ``package_key`` as in ``PlantData``.
+def open_plant_data(home: ClientHome, package_public_key: str = "") -> PlantData:
+    """Read a home's configuration, snapshot and encoder; the key is as in ``PlantData``.
 
     Raises:
         ConfigError: The home is not initialised, ``client.yaml`` is wrong, or there is no snapshot
@@ -120,7 +120,7 @@ def open_plant_data(home: ClientHome, package_key: str = "") -> PlantData:
     package = encoder_pin.load(home, config)
     encoder = canonical.sha256_hex(package)
     snapshot = snapshots.load_current(home)
-    readiness.check_snapshot_settings(config, snapshot, encoder=encoder)
+    readiness.check_snapshot_settings(config, snapshot, encoder_sha256=encoder)
     records, listing, manifest = snapshot.records(), snapshot.listing(), snapshot.manifest
     frozen = open_snapshot_records(home, config, listing, records, manifest.modality)
     acceptance = snapshot.read_acceptance_set()
@@ -133,7 +133,7 @@ def open_plant_data(home: ClientHome, package_key: str = "") -> PlantData:
             labels=records.labels,
             label_names=config.data.labels,
             names=listing.names,
-            units=tuple(bytes(row).hex() for row in records.units)
+            privacy_units=tuple(bytes(row).hex() for row in records.units)
             if manifest.unit_column
             else None,
         ),
@@ -143,12 +143,12 @@ def open_plant_data(home: ClientHome, package_key: str = "") -> PlantData:
             scaled_width=manifest.scaled,
             clip_radius=manifest.schema.radius,
         ),
-        encoder=encoder,
+        encoder_sha256=encoder,
         encoder_package=package,
         acceptance_set=decode_acceptance_set(acceptance, str(snapshot.folder))
         if acceptance
         else None,
-        package_key=package_key,
+        package_public_key=package_public_key,
     )
 
 
@@ -179,20 +179,20 @@ def caching_encoder_loader() -> Callable[[bytes], Encoder]:
     return load
 
 
-def load_pinned_encoder(home: ClientHome, encoder_id: str) -> Encoder:
+def load_pinned_encoder(home: ClientHome, encoder_sha256: str) -> Encoder:
     """Load the encoder of a plant's home, and check that it is the one that models were made for.
 
     Args:
-        encoder_id: Id of the encoder that the models were made for, hex.
+        encoder_sha256: Id of the encoder that the models were made for, hex.
 
     Raises:
         VerificationError: The home holds another encoder.
     """
     package = load_encoder_package(home)
     digest = canonical.sha256_hex(package)
-    if digest != encoder_id:
+    if digest != encoder_sha256:
         raise VerificationError(
-            f"{home.encoder}: encoder {digest[:16]}, the model was made for {encoder_id[:16]}"
+            f"{home.encoder}: encoder {digest[:16]}, the model was made for {encoder_sha256[:16]}"
         )
     return caching_encoder_loader()(package)
 

@@ -45,15 +45,15 @@ class RecipientPlant(Protocol):
     """The plant that a package is for."""
 
     @property
-    def site(self) -> str:
+    def site_name(self) -> str:
         """Name of the plant's site, as the server knows it."""
 
     @property
-    def signing_key(self) -> str:
+    def server_public_key(self) -> str:
         """Server's raw public key, hex, which verifies the plant's packages."""
 
     @property
-    def acceptance(self) -> AcceptanceConfig:
+    def acceptance_policy(self) -> AcceptanceConfig:
         """Rules by which delivered weights replace the local model."""
 
     @property
@@ -73,7 +73,7 @@ class RecipientPlant(Protocol):
         """Layout of the plant's features: the blocks of columns that each trunk computes."""
 
     @property
-    def encoder(self) -> str:
+    def encoder_sha256(self) -> str:
         """Id of the plant's encoder, hex."""
 
     @property

@@ -106,7 +106,9 @@ def inspect_records(
             shapes[row] = first_side, second_side
         if progress is not None and ((row + 1) % RECORDS_PER_CHUNK == 0 or row + 1 == len(data)):
             progress("read", row + 1, len(data))
-    unit_of = data.units if has_units and data.units is not None else [""] * len(data)
+    unit_of = (
+        data.privacy_units if has_units and data.privacy_units is not None else [""] * len(data)
+    )
     groups: dict[tuple[str, bytes], list[int]] = {}
     for row, digest in digests.items():
         groups.setdefault((unit_of[row], digest), []).append(row)

@@ -19,7 +19,7 @@ from wg_core.site.reading_config import ReadingConfig
 GROUP_ARRAY_NAME = "group"  # Name of an array of a .npz file
 
 
-def find_recording_unit(path: Path, reading: ReadingConfig) -> str:
+def find_recording_unit_column(path: Path, reading: ReadingConfig) -> str:
     """Return the ``--unit-column`` that makes each recording a unit; empty if nothing names them.
 
     Each sensor log is a recording if there are several, and each interval if a table lists them;
@@ -30,7 +30,7 @@ def find_recording_unit(path: Path, reading: ReadingConfig) -> str:
         return (
             INTERVAL_UNIT
             if reading.log.intervals is not None
-            else _recording_unit_of_logs(path, reading)
+            else _recording_unit_column_of_logs(path, reading)
         )
     if path.suffix == ".npz" and zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
@@ -38,7 +38,7 @@ def find_recording_unit(path: Path, reading: ReadingConfig) -> str:
     return ""
 
 
-def _recording_unit_of_logs(path: Path, reading: ReadingConfig) -> str:
+def _recording_unit_column_of_logs(path: Path, reading: ReadingConfig) -> str:
     """Return the unit that makes each recording in sensor logs a privacy unit; empty if none."""
     logs = LogReader(reading)
     try:
@@ -57,11 +57,11 @@ def _recording_unit_of_logs(path: Path, reading: ReadingConfig) -> str:
 def unnamed_part_hint(path: Path, reading: ReadingConfig, modality: str) -> Text | None:
     """Return a hint that no column names the part (workpiece) that each record shows.
 
-    None for texts, for sensor logs, and if ``find_recording_unit`` finds recordings.
+    None for texts, for sensor logs, and if ``find_recording_unit_column`` finds recordings.
     """
     if modality not in (Images.name, Windows.name) or reading.log is not None:
         return None
-    if find_recording_unit(path, reading):
+    if find_recording_unit_column(path, reading):
         return None
     return text(
         "several records of one part resemble each other. If you have such records, name the part"

@@ -88,7 +88,7 @@ class SensorLog:
         values: Values of the channels, float32 ``[n, C]``; NaN where the logger had no value.
         times: Time of each row, seconds, float64 ``[n]``; None: there is no column of times.
         texts: For each text column the code of each row, ``[n]``, and the text of each code.
-        declared_rate: Sampling rate in Hz, if the file declares it.
+        declared_rate_hz: Sampling rate in Hz, if the file declares it.
         damage_message: Number of rows that cannot be read, and the first of them; empty: there are
             none.
         row_positions: Index in these arrays of each row of the file, ``[n]``; None: both have the
@@ -99,7 +99,7 @@ class SensorLog:
     values: Float32Array
     times: NDArray[np.float64] | None
     texts: dict[str, tuple[NDArray[np.int64], tuple[str, ...]]]
-    declared_rate: float | None = None
+    declared_rate_hz: float | None = None
     damage_message: str = ""
     row_positions: NDArray[np.int64] | None = None
 
@@ -107,12 +107,12 @@ class SensorLog:
         return len(self.values)
 
 
-def read_log(path: Path, request: LogColumns, encoding: str) -> SensorLog:
+def read_log(path: Path, requested_columns: LogColumns, encoding: str) -> SensorLog:
     """Read a sensor log file.
 
     Args:
         path: A file whose suffix is one of ``SENSOR_LOG_SUFFIXES``.
-        request: Columns to read.
+        requested_columns: Columns to read.
         encoding: Text encoding, as in ``table_text.detect_encoding``.
 
     Raises:
@@ -122,8 +122,8 @@ def read_log(path: Path, request: LogColumns, encoding: str) -> SensorLog:
     suffix = path.suffix.lower()
     try:
         if suffix == ".wav":
-            return _read_wav(path, request)
-        return _read_csv(path, request, encoding)
+            return _read_wav(path, requested_columns)
+        return _read_csv(path, requested_columns, encoding)
     except DataError:
         raise
     except DAMAGED_INPUT_ERRORS as error:
@@ -194,7 +194,7 @@ class _ColumnPositions:
 
 
 def _find_columns(
-    path: Path, names: Sequence[str], request: LogColumns, numeric_columns: Sequence[int]
+    path: Path, names: Sequence[str], requested_columns: LogColumns, numeric_columns: Sequence[int]
 ) -> _ColumnPositions:
     """Find the requested columns; if none is named, channels come from ``numeric_columns``."""
 
@@ -207,13 +207,14 @@ def _find_columns(
 
     texts = tuple(
         (name, find(name))
-        for name in request.text_columns
-        if not request.allow_missing_texts or table_text.find_column(names, name) is not None
+        for name in requested_columns.text_columns
+        if not requested_columns.allow_missing_texts
+        or table_text.find_column(names, name) is not None
     )
-    time = None if request.time_column is None else find(request.time_column)
-    if request.channels is not None:
-        values = tuple(find(name) for name in request.channels)
-        return _ColumnPositions(request.channels, values, time, texts)
+    time = None if requested_columns.time_column is None else find(requested_columns.time_column)
+    if requested_columns.channels is not None:
+        values = tuple(find(name) for name in requested_columns.channels)
+        return _ColumnPositions(requested_columns.channels, values, time, texts)
     excluded_columns = {place for _, place in texts} | {time}
     values = tuple(
         place
@@ -225,7 +226,7 @@ def _find_columns(
     return _ColumnPositions(tuple(names[place].strip() for place in values), values, time, texts)
 
 
-def _read_csv(path: Path, request: LogColumns, encoding: str) -> SensorLog:
+def _read_csv(path: Path, requested_columns: LogColumns, encoding: str) -> SensorLog:
     with _open_regular_file(path) as stream:
         start = stream.read(1 << 16)
         wide = encoding == "utf-16" or start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
@@ -234,7 +235,9 @@ def _read_csv(path: Path, request: LogColumns, encoding: str) -> SensorLog:
         stream.seek(0)
         codec, errors = ("utf-16", "replace") if wide else ("latin-1", "strict")
         with io.TextIOWrapper(stream, encoding=codec, errors=errors, newline="") as text:
-            return _read_log_rows(path, _decoded_lines(text, "" if wide else encoding), request)
+            return _read_log_rows(
+                path, _decoded_lines(text, "" if wide else encoding), requested_columns
+            )
 
 
 def _decoded_lines(text: io.TextIOWrapper, encoding: str) -> Iterator[str | DataError]:
@@ -291,7 +294,9 @@ def _split_cells(line: str | DataError, delimiter: str, cell_count: int) -> list
     return cells
 
 
-def _read_log_rows(path: Path, lines: Iterator[str | DataError], request: LogColumns) -> SensorLog:
+def _read_log_rows(
+    path: Path, lines: Iterator[str | DataError], requested_columns: LogColumns
+) -> SensorLog:
     header = next(lines, "")
     if isinstance(header, DataError):
         raise DataError(f"{path}: line 1: {header}")
@@ -303,20 +308,20 @@ def _read_log_rows(path: Path, lines: Iterator[str | DataError], request: LogCol
     for line, text in enumerate(lines, 2):
         try:
             cells = _split_cells(text, delimiter, len(names))
-            if not cells or (line == 2 and _is_unit_row(cells, delimiter)):
+            if not cells or (line == 2 and _is_measurement_unit_row(cells, delimiter)):
                 continue
             if columns is None:
                 numeric = [
                     row for row, cell in enumerate(cells) if _is_number_or_missing(cell, delimiter)
                 ]
                 columns = _ColumnCollector(
-                    delimiter, names, _find_columns(path, names, request, numeric)
+                    delimiter, names, _find_columns(path, names, requested_columns, numeric)
                 )
             columns.add_row(cells)
         except _MissingColumnError:
             raise
         except DataError as error:
-            if not request.allow_gaps:
+            if not requested_columns.allow_gaps:
                 raise DataError(f"{path}: line {line}: {error}") from error
             gaps, first_gap = gaps + 1, first_gap or f"line {line}: {error}"
             if columns is not None:
@@ -412,14 +417,14 @@ def _is_number_or_missing(cell: str, delimiter: str) -> bool:
     return True
 
 
-def _is_unit_row(cells: Sequence[str], delimiter: str) -> bool:
+def _is_measurement_unit_row(cells: Sequence[str], delimiter: str) -> bool:
     """Return whether the line below the names holds units: texts such as m3/h, no numbers."""
     return not any(cell.strip()[:1].isdecimal() for cell in cells) and not any(
         _is_number_or_missing(cell, delimiter) for cell in cells if cell.strip()
     )
 
 
-def _read_wav(path: Path, request: LogColumns) -> SensorLog:
+def _read_wav(path: Path, requested_columns: LogColumns) -> SensorLog:
     with _open_regular_file(path) as stream:
         try:
             with wave.open(stream, "rb") as file:
@@ -433,7 +438,9 @@ def _read_wav(path: Path, request: LogColumns) -> SensorLog:
         except wave.Error as error:
             raise DataError(f"{path}: not a WAV file of plain samples: {error}") from error
     names = [str(number) for number in range(1, channels + 1)]
-    places = _find_columns(path, names, LogColumns(channels=request.channels), range(channels))
+    places = _find_columns(
+        path, names, LogColumns(channels=requested_columns.channels), range(channels)
+    )
     frames = len(data) // (width * channels)
     raw = np.frombuffer(data[: frames * width * channels], dtype=np.uint8)
     values = _decode_samples(raw.reshape(frames, channels, width), width)
@@ -442,7 +449,7 @@ def _read_wav(path: Path, request: LogColumns) -> SensorLog:
         values=values[:, list(places.channel_positions)],
         times=None,
         texts={},
-        declared_rate=rate,
+        declared_rate_hz=rate,
     )
 
 

@@ -43,16 +43,16 @@ from wg_client.data.log_reader import (
     RELATIVE_RATE_TOLERANCE,
     LogReader,
     describe_wrong_rate,
-    measure_rate,
+    measure_sampling_rate,
     open_log_reader,
     time_run_indices,
 )
 from wg_client.data.log_stretches import (
-    LogUnits,
+    LogPrivacyUnits,
     UnitRows,
     find_breaks,
     find_stretches,
-    split_units,
+    split_log_by_unit,
 )
 from wg_client.data.sensor_log import (
     SENSOR_LOG_SUFFIXES,
@@ -77,12 +77,12 @@ class _WindowCollector:
 
     Attributes:
         root: Folder of the logs.
-        logs: Reader of the logs.
+        log_reader: Reader of the logs.
         for_prediction: True for predictions, where a column of labels may be missing.
         paths: Log of each window.
         start_rows: First row of each window in its log.
         labels: Label of each window; empty: none.
-        units: Name of each window's privacy unit.
+        privacy_units: Name of each window's privacy unit.
         problems: Logs, lines and windows that cannot be used.
         short_stretch_count: Number of stretches shorter than a window.
         outside_row_count: Number of rows outside all intervals, if the table names the units.
@@ -92,12 +92,12 @@ class _WindowCollector:
     """
 
     root: Path
-    logs: LogReader
+    log_reader: LogReader
     for_prediction: bool
     paths: list[Path] = field(default_factory=list)
     start_rows: list[int] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
-    units: list[str] = field(default_factory=list)
+    privacy_units: list[str] = field(default_factory=list)
     problems: list[UnusableItem] = field(default_factory=list)
     short_stretch_count: int = 0
     outside_row_count: int = 0
@@ -187,7 +187,7 @@ def _build_survey(
     labels: Sequence[str] | None,
     unsupported_files: Sequence[UnusableItem],
 ) -> DatasetSurvey:
-    root, logs = collector.root, collector.logs
+    root, logs = collector.root, collector.log_reader
     domain = (
         list(labels) if labels is not None else sorted({name for name in collector.labels if name})
     )
@@ -228,9 +228,9 @@ def _build_survey(
             ),
             label_names=tuple(domain),
             names=tuple(names[row] for row in usable),
-            units=None
+            privacy_units=None
             if logs.unit_column is None
-            else tuple(collector.units[row] for row in usable),
+            else tuple(collector.privacy_units[row] for row in usable),
         ),
         layout=text("sensor logs, cut into windows"),
         problems=tuple(problems),
@@ -246,9 +246,9 @@ def _log_hints(collector: _WindowCollector) -> Iterator[str]:
             "{count} stretches between gaps and changes of label are shorter than a window of"
             " {seconds:g} s, and are not used",
             count=collector.short_stretch_count,
-            seconds=collector.logs.log.window_seconds,
+            seconds=collector.log_reader.log.window_seconds,
         )
-    if collector.outside_row_count >= collector.logs.log.window_samples:
+    if collector.outside_row_count >= collector.log_reader.log.window_samples:
         yield text(
             "{count} rows lie outside all intervals, belong to no privacy unit, and are not"
             " used; an interval without a label makes them a unit",
@@ -267,7 +267,7 @@ def _log_hints(collector: _WindowCollector) -> Iterator[str]:
             "{count} logs have another rate than data.reading.log.rate, {declared:.6g}; first"
             " {name}: {rate:.6g} samples a second. Rows at another rate are not used",
             count=len(collector.logs_with_other_rate),
-            declared=collector.logs.log.rate,
+            declared=collector.log_reader.log.rate,
             name=name,
             rate=rate,
         )
@@ -302,7 +302,11 @@ def _cut_log_into_windows(collector: _WindowCollector, file: Path) -> None:
     Raises:
         DataError: The log cannot be read.
     """
-    logs, log, name = collector.logs, collector.logs.log, str(file.relative_to(collector.root))
+    logs, log, name = (
+        collector.log_reader,
+        collector.log_reader.log,
+        str(file.relative_to(collector.root)),
+    )
     sensor_log = logs.read(
         file,
         text_columns=[log.label] if log.label else [],
@@ -314,7 +318,7 @@ def _cut_log_into_windows(collector: _WindowCollector, file: Path) -> None:
     no_labels = np.zeros(n, dtype=np.int64), ("",)
     label_codes, label_names = sensor_log.texts.get(log.label or "", no_labels)
     intervals = intervals_of_log(file, name, logs.intervals)
-    units = split_units(logs, name, sensor_log, intervals)
+    units = split_log_by_unit(logs, name, sensor_log, intervals)
     _add_log_problems(collector, name, sensor_log, units)
     folder = _folder_label(collector.root, file, log)
     breaks = find_breaks(sensor_log, log, (label_codes, units.interval_indices))
@@ -337,19 +341,19 @@ def _cut_log_into_windows(collector: _WindowCollector, file: Path) -> None:
                 collector.paths.append(file)
                 collector.start_rows.append(int(rows[begin]))
                 collector.labels.append(normalise_name(label))
-                collector.units.append(part.unit)
+                collector.privacy_units.append(part.unit)
 
 
 def _add_log_problems(
-    collector: _WindowCollector, name: str, sensor_log: SensorLog, units: LogUnits
+    collector: _WindowCollector, name: str, sensor_log: SensorLog, units: LogPrivacyUnits
 ) -> None:
     """Note a log's damage, overlapping intervals, wrong rate and reset clock in ``collector``."""
-    logs = collector.logs
+    logs = collector.log_reader
     faults = [sensor_log.damage_message] if sensor_log.damage_message else []
     faults += [f"{logs.log.intervals}: {overlap}" for overlap in units.overlap_messages]
     collector.problems += [UnusableItem(name=name, reason=fault) for fault in faults]
     collector.outside_row_count += units.outside_row_count
-    rate = measure_rate(sensor_log)
+    rate = measure_sampling_rate(sensor_log)
     if rate is not None and abs(rate - logs.log.rate) > RELATIVE_RATE_TOLERANCE * logs.log.rate:
         collector.logs_with_other_rate.append((name, rate))
     if logs.unit_column == TIME_RUN_UNIT and sensor_log.times is not None:
@@ -359,10 +363,10 @@ def _add_log_problems(
 
 
 def _stretch_problem(
-    logs: LogReader, sensor_log: SensorLog, unit_rows: UnitRows, row_range: tuple[int, int]
+    log_reader: LogReader, sensor_log: SensorLog, unit_rows: UnitRows, row_range: tuple[int, int]
 ) -> str:
     """Describe why a stretch cannot be used, or return an empty string."""
-    log, column = logs.log, logs.unit_column
+    log, column = log_reader.log, log_reader.unit_column
     if column is not None and not unit_rows.unit.strip():
         return f"column {column!r} is empty: no privacy unit"
     if sensor_log.times is None:
@@ -390,20 +394,20 @@ class CuttingOptions:
     Attributes:
         window_seconds: Length of a window.
         hop_seconds: Time from window to window.
-        rate: Samples per second.
+        rate_hz: Samples per second.
         channels: Names of the channels, in order.
         time_column: Column of times.
         label_column: Column of labels.
-        intervals: Path of the table of intervals within the folder of logs.
+        interval_table: Path of the table of intervals within the folder of logs.
     """
 
     window_seconds: float
     hop_seconds: float | None
-    rate: float | None
+    rate_hz: float | None
     channels: tuple[str, ...] | None
     time_column: str | None
     label_column: str | None
-    intervals: str | None
+    interval_table: str | None
 
 
 def propose_log_config(
@@ -418,12 +422,12 @@ def propose_log_config(
         ConfigError: A value is out of range.
     """
     root = path if path.is_dir() else path.parent
-    file = next(_walk_logs(path, root, options.intervals, []), None)
+    file = next(_walk_logs(path, root, options.interval_table, []), None)
     if file is None or not is_sensor_log(file):
         raise DataError(
             f"{path}: no sensor log found; read are {', '.join(sorted(SENSOR_LOG_SUFFIXES))}"
         )
-    in_log = None if unit_column in UNITS_WITHOUT_COLUMN or options.intervals else unit_column
+    in_log = None if unit_column in UNITS_WITHOUT_COLUMN or options.interval_table else unit_column
     texts = tuple(column for column in (options.label_column, in_log) if column is not None)
     log = read_log(
         file,
@@ -435,9 +439,9 @@ def propose_log_config(
         ),
         encoding,
     )
-    rate = log.declared_rate if options.rate is None else options.rate
+    rate = log.declared_rate_hz if options.rate_hz is None else options.rate_hz
     if rate is None:
-        rate = float(f"{measure_rate(log) or 0:.6g}") or None
+        rate = float(f"{measure_sampling_rate(log) or 0:.6g}") or None
     if rate is None and log.times is not None:
         raise DataError(
             f"{file}: its times do not run forward; sort its rows by {options.time_column!r}"
@@ -454,5 +458,5 @@ def propose_log_config(
         channels=log.channels,
         time=options.time_column,
         label=options.label_column,
-        intervals=options.intervals,
+        intervals=options.interval_table,
     )

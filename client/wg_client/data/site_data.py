@@ -25,8 +25,8 @@ class SiteData:
         labels: int64 ``[n]``, index into ``label_names``; -1 = unlabelled.
         label_names: The declared label domain.
         names: A name for each record, for messages and predictions.
-        units: Privacy unit of each record; None: each record is its own unit.
-        rows: Row of each record in its ``.npz`` file or table; None: each record is a file.
+        privacy_units: Privacy unit of each record; None: each record is its own unit.
+        source_rows: Row of each record in its ``.npz`` file or table; None: each record is a file.
     """
 
     records: Sequence[Record]
@@ -34,8 +34,8 @@ class SiteData:
     labels: NDArray[np.int64]
     label_names: tuple[str, ...]
     names: tuple[str, ...]
-    units: tuple[str, ...] | None = None
-    rows: NDArray[np.int64] | None = None
+    privacy_units: tuple[str, ...] | None = None
+    source_rows: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -56,6 +56,8 @@ class SiteData:
             else [files[index] for index in rows],
             labels=self.labels[list(rows)],
             names=tuple(self.names[index] for index in rows),
-            units=None if self.units is None else tuple(self.units[index] for index in rows),
-            rows=None if self.rows is None else self.rows[list(rows)],
+            privacy_units=None
+            if self.privacy_units is None
+            else tuple(self.privacy_units[index] for index in rows),
+            source_rows=None if self.source_rows is None else self.source_rows[list(rows)],
         )

@@ -67,7 +67,7 @@ def repeat_and_fold_counts(record_count: int) -> tuple[int, int]:
 
 
 def stratified_folds(
-    labels: Ints, rng: np.random.Generator, units: NDArray[np.intp] | None = None
+    labels: Ints, rng: np.random.Generator, unit_of_record: NDArray[np.intp] | None = None
 ) -> Folds:
     """Assign records to folds that spread each class evenly and split no unit.
 
@@ -78,17 +78,17 @@ def stratified_folds(
     Args:
         labels: Labels of the records, ``[n]``.
         rng: Source of the assignment.
-        units: Index of each record's unit; None: each record is its own unit.
+        unit_of_record: Index of each record's unit; None: each record is its own unit.
     """
     n = len(labels)
     repeats, count = repeat_and_fold_counts(n)
-    group = np.arange(n) if units is None else units
+    group = np.arange(n) if unit_of_record is None else unit_of_record
     groups, representatives, sizes = np.unique(group, return_index=True, return_counts=True)
     position = np.searchsorted(groups, group)
     of_class = [np.flatnonzero(labels[representatives] == label) for label in np.unique(labels)]
     pool = (
         np.ones(len(groups), dtype=bool)
-        if units is None
+        if unit_of_record is None
         else _evaluable_unit_mask(labels, position)
     )
     training_only = np.flatnonzero(~pool[position])
@@ -99,7 +99,7 @@ def stratified_folds(
             pool[order[1:]] = np.cumsum(sizes[order])[1:] <= room
     rows = []
     for _ in range(repeats):
-        if units is not None:
+        if unit_of_record is not None:
             rows.append(_assign_groups_to_folds(labels, position, pool, count, rng)[position])
             continue
         of_group = np.empty(len(groups), dtype=np.int64)

@@ -26,13 +26,13 @@ class Learner:
     """Configuration of one learner of linear heads: kind, strength and scale.
 
     Attributes:
-        kind: ``LDA``, ``LOGISTIC`` or ``RIDGE``.
+        algorithm: ``LDA``, ``LOGISTIC`` or ``RIDGE``.
         strength: Shrinkage (LDA), C (logistic) or penalty (ridge).
         prior_penalty: Penalty in selection, nats: evidence to show beyond the default learner.
         base_scale: Factor s on the logits of the base head; 0 without a base head.
     """
 
-    kind: str
+    algorithm: str
     strength: float
     prior_penalty: float
     base_scale: float = 0.0
@@ -40,7 +40,7 @@ class Learner:
     @property
     def name(self) -> str:
         """Name of the learner in the manifest of a model."""
-        return f"{self.kind}-{self.strength:g}"
+        return f"{self.algorithm}-{self.strength:g}"
 
     @property
     def unseen_scale(self) -> float:
@@ -84,12 +84,12 @@ def fit_learners(
     rows, inverse = np.unique(labels, return_inverse=True)
     x, dense, k = scaled_features.apply(features), inverse.astype(np.int64), len(rows)
     offset = np.zeros((len(x), k)) if base_logits is None else base_logits[:, rows]
-    logistic = [learner for learner in learners if learner.kind == LOGISTIC]
+    logistic = [learner for learner in learners if learner.algorithm == LOGISTIC]
     strengths = [learner.strength for learner in logistic]
     offsets = [learner.base_scale * offset for learner in logistic]
     fits = iter(fit_logistic_regressions(x, dense, k, strengths, offsets))
     # Discriminants are the same at every scale.
-    shrinkages = sorted({learner.strength for learner in learners if learner.kind == LDA})
+    shrinkages = sorted({learner.strength for learner in learners if learner.algorithm == LDA})
     discriminants = fit_ldas(x, dense, k, shrinkages) if shrinkages else []
     heads = {
         shrinkage: LinearHead(*lda)
@@ -97,9 +97,9 @@ def fit_learners(
     }
     parts = []
     for learner in learners:
-        if learner.kind == LOGISTIC:
+        if learner.algorithm == LOGISTIC:
             parts.append(next(fits))
-        elif learner.kind == RIDGE:
+        elif learner.algorithm == RIDGE:
             parts.append(fit_ridge(x, dense, k, learner.strength))
         else:
             parts.append(heads[learner.strength])

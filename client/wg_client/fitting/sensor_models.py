@@ -15,7 +15,7 @@ data, not for each hour and not under drift.
 predictions: the delivered one plus the shrunken mean of its residuals, the delivered one plus a
 ridge regression on its residuals, and local-only. Weights are the inverse squares of the
 out-of-fold squared errors. Those of the last two are inflated where there are few recordings, and
-double at ``DOUBT_RECORDINGS`` of them.
+double at ``DOUBLED_ERROR_RECORDINGS`` of them.
 """
 
 import math
@@ -38,7 +38,7 @@ from wg_core.errors import DataError
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-LEAST_VALUES = 5
+LEAST_TRAINING_VALUES = 5
 """Fewest values for training."""
 DELIVERED_NAME, CORRECTED_NAME, LOCAL_NAME = "delivered", "corrected", "local-only"
 KEPT_SENSOR_NAME = "kept"
@@ -48,7 +48,7 @@ MOST_WINDOW_PARTS = 6
 """Largest number of parts of a window whose means are features."""
 _MOST_FOLDS = 5
 _LEAST_TREE_VALUES = 40  # Fewest values with which trees are fitted
-DOUBT_RECORDINGS = 20.0
+DOUBLED_ERROR_RECORDINGS = 20.0
 """Number of recordings at which squared errors of corrected and local-only models count double."""
 _ADDED_ZERO_RESIDUALS = 2.0  # Residuals of zero in each mean, which shrink it
 _RIDGE_PENALTIES = np.geomspace(0.1, 1e5, 13)
@@ -160,13 +160,14 @@ def fit_value_regression(
         least_tree_values: Fewest values with which trees are fitted.
 
     Raises:
-        DataError: There are fewer than ``LEAST_VALUES`` values, or fewer than two recordings.
+        DataError: There are fewer than ``LEAST_TRAINING_VALUES`` values, or fewer than two
+            recordings.
     """
     recording_count = len(np.unique(recording_ids))
-    if len(values) < LEAST_VALUES or recording_count < 2:
+    if len(values) < LEAST_TRAINING_VALUES or recording_count < 2:
         raise DataError(
             f"values: {len(values)} of {recording_count} recordings, expected at least"
-            f" {LEAST_VALUES} of two: without another recording nothing says how good"
+            f" {LEAST_TRAINING_VALUES} of two: without another recording nothing says how good"
             " a soft sensor is; give each day or batch a name of its own"
         )
     predictions = np.zeros((2, len(values)))
@@ -286,7 +287,7 @@ def average_with_delivered(
     corrected_values = delivered_values + correction.out_of_fold_predictions
     parts = np.stack([shifted_values, corrected_values, local.out_of_fold_predictions])
     errors = np.square(parts - values).mean(axis=1) + _LEAST_RELATIVE_ERROR * values.var()
-    errors[1:] *= 1 + (DOUBT_RECORDINGS / len(counts)) ** 2
+    errors[1:] *= 1 + (DOUBLED_ERROR_RECORDINGS / len(counts)) ** 2
     weights = 1 / np.square(errors)
     shares = weights / weights.sum()
     average = shares @ parts

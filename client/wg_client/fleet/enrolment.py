@@ -47,13 +47,13 @@ class Enrolment:
     """Result of enrolling a plant with a server.
 
     Attributes:
-        site: The site's name.
+        site_name: The site's name.
         ledger_origin: Origin of the plant's ledger.
         reply: The server's answer; certificate, CA and encoder are already in the home.
         encoder_package: The public encoder package, as bytes.
     """
 
-    site: str
+    site_name: str
     ledger_origin: str
     reply: EnrolmentReply
     encoder_package: bytes

@@ -62,7 +62,8 @@ class DataSetChoice:
         reading: Settings for reading files.
         data_sheet: Public data sheet of the machine that the records come from; None: no data
             sheet.
-        acceptance: Share of the records to reserve as acceptance set, or its folder; None: no set.
+        acceptance_share_or_folder: Share of the records to reserve as acceptance set, or its
+            folder; None: no set.
     """
 
     path: Path
@@ -74,7 +75,7 @@ class DataSetChoice:
     budget_home: Path | None = None
     reading: ReadingConfig = DEFAULT_READING_CONFIG
     data_sheet: DataSheet | None = None
-    acceptance: str | float | None = None
+    acceptance_share_or_folder: str | float | None = None
 
 
 def check_not_initialised(home: ClientHome) -> None:
@@ -218,7 +219,7 @@ def _data_config(
         labels=labels,
         encoder=token_or_site.encoder,
         unit_column=choice.unit_column,
-        acceptance=choice.acceptance,
+        acceptance=choice.acceptance_share_or_folder,
         reading=choice.reading,
     )
 
@@ -270,7 +271,7 @@ def _enrol_and_configure(
             confirm_encoder=check_encoder,
         )
         config = replace(
-            draft_config, site=enrolment.site, pin=pinned_server_from_reply(enrolment.reply)
+            draft_config, site=enrolment.site_name, pin=pinned_server_from_reply(enrolment.reply)
         )
         configuration.save(home, config)
     return config

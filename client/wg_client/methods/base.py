@@ -34,9 +34,9 @@ if TYPE_CHECKING:  # torch: seconds to import, only when needed
 
 SHEET_FIT_LIMIT = -0.12
 """Fit of a data sheet to records (``sheet_fit``), nats, below which the sheet is in doubt."""
-SIMULATED_SHEET_DOUBT_RATE = 0.03
+SIMULATED_SHEET_FALSE_ALARM_RATE = 0.03
 """Upper 95 % bound of the share of correct sheets that are in doubt: 0 of 96 simulated plants."""
-REAL_SHEET_DOUBT_RATE = 0.10
+REAL_SHEET_FALSE_ALARM_RATE = 0.10
 """Share of correct sheets of a real bearing that are in doubt: 5 of 48 plants, two trainings."""
 
 
@@ -85,12 +85,12 @@ class PlantRecords:
         return self.labels[self.folds.evaluated_rows]
 
     @cached_property
-    def evaluated_groups(self) -> Ints:
+    def evaluated_unit_indices(self) -> Ints:
         """Index of each evaluated record's unit, ``[m]``; without units, a record is a unit."""
-        return np.unique(self.groups[self.folds.evaluated_rows], return_inverse=True)[1]
+        return np.unique(self.unit_indices[self.folds.evaluated_rows], return_inverse=True)[1]
 
     @cached_property
-    def groups(self) -> Ints:
+    def unit_indices(self) -> Ints:
         """Index of each labelled record's unit, ``[n]``; without units, a record is a unit."""
         return np.arange(len(self.labels)) if self._all_groups is None else self._all_groups
 

@@ -62,7 +62,7 @@ def choose_networks(
         for head in heads:
             logits = head.logits(x)
             losses.append(log_loss(logits * best_inverse_temperature(logits, y), y))
-        return choose_network_index(np.array(losses), records.groups[rows])
+        return choose_network_index(np.array(losses), records.unit_indices[rows])
 
     fitted_model = evaluate_delivered_head(lambda rows: heads[rank(rows)], features, records)
     best = rank(slice(None))

@@ -54,7 +54,7 @@ def prepare_package(
             reading.add_candidate(candidate, candidate_tensors[candidate.name])
         except DecodeError as error:
             raise DecodeError(f"candidate {candidate.name}: {error}") from error
-    return records, reading.prepared_package(others_released=bool(manifest.pool_releases))
+    return records, reading.prepared_package(other_sites_released=bool(manifest.pool_releases))
 
 
 def fit_trunk_and_features(plant: RecipientPlant) -> tuple[PlantTrunk | None, JoinedColumns]:
@@ -80,7 +80,7 @@ def build_plant_records(plant: RecipientPlant) -> PlantRecords:
         all_labels=plant.data.labels,
         class_count=len(plant.data.label_names),
         encoder_features=_encoder_trunk_features(plant, trunk, local),
-        privacy_units=plant.data.units,
+        privacy_units=plant.data.privacy_units,
         repetition_keys=find_modality(plant.data.modality).repetition_keys(plant.data.records),
         plant_trunk=trunk,
         local_features=local,
@@ -171,7 +171,7 @@ class _PackageReader:
             )
         )
 
-    def prepared_package(self, *, others_released: bool) -> PreparedPackage:
+    def prepared_package(self, *, other_sites_released: bool) -> PreparedPackage:
         """Return the prepared package, with the selected family and the selected networks.
 
         Raises:
@@ -208,7 +208,7 @@ class _PackageReader:
         return PreparedPackage(
             candidates=candidates,
             posterior=self._posterior,
-            other_sites_released=others_released,
+            other_sites_released=other_sites_released,
             made_for_machine=bool(self._networks),
             network=network,
             sheet_fit=self._sheet_fit,

@@ -218,7 +218,7 @@ def model_defect_threshold(home: ClientHome, manifest: ModelsManifest, model: st
 def usable_acceptance_set(plant: PlantData, manifest: ModelsManifest) -> AcceptanceSet | None:
     """Return the acceptance set if models of a package can be evaluated on it, else None."""
     records = plant.acceptance_set
-    fits = (manifest.labels, manifest.encoder) == (plant.config.data.labels, plant.encoder)
+    fits = (manifest.labels, manifest.encoder) == (plant.config.data.labels, plant.encoder_sha256)
     return records if fits and records is not None and len(records) else None
 
 
@@ -227,7 +227,7 @@ def acceptance_set_inputs(
 ) -> ModelInputs:
     """Compute the inputs of the package's models for the acceptance set."""
     has_further = manifest.network is not None or manifest.plant_trunk
-    if not has_further and manifest.encoder == plant.encoder:
+    if not has_further and manifest.encoder == plant.encoder_sha256:
         return acceptance_set.features.astype(np.float64)
     modality = plant.data.modality
     data = SiteData(

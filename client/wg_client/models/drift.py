@@ -99,16 +99,18 @@ def _sample_evenly(x: Floats) -> Floats:
     return x[rows]
 
 
-def new_record_p_value(new_count: int, record_count: int, share: float, score_count: int) -> float:
+def new_record_p_value(
+    new_count: int, record_count: int, largest_new_likeness: float, score_count: int
+) -> float:
     """Return the p-value of the number of new records: the probability of at least ``new_count``.
 
     Args:
         new_count: Number of new records.
         record_count: Number of records.
-        share: Largest likeness of a new record.
+        largest_new_likeness: Largest likeness of a new record.
         score_count: Number of calibration scores.
     """
-    least = math.floor(share * (score_count + 1) + _TINY)
+    least = math.floor(largest_new_likeness * (score_count + 1) + _TINY)
     if least < 1 or not record_count:
         return 1.0
     probability = stats.betabinom.sf(new_count - 1, record_count, least, score_count + 1 - least)

@@ -127,7 +127,7 @@ def out_of_fold_tensors(
     }
     if not out_of_fold:
         return {}
-    units = records.evaluated_groups.astype(np.float32)
+    units = records.evaluated_unit_indices.astype(np.float32)
     return {**out_of_fold, _LABELS: records.evaluated_labels.astype(np.float32), _UNITS: units}
 
 

@@ -171,7 +171,7 @@ def adapt_delivered_sensor(
     average, judgements = None, {}
     if len(values):
         judgements[sensor_models.DELIVERED_NAME] = judged(scores)
-    if len(values) >= sensor_models.LEAST_VALUES and len(np.unique(days)) > 1:
+    if len(values) >= sensor_models.LEAST_TRAINING_VALUES and len(np.unique(days)) > 1:
         known_scores = scale.score(torch.from_numpy(values)).numpy()
         average = sensor_models.average_with_delivered(features, known_scores, days, scores)
         interval_half_width = average.interval_half_width
@@ -189,9 +189,9 @@ def adapt_delivered_sensor(
 class _OnnxSensor(nn.Module):
     """Module that maps windows ``[n, C, T]`` to a soft sensor's ``OUTPUT_NAMES``, each ``[n]``."""
 
-    def __init__(self, sensor: SoftSensor, inputs: SensorInputs) -> None:
+    def __init__(self, sensor: SoftSensor, compute_inputs: SensorInputs) -> None:
         super().__init__()
-        self.sensor, self.inputs, self.distance = sensor, inputs, None
+        self.sensor, self.inputs, self.distance = sensor, compute_inputs, None
         if sensor.novelty_test is not None and len(sensor.novelty_test.scores) > 0:
             self.distance, self.new_above = (
                 NoveltyScoreModule(sensor.novelty_test),
@@ -208,7 +208,7 @@ class _OnnxSensor(nn.Module):
 
 def encode_sensor_onnx(
     sensor: SoftSensor,
-    inputs: SensorInputs,
+    compute_inputs: SensorInputs,
     target_column: str,
     channel_names: Sequence[str],
     sample_count: int,
@@ -231,4 +231,4 @@ def encode_sensor_onnx(
         "records": NO_NOISE_NOTICE,
     }
     example = {"windows": torch.ones(2, len(channel_names), sample_count)}
-    return encode_onnx(_OnnxSensor(sensor, inputs).eval(), example, OUTPUT_NAMES, metadata)
+    return encode_onnx(_OnnxSensor(sensor, compute_inputs).eval(), example, OUTPUT_NAMES, metadata)

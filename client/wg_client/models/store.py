@@ -56,7 +56,9 @@ def check_package_id(package_id: str) -> str:
 
 
 def write_models(
-    home: ClientHome, manifest: ModelsManifest, tensors: dict[str, dict[str, NDArray[np.float32]]]
+    home: ClientHome,
+    manifest: ModelsManifest,
+    tensors_by_file: dict[str, dict[str, NDArray[np.float32]]],
 ) -> None:
     """Store the models of one package in a new folder atomically.
 
@@ -68,7 +70,7 @@ def write_models(
         home.models.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=home.models))
     try:
-        for name, values in tensors.items():
+        for name, values in tensors_by_file.items():
             if not values:
                 continue
             atomic.write_bytes(
@@ -161,8 +163,10 @@ def load_companion_tensors(
     return _load_verified_tensors(path, sha256, _COMPANION_BYTES_LIMIT) if sha256 else None
 
 
-def _load_verified_tensors(path: Path, sha256: str, limit: int) -> dict[str, NDArray[np.float32]]:
-    data = atomic.read_bytes(path, limit=limit)
+def _load_verified_tensors(
+    path: Path, sha256: str, bytes_limit: int
+) -> dict[str, NDArray[np.float32]]:
+    data = atomic.read_bytes(path, limit=bytes_limit)
     if canonical.sha256_hex(data) != sha256:
         raise VerificationError(f"{path}: does not match its hash in {MANIFEST_FILE}")
     try:

@@ -16,7 +16,7 @@ from wg_core.connection import cosigning
 from wg_core.errors import ConfigError, WgError
 from wg_core.fleet import certificate
 from wg_core.fleet.inbox import Inbox
-from wg_core.release.budget import ReleaseRow, read_spend
+from wg_core.release.budget import ReleaseRow, read_plant_spending
 from wg_core.site import config as configuration
 from wg_core.site import locks, server_contact
 from wg_core.site.config import ClientConfig
@@ -121,7 +121,7 @@ def collect_status(home: ClientHome, current_time: float | None = None) -> Plant
         ConfigError: The home is not initialised.
     """
     current_time = time.time() if current_time is None else current_time
-    if home.root.is_dir() and not home.config.exists() and _is_held(locks.lock_node(home)):
+    if home.root.is_dir() and not home.config.exists() and _is_lock_held(locks.lock_node(home)):
         raise ConfigError(
             f"{home.root}: another command makes this home; ask again when it has ended"
         )
@@ -143,7 +143,7 @@ class _StatusCollector:
         """Collect the state of the plant's home; problems are listed, not raised."""
         home, config = self._home, self._config
         has_contact, word = connection_and_contact(home, self._now)
-        running, work = _is_held(locks.lock_node(home)), _running_work_sentences(home)
+        running, work = _is_lock_held(locks.lock_node(home)), _running_work_sentences(home)
         good = has_contact and running
         works_alone = config.pin is None
         if not works_alone:
@@ -245,31 +245,31 @@ class _StatusCollector:
 
     def _budget_status(self) -> BudgetStatus | None:
         try:
-            spend = read_spend(self._home, self._config)
+            spend = read_plant_spending(self._home, self._config)
             rows = cosigning.witness_status(self._home, self._config)[3]
         except WgError as error:
             self._problems.append(f"ledger: {error}")
             return None
         sizes = {name: size for name, _, size in rows}
         pin = self._config.pin
-        cosigned_entries = spend.entries if pin is None else sizes[pin.witness_name]
-        if pin is not None and cosigned_entries < spend.entries:
+        cosigned_entries = spend.ledger_entry_count if pin is None else sizes[pin.witness_name]
+        if pin is not None and cosigned_entries < spend.ledger_entry_count:
             self._problems.append(
                 text(
                     "entries of the ledger that {server} has not cosigned: {count}. A node that is"
                     " connected has it done within the hour; if not, its log says why",
                     server=pin.name,
-                    count=spend.entries - cosigned_entries,
+                    count=spend.ledger_entry_count - cosigned_entries,
                 )
             )
         return BudgetStatus(
             epsilon=spend.epsilon,
             cap_epsilon=spend.cap_epsilon,
             cap_delta=spend.cap_delta,
-            charges=spend.charges,
-            burned=spend.burned,
+            charges=spend.charge_count,
+            burned=spend.open_charge_count,
             distinguished=spend.best_guess_accuracy,
-            entries=spend.entries,
+            entries=spend.ledger_entry_count,
             cosigned=cosigned_entries,
             releases=spend.releases,
         )
@@ -311,10 +311,10 @@ def _running_work_sentences(home: ClientHome) -> tuple[str, ...]:
         ),
         text("the model in use is being changed"): locks.lock_models(home, busy_message="held"),
     }
-    return tuple(sentence for sentence, lock in work.items() if _is_held(lock))
+    return tuple(sentence for sentence, lock in work.items() if _is_lock_held(lock))
 
 
-def _is_held(lock: AbstractContextManager[None]) -> bool:
+def _is_lock_held(lock: AbstractContextManager[None]) -> bool:
     """Return whether another process holds a lock; it must be one that fails without waiting."""
     try:
         with lock:

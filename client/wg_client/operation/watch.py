@@ -70,7 +70,7 @@ def test_batch_for_drift(
     """
     fewest_records = 5
     plant = plants.open_plant_data(home)
-    frozen_features, units = plant.features.local_features, plant.data.units
+    frozen_features, units = plant.features.local_features, plant.data.privacy_units
     plant_novelty = novelty.fit_novelty_test(frozen_features, plant.layout, units)
     if plant_novelty is None or len(plant.data) < fewest_records:
         raise DataError(f"{len(plant.data)} frozen records: too few to hold others against")

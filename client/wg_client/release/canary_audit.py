@@ -31,10 +31,10 @@ from wg_audit.installed.audited_plant import (
     FrozenSnapshot,
     ImageRecord,
     Interruption,
+    NoiseSampler,
     PlantFactory,
     PlantSetup,
     Question,
-    Sampler,
     SimulatedCrash,
 )
 from wg_audit.installed.simulated_records import read_features
@@ -287,7 +287,10 @@ class CanaryPlant:
             yield dataclasses.replace(self, home=home.root, _home=home, _witness=witness)
 
     def release(
-        self, question: Question, sampler: Sampler | None, interruption: Interruption | None = None
+        self,
+        question: Question,
+        sampler: NoiseSampler | None,
+        interruption: Interruption | None = None,
     ) -> bytes:
         """Return the plant's answer to a question, as its server would get it."""
         fields: dict[str, Any] = {

@@ -16,7 +16,7 @@ from wg_client.data.dataset import SurveyOptions
 from wg_client.data.dataset_survey import survey_dataset
 from wg_client.data.log_reader import log_path_of_window
 from wg_client.data.plant_data import PlantData
-from wg_client.data.recording_units import find_recording_unit
+from wg_client.data.recording_units import find_recording_unit_column
 from wg_client.data.recording_units import unnamed_recording_hint as recording_hint
 from wg_client.data.sensor_windows import list_logs
 from wg_client.release.home_freeze import encoder_failure_names
@@ -286,7 +286,7 @@ def _recording_hints(data: DataConfig) -> tuple[str, ...]:
     """Return a hint if records belong to recordings but no privacy unit is named."""
     if data.unit_column is not None:
         return ()
-    unit = find_recording_unit(Path(data.path), data.reading)
+    unit = find_recording_unit_column(Path(data.path), data.reading)
     return (recording_hint(unit),) if unit else ()
 
 
@@ -360,7 +360,7 @@ def _record_counts(plant: PlantData) -> RecordCounts:
         unlabelled=counts.get(-1, 0),
         per_label={name: counts.get(index, 0) for index, name in enumerate(data.label_names)},
         modality=data.modality,
-        units=len(data) if data.units is None else len(set(data.units)),
+        units=len(data) if data.privacy_units is None else len(set(data.privacy_units)),
     )
 
 

@@ -109,7 +109,7 @@ def apply_package(
     path = home.packages / f"{package.package_id}.wgw"
     atomic.write_bytes(path, package_bytes, mode=atomic.PRIVATE_FILE_MODE)
     records, contents = prepare_package(plant, package, tensors)
-    policy = plant.acceptance
+    policy = plant.acceptance_policy
     outcome = select_model(records, contents, policy, package.labels, progress)
     manifest, files = build_manifest_and_files(
         plant, outcome, package_id=package.package_id, applied_time=int(clock()), package=package
@@ -129,7 +129,7 @@ def verify_package(
         VerificationError: Signature, hash, recipient, encoder or labels are wrong, or an
             architecture is for another modality.
     """
-    key = signing.public_from_hex(plant.signing_key, input_name="server.signing_key")
+    key = signing.public_from_hex(plant.server_public_key, input_name="server.signing_key")
     package, tensors = weights_file.decode_weights_package(package_bytes, key)
     short = package.package_id[:16]
     check_recipient(plant, package)
@@ -154,8 +154,8 @@ def check_recipient(plant: RecipientPlant, manifest: WeightsManifest) -> None:
         DecodeError: The id of the package is not valid.
     """
     for field, value, want in (
-        ("site", manifest.site, plant.site),
-        ("encoder", manifest.encoder, plant.encoder),
+        ("site", manifest.site, plant.site_name),
+        ("encoder", manifest.encoder, plant.encoder_sha256),
         ("labels", manifest.labels, plant.data.label_names),
     ):
         if value != want:
@@ -191,7 +191,7 @@ def build_manifest_and_files(
         package_sha256="",
         request_id="" if package is None else package.request_id,
         architecture=find_modality(plant.data.modality).head_architecture,
-        encoder=plant.encoder,
+        encoder=plant.encoder_sha256,
         generator="" if package is None else package.generator,
         labels=labels,
         own_release="" if package is None else package.own_release,
@@ -276,7 +276,7 @@ def _add_novelty_test(
 ) -> ModelsManifest:
     """Fit a novelty test on the plant's records, and add its tensors to the stored files."""
     measure = novelty.fit_novelty_test(
-        plant.features.local_features, plant.layout, plant.data.units
+        plant.features.local_features, plant.layout, plant.data.privacy_units
     )
     if measure is None:
         return manifest

@@ -110,7 +110,7 @@ def _measure_rate(
 ) -> DetectionRate | None:
     """Return one detection rate, measured over some records; None for fewer than two units."""
     mask = np.ones(len(outcome.labels), bool) if record_mask is None else record_mask
-    groups = np.unique(outcome.records.evaluated_groups[mask], return_inverse=True)[1]
+    groups = np.unique(outcome.records.evaluated_unit_indices[mask], return_inverse=True)[1]
     if len(np.unique(groups)) < 2:
         return None
     truth = outcome.labels[mask]

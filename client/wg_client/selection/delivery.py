@@ -24,7 +24,7 @@ def apply_and_adopt_package(
     home: ClientHome,
     source: bytes | Path,
     *,
-    package_key: str = "",
+    package_public_key: str = "",
     clock: Callable[[], float] = time.time,
     progress: StepProgressCallback | None = None,
 ) -> AppliedModel:
@@ -32,8 +32,8 @@ def apply_and_adopt_package(
 
     Args:
         source: Content of the package, or its file.
-        package_key: Public key of the server, hex, by which the package is verified; empty: the
-            key pinned in ``client.yaml``.
+        package_public_key: Public key of the server, hex, by which the package is verified; empty:
+            the key pinned in ``client.yaml``.
 
     Raises:
         PolicyRefused: The plant does not accept packages.
@@ -45,7 +45,7 @@ def apply_and_adopt_package(
         if isinstance(source, Path)
         else source
     )
-    plant = plants.open_plant_data(home, package_key)
+    plant = plants.open_plant_data(home, package_public_key)
     check_message_type(plant.config, protocol.DELIVERY_MESSAGE_TYPE)
 
     def note_verified(package: bytes) -> None:

@@ -30,7 +30,7 @@ from wg_client.selection.verdict import (
     selection_basis,
 )
 from wg_common.language import Text, join_sentences, template, text
-from wg_core.release.budget import Spend
+from wg_core.release.budget import PlantSpending
 
 _CAUGHT_DEFECTS_SENTENCE = template(
     "It labels about {kept} of 100 defective records as defective ({low} to {high})."
@@ -88,7 +88,7 @@ class HomeState:
         is_in_shadow: True if this package's model predicts alongside the one in use.
     """
 
-    spend: Spend
+    spend: PlantSpending
     acceptance: AcceptanceResults
     is_in_use: bool
     is_in_shadow: bool
@@ -319,7 +319,7 @@ def _join_names(names: Sequence[str]) -> str:
     return listing if len(names) <= max_names else f"{listing}, … ({len(names)})"
 
 
-def _privacy_sentences(plant: PlantData, spend: Spend) -> list[Text]:
+def _privacy_sentences(plant: PlantData, spend: PlantSpending) -> list[Text]:
     if not spend.releases:
         return [
             text(

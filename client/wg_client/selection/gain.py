@@ -119,12 +119,12 @@ class PairedDifferences:
     Attributes:
         loss_reductions: Log loss of the other model minus that of the model, nats, ``[m]``.
         accuracy_gains: Share of correct predictions of the model minus the other's, ``[m]``.
-        groups: Index of each record's privacy unit, ``[m]``.
+        unit_indices: Index of each record's privacy unit, ``[m]``.
     """
 
     loss_reductions: Floats
     accuracy_gains: Floats
-    groups: Ints
+    unit_indices: Ints
 
 
 def estimate_gain(
@@ -143,7 +143,7 @@ def estimate_gain(
     losses, right, groups = (
         differences.loss_reductions,
         differences.accuracy_gains,
-        differences.groups,
+        differences.unit_indices,
     )
     overlap = math.sqrt(1 + fold_count / (fold_count - 1))
     loss, se = float(losses.mean()), overlap * clustered_standard_error(losses, groups)
@@ -200,7 +200,7 @@ def estimate_model_accuracy(
     rise = model_predictions.full_training_gain(records.folds.fold_of_record)
     return estimate_accuracy(
         (selection_predictions or model_predictions).correct_share,
-        records.evaluated_groups,
+        records.evaluated_unit_indices,
         training_gain=rise,
         new_count=new_count,
     )
@@ -208,7 +208,7 @@ def estimate_model_accuracy(
 
 def estimate_accuracy(
     correct_share: Floats,
-    groups: Ints,
+    unit_indices: Ints,
     training_gain: float = 0.0,
     new_count: int = NEW_RECORD_COUNT,
 ) -> EstimatedAccuracy:
@@ -225,23 +225,25 @@ def estimate_accuracy(
 
     Args:
         correct_share: Share of repeats with a correct prediction, per evaluated record, ``[m]``.
-        groups: Index of each record's privacy unit, ``[m]``.
+        unit_indices: Index of each record's privacy unit, ``[m]``.
         training_gain: Gain in accuracy from one more fold of training records.
         new_count: Number of new records.
     """
     p, m = float(correct_share.mean()), len(correct_share)
     single_error = clustered_standard_error(correct_share, np.arange(m))
     inflation = (
-        clustered_standard_error(correct_share, groups) / single_error if single_error > 0 else 1.0
+        clustered_standard_error(correct_share, unit_indices) / single_error
+        if single_error > 0
+        else 1.0
     )
-    units = len(np.unique(groups)) if single_error <= 0 or not np.isfinite(inflation) else m
+    units = len(np.unique(unit_indices)) if single_error <= 0 or not np.isfinite(inflation) else m
     worth = (
         1 / (max(inflation, 1.0) ** 2 / units + SITE_VARIANCE_SHARE)
         if np.isfinite(inflation)
         else 1.0
     )
     tail = (1 - INTERVAL_COVERAGE) / 2
-    freedom = max(len(np.unique(groups)) - 1, 1)
+    freedom = max(len(np.unique(unit_indices)) - 1, 1)
     worth *= (float(ndtri(tail)) / float(stdtrit(freedom, tail))) ** 2
     a, b, count = p * worth + 0.5, (1 - p) * worth + 0.5, np.arange(new_count + 1)
     ways = betaln(count + 1, new_count - count + 1) + np.log(new_count + 1)

@@ -82,7 +82,7 @@ def draw_misclassified_records(plant: PlantData, outcome: SelectionOutcome) -> l
 
 def draw_strangest_records(plant: PlantData) -> list[RecordPicture]:
     """Draw the records that are most unlike all others of the plant, the strangest first."""
-    local, units = plant.features.local_features, plant.data.units
+    local, units = plant.features.local_features, plant.data.privacy_units
     rows = novelty.most_unlike_rows(local, plant.layout, units)[:PICTURE_COUNT]
     return [_draw_record(plant, row, np.arange(len(local))) for row in rows]
 

@@ -36,7 +36,9 @@ def fit_and_adopt_local_only(
             f"{plant.config.data.path}: no record has a label, so that there is no model to make;"
             " 'wg-client watch' needs none"
         )
-    number = canonical.sha256_hex(f"alone {VERSION} {plant.commitment} {plant.encoder}".encode())
+    number = canonical.sha256_hex(
+        f"alone {VERSION} {plant.commitment} {plant.encoder_sha256}".encode()
+    )
     manifest = store.read_manifest(home, number)
     if manifest is not None:
         return AppliedModel(manifest=manifest)
@@ -44,7 +46,7 @@ def fit_and_adopt_local_only(
     outcome = select_model(
         build_plant_records(plant),
         PreparedPackage(candidates=[]),
-        plant.acceptance,
+        plant.acceptance_policy,
         plant.data.label_names,
         progress,
     )

@@ -186,7 +186,7 @@ def _compare_models(
             if not package.is_informative or not (is_judged or model.made_for_machine):
                 continue
             if out_of_fold is not None and local_out_of_fold is not None:
-                groups = records.evaluated_groups
+                groups = records.evaluated_unit_indices
                 estimate = _estimate_gain(model, out_of_fold, local_out_of_fold, records, groups)
         comparisons[name] = ModelComparison(
             name=name,
@@ -285,14 +285,14 @@ class _DecisionRule:
         if LOCAL_ONLY not in self._predictions:
             is_kept = self._delivered and self._priors[self._delivered] > 0
             return self._delivered if is_kept else LOCAL_ONLY
-        return self._choose_model(self._predictions, self._records.evaluated_groups)
+        return self._choose_model(self._predictions, self._records.evaluated_unit_indices)
 
     def predict_out_of_fold(self) -> OutOfFoldPredictions | None:
         """Predict each record by the model that the rule selects on the other folds."""
         if LOCAL_ONLY not in self._predictions:
             return None
         predictions, records = self._predictions, self._records
-        local, groups = predictions[LOCAL_ONLY], records.evaluated_groups
+        local, groups = predictions[LOCAL_ONLY], records.evaluated_unit_indices
         repeats = min(len(part.logits) for part in predictions.values())
         logits = local.logits[:repeats].copy()
         for repeat in range(repeats):

@@ -28,7 +28,7 @@ from wg_common import language
 from wg_common.charts import BarChart, LineChart, bar_chart, template_environment
 from wg_common.language import Language, Text, template, text
 from wg_core import __version__, atomic
-from wg_core.release.budget import read_spend
+from wg_core.release.budget import read_plant_spending
 from wg_core.site.home import ClientHome
 from wg_core.site.weights_failures import FAILURE_MODES
 
@@ -47,7 +47,7 @@ def write_report(
     home: ClientHome, plant: PlantData, manifest: ModelsManifest, outcome: SelectionOutcome
 ) -> Text:
     """Write the report on a package in every language; return its recommendation."""
-    spend = read_spend(home, plant.config)
+    spend = read_plant_spending(home, plant.config)
     state = adoption.read_adoption_history(home).latest_change
     in_use, in_shadow = (
         model is not None and model.package_id == manifest.package_id

@@ -108,8 +108,8 @@ def receive_package(
     data = atomic.read_bytes(path, limit=protocol.WEIGHTS_BYTES_LIMIT)
     if weights_package.states_architecture(data, catalogue.PROCESS_SENSOR_NETWORK):
         return store_sensor_package(home, path)
-    key = Inbox(home).stored_server_key(path)
-    return apply_and_adopt_package(home, data, package_key=key, progress=progress)
+    key = Inbox(home).read_stored_server_key(path)
+    return apply_and_adopt_package(home, data, package_public_key=key, progress=progress)
 
 
 def store_sensor_package(home: ClientHome, path: Path) -> SensorPackage:
@@ -123,7 +123,7 @@ def store_sensor_package(home: ClientHome, path: Path) -> SensorPackage:
         DecodeError, VerificationError, PolicyRefused: As for ``delivery.apply_and_adopt_package``.
     """
     data = atomic.read_bytes(path, limit=protocol.WEIGHTS_BYTES_LIMIT)
-    package = _read_sensor_package(home, data, Inbox(home).stored_server_key(path))
+    package = _read_sensor_package(home, data, Inbox(home).read_stored_server_key(path))
     about = package.manifest
     kept_file = home.soft_sensor_packages / f"{about.created:012}-{about.package_id}.wgw"
     if not kept_file.exists():
@@ -174,12 +174,12 @@ def select_sensor(home: ClientHome) -> SensorPackage:
 
 
 def _read_sensor_package(
-    home: ClientHome, package_bytes: bytes, package_key: str = ""
+    home: ClientHome, package_bytes: bytes, package_public_key: str = ""
 ) -> SensorPackage:
     """Verify a package for the home's process unit, and read its soft sensor."""
-    plant = plants.open_plant_data(home, package_key)
+    plant = plants.open_plant_data(home, package_public_key)
     check_message_type(plant.config, protocol.DELIVERY_MESSAGE_TYPE)
-    key = signing.public_from_hex(plant.signing_key, input_name="server.signing_key")
+    key = signing.public_from_hex(plant.server_public_key, input_name="server.signing_key")
     package, tensors = weights_file.decode_weights_package(package_bytes, key)
     check_recipient(plant, package)
     log, sheet = plant.config.data.reading.log, plant.config.data_sheet

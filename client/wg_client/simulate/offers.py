@@ -66,11 +66,11 @@ class _PilotRecipient:
     data: SiteData
     features: EncodedRecords
     layout: FeatureLayout
-    encoder: str
+    encoder_sha256: str
     encoder_package: bytes
-    acceptance: AcceptanceConfig
-    site: str = "simulated"
-    signing_key: str = ""
+    acceptance_policy: AcceptanceConfig
+    site_name: str = "simulated"
+    server_public_key: str = ""
     commitment: str = ""
 
 
@@ -121,16 +121,16 @@ def try_offer(
                 clip_radius=encoder.clip_radius,
             ),
             layout=FeatureLayout(encoder.scaled_dimension, encoder.local_block_sizes),
-            encoder=offer.encoder,
-            encoder_package=offer_file.encoder,
-            acceptance=AcceptanceConfig(standard_errors=kind.default_standard_errors),
+            encoder_sha256=offer.encoder,
+            encoder_package=offer_file.encoder_package,
+            acceptance_policy=AcceptanceConfig(standard_errors=kind.default_standard_errors),
         )
         tensors = {
             candidate.name: _select_class_rows(offer_file.tensors[n], rows, kind.family_network)
             for candidate, (n, rows) in zip(candidates, usable.items(), strict=True)
         }
         records, package = prepare_package(plant, manifest, tensors)
-        outcome = select_model(records, package, plant.acceptance, data.label_names)
+        outcome = select_model(records, package, plant.acceptance_policy, data.label_names)
         pays = outcome.keeps_delivered_model
         share = defects.measure_detection_rates(outcome, data.label_names, ()).correct_rate
     return OfferTrial(

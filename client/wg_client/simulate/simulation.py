@@ -209,7 +209,7 @@ def simulate(
 
 def _load_offered_encoder(offer_file: OpenedOffer, data: SiteData) -> Encoder:
     """Load the encoder of an offer, after running each of its files in a separate process."""
-    loaded = encoder_trial.try_and_load_encoder(offer_file.encoder)
+    loaded = encoder_trial.try_and_load_encoder(offer_file.encoder_package)
     if loaded.modality != data.modality:
         raise DataError(
             f"offer of {offer_file.offer.server}: for {find_modality(loaded.modality).title}, and"
@@ -341,7 +341,7 @@ def _local_accuracy(trunk: TrunkFeatures, data: SiteData) -> EstimatedAccuracy |
         all_labels=data.labels,
         class_count=len(data.label_names),
         encoder_features=trunk,
-        privacy_units=data.units,
+        privacy_units=data.privacy_units,
         repetition_keys=find_modality(data.modality).repetition_keys(data.records),
     )
     judged = None if records.local_only_model is None else records.local_only_model.out_of_fold

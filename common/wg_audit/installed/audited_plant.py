@@ -19,10 +19,10 @@ from wg_core.wire import bundle, statistics_file
 from wg_core.wire.statistics_file import StatisticsManifest
 
 UnitRule = Literal["record", "weight"]
-Layout = Literal["npz", "folders", "table"]
+FileLayout = Literal["npz", "folders", "table"]
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
-Sampler = Callable[[Integers, float], Integers]
+NoiseSampler = Callable[[Integers, float], Integers]
 
 IMAGE_SIDE = 32  # Side of most images, in pixels
 MACHINE_FEATURE_COUNT = 32  # Number of machine features per record, as in ``privacy.schema``
@@ -53,7 +53,7 @@ class PlantSetup:
     dimension: int = 0
     cap_epsilon: str = "100000"
     acceptance_share: float | None = None
-    file_layout: Layout = "npz"
+    file_layout: FileLayout = "npz"
     declares_machine: bool = False
 
 
@@ -116,7 +116,10 @@ class AuditedPlant(Protocol):
         """Sizes of all requests that the plant sent to its witness, in bytes."""
 
     def release(
-        self, question: Question, sampler: Sampler | None, interruption: Interruption | None = None
+        self,
+        question: Question,
+        sampler: NoiseSampler | None,
+        interruption: Interruption | None = None,
     ) -> bytes:
         """Charge and release statistics of the frozen data set; return a ``.wgs`` file's bytes.
 
@@ -228,7 +231,7 @@ class RecordingSampler:
         request_id: Id of the request whose charge must be on the ledger at each call.
     """
 
-    def __init__(self, sampler: Sampler, home: Path, request_id: str) -> None:
+    def __init__(self, sampler: NoiseSampler, home: Path, request_id: str) -> None:
         self._sampler = sampler
         self._home = home
         self._request_id = request_id

@@ -208,7 +208,7 @@ def exhaust_budget(bench: AuditBench) -> None:
                 f"{len(charge_counts)} charges, {payable} can be paid"
             )
         bench.verify_ledger(plant, files)
-        for number, (event, happen) in enumerate(_later_events(plant, records, payable)):
+        for number, (event, happen) in enumerate(_events_after_exhaustion(plant, records, payable)):
             happen()
             # Question 1 was interrupted: its charge must not pay for a later version.
             for question_number in (1, payable + number):
@@ -219,7 +219,7 @@ def exhaust_budget(bench: AuditBench) -> None:
                     _check_refused(bench, plant, question, event)
 
 
-def _later_events(
+def _events_after_exhaustion(
     plant: AuditedPlant, records: Sequence[ImageRecord], payable_count: int
 ) -> list[tuple[str, Callable[[], object]]]:
     """Return (description, action) of each event after which a spent budget must stay spent."""

@@ -22,11 +22,11 @@ from wg_audit.installed.audited_plant import (
     Floats,
     ImageRecord,
     Integers,
+    NoiseSampler,
     PlantFactory,
     PlantSetup,
     Question,
     RecordingSampler,
-    Sampler,
     decode_release,
     join_parts_in_order,
 )
@@ -64,14 +64,14 @@ class AuditSize:
     """Extent of the empirical audit; releases with canaries take most of the time.
 
     Attributes:
-        canaries: Number of canaries, each with its own label and its own feature.
-        snapshots: Number of data sets, each with a random half of the canaries.
+        canary_count: Number of canaries, each with its own label and its own feature.
+        snapshot_count: Number of data sets, each with a random half of the canaries.
         dimensions: Numbers of features, each of which is tested.
         larger_dimension_count: Number of plants with a random, larger number of features.
     """
 
-    canaries: int = 128
-    snapshots: int = 8
+    canary_count: int = 128
+    snapshot_count: int = 8
     dimensions: range = range(1, 65)
     larger_dimension_count: int = 6
 
@@ -130,8 +130,8 @@ class AuditBench:
         plant: AuditedPlant,
         setup: PlantSetup,
         records: Sequence[ImageRecord],
-        first_question: int,
-        scripted_sampler: Sampler | None = None,
+        first_question_number: int,
+        scripted_sampler: NoiseSampler | None = None,
     ) -> list[DecodedRelease]:
         """Freeze a plant's records; release statistics with the audit's and with the plant's noise.
 
@@ -141,7 +141,7 @@ class AuditBench:
             plant: Plant under test.
             setup: Configuration of the plant.
             records: Records of the data set.
-            first_question: Number of the first question; the second one has the next number.
+            first_question_number: Number of the first question; the second one has the next number.
             scripted_sampler: Sampler that adds the audit's noise; None for ``add_small_noise``.
         """
         main_records = self.freeze_and_drop_acceptance(plant, records)
@@ -149,7 +149,7 @@ class AuditBench:
         for machine in (False, True)[: 1 + setup.declares_machine]:
             question, bare_question = (
                 make_question(n, wants_machine_statistics=machine)
-                for n in (first_question, first_question + 1)
+                for n in (first_question_number, first_question_number + 1)
             )
             files.append(
                 self.release_with_scripted_noise(
@@ -165,7 +165,7 @@ class AuditBench:
         setup: PlantSetup,
         records: Sequence[ImageRecord],
         question: Question,
-        scripted_sampler: Sampler,
+        scripted_sampler: NoiseSampler,
     ) -> DecodedRelease:
         """Make a plant release with noise that the audit chooses; check each released integer."""
         watch = RecordingSampler(scripted_sampler, plant.home, question.request_id)
@@ -225,7 +225,7 @@ class AuditBench:
         self.noise_by_shape[len(schema.labels), schema.dimension].append(noise)
 
     def ask_for_release(
-        self, plant: AuditedPlant, question: Question, sampler: Sampler | None
+        self, plant: AuditedPlant, question: Question, sampler: NoiseSampler | None
     ) -> DecodedRelease:
         """Ask a plant for a release, and decode the answer."""
         file = decode_release(plant.release(question, sampler))
@@ -275,16 +275,18 @@ def add_large_noise(exact_statistics: Integers, sigma: float) -> Integers:
 
 
 def make_question(
-    number: int, epsilon: float | None = None, *, wants_machine_statistics: bool = False
+    question_number: int, epsilon: float | None = None, *, wants_machine_statistics: bool = False
 ) -> Question:
-    """Build a question to a plant, whose request id and default epsilon depend on ``number``."""
+    """Build a question to a plant; its number sets the request id and the default epsilon."""
     # A plant answers a repeated guarantee by a stored file, so each epsilon is slightly different.
     request_epsilon = (
-        _QUESTION_EPSILONS[number % len(_QUESTION_EPSILONS)] if epsilon is None else epsilon
+        _QUESTION_EPSILONS[question_number % len(_QUESTION_EPSILONS)]
+        if epsilon is None
+        else epsilon
     )
     return Question(
-        request_id=f"{number + _MACHINE_QUESTION_OFFSET * wants_machine_statistics:032x}",
-        epsilon=f"{request_epsilon * (1 - number * 1e-6):.8f}" if request_epsilon else "0",
+        request_id=f"{question_number + _MACHINE_QUESTION_OFFSET * wants_machine_statistics:032x}",
+        epsilon=f"{request_epsilon * (1 - question_number * 1e-6):.8f}" if request_epsilon else "0",
         delta=repr(QUESTION_DELTA),
         wants_machine_statistics=wants_machine_statistics,
     )

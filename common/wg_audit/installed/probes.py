@@ -202,7 +202,7 @@ def count_questions(size: AuditSize) -> int:
     of_shapes = sum(1 + _release_count(*shape) for shape in shapes) + 2 * (
         size.larger_dimension_count + len(shapes)
     )
-    return _FIXED_QUESTION_COUNT + of_shapes + size.snapshots * _CANARY_RELEASE_COUNT
+    return _FIXED_QUESTION_COUNT + of_shapes + size.snapshot_count * _CANARY_RELEASE_COUNT
 
 
 def probe_declarations(bench: AuditBench) -> None:
@@ -264,7 +264,7 @@ def probe_copies(bench: AuditBench) -> None:
                 work = functools.partial(
                     twin.release, make_question(0, wants_machine_statistics=machine), None
                 )
-                for data in _run_twice(twin, work, fixed_entropy=fixed_entropy):
+                for data in _run_twice(twin, work, has_fixed_entropy=fixed_entropy):
                     file = decode_release(data)
                     bench.count_answer()
                     if not fixed_entropy:
@@ -280,16 +280,16 @@ def probe_copies(bench: AuditBench) -> None:
 
 
 def _run_twice(
-    plant: AuditedPlant, work: Callable[[], bytes], *, fixed_entropy: bool = False
+    plant: AuditedPlant, work: Callable[[], bytes], *, has_fixed_entropy: bool = False
 ) -> Iterator[bytes]:
     """Run ``work`` twice from the same state of a plant's home, and yield both results."""
     with tempfile.TemporaryDirectory(prefix="wg-audit-") as folder:
         backup = Path(folder) / "home"
         shutil.copytree(plant.home, backup)
-        yield run_in_process_copy(work, fixed_entropy=fixed_entropy)
+        yield run_in_process_copy(work, has_fixed_entropy=has_fixed_entropy)
         shutil.rmtree(plant.home)
         shutil.copytree(backup, plant.home)
-        yield run_in_process_copy(work, fixed_entropy=fixed_entropy)
+        yield run_in_process_copy(work, has_fixed_entropy=has_fixed_entropy)
 
 
 def _release_without_sampler(plant: AuditedPlant) -> bytes:
@@ -327,10 +327,10 @@ def probe_encoding_groups(bench: AuditBench) -> None:
 
 def score_canaries(bench: AuditBench) -> None:
     """Release statistics with a random half of the canaries; record the scores of both halves."""
-    count = bench.size.canaries
+    count = bench.size.canary_count
     setup = PlantSetup(labels=class_names(count), dimension=count)
     birds = made_up.canary_records(count)
-    for _ in range(bench.size.snapshots):
+    for _ in range(bench.size.snapshot_count):
         membership = bench.rng.integers(0, 2, count).astype(bool)
         with bench.record_errors(), bench.make_plant(setup) as plant:
             records = bench.freeze_and_drop_acceptance(

@@ -22,12 +22,12 @@ _RANDOM_STATE = random.getstate()
 _CLOCK_NAMES = ("time", "monotonic", "perf_counter", "process_time")
 
 
-def run_in_process_copy(work: Callable[[], bytes], *, fixed_entropy: bool = False) -> bytes:
+def run_in_process_copy(work: Callable[[], bytes], *, has_fixed_entropy: bool = False) -> bytes:
     """Run a function in a copy of this process, and return its result.
 
     Args:
         work: Function to run.
-        fixed_entropy: True to replace the random bytes that Python draws from the system by a
+        has_fixed_entropy: True to replace the random bytes that Python draws from the system by a
             fixed stream.
 
     Raises:
@@ -37,7 +37,7 @@ def run_in_process_copy(work: Callable[[], bytes], *, fixed_entropy: bool = Fals
         raise InternalError("audit: this system makes no copies of processes; audit on Linux")
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_run_and_send, args=(work, fixed_entropy, sender))
+    process = context.Process(target=_run_and_send, args=(work, has_fixed_entropy, sender))
     process.start()
     sender.close()
     try:
@@ -50,7 +50,7 @@ def run_in_process_copy(work: Callable[[], bytes], *, fixed_entropy: bool = Fals
     return result
 
 
-def _run_and_send(work: Callable[[], bytes], fixed_entropy: bool, sender: Connection) -> None:
+def _run_and_send(work: Callable[[], bytes], has_fixed_entropy: bool, sender: Connection) -> None:
     for name in _CLOCK_NAMES:
         setattr(time, name, lambda: float(FIXED_UNIX_TIME))
         setattr(time, f"{name}_ns", lambda: FIXED_UNIX_TIME * 10**9)
@@ -58,7 +58,7 @@ def _run_and_send(work: Callable[[], bytes], fixed_entropy: bool, sender: Connec
     random.setstate(_RANDOM_STATE)
     for name in ("getpid", "getppid"):
         setattr(os, name, lambda: process_id)
-    if fixed_entropy:
+    if has_fixed_entropy:
         stream = np.random.default_rng(FIXED_UNIX_TIME)
         for module, name in ((os, "urandom"), (random, "_urandom")):
             setattr(module, name, stream.bytes)

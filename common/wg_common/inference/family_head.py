@@ -141,18 +141,18 @@ def network_head_from_tensors(
     tensors: Mapping[str, NDArray[np.floating]],
     classes: int,
     feature_count: int,
-    further_shapes: Mapping[str, tuple[int, ...]],
+    norm_tensor_shapes: Mapping[str, tuple[int, ...]],
 ) -> NetworkHead:
     """Rebuild a network head of K classes and F features from ``NetworkHead.tensors``.
 
     Args:
-        further_shapes: Shapes of ``norms``, ``inner`` and ``outer``, by name
+        norm_tensor_shapes: Shapes of ``norms``, ``inner`` and ``outer``, by name
             (``wg_common.nets.site_norms.network_head_shapes``).
 
     Raises:
         DecodeError: A name or shape is wrong, or a number is not finite or beyond its limit.
     """
-    values = _check_tensors(tensors, classes, FeatureLayout(feature_count, ()), further_shapes)
+    values = _check_tensors(tensors, classes, FeatureLayout(feature_count, ()), norm_tensor_shapes)
     _check_magnitude("log spread", values["norms"][1])
     _check_magnitude("change of a norm", np.abs(values["outer"]).sum(axis=1))
     return NetworkHead(**values)
@@ -162,7 +162,7 @@ def _check_tensors(
     tensors: Mapping[str, NDArray[np.floating]],
     classes: int,
     layout: FeatureLayout,
-    further_shapes: Mapping[str, tuple[int, ...]],
+    norm_tensor_shapes: Mapping[str, tuple[int, ...]],
 ) -> dict[str, Floats]:
     size = sum(layout.head_block_sizes)
     shapes: dict[str, tuple[int, ...]] = {
@@ -170,7 +170,7 @@ def _check_tensors(
         "records": (1,),
         "weight": (classes, size),
         "bias": (classes,),
-        **further_shapes,
+        **norm_tensor_shapes,
     }
     values = hostile_tensors.check_tensors("family head", tensors, shapes)
     records = float(values["records"][0])
@@ -180,7 +180,9 @@ def _check_tensors(
     return values
 
 
-def _check_magnitude(quantity: str, values: Floats) -> None:
+def _check_magnitude(quantity_name: str, values: Floats) -> None:
     largest = float(np.abs(values).max(initial=0.0))
     if largest > _LARGEST_LOG:
-        raise DecodeError(f"family head: {quantity} {largest:g}; expected at most {_LARGEST_LOG:g}")
+        raise DecodeError(
+            f"family head: {quantity_name} {largest:g}; expected at most {_LARGEST_LOG:g}"
+        )

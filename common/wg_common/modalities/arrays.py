@@ -31,7 +31,8 @@ class LabelledArrays:
         classes: Unique names of classes.
         extra_arrays: ``split`` and other requested arrays by name, each ``[n]``.
         are_from_floats: True if the records are images that were saved as floats.
-        problems: By row index, the reason why a float row is not an image; such a row is black.
+        problems_by_row: By row index, the reason why a float row is not an image; such a row is
+            black.
     """
 
     records: Record
@@ -40,7 +41,7 @@ class LabelledArrays:
     classes: tuple[str, ...] | None
     extra_arrays: Mapping[str, Record]
     are_from_floats: bool = False
-    problems: Mapping[int, str] = field(default_factory=dict)
+    problems_by_row: Mapping[int, str] = field(default_factory=dict)
 
 
 def read_labelled_arrays(

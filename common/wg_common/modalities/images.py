@@ -63,14 +63,14 @@ class Images(Modality):
     trunk_file_module = "wg_common.nets.encoder.onnx_file"
     family_network = "lite0-low"
 
-    def __init__(self, bits: int = 16) -> None:
+    def __init__(self, grey_bit_depth: int = 16) -> None:
         """Configure the reader of images.
 
         Args:
-            bits: Number of bits that the camera uses in 16-bit images; one of
+            grey_bit_depth: Number of bits that the camera uses in 16-bit images; one of
                 ``wg_core.site.reading_config.GREY_BIT_DEPTHS``.
         """
-        self.bits = bits
+        self.bits = grey_bit_depth
 
     def matches_array(self, x: Record) -> bool:
         """Return True if an array is uint8 ``[n, H, W]`` or ``[n, H, W, 3]``."""
@@ -197,7 +197,7 @@ def _simulate_retake(record: Record, rng: np.random.Generator) -> Picture:
     return np.array(image, dtype=np.uint8)
 
 
-def _convert_to_eight_bits(image: Image.Image, name: str, bits: int) -> Image.Image:
+def _convert_to_eight_bits(image: Image.Image, name: str, grey_bit_depth: int) -> Image.Image:
     """Check the size of an opened image, and convert it to 8-bit gray or colour."""
     from PIL import Image
 
@@ -216,12 +216,12 @@ def _convert_to_eight_bits(image: Image.Image, name: str, bits: int) -> Image.Im
         raise DataError(f"{name}: several pages, expected one; save each page as a file of its own")
     if image.mode in _SIXTEEN_BIT_MODES:
         deep = np.asarray(image, dtype=np.uint16)
-        if bits < 16 and deep.size and int(deep.max()) >> bits:
+        if grey_bit_depth < 16 and deep.size and int(deep.max()) >> grey_bit_depth:
             raise DataError(
-                f"{name}: a value of {int(deep.max())}, which {bits} bits do not hold; set"
-                " data.reading.bits to how many bits your camera fills"
+                f"{name}: a value of {int(deep.max())}, which {grey_bit_depth} bits do not hold;"
+                " set data.reading.bits to how many bits your camera fills"
             )
-        return Image.fromarray((deep >> (bits - 8)).astype(np.uint8))
+        return Image.fromarray((deep >> (grey_bit_depth - 8)).astype(np.uint8))
     if image.mode in ("L", "RGB"):
         return image  # A conversion would be a second copy
     if image.mode in _GRAY_MODES:

@@ -35,20 +35,20 @@ class CellTable:
 
     Attributes:
         records: The records.
-        names: Name of each record, for messages: the file, and the row as a spreadsheet counts it,
-            whose header is row 1 (in JSON lines: the line).
+        record_names: Name of each record, for messages: the file, and the row as a spreadsheet
+            counts it, whose header is row 1 (in JSON lines: the line).
         columns: Cells ``[n]`` of requested further columns by name; absent columns are omitted.
         encoding: Encoding that the table was read with.
-        problems: By row index, the reason why a row cannot be used; its cells are empty.
-        header: Names of all columns.
+        problems_by_row: By row index, the reason why a row cannot be used; its cells are empty.
+        column_names: Names of all columns.
     """
 
     records: StoredRecords
-    names: Sequence[str]
+    record_names: Sequence[str]
     columns: Mapping[str, Sequence[str]]
     encoding: str
-    problems: Mapping[int, str]
-    header: Sequence[str]
+    problems_by_row: Mapping[int, str]
+    column_names: Sequence[str]
 
 
 def may_be_table(path: Path) -> bool:

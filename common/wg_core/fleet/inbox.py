@@ -82,23 +82,23 @@ class Inbox:
         paths = [path for path in packages if (self._received_folder / path.stem).is_file()]
         return sorted(paths, key=lambda path: path.stat().st_mtime_ns)
 
-    def store_server_key(self, key: str) -> None:
+    def store_server_key(self, server_key_hex: str) -> None:
         """Store the server's key, hex, beside each waiting package, before a new key is pinned."""
         for path in self.waiting_packages():
-            if not self._key_path(path).is_file():
-                atomic.write_private_bytes(self._key_path(path), key.encode())
+            if not self._server_key_path(path).is_file():
+                atomic.write_private_bytes(self._server_key_path(path), server_key_hex.encode())
 
-    def stored_server_key(self, path: Path) -> str:
+    def read_stored_server_key(self, package_path: Path) -> str:
         """Return the key, hex, stored beside a waiting package; empty: use the pinned key."""
-        key_path = self._key_path(path)
-        if path.parent != self.home.waiting_packages or not key_path.is_file():
+        key_path = self._server_key_path(package_path)
+        if package_path.parent != self.home.waiting_packages or not key_path.is_file():
             return ""
         data = atomic.read_bytes(key_path, limit=protocol.MESSAGE_BYTES_LIMIT)
         return data.decode("ascii", "replace")
 
     @staticmethod
-    def _key_path(path: Path) -> Path:
-        return path.with_suffix(".key")
+    def _server_key_path(package_path: Path) -> Path:
+        return package_path.with_suffix(".key")
 
     def rejected_packages(self) -> list[Path]:
         """List the weights packages that could not be applied and were set aside."""
@@ -112,7 +112,7 @@ class Inbox:
         """
         with reraise_os_errors(StorageError, f"{path}: cannot be removed"):
             path.unlink(missing_ok=True)
-            self._key_path(path).unlink(missing_ok=True)
+            self._server_key_path(path).unlink(missing_ok=True)
 
     def reject_package(self, path: Path) -> Path:
         """Set aside a weights package that cannot be applied; return its new path.
@@ -123,7 +123,7 @@ class Inbox:
         target = self.home.packages / "rejected" / path.name
         atomic.rename_file(path, target)
         with reraise_os_errors(StorageError, f"{target.parent}: cannot be written"):
-            self._key_path(path).unlink(missing_ok=True)
+            self._server_key_path(path).unlink(missing_ok=True)
             self._delete_old_rejected_packages(target)
         return target
 

@@ -87,13 +87,13 @@ class MessageHandler:
 
 
 def answer_or_refuse(
-    request_id: str, make_answer: Callable[[], Envelope], sendable_words: frozenset[str]
+    request_id: str, make_answer: Callable[[], Envelope], sendable_refusal_words: frozenset[str]
 ) -> Envelope:
     """Return a handler's answer or, if it raises, a refusal of one word; the error is logged.
 
     Args:
-        sendable_words: Words that may be sent, since they depend only on the request, the policy,
-            the budget, the clock and the server. Every other error becomes ``unavailable``.
+        sendable_refusal_words: Words that may be sent, since they depend only on the request, the
+            policy, the budget, the clock and the server. Every other error becomes ``unavailable``.
 
     Raises:
         DecodeError: The request id is malformed.
@@ -112,7 +112,9 @@ def answer_or_refuse(
                 log.warning("request %s refused: %s", request_id, error)
             return _refusal_envelope(
                 request_id,
-                error.code if error.code in sendable_words else flower_messages.PLANT_UNAVAILABLE,
+                error.code
+                if error.code in sendable_refusal_words
+                else flower_messages.PLANT_UNAVAILABLE,
             )
         except Exception:
             log.exception("request %s failed", request_id)
@@ -124,13 +126,16 @@ def server_witness(connection: server_link.ServerLink, slot: AnswerSlot) -> AskW
     return lambda request: slot.send_at_end(partial(connection.cosign, request))
 
 
-def _refusal_envelope(request_id: str, word: str) -> Envelope:
-    return Envelope("refusal", canonical.encode(Refusal(request_id=request_id, code=word)))
+def _refusal_envelope(request_id: str, refusal_word: str) -> Envelope:
+    return Envelope("refusal", canonical.encode(Refusal(request_id=request_id, code=refusal_word)))
 
 
-def _decode_record(record_type: type[T], envelope: Envelope, kind: str) -> T:
-    if envelope.kind != kind:
-        raise DecodeError(f"message: kind {envelope.kind!r}, expected {kind!r}")
+def _decode_record(record_type: type[T], envelope: Envelope, expected_kind: str) -> T:
+    if envelope.kind != expected_kind:
+        raise DecodeError(f"message: kind {envelope.kind!r}, expected {expected_kind!r}")
     return canonical.decode(
-        record_type, envelope.record, input_name=kind, max_bytes=protocol.MESSAGE_BYTES_LIMIT
+        record_type,
+        envelope.record,
+        input_name=expected_kind,
+        max_bytes=protocol.MESSAGE_BYTES_LIMIT,
     )

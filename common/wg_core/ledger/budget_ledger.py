@@ -80,12 +80,12 @@ class LedgerRelease:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Spending:
+class LineageSpending:
     """Privacy spending of the lineage that a data set belongs to.
 
     Attributes:
-        dataset: Name of the data set.
-        lineage: ID of the lineage, hex.
+        dataset_name: Name of the data set.
+        lineage_id: ID of the lineage, hex.
         composed_events: One event with the composed cost of all charges; empty without charges.
         open_charge_count: Number of charges without a release.
         epsilon: Composed epsilon at ``cap_delta``.
@@ -93,8 +93,8 @@ class Spending:
         cap_delta: Delta of the cap, decimal string.
     """
 
-    dataset: str
-    lineage: str
+    dataset_name: str
+    lineage_id: str
     composed_events: tuple[PrivacyEvent, ...]
     charge_count: int
     open_charge_count: int
@@ -137,7 +137,7 @@ class Ledger(CosignedLog):
             return None
         return RecordedCharge(charge_state.seq, charge_state.request_id, charge_state.is_open)
 
-    def read_spending(self, dataset: str) -> Spending:
+    def read_spending(self, dataset: str) -> LineageSpending:
         """Return the privacy spending of a data set's lineage.
 
         Raises:
@@ -145,13 +145,13 @@ class Ledger(CosignedLog):
         """
         state = self._state
         lineage = state.lineage_by_id(self._registered_dataset(dataset).lineage)
-        return Spending(
-            dataset=dataset,
-            lineage=lineage.id,
+        return LineageSpending(
+            dataset_name=dataset,
+            lineage_id=lineage.lineage_id,
             composed_events=lineage.composed_events(),
             charge_count=lineage.charge_count,
             open_charge_count=sum(
-                state.lineage_by_id(c.lineage) is lineage for c in state.open_charges()
+                state.lineage_by_id(c.lineage_id) is lineage for c in state.open_charges()
             ),
             epsilon=self.accountant(lineage.composed_events(), float(lineage.cap_delta)),
             cap_epsilon=lineage.cap_epsilon,
@@ -205,14 +205,14 @@ class Ledger(CosignedLog):
                 target = self._find_lineage_by_name(dataset.continued_dataset)
             elif sources:
                 target = bound[0] if bound else sources[0]
-            merged_ids = {x.id for x in sources if x is not target}
+            merged_ids = {x.lineage_id for x in sources if x is not target}
             cap = (dataset.cap_epsilon, dataset.cap_delta)
             for lineage in (target, *sources):
                 if lineage and (lineage.cap_epsilon, lineage.cap_delta) != cap:
                     raise ConfigError(
                         f"data set {dataset.name!r}: cap ({', '.join(cap)}), but its lineage "
-                        f"{lineage.id} has ({lineage.cap_epsilon}, {lineage.cap_delta}) on the "
-                        "ledger; a cap does not change"
+                        f"{lineage.lineage_id} has ({lineage.cap_epsilon}, {lineage.cap_delta}) on"
+                        " the ledger; a cap does not change"
                     )
             if (
                 dataset_state is not None
@@ -226,7 +226,9 @@ class Ledger(CosignedLog):
                 head=self._new_header(entries.DATASET_KIND),
                 name=dataset.name,
                 commitment=dataset.commitment,
-                lineage=(target.id if target else entries.lineage_id(state.origin, state.size)),
+                lineage=(
+                    target.lineage_id if target else entries.lineage_id(state.origin, state.size)
+                ),
                 inherits=tuple(sorted(merged_ids)),
                 cap_epsilon=dataset.cap_epsilon,
                 cap_delta=dataset.cap_delta,
@@ -339,9 +341,9 @@ class Ledger(CosignedLog):
     def record_statement(
         self,
         *,
-        dataset: str,
+        dataset_name: str,
         recipient: str,
-        encoder: str,
+        encoder_sha256: str,
         labels: tuple[str, ...],
         data_sheet: DataSheet | None,
     ) -> int:
@@ -354,13 +356,13 @@ class Ledger(CosignedLog):
             statement = entries.PublicStatement(
                 head=self._new_header(entries.STATEMENT_KIND),
                 site=state.site,
-                dataset=dataset,
+                dataset=dataset_name,
                 recipient=recipient,
-                encoder=encoder,
+                encoder=encoder_sha256,
                 labels=labels,
                 data_sheet=data_sheet,
             )
-            newest = state.statements.get((dataset, recipient))
+            newest = state.statements.get((dataset_name, recipient))
             if newest is not None and replace(newest, head=statement.head) == statement:
                 return newest.head.seq
             return self._append_entry(statement)
@@ -391,7 +393,7 @@ class Ledger(CosignedLog):
             request_id=request.request_id,
             dataset=request.dataset,
             commitment=dataset.commitment,
-            lineage=lineage.id,
+            lineage=lineage.lineage_id,
             fingerprint=request.fingerprint(dataset.commitment),
             event=request.event,
             epsilon=request.epsilon,
@@ -439,7 +441,7 @@ class Ledger(CosignedLog):
         if name in state.datasets:
             return state.lineage_by_id(state.datasets[name].lineage)
         for lineage in state.lineages.values():
-            if name in (lineage.id, *lineage.dataset_names):
+            if name in (lineage.lineage_id, *lineage.dataset_names):
                 return lineage
         raise ConfigError(f"lineage: no data set {name!r} on the ledger")
 

@@ -102,7 +102,7 @@ class Library(text_grammars.TextRecord):
     """Library that a release's guarantee depends on, and its version."""
 
     name: text_grammars.Identifier
-    version: text_grammars.Version
+    version: text_grammars.LibraryVersion
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,14 +165,14 @@ class BudgetState:
 
     def __post_init__(self) -> None:
         text_grammars.check_text_fields(self)
-        check_cap(self.cap_epsilon, self.cap_delta)
+        parse_epsilon_and_delta(self.cap_epsilon, self.cap_delta)
         for name in ("mu_squared_before", "mu_squared_after"):
             number_parsers.parse_integer(getattr(self, name), input_name=f"budget state: {name}")
         for name in ("epsilon_before", "epsilon_after"):
             number_parsers.parse_decimal(getattr(self, name), input_name=f"budget state: {name}")
 
 
-def check_cap(epsilon: str, delta: str) -> tuple[float, float]:
+def parse_epsilon_and_delta(epsilon: str, delta: str) -> tuple[float, float]:
     """Return the epsilon and delta of a cap or a release as numbers, after checking their ranges.
 
     Raises:

@@ -61,7 +61,7 @@ class ChargeRequest:
     use: charge_parts.Use
 
     def __post_init__(self) -> None:
-        charge_parts.check_cap(self.epsilon, self.delta)
+        charge_parts.parse_epsilon_and_delta(self.epsilon, self.delta)
         text_grammars.check_text_fields(self)
 
     def fingerprint(self, commitment: str) -> str:
@@ -163,22 +163,26 @@ def describe_records_per_unit(schema: Schema) -> str:
     return _UNIT_RULE_TEXTS[schema.unit_rule]
 
 
-def checked_privacy_unit(rule: str, unit: str) -> str:
+def checked_privacy_unit(unit_rule: str, privacy_unit: str) -> str:
     """Return the privacy unit for a charge, after checking that the unit rule protects it.
 
     Args:
-        rule: Unit rule: ``record`` (each record counts alone) or ``weight`` (1/m each).
-        unit: Site's word for the unit; ``record`` if each record is its own unit.
+        unit_rule: Unit rule: ``record`` (each record counts alone) or ``weight`` (1/m each).
+        privacy_unit: Site's word for the unit; ``record`` if each record is its own unit.
 
     Raises:
         ConfigError: The rule protects another unit. A charge that states "part" while each record
             counts alone would understate the privacy loss of a part with several records.
     """
-    if rule == RECORD_UNIT and unit != RECORD_UNIT:
-        raise ConfigError(f"charge: the unit is {unit!r}, but the rule protects single records")
-    if rule != RECORD_UNIT and unit in ("", RECORD_UNIT):
-        raise ConfigError(f"charge: rule {rule!r} protects units of several records; name the unit")
-    return unit
+    if unit_rule == RECORD_UNIT and privacy_unit != RECORD_UNIT:
+        raise ConfigError(
+            f"charge: the unit is {privacy_unit!r}, but the rule protects single records"
+        )
+    if unit_rule != RECORD_UNIT and privacy_unit in ("", RECORD_UNIT):
+        raise ConfigError(
+            f"charge: rule {unit_rule!r} protects units of several records; name the unit"
+        )
+    return privacy_unit
 
 
 @functools.cache

@@ -259,7 +259,7 @@ class LedgerFile:
             rows = self._db.execute("select note from heads order by size").fetchall()
         return [bytes(row[0]) for row in rows]
 
-    def check_remaining_parts(self, state: "LedgerState", checkpoint_count: int) -> None:
+    def check_file_integrity(self, state: "LedgerState", checkpoint_count: int) -> None:
         """Check the database's pages, and the stored released bytes against the RELEASE entries."""
         del checkpoint_count
         with translate_sqlite_errors(self._path):

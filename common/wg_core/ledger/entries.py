@@ -99,7 +99,7 @@ class InheritedSpend:
 
     def __post_init__(self) -> None:
         text_grammars.check_text_fields(self)
-        charge_parts.check_cap(self.cap_epsilon, self.cap_delta)
+        charge_parts.parse_epsilon_and_delta(self.cap_epsilon, self.cap_delta)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +116,7 @@ class Predecessor(text_grammars.TextRecord):
 
     origin: text_grammars.Origin
     key: text_grammars.Hex
-    checkpoint: text_grammars.Note
+    checkpoint: text_grammars.NoteText
     reason: text_grammars.Sentence
     spends: tuple[InheritedSpend, ...]
 
@@ -162,7 +162,7 @@ class Dataset:
 
     def __post_init__(self) -> None:
         text_grammars.check_text_fields(self)
-        charge_parts.check_cap(self.cap_epsilon, self.cap_delta)
+        charge_parts.parse_epsilon_and_delta(self.cap_epsilon, self.cap_delta)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,7 +195,7 @@ class Charge:
 
     def __post_init__(self) -> None:
         text_grammars.check_text_fields(self)
-        charge_parts.check_cap(self.epsilon, self.delta)
+        charge_parts.parse_epsilon_and_delta(self.epsilon, self.delta)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -279,7 +279,7 @@ class Decision:
 
     def __post_init__(self) -> None:
         text_grammars.check_text_fields(self)
-        charge_parts.check_cap(self.epsilon, self.delta)
+        charge_parts.parse_epsilon_and_delta(self.epsilon, self.delta)
 
     def describe_first_difference(
         self, epsilon: str, delta: str, purpose: str, recipient: str, statistics: ReleaseKind

@@ -56,7 +56,7 @@ class ExportManifest(text_grammars.TextRecord):
 class ExportedCheckpoint(text_grammars.TextRecord):
     """Signed checkpoint in a ledger export, as text."""
 
-    note: text_grammars.Note
+    note: text_grammars.NoteText
 
 
 def export_manifest(state: LedgerState, checkpoint_count: int) -> ExportManifest:
@@ -194,7 +194,7 @@ class ExportReader:
             )
         return [record.note.encode() for record in records]
 
-    def check_remaining_parts(self, state: LedgerState, checkpoint_count: int) -> None:
+    def check_file_integrity(self, state: LedgerState, checkpoint_count: int) -> None:
         """Compare the export's manifest with its entries, and its sections with their hashes.
 
         Raises:

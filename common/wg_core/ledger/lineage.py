@@ -14,7 +14,7 @@ class LineageState:
     Dictionaries with None as values are ordered sets.
 
     Attributes:
-        id: ID of the lineage, 16 hex digits.
+        lineage_id: ID of the lineage, 16 hex digits.
         cap_epsilon: Cap on the composed epsilon, decimal string.
         cap_delta: Delta at which the cap holds, decimal string.
         refresh_rule: Rule by which a spent budget is renewed: always ``never``.
@@ -23,10 +23,10 @@ class LineageState:
         privacy_units: Privacy units that charges name; charges of a predecessor name none.
         charge_count: Number of charges.
         mu_squared_units: Sum of mu^2 over all charges, in units of 2^-40.
-        founding_index: Number of lineages that the log founded earlier.
+        foundation_number: Number of lineages that the log founded earlier.
     """
 
-    id: str
+    lineage_id: str
     cap_epsilon: str
     cap_delta: str
     refresh_rule: str = entries.NEVER_RENEWED_RULE
@@ -35,7 +35,7 @@ class LineageState:
     privacy_units: dict[str, None] = field(default_factory=dict)
     charge_count: int = 0
     mu_squared_units: int = 0
-    founding_index: int = 0
+    foundation_number: int = 0
 
     def add_event(self, event: PrivacyEvent) -> None:
         """Add the cost of one privacy event to the lineage's spending."""
@@ -53,8 +53,8 @@ class ChargeState:
 
     Attributes:
         seq: Index of the CHARGE entry.
-        dataset: Name of the data set.
-        lineage: ID of the lineage whose budget paid, hex.
+        dataset_name: Name of the data set.
+        lineage_id: ID of the lineage whose budget paid, hex.
         fingerprint: Hash that equal releases share (``ChargeRequest.fingerprint``), hex.
         release_seq: Index of the RELEASE entry; None: there is no release yet.
         payload_sha256: SHA-256 of the released bytes, hex; empty: there is no release yet.
@@ -62,8 +62,8 @@ class ChargeState:
 
     seq: int
     request_id: str
-    dataset: str
-    lineage: str
+    dataset_name: str
+    lineage_id: str
     fingerprint: str
     release_kind: ReleaseKind
     release_seq: int | None = None

@@ -26,7 +26,7 @@ class LogSource(Protocol):
     def checkpoints(self) -> list[bytes]:
         """Return the log's signed checkpoints, by size."""
 
-    def check_remaining_parts(self, state: LedgerState, checkpoint_count: int) -> None:
+    def check_file_integrity(self, state: LedgerState, checkpoint_count: int) -> None:
         """Check the file's other parts against the log's state after all entries were read."""
 
     def close(self) -> None:

@@ -235,11 +235,11 @@ class LedgerState:
                 dataset_names=dict.fromkeys(spend.names),
                 commitments=dict.fromkeys(spend.commitments),
                 charge_count=spend.charges,
-                founding_index=len(self.lineages),
+                foundation_number=len(self.lineages),
             )
             for event in spend.events:
                 lineage.add_event(event)
-            self.lineages[lineage.id] = lineage
+            self.lineages[lineage.lineage_id] = lineage
 
     def _check_predecessor(self, predecessor: Predecessor) -> None:
         if predecessor.origin == self.origin:
@@ -261,12 +261,12 @@ class LedgerState:
         cap = (lineage.cap_epsilon, lineage.cap_delta)
         if (entry.cap_epsilon, entry.cap_delta) != cap:
             raise VerificationError(
-                f"cap ({entry.cap_epsilon}, {entry.cap_delta}), but lineage {lineage.id} "
+                f"cap ({entry.cap_epsilon}, {entry.cap_delta}), but lineage {lineage.lineage_id} "
                 f"has ({cap[0]}, {cap[1]})"
             )
         lineage.dataset_names[entry.name] = None
         lineage.commitments[entry.commitment] = None
-        self._owners |= dict.fromkeys((f"name {entry.name}", entry.commitment), lineage.id)
+        self._owners |= dict.fromkeys((f"name {entry.name}", entry.commitment), lineage.lineage_id)
         self.datasets[entry.name] = entry
 
     def _find_lineage(self, entry: Dataset) -> LineageState:
@@ -276,12 +276,15 @@ class LedgerState:
         if entry.lineage == new:
             if bound:
                 raise VerificationError(
-                    f"data set {entry.name!r} belongs to lineage {bound[0].id}: no new budget"
+                    f"data set {entry.name!r} belongs to lineage {bound[0].lineage_id}: no new"
+                    " budget"
                 )
             if new in self.lineages or new in self._merged_into:
                 raise VerificationError(f"lineage {new} was there before: no new budget")
             number = len(self.lineages) + len(self._merged_into)
-            lineage = LineageState(new, entry.cap_epsilon, entry.cap_delta, founding_index=number)
+            lineage = LineageState(
+                new, entry.cap_epsilon, entry.cap_delta, foundation_number=number
+            )
             self.lineages[new] = lineage
             return lineage
         known_lineage = self.lineage_by_id(entry.lineage)
@@ -289,8 +292,8 @@ class LedgerState:
         for lineage in bound:
             if lineage not in lineages:
                 raise VerificationError(
-                    f"data set {entry.name!r} belongs to lineage {lineage.id} by its name or its "
-                    f"content: the entry must merge it into {entry.lineage}"
+                    f"data set {entry.name!r} belongs to lineage {lineage.lineage_id} by its name"
+                    f" or its content: the entry must merge it into {entry.lineage}"
                 )
         return known_lineage
 
@@ -300,22 +303,26 @@ class LedgerState:
         If these are two lineages, both have paid for the data, and the entry must merge them.
         """
         keys = (f"name {name}", commitment)
-        ids = {self.lineage_by_id(self._owners[key]).id for key in keys if key in self._owners}
-        return sorted(map(self.lineage_by_id, ids), key=lambda lineage: lineage.founding_index)
+        ids = {
+            self.lineage_by_id(self._owners[key]).lineage_id for key in keys if key in self._owners
+        }
+        return sorted(map(self.lineage_by_id, ids), key=lambda lineage: lineage.foundation_number)
 
     def _merge_lineages(self, source: LineageState, target: LineageState) -> None:
         if source is target:
             return
         if (source.cap_epsilon, source.cap_delta) != (target.cap_epsilon, target.cap_delta):
-            raise VerificationError(f"lineage {source.id} has another cap than {target.id}")
+            raise VerificationError(
+                f"lineage {source.lineage_id} has another cap than {target.lineage_id}"
+            )
         for event in source.composed_events():
             target.add_event(event)
         target.charge_count += source.charge_count
         target.dataset_names |= source.dataset_names
         target.commitments |= source.commitments
         target.privacy_units |= source.privacy_units
-        del self.lineages[source.id]
-        self._merged_into[source.id] = target.id
+        del self.lineages[source.lineage_id]
+        self._merged_into[source.lineage_id] = target.lineage_id
 
     def _apply_decision(self, entry: Decision) -> None:
         key = (entry.dataset, entry.request_id)
@@ -363,7 +370,7 @@ class LedgerState:
         lineage = self.lineage_by_id(dataset.lineage)
         state = entry.state
         _check_equal("commitment", entry.commitment, dataset.commitment)
-        _check_equal("lineage", entry.lineage, lineage.id)
+        _check_equal("lineage", entry.lineage, lineage.lineage_id)
         _check_equal("cap epsilon", state.cap_epsilon, lineage.cap_epsilon)
         _check_equal("cap delta", state.cap_delta, lineage.cap_delta)
         _check_equal("refresh rule", state.refresh_rule, lineage.refresh_rule)
@@ -379,7 +386,7 @@ class LedgerState:
         _check_equal("mu squared after", state.mu_squared_after, str(lineage.mu_squared_units))
         kind = entry.mechanism.release_kind
         charge = ChargeState(
-            self.size, entry.request_id, entry.dataset, lineage.id, entry.fingerprint, kind
+            self.size, entry.request_id, entry.dataset, lineage.lineage_id, entry.fingerprint, kind
         )
         self.charges[self.size] = charge
         self._charges_by_request[entry.dataset, entry.request_id] = charge

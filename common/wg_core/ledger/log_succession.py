@@ -71,7 +71,7 @@ def verify_succession(new_log: LedgerState, old_log: VerifiedLog) -> None:
 def _inherited_spends(state: LedgerState) -> tuple[InheritedSpend, ...]:
     return tuple(
         InheritedSpend(
-            lineage=lineage.id,
+            lineage=lineage.lineage_id,
             names=tuple(lineage.dataset_names),
             commitments=tuple(lineage.commitments),
             cap_epsilon=lineage.cap_epsilon,

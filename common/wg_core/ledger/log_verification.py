@@ -197,7 +197,7 @@ def verify_log(
             on_entry(entry)
     _check_last_checkpoint(state, heads)
     log_witnesses = [TrustedWitness(w.name, w.public_key) for w in state.witnesses]
-    trusted_witnesses = tuple(_with_full_key(x, log_witnesses) for x in anchors.witnesses)
+    trusted_witnesses = tuple(_expand_key_digest(x, log_witnesses) for x in anchors.witnesses)
     anchors = replace(anchors, witnesses=trusted_witnesses)
     witnesses = _witnesses_by_key_id(
         x for x in (*trusted_witnesses, *log_witnesses) if anchors.accepts_algorithms(x.decoded_key)
@@ -206,14 +206,16 @@ def verify_log(
     trusted_keys = history.anchors_by_trusted_key()
     for _, note in sorted(heads.items()):
         history.checkpoints.append(_verified_checkpoint(note, witnesses, trusted_keys))
-    source.check_remaining_parts(state, len(heads))
+    source.check_file_integrity(state, len(heads))
     _check_anchors(history)
     return history
 
 
-def _add_stated_budgets(entry: Charge, roots: dict[int, str], budgets: StatedBudgets) -> None:
+def _add_stated_budgets(
+    entry: Charge, root_by_size: dict[int, str], budgets: StatedBudgets
+) -> None:
     seq, statement = entry.head.seq, entry.state
-    anchor = roots.get(statement.anchored_size, "")
+    anchor = root_by_size.get(statement.anchored_size, "")
     if statement.anchored_root != anchor:
         raise VerificationError(
             f"entry {seq}: names a cosigned checkpoint of size {statement.anchored_size} with root "
@@ -280,7 +282,7 @@ def _verified_cosignature_times(note: Note, witnesses: _WitnessesByKeyId) -> Cos
     ]
 
 
-def _with_full_key(
+def _expand_key_digest(
     witness: TrustedWitness, enrolled_witnesses: Iterable[TrustedWitness]
 ) -> TrustedWitness:
     """Return a trusted witness with its full enrolled key, if only the SHA-256 was given."""

@@ -79,7 +79,7 @@ def noise_scale(schema: BoundedSensitivity, epsilon: float, delta: float) -> flo
     return sigma
 
 
-def add_opendp_noise(exact: Integers, sigma: float) -> Integers:
+def add_opendp_noise(exact_integers: Integers, sigma: float) -> Integers:
     """Return integers plus discrete Gaussian noise by OpenDP; entries saturate at 64 bits."""
     # Not the prelude, which imports torch and scikit-learn if they are installed.
     from opendp.domains import atom_domain, vector_domain
@@ -90,24 +90,24 @@ def add_opendp_noise(exact: Integers, sigma: float) -> Integers:
     if "idealized-numerics" in GLOBAL_FEATURES:
         raise InternalError("OpenDP's idealized-numerics is on: its noise would not be private")
     enable_features("contrib")  # acknowledges that proofs are not vetted; changes nothing
-    space = vector_domain(atom_domain(T="i64"), size=len(exact)), l2_distance(T=float)
+    space = vector_domain(atom_domain(T="i64"), size=len(exact_integers)), l2_distance(T=float)
     measurement = make_gaussian(*space, scale=sigma)
-    return np.array(measurement(exact.tolist()), dtype=np.int64)
+    return np.array(measurement(exact_integers.tolist()), dtype=np.int64)
 
 
 def release_statistics(
     schema: StatisticsSchema,
-    exact: Integers,
-    statistics_about: StatisticsAboutCentre,
+    exact_integers: Integers,
+    statistics_about_centre: StatisticsAboutCentre,
     sigma: float,
     sampler: Sampler = add_opendp_noise,
 ) -> Integers:
     """Return a data set's noisy statistics, int64 [schema.vector_length]; call once per charge.
 
     Args:
-        exact: Exact statistics about the origin, int64 [schema.vector_length].
-        statistics_about: Function that returns the same data set's statistics about a centre; not
-            called if there are no labels.
+        exact_integers: Exact statistics about the origin, int64 [schema.vector_length].
+        statistics_about_centre: Function that returns the same data set's statistics about a
+            centre; not called if there are no labels.
         sigma: Standard deviation from ``noise_scale``, grid units.
         sampler: Function that adds the noise; replaced only in tests.
 
@@ -115,22 +115,26 @@ def release_statistics(
         InternalError: An argument or the sampler's result is invalid, as for ``add_noise``.
     """
     return release_counts_then_sums(
-        schema, exact, statistics_about, sigma, lambda part: add_noise(part, sigma, sampler)
+        schema,
+        exact_integers,
+        statistics_about_centre,
+        sigma,
+        lambda part: add_noise(part, sigma, sampler),
     )
 
 
 def release_counts_then_sums(
     schema: StatisticsSchema,
-    exact: Integers,
-    statistics_about: StatisticsAboutCentre,
+    exact_integers: Integers,
+    statistics_about_centre: StatisticsAboutCentre,
     sigma: float,
     add_part_noise: Callable[[Integers], Integers],
 ) -> Integers:
     """Return noisy counts and total, and class sums about the centre computed from these two.
 
     Args:
-        exact: Exact statistics, as for ``release_statistics``.
-        statistics_about: Statistics about a centre, as for ``release_statistics``.
+        exact_integers: Exact statistics, as for ``release_statistics``.
+        statistics_about_centre: Statistics about a centre, as for ``release_statistics``.
         sigma: Standard deviation of the noise, used to compute the centre; 0 without noise.
         add_part_noise: Function from exact to released integers, called for each part.
 
@@ -138,33 +142,38 @@ def release_counts_then_sums(
         Released integers, int64 [schema.vector_length], in the schema's order of blocks.
     """
     counts, middle, moments = schema.blocks
-    noisy_part = add_part_noise(np.concatenate([exact[: counts.size], exact[moments.offset :]]))
+    noisy_part = add_part_noise(
+        np.concatenate([exact_integers[: counts.size], exact_integers[moments.offset :]])
+    )
     if not middle.size:
         return noisy_part
     noisy_counts, noisy_total = noisy_part[: counts.size], noisy_part[counts.size :]
     centre = class_centres.estimate_centre(schema, noisy_counts, noisy_total, sigma)
-    noisy_sums = add_part_noise(statistics_about(centre)[middle.offset : moments.offset])
+    noisy_sums = add_part_noise(statistics_about_centre(centre)[middle.offset : moments.offset])
     return np.concatenate([noisy_counts, noisy_sums, noisy_total])
 
 
-def add_noise(exact: Integers, sigma: float, sampler: Sampler = add_opendp_noise) -> Integers:
+def add_noise(
+    exact_integers: Integers, sigma: float, sampler: Sampler = add_opendp_noise
+) -> Integers:
     """Return the integers of one part of a release with noise, int64 [L].
 
     Args:
-        exact: Exact integers, int64 [L].
+        exact_integers: Exact integers, int64 [L].
         sigma: Standard deviation from ``noise_scale``, grid units.
         sampler: Function that adds the noise; replaced only in tests.
 
     Raises:
         InternalError: An argument or the sampler's result is invalid.
     """
-    if exact.dtype != np.int64 or exact.ndim != 1:
+    if exact_integers.dtype != np.int64 or exact_integers.ndim != 1:
         raise InternalError(
-            f"exact statistics: {exact.dtype}, {exact.ndim} axes, expected int64, 1"
+            f"exact statistics: {exact_integers.dtype}, {exact_integers.ndim} axes, expected int64,"
+            " 1"
         )
     if not SIGMA_MINIMUM <= sigma <= SIGMA_MAXIMUM:
         raise InternalError(f"sigma: {sigma!r} grid units is outside the mechanism's range")
-    noisy = sampler(exact, sigma)
-    if noisy.dtype != np.int64 or noisy.shape != exact.shape:
+    noisy = sampler(exact_integers, sigma)
+    if noisy.dtype != np.int64 or noisy.shape != exact_integers.shape:
         raise InternalError("sampler: its result has another type or shape than its argument")
     return noisy

@@ -157,32 +157,36 @@ class StatisticsSchema:
     features: StatisticsField = UNSET
 
     def __post_init__(self) -> None:
-        _require(self.version == VERSION, "version", self.version, f"{VERSION}")
-        _require(0 < self.dimension <= _DIMENSION_LIMIT, "dimension", self.dimension, "1 to 2^16")
-        _require(len(self.labels) <= _LABELS_LIMIT, "labels", len(self.labels), "at most 2^14")
-        _require(len(set(self.labels)) == len(self.labels), "labels", self.labels, "unique names")
+        _check_field(self.version == VERSION, "version", self.version, f"{VERSION}")
+        _check_field(
+            0 < self.dimension <= _DIMENSION_LIMIT, "dimension", self.dimension, "1 to 2^16"
+        )
+        _check_field(len(self.labels) <= _LABELS_LIMIT, "labels", len(self.labels), "at most 2^14")
+        _check_field(
+            len(set(self.labels)) == len(self.labels), "labels", self.labels, "unique names"
+        )
         text_grammars.check_text_fields(self)
         if self.release_kind == MACHINE_STATISTICS:
-            _require(not self.labels, "labels", self.labels, "none in machine statistics")
+            _check_field(not self.labels, "labels", self.labels, "none in machine statistics")
             expected = f"{MACHINE_DIMENSION} in machine statistics"
-            _require(self.dimension == MACHINE_DIMENSION, "dimension", self.dimension, expected)
+            _check_field(self.dimension == MACHINE_DIMENSION, "dimension", self.dimension, expected)
         try:
             positive = number_parsers.parse_decimal(self.clip_radius) > 0
         except DecodeError:
             positive = False
-        _require(positive, "clip_radius", self.clip_radius, "a positive decimal number")
-        _require(self.bits in _GRID_BITS_RANGE, "bits", self.bits, _GRID_BITS_TEXT)
+        _check_field(positive, "clip_radius", self.clip_radius, "a positive decimal number")
+        _check_field(self.bits in _GRID_BITS_RANGE, "bits", self.bits, _GRID_BITS_TEXT)
         for name, weight, is_needed in (
             ("count_weight", self.count_weight, True),
             ("sum_weight", self.sum_weight, bool(self.labels)),
             ("moment_weight", self.moment_weight, True),
         ):
             good = 0 < weight < _BLOCK_WEIGHT_LIMIT if is_needed else weight == 0
-            _require(good, name, weight, "1 to 2^53 - 1" if is_needed else "0")
+            _check_field(good, name, weight, "1 to 2^53 - 1" if is_needed else "0")
         length, capacity = self.vector_length, self.record_capacity
-        _require(length <= _VECTOR_LENGTH_LIMIT, "length", length, "at most 2^22 entries")
+        _check_field(length <= _VECTOR_LENGTH_LIMIT, "length", length, "at most 2^22 entries")
         expected = "weights and bits that leave room for 2^20 records in 64 bits"
-        _require(capacity >= RECORD_CAPACITY_MINIMUM, "capacity", capacity, expected)
+        _check_field(capacity >= RECORD_CAPACITY_MINIMUM, "capacity", capacity, expected)
 
     @property
     def release_kind(self) -> StatisticsKind:
@@ -254,8 +258,8 @@ def default_schema(
     Raises:
         DecodeError: An argument is out of its range.
     """
-    _require(bits in _GRID_BITS_RANGE, "bits", bits, _GRID_BITS_TEXT)
-    _require(0 < clip_radius < math.inf, "clip_radius", clip_radius, "a positive number")
+    _check_field(bits in _GRID_BITS_RANGE, "bits", bits, _GRID_BITS_TEXT)
+    _check_field(0 < clip_radius < math.inf, "clip_radius", clip_radius, "a positive number")
     count_share, sum_share, moment_share = _SENSITIVITY_SHARES
     s2 = 1 << (2 * bits)
     total = _MOMENT_WEIGHT**2 * s2 / (moment_share if labels else 1 - count_share)
@@ -272,10 +276,10 @@ def default_schema(
     )
 
 
-def machine_schema(encoder: str, unit_rule: Literal["record", "weight"]) -> StatisticsSchema:
+def machine_schema(encoder_sha256: str, unit_rule: Literal["record", "weight"]) -> StatisticsSchema:
     """Return the schema of machine statistics for an encoder with a given SHA-256, hex."""
     schema = default_schema(
-        encoder=encoder,
+        encoder=encoder_sha256,
         dimension=MACHINE_DIMENSION,
         labels=(),
         clip_radius=CLIP_RADIUS,
@@ -299,6 +303,6 @@ def release_kind(field: ReleaseField) -> ReleaseKind:
     return CLASS_STATISTICS if field is UNSET else field
 
 
-def _require(is_valid: bool, field: str, value: object, expected: str) -> None:
+def _check_field(is_valid: bool, field: str, value: object, expected: str) -> None:
     if not is_valid:
         raise DecodeError(f"statistics schema: {field} is {value!r}, expected {expected}")

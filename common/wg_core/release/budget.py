@@ -37,16 +37,16 @@ class ReleaseRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Spend:
+class PlantSpending:
     """Spending of the plant's privacy budget.
 
     Attributes:
         epsilon: Epsilon of all charges together, at ``cap_delta``.
         cap_epsilon: Epsilon of the cap, decimal string.
         cap_delta: Delta of the cap, decimal string.
-        charges: Number of charges.
-        burned: Number of charges without a release, which are not refunded.
-        entries: Number of entries of the ledger.
+        charge_count: Number of charges.
+        open_charge_count: Number of charges without a release, which are not refunded.
+        ledger_entry_count: Number of entries of the ledger.
         releases: Charges with their releases, oldest first.
         best_guess_accuracy: Largest probability, at even prior odds, of correctly guessing from all
             releases whether one given unit was in the data.
@@ -55,14 +55,14 @@ class Spend:
     epsilon: float
     cap_epsilon: str
     cap_delta: str
-    charges: int
-    burned: int
-    entries: int
+    charge_count: int
+    open_charge_count: int
+    ledger_entry_count: int
     releases: tuple[ReleaseRow, ...]
     best_guess_accuracy: float
 
 
-def read_spend(home: ClientHome, config: ClientConfig) -> Spend:
+def read_plant_spending(home: ClientHome, config: ClientConfig) -> PlantSpending:
     """Return the plant's spending from its ledger, which is verified and not changed.
 
     Raises:
@@ -91,15 +91,15 @@ def read_spend(home: ClientHome, config: ClientConfig) -> Spend:
             statistics=entry.mechanism.release_kind,
         )
         for entry in ledger_entries
-        if isinstance(entry, Charge) and entry.lineage == spending.lineage
+        if isinstance(entry, Charge) and entry.lineage == spending.lineage_id
     )
-    return Spend(
+    return PlantSpending(
         epsilon=spending.epsilon,
         cap_epsilon=spending.cap_epsilon,
         cap_delta=spending.cap_delta,
-        charges=spending.charge_count,
-        burned=spending.open_charge_count,
-        entries=len(ledger_entries),
+        charge_count=spending.charge_count,
+        open_charge_count=spending.open_charge_count,
+        ledger_entry_count=len(ledger_entries),
         releases=rows,
         best_guess_accuracy=accounting.best_guess_accuracy(spending.composed_events),
     )

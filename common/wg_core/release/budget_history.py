@@ -32,21 +32,21 @@ class BudgetHistory:
     """Data sets, caps and units known to a ledger.
 
     Attributes:
-        lineage_by_dataset: Lineage (id of the budget) by data set name, oldest name first.
+        lineage_id_by_dataset: Lineage (id of the budget) by data set name, oldest name first.
         cap_by_lineage: Cap (epsilon and delta, decimal strings) by lineage.
         commitments: Commitments to all charged data, hex, and to all data on a replaced ledger.
-        unit_names: Names of the privacy units (columns) in charges, oldest first.
+        privacy_unit_names: Names of the privacy units (columns) in charges, oldest first.
     """
 
-    lineage_by_dataset: dict[str, str]
+    lineage_id_by_dataset: dict[str, str]
     cap_by_lineage: dict[str, tuple[str, str]]
     commitments: frozenset[str]
-    unit_names: tuple[str, ...]
+    privacy_unit_names: tuple[str, ...]
 
     @property
-    def budget_lineage(self) -> str:
+    def budget_lineage_id(self) -> str:
         """Id of the lineage that pays for every data set; empty before the first data set."""
-        return next(iter(self.lineage_by_dataset.values()), "")
+        return next(iter(self.lineage_id_by_dataset.values()), "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +98,8 @@ def register_dataset_version(ledger: Ledger, config: ClientConfig, commitment: s
     )
     if ledger.dataset_commitment(config.data.name) is None:
         past = read_budget_history(ledger)
-        if config.data.name not in past.lineage_by_dataset and past.budget_lineage:
-            first_dataset = next(iter(past.lineage_by_dataset))
+        if config.data.name not in past.lineage_id_by_dataset and past.budget_lineage_id:
+            first_dataset = next(iter(past.lineage_id_by_dataset))
             record = dataclasses.replace(record, continued_dataset=first_dataset)
     ledger.register_dataset(record)
 
@@ -133,9 +133,9 @@ def check_budget_terms(config: ClientConfig, history: BudgetHistory) -> None:
         ConfigError: ``client.yaml`` names another cap or unit than the ledger.
     """
     unit = config.data.unit_column or RECORD_UNIT
-    check_same_privacy_unit(config.data.name, unit, history.unit_names)
+    check_same_privacy_unit(config.data.name, unit, history.privacy_unit_names)
     policy = config.privacy.cap_epsilon, config.privacy.cap_delta
-    cap = history.cap_by_lineage.get(history.budget_lineage, policy)
+    cap = history.cap_by_lineage.get(history.budget_lineage_id, policy)
     if cap != policy:
         raise ConfigError(
             f"data set {config.data.name!r}: cap ({', '.join(policy)}), but its budget has"

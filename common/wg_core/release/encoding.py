@@ -141,7 +141,7 @@ def make_record_reader(
             sheet, reason = None, str(error)
     schema = readiness.class_statistics_schema(
         config,
-        encoder=package_sha256,
+        encoder_sha256=package_sha256,
         dimension=encoder.dimension,
         clip_radius=float(encoder.clip_radius),
     )

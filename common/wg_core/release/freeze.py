@@ -77,11 +77,11 @@ class RecordTable(Protocol):
         """Name of each record, for messages and predictions."""
 
     @property
-    def units(self) -> tuple[str, ...] | None:
+    def privacy_units(self) -> tuple[str, ...] | None:
         """Privacy unit of each record; None: each record is its own unit."""
 
     @property
-    def rows(self) -> NDArray[np.int64] | None:
+    def source_rows(self) -> NDArray[np.int64] | None:
         """Row of each record in the file that holds it; None: each record is a file."""
 
     def __len__(self) -> int:
@@ -273,9 +273,9 @@ def frozen_records(config: ClientConfig, records: InspectedRecords, secret: byte
     data = records.data
     contents = [snapshots.keyed_content_digest(secret, digest) for digest in records.digests]
     units = contents
-    if data.units is not None:
+    if data.privacy_units is not None:
         column = config.data.unit_column or ""
-        units = [snapshots.keyed_unit_digest(secret, column, unit) for unit in data.units]
+        units = [snapshots.keyed_unit_digest(secret, column, unit) for unit in data.privacy_units]
     n = len(data)
     stamps = [size_and_mtime_ns(path) for path in records.paths or [Path(config.data.path)] * n]
     return FrozenRecords(
@@ -283,7 +283,7 @@ def frozen_records(config: ClientConfig, records: InspectedRecords, secret: byte
         contents=_digest_rows(contents),
         units=_digest_rows(units),
         shapes=records.shapes,
-        rows=np.full(n, -1, dtype=np.int64) if data.rows is None else data.rows,
+        rows=np.full(n, -1, dtype=np.int64) if data.source_rows is None else data.source_rows,
         stamps=np.array(stamps, dtype=np.int64).reshape(-1, 2),
     )
 
@@ -342,15 +342,17 @@ def _encode_records(
     return rows, QualityReport(failures=tuple(failures))
 
 
-def _exact_statistics(source: _FreezeInput, rows: FeatureRows) -> dict[str, NDArray[np.int64]]:
+def _exact_statistics(
+    freeze_input: _FreezeInput, rows: FeatureRows
+) -> dict[str, NDArray[np.int64]]:
     """Return the exact statistics of each kind by name of the snapshot file that stores them."""
-    config, reading, data = source.config, source.reader, source.inspection.data
+    config, reading, data = freeze_input.config, freeze_input.reader, freeze_input.inspection.data
     schema, labels = reading.schema, data.labels
     if len(data) > schema.record_capacity:
         raise DataError(
             f"{config.data.path}: more than the {schema.record_capacity} records of a release"
         )
-    units = data.units if config.data.unit_column is not None else None
+    units = data.privacy_units if config.data.unit_column is not None else None
     exact = {snapshots.STATISTICS_FILE: snapshots.exact_sums(schema, rows.features, labels, units)}
     if reading.data_sheet is not None:
         of_machine = machine_schema(schema.encoder, config.data.unit_rule)
@@ -369,7 +371,9 @@ def _data_commitment(freeze_input: _FreezeInput, secret: bytes, salt: bytes) -> 
         salt,
         [
             snapshots.record_digest(
-                names[data.labels[row]], "" if data.units is None else data.units[row], digest
+                names[data.labels[row]],
+                "" if data.privacy_units is None else data.privacy_units[row],
+                digest,
             )
             for row, digest in enumerate(freeze_input.inspection.digests)
         ],

@@ -91,9 +91,9 @@ def release_private_head(
         raise ConfigError(f"{home.config}: data.labels is empty, and a head needs classes")
     with locks.lock_ledger(home), query_answers.open_ledger(home, entry_time=time.time()) as ledger:
         cosigning.enrol_witnesses(ledger, config)
-        snapshot = query_answers.current_snapshot(home, config, ledger, encoder=encoder)
+        snapshot = query_answers.current_snapshot(home, config, ledger, encoder_sha256=encoder)
         schema = GradientSchema(
-            encoder=snapshot.encoder,
+            encoder=snapshot.encoder_sha256,
             dimension=snapshot.manifest.schema.dimension,
             labels=config.data.labels,
             unit_rule=config.data.unit_rule,

@@ -11,8 +11,8 @@ from wg_core import atomic
 from wg_core.wire import canonical
 
 VERSION = 1
-_FILE = "quality.json"
-_BYTES_LIMIT = 1 << 30
+_REPORT_FILE = "quality.json"
+_REPORT_BYTES_LIMIT = 1 << 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +25,7 @@ class QualityReport:
 
 def write(folder: Path, report: QualityReport) -> None:
     """Write a snapshot's quality report; raise ``StorageError`` if the disk is full."""
-    atomic.write_private_bytes(folder / _FILE, canonical.encode(report))
+    atomic.write_private_bytes(folder / _REPORT_FILE, canonical.encode(report))
 
 
 def read(folder: Path) -> QualityReport:
@@ -34,7 +34,7 @@ def read(folder: Path) -> QualityReport:
     Raises:
         DecodeError: The report is damaged.
     """
-    path = folder / _FILE
+    path = folder / _REPORT_FILE
     if not path.is_file():
         return QualityReport()
-    return canonical.read_record(QualityReport, path, max_bytes=_BYTES_LIMIT)
+    return canonical.read_record(QualityReport, path, max_bytes=_REPORT_BYTES_LIMIT)

@@ -128,10 +128,10 @@ def answer_query(
     config = configuration.load(home)
     check_message_type(config, protocol.QUERY_MESSAGE_TYPE)
     encoder = canonical.sha256_hex(encoder_pin.load(home, config))
-    check_query(config, query, encoder=encoder, current_time=arrival)
+    check_query(config, query, encoder_sha256=encoder, current_time=arrival)
     with locks.lock_ledger(home), open_ledger(home, entry_time=arrival) as ledger:
         cosigning.enrol_witnesses(ledger, config)
-        if query.is_free:
+        if query.asks_only_statement:
             return _answer_with_statement(ledger, config, encoder, witness)
         charge = ledger.find_charge(config.data.name, request_id=query.request_id)
         if charge is None:
@@ -143,7 +143,7 @@ def answer_query(
         if charge is None or charge.is_open:
             if witness is None:
                 cosigning.check_uncosigned_limit(ledger, config)
-            snapshot = current_snapshot(home, config, ledger, encoder=encoder)
+            snapshot = current_snapshot(home, config, ledger, encoder_sha256=encoder)
             schema = snapshot.schema(statistics_kind(query.statistics))
             request, _ = price_release(config, schema, query)
             key = signing.load(home.signing_key)
@@ -156,26 +156,26 @@ def answer_query(
         return make_bundle(home, config, ledger, charge, witness, hooks.on_step)
 
 
-def _record_statement(ledger: Ledger, config: ClientConfig, encoder: str) -> int:
+def _record_statement(ledger: Ledger, config: ClientConfig, encoder_sha256: str) -> int:
     """Return the ledger index of the plant's public statement; record the statement if new."""
     return ledger.record_statement(
-        dataset=config.data.name,
+        dataset_name=config.data.name,
         recipient=config.server.name,
-        encoder=encoder,
+        encoder_sha256=encoder_sha256,
         labels=config.data.labels,
         data_sheet=config.data_sheet,
     )
 
 
 def _answer_with_statement(
-    ledger: Ledger, config: ClientConfig, encoder: str, witness: AskWitness | None
+    ledger: Ledger, config: ClientConfig, encoder_sha256: str, witness: AskWitness | None
 ) -> bytes:
     """Return the plant's public statement with its ledger proof; no record is involved.
 
     Raises:
         WitnessRefused, TooFewWitnesses: As for ``answer_query``.
     """
-    name, seq = config.server.witness_name, _record_statement(ledger, config, encoder)
+    name, seq = config.server.witness_name, _record_statement(ledger, config, encoder_sha256)
     cosigning.collect_cosignatures(ledger, config, witness)
     if not ledger.is_entry_cosigned(seq, name):
         cosigning.mark_checkpoint_sent(ledger, config)
@@ -202,7 +202,7 @@ def open_ledger(home: ClientHome, *, entry_time: float | None = None) -> Ledger:
 
 
 def current_snapshot(
-    home: ClientHome, config: ClientConfig, ledger: Ledger, *, encoder: str
+    home: ClientHome, config: ClientConfig, ledger: Ledger, *, encoder_sha256: str
 ) -> Snapshot:
     """Return the snapshot in use, after registering it on the ledger if it is not registered.
 
@@ -211,7 +211,7 @@ def current_snapshot(
         VerificationError: The snapshot changed since the freeze.
     """
     snapshot = snapshots.load_current(home)
-    readiness.check_snapshot_settings(config, snapshot, encoder=encoder)
+    readiness.check_snapshot_settings(config, snapshot, encoder_sha256=encoder_sha256)
     budget_history.register_dataset_version(ledger, config, snapshot.manifest.commitment)
     snapshot.verify_files()  # detects a damaged snapshot before it costs anything
     return snapshot
@@ -272,7 +272,7 @@ def make_release(
     if request.mechanism.sensitivity_squared != str(schema.sensitivity_squared()):
         raise InternalError("release: the charge is not for the schema of the snapshot")
     integers = release_statistics(
-        schema, snapshot.statistics(statistics), snapshot.statistics_about, sigma, sampler
+        schema, snapshot.statistics(statistics), snapshot.statistics_about_centre, sigma, sampler
     )
     manifest = statistics_file.StatisticsManifest(
         schema=schema,

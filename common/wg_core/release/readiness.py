@@ -27,18 +27,18 @@ def ready_snapshot(home: ClientHome, statistics: StatisticsKind = CLASS_STATISTI
     config = configuration.load(home)
     snapshot = snapshots.load_current(home)
     package = encoder_pin.load(home, config)
-    check_snapshot_settings(config, snapshot, encoder=canonical.sha256_hex(package))
+    check_snapshot_settings(config, snapshot, encoder_sha256=canonical.sha256_hex(package))
     if statistics == MACHINE_STATISTICS:
         check_machine_unchanged(config, snapshot)
     return snapshot
 
 
 def class_statistics_schema(
-    config: ClientConfig, *, encoder: str, dimension: int, clip_radius: float
+    config: ClientConfig, *, encoder_sha256: str, dimension: int, clip_radius: float
 ) -> StatisticsSchema:
     """Return the schema of class statistics under a plant's current settings."""
     return default_schema(
-        encoder=encoder,
+        encoder=encoder_sha256,
         dimension=dimension,
         labels=config.data.labels,
         clip_radius=clip_radius,
@@ -46,7 +46,9 @@ def class_statistics_schema(
     )
 
 
-def check_snapshot_settings(config: ClientConfig, snapshot: Snapshot, *, encoder: str) -> None:
+def check_snapshot_settings(
+    config: ClientConfig, snapshot: Snapshot, *, encoder_sha256: str
+) -> None:
     """Check that a snapshot was made under the current settings.
 
     Raises:
@@ -55,13 +57,13 @@ def check_snapshot_settings(config: ClientConfig, snapshot: Snapshot, *, encoder
     manifest = snapshot.manifest
     schema = manifest.schema
     expected = class_statistics_schema(
-        config, encoder=encoder, dimension=schema.dimension, clip_radius=schema.radius
+        config, encoder_sha256=encoder_sha256, dimension=schema.dimension, clip_radius=schema.radius
     )
     for subject, frozen, today in (
         ("data.name", manifest.dataset, config.data.name),
         ("data.labels", schema.labels, config.data.labels),
         ("data.unit_column", manifest.unit_column, config.data.unit_column or ""),
-        ("the encoder", schema.encoder, encoder),
+        ("the encoder", schema.encoder, encoder_sha256),
         ("the schema of releases", schema, expected),
     ):
         if frozen != today:

@@ -23,7 +23,7 @@ from wg_core.site.home import ClientHome
 from wg_core.wire import signing
 
 
-def join_shared_budget(home: ClientHome, holder_root: Path) -> ClientConfig:
+def join_shared_budget(home: ClientHome, ledger_home_root: Path) -> ClientConfig:
     """Make a new home draw on another home's budget; return the other home's configuration.
 
     A repeated call changes nothing.
@@ -32,7 +32,7 @@ def join_shared_budget(home: ClientHome, holder_root: Path) -> ClientConfig:
         ConfigError: The other home is not initialised or shares a budget itself, or the new home
             has a budget.
     """
-    holder = ClientHome(holder_root.resolve())
+    holder = ClientHome(ledger_home_root.resolve())
     if holder.root == home.root.resolve():
         raise ConfigError(f"{home.root}: a home cannot share its own budget")
     shared_root = shared_budget.read_shared_budget(holder.root)
@@ -54,7 +54,7 @@ def join_shared_budget(home: ClientHome, holder_root: Path) -> ClientConfig:
 
 
 def check_new_dataset(
-    other_config: ClientConfig, *, site: str, dataset_name: str, cap: tuple[str, str]
+    ledger_home_config: ClientConfig, *, site: str, dataset_name: str, cap: tuple[str, str]
 ) -> None:
     """Check, before a join token is spent, that a new data set may use the shared ledger.
 
@@ -63,17 +63,17 @@ def check_new_dataset(
     Raises:
         ConfigError: The site is another plant, the name is taken, or the cap differs.
     """
-    if site != other_config.site:
+    if site != ledger_home_config.site:
         raise ConfigError(
-            f"join token: for site {site!r}, the ledger is that of {other_config.site!r}: a plant"
-            " has one name at all servers; ask the operator for a token of that name"
+            f"join token: for site {site!r}, the ledger is that of {ledger_home_config.site!r}: a"
+            " plant has one name at all servers; ask the operator for a token of that name"
         )
-    if dataset_name == other_config.data.name:
+    if dataset_name == ledger_home_config.data.name:
         raise ConfigError(
             f"data set {dataset_name!r}: is the one of the home with the ledger; choose another"
             " name (--name)"
         )
-    cap_there = other_config.privacy.cap_epsilon, other_config.privacy.cap_delta
+    cap_there = ledger_home_config.privacy.cap_epsilon, ledger_home_config.privacy.cap_delta
     if tuple(map(Decimal, cap)) != tuple(map(Decimal, cap_there)):
         raise ConfigError(
             f"cap: epsilon {cap[0]} at delta {cap[1]}, the budget that is shared has {cap_there[0]}"
@@ -160,5 +160,7 @@ def share_budget_with_successor(home: ClientHome, successor: ClientHome) -> bool
     return True
 
 
-def _shared_budget_record(holder: Path, ledger: Ledger) -> SharedBudget:
-    return SharedBudget(home=str(holder), origin=ledger.origin, ledger_key=ledger.public_key.hex())
+def _shared_budget_record(ledger_home: Path, ledger: Ledger) -> SharedBudget:
+    return SharedBudget(
+        home=str(ledger_home), origin=ledger.origin, ledger_key=ledger.public_key.hex()
+    )

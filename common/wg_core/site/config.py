@@ -41,7 +41,7 @@ UNLABELLED_FOLDER = "_unlabelled"  # Folder of unlabelled records
 RECORD_UNIT = "record"  # Privacy unit of a plant without a unit column
 _EXPONENT_LIMIT = 300
 _NAME_GRAMMAR = text_grammars.PrintableText(text_grammars.NAME_CHARACTERS_LIMIT)
-_YAML_NUMBER = re.compile(r"(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+_YAML_NUMBER_PATTERN = re.compile(r"(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 """Numbers that YAML and the decimal system read alike: no 010 (eight), no 1_0, no 1:30."""
 _DECIMAL_FIELDS = ("cap_epsilon", "cap_delta", "max_request_epsilon")
 
@@ -394,7 +394,7 @@ def _with_exact_numbers(path: Path, document: object, scalar_texts: object) -> o
         value, text = privacy.get(name), section.get(name)
         if isinstance(value, bool) or not isinstance(value, int | float):
             continue
-        if not isinstance(text, str) or not _YAML_NUMBER.fullmatch(text):
+        if not isinstance(text, str) or not _YAML_NUMBER_PATTERN.fullmatch(text):
             raise ConfigError(
                 f"{path}: privacy.{name}: {text} is {value!r} to YAML; write the decimal number"
                 " that you mean in quotes"

@@ -26,8 +26,8 @@ _HASH_OR_PREFIX = re.compile(rf"[0-9a-f]{{{PREFIX_DIGITS_MINIMUM},64}}")
 
 
 def check_owner_hash(
-    owner_hash: str | None,
-    encoder_hash: str,
+    owner_sha256_prefix: str | None,
+    encoder_sha256: str,
     *,
     source_name: str = "join token",
     consequence: str = "nothing was sent, and the token is not spent",
@@ -35,7 +35,7 @@ def check_owner_hash(
     """Check the encoder hash in a join token or offer against a hash or prefix from the owner.
 
     Args:
-        owner_hash: Hash or prefix from the owner; None: nothing is checked.
+        owner_sha256_prefix: Hash or prefix from the owner; None: nothing is checked.
         source_name: Name of the token or file, for the message.
         consequence: State after a mismatch, for the message.
 
@@ -43,31 +43,34 @@ def check_owner_hash(
         UsageError: The text is not a hash or prefix.
         VerificationError: The hash is another encoder's.
     """
-    if owner_hash is None:
+    if owner_sha256_prefix is None:
         return
-    if not _HASH_OR_PREFIX.fullmatch(owner_hash):
+    if not _HASH_OR_PREFIX.fullmatch(owner_sha256_prefix):
         raise UsageError(
-            f"--encoder: {owner_hash!r}, expected {PREFIX_DIGITS_MINIMUM} to 64 lower-case hex"
-            " digits"
+            f"--encoder: {owner_sha256_prefix!r}, expected {PREFIX_DIGITS_MINIMUM} to 64 lower-case"
+            " hex digits"
         )
-    if not encoder_hash.startswith(owner_hash):
+    if not encoder_sha256.startswith(owner_sha256_prefix):
         raise VerificationError(
-            f"{source_name}: encoder {encoder_hash}, --encoder names {owner_hash}; {consequence}"
+            f"{source_name}: encoder {encoder_sha256}, --encoder names {owner_sha256_prefix};"
+            f" {consequence}"
         )
 
 
-def check_encoder_unchanged(confirmed_hash: str, encoder_hash: str, owner_hash: str | None) -> None:
+def check_encoder_unchanged(
+    confirmed_sha256: str, encoder_sha256: str, owner_sha256_prefix: str | None
+) -> None:
     """Check that enrolling again keeps the confirmed encoder, unless the owner names a new one.
 
     Raises:
         UsageError, VerificationError: As for ``check_owner_hash``, or an unnamed encoder differs.
     """
-    check_owner_hash(owner_hash, encoder_hash)
-    if owner_hash is None and encoder_hash != confirmed_hash:
+    check_owner_hash(owner_sha256_prefix, encoder_sha256)
+    if owner_sha256_prefix is None and encoder_sha256 != confirmed_sha256:
         raise VerificationError(
-            f"join token: encoder {encoder_hash}, this home's owner confirmed {confirmed_hash}."
+            f"join token: encoder {encoder_sha256}, this home's owner confirmed {confirmed_sha256}."
             " Another encoder asks your records anew; if you want that, compare the hash with the"
-            f" operator's and give --encoder {encoder_hash}. Nothing was sent; the token is not"
+            f" operator's and give --encoder {encoder_sha256}. Nothing was sent; the token is not"
             " spent"
         )
 

@@ -42,11 +42,11 @@ def check_message_type(config: ClientConfig, message_type: str) -> None:
 
 
 def check_query(
-    config: ClientConfig, query: StatisticsQuery, *, encoder: str, current_time: float
+    config: ClientConfig, query: StatisticsQuery, *, encoder_sha256: str, current_time: float
 ) -> None:
     """Check a query against the plant's policy at ``current_time``, Unix seconds.
 
-    ``encoder`` is the id of the encoder that the plant holds, hex.
+    ``encoder_sha256`` is the id of the encoder that the plant holds, hex.
 
     Raises:
         PolicyRefused: The query is malformed, for another site or encoder, expired, or asks for
@@ -60,19 +60,19 @@ def check_query(
         raise PolicyRefused(str(error)) from error
     if current_time >= query.expires:
         raise PolicyRefused(f"query {query.request_id}: expired at {query.expires}")
-    if query.encoder != encoder:
+    if query.encoder != encoder_sha256:
         raise PolicyRefused(
             f"query {query.request_id}: encoder {query.encoder[:16]}, this plant holds"
-            f" {encoder[:16]}"
+            f" {encoder_sha256[:16]}"
         )
     subject, privacy = f"query {query.request_id}", config.privacy
     statistics = statistics_kind(query.statistics)
-    if not query.is_free and statistics not in privacy.statistics:
+    if not query.asks_only_statement and statistics not in privacy.statistics:
         raise PolicyRefused(
             f"{subject}: {statistics} statistics, this plant allows"
             f" {', '.join(privacy.statistics) or 'none'} (privacy.statistics)"
         )
-    if not query.is_free:
+    if not query.asks_only_statement:
         check_price(config, query, subject)
     if not _PURPOSE_GRAMMAR.is_match(query.purpose):
         raise PolicyRefused(f"{subject}: purpose is too long or not printable")

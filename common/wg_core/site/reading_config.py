@@ -10,8 +10,16 @@ from dataclasses import dataclass
 from wg_core.errors import ConfigError
 
 GREY_BIT_DEPTHS = (8, 10, 12, 14, 16)  # Bits used in an image of 16 bits per pixel
-_CHINESE_AND_KOREAN = ("gb18030", "big5", "euc-kr")
-TEXT_ENCODINGS = ("auto", "utf-8", "utf-16", "cp932", "cp1252", "latin-1", *_CHINESE_AND_KOREAN)
+_CHINESE_AND_KOREAN_ENCODINGS = ("gb18030", "big5", "euc-kr")
+TEXT_ENCODINGS = (
+    "auto",
+    "utf-8",
+    "utf-16",
+    "cp932",
+    "cp1252",
+    "latin-1",
+    *_CHINESE_AND_KOREAN_ENCODINGS,
+)
 """Encodings that a configuration may name."""
 AUTO_TEXT_ENCODING = TEXT_ENCODINGS[0]
 DEFAULT_TABLE_COLUMNS = ("text", "label")

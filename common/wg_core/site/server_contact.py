@@ -16,7 +16,7 @@ from wg_core.wire import canonical
 CONTACT_INTERVAL_SECONDS = 60.0
 """Longest interval at which a connected node hears from its server, by polling or heartbeat."""
 STALE_SECONDS = 3 * CONTACT_INTERVAL_SECONDS
-_REASON_LIMIT = 500
+_REASON_CHARACTERS_LIMIT = 500
 
 ContactState = Literal["connected", "waiting", "stopped"]
 
@@ -67,7 +67,11 @@ class ContactFile:
         since = before.since if before is not None and before.state == state else current_time
         last = current_time if state == "connected" else (before.last if before is not None else 0)
         contact = ContactStatus(
-            state=state, since=since, written=current_time, last=last, reason=reason[:_REASON_LIMIT]
+            state=state,
+            since=since,
+            written=current_time,
+            last=last,
+            reason=reason[:_REASON_CHARACTERS_LIMIT],
         )
         if (
             before is not None

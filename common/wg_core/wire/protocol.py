@@ -54,7 +54,7 @@ TOKEN_CHARACTERS_LIMIT = 4 << 10
 SHA256_PATTERN = text_grammars.SHA256_PATTERN
 RELEASE_ID_DIGITS_LIMIT = 64
 """Most hex digits of a release id, as in the server's tables."""
-FREE_EPSILON = "0"  # Epsilon of a query for the public statement alone
+STATEMENT_EPSILON = "0"  # Epsilon of a query for the public statement alone
 NUMBER_CHARACTERS_LIMIT = 40  # Most characters of an epsilon or delta in a query or release
 ORIGIN_CHARACTERS_LIMIT = text_grammars.ORIGIN_CHARACTERS_LIMIT
 REFUSAL_CODE_CHARACTERS_LIMIT = 40  # Most characters of the word of a refusal
@@ -125,13 +125,13 @@ class StatisticsQuery:
     statistics: StatisticsField = UNSET
 
     def __post_init__(self) -> None:
-        if self.is_free and self.statistics == MACHINE_STATISTICS:
+        if self.asks_only_statement and self.statistics == MACHINE_STATISTICS:
             raise DecodeError("query: machine statistics at epsilon 0: nothing is released at it")
 
     @property
-    def is_free(self) -> bool:
+    def asks_only_statement(self) -> bool:
         """True if the query asks for the public statement alone, which costs nothing."""
-        return self.epsilon == FREE_EPSILON
+        return self.epsilon == STATEMENT_EPSILON
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

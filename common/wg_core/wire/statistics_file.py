@@ -122,9 +122,9 @@ class StatisticsManifest(ReleaseManifest):
         good = 0 < len(names) == len(set(names)) if of_machine else not names
         expected = "unique names in machine statistics, and none beside those of a schema"
         are_stated = self.labels is not UNSET
-        _require(good and are_stated == of_machine, "labels", names[:3], expected)
+        _check_field(good and are_stated == of_machine, "labels", names[:3], expected)
         if of_machine and self.data_sheet is None:
-            _require(False, "data_sheet", None, "the machine of machine statistics")
+            _check_field(False, "data_sheet", None, "the machine of machine statistics")
 
 
 def integers_to_bytes(integers: NDArray[np.int64]) -> bytes:
@@ -203,7 +203,7 @@ def _unpack_sections(data: bytes) -> dict[str, bytes]:
     )
 
 
-def _require(is_valid: bool, field: str, value: object, expected: str) -> None:
+def _check_field(is_valid: bool, field: str, value: object, expected: str) -> None:
     if not is_valid:
         raise DecodeError(f"{_MANIFEST_NAME}: {field} is {value!r}, expected {expected}")
 

@@ -94,7 +94,11 @@ def _accept_release_file(
     """
     try:
         return release_intake.accept_release_file(
-            store, data, encoder_sha256=home.encoder_id(), witness=witness, current_time=time.time()
+            store,
+            data,
+            encoder_sha256=home.encoder_sha256(),
+            witness=witness,
+            current_time=time.time(),
         )
     except VerificationError as error:
         raise VerificationError(

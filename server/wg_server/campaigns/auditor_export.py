@@ -104,7 +104,7 @@ def server_keys(home: ServerHome) -> ServerKeys:
         witness_name=name,
         witness_key=witness.raw.hex(),
         witness_vkeys=notes.encode_verifier_keys(name, notes.COSIGNER_ROLE, witness),
-        encoder=home.encoder_id() if home.encoder_file.is_file() else "",
+        encoder=home.encoder_sha256() if home.encoder_file.is_file() else "",
         sites=tuple(
             SiteLedgerKey(
                 site=site.name,

@@ -64,11 +64,14 @@ class CampaignOrder:
     def __post_init__(self) -> None:
         for name, bound in (("epsilon", None), ("delta", 1)):
             amount = number_parsers.parse_exact_decimal(getattr(self, name), input_name=name)
-            if name == "epsilon" and self.epsilon == protocol.FREE_EPSILON:
+            if name == "epsilon" and self.epsilon == protocol.STATEMENT_EPSILON:
                 continue
             if amount <= 0 or (bound is not None and amount >= bound):
                 raise ConfigError(f"{name}: {getattr(self, name)}, expected a number above 0")
-        if self.statistics_kind == MACHINE_STATISTICS and self.epsilon == protocol.FREE_EPSILON:
+        if (
+            self.statistics_kind == MACHINE_STATISTICS
+            and self.epsilon == protocol.STATEMENT_EPSILON
+        ):
             raise ConfigError(
                 "epsilon: 0 asks for no statistics; machine statistics are asked for at 1, say"
             )
@@ -116,7 +119,9 @@ def queue_campaign(home: ServerHome, store: ServerStore, order: CampaignOrder) -
         left_out = machine_site_selection.skip_codes_by_site(
             store, order.sites or enrolled_names, uses, sites_are_named=bool(order.sites)
         )
-    elif order.epsilon != protocol.FREE_EPSILON and not order.asks_sites_without_shared_classes:
+    elif (
+        order.epsilon != protocol.STATEMENT_EPSILON and not order.asks_sites_without_shared_classes
+    ):
         reasons = enrolled_class_name_overlap(store, version).skip_codes_by_site()
         left_out = {name: reasons[name] for name in order.sites or reasons if name in reasons}
     sites = [name for name in order.sites or enrolled_names if name not in left_out]
@@ -138,7 +143,7 @@ def queue_campaign(home: ServerHome, store: ServerStore, order: CampaignOrder) -
             epsilon=order.epsilon,
             delta=order.delta,
             purpose=order.purpose,
-            encoder=home.encoder_id(),
+            encoder=home.encoder_sha256(),
             collect_seconds=order.collect_seconds or default,
             deliver_seconds=order.deliver_seconds or default,
             min_sites=order.min_sites,

@@ -16,7 +16,7 @@ from wg_common.language import list_names, template, text
 from wg_core.errors import WgError
 from wg_server.campaigns import release_intake
 from wg_server.generator.card_checks import read_checks
-from wg_server.store.campaigns import NO_EARLIER_ANSWER, NO_SHARED_CLASS_NAMES
+from wg_server.store.campaigns import NO_EARLIER_ANSWER_CODE, NO_SHARED_CLASS_NAMES_CODE
 from wg_server.store.pools import PoolTable
 from wg_server.store.server_store import ServerStore
 
@@ -51,9 +51,9 @@ class ClassNameOverlap:
         reasons = {}
         for site, names in self.class_names_by_site.items():
             if names is None:
-                reasons[site] = NO_EARLIER_ANSWER
+                reasons[site] = NO_EARLIER_ANSWER_CODE
             elif not names & shared_names:
-                reasons[site] = NO_SHARED_CLASS_NAMES
+                reasons[site] = NO_SHARED_CLASS_NAMES_CODE
         return reasons
 
     def describe_overlap(self) -> str:

@@ -13,7 +13,11 @@ from wg_core.errors import ConfigError, WgError
 from wg_server.campaigns import expected_benefit, release_intake
 from wg_server.generator.versions import GeneratorVersion
 from wg_server.site.home import ServerHome
-from wg_server.store.campaigns import NO_EARLIER_ANSWER, NO_SUPPORTED_MACHINE, STATISTIC_UNUSED
+from wg_server.store.campaigns import (
+    NO_EARLIER_ANSWER_CODE,
+    NO_SUPPORTED_MACHINE_CODE,
+    STATISTIC_UNUSED_CODE,
+)
 from wg_server.store.server_store import ServerStore
 
 log = logging.getLogger(__name__)
@@ -74,11 +78,11 @@ def skip_codes_by_site(
     for site in site_names:
         kind = _declared_machine_kind(store, newest.get(site, ""))
         if kind is None:
-            codes[site] = NO_EARLIER_ANSWER
+            codes[site] = NO_EARLIER_ANSWER_CODE
         elif kind not in statistic_use_by_machine_kind and not sites_are_named:
-            codes[site] = NO_SUPPORTED_MACHINE
+            codes[site] = NO_SUPPORTED_MACHINE_CODE
         elif not statistic_use_by_machine_kind.get(kind, True):
-            codes[site] = STATISTIC_UNUSED
+            codes[site] = STATISTIC_UNUSED_CODE
     return codes
 
 

@@ -17,7 +17,7 @@ from wg_server.store.pools import PoolTable
 from wg_server.store.server_store import ServerStore
 
 
-def write_offer(home: ServerHome, out: Path) -> Offer:
+def write_offer(home: ServerHome, offer_file: Path) -> Offer:
     """Write the signed offer file: encoder and heads that a plant can try without a release.
 
     Raises:
@@ -44,7 +44,7 @@ def write_offer(home: ServerHome, out: Path) -> Offer:
         sites=dict(sites),
         created=int(time.time()),
     )
-    atomic.write_bytes(out, encode_offer(offer, encoder, tensors, key))
+    atomic.write_bytes(offer_file, encode_offer(offer, encoder, tensors, key))
     return offer
 
 
@@ -57,4 +57,4 @@ def _served_machine_kinds(version: GeneratorVersion) -> tuple[str, ...]:
 
     data = atomic.read_bytes(version.sheets_path, limit=data_sheet_generation.PACKAGE_LIMIT)
     sheets = data_sheet_generation.unpack_sheet_generator(data)
-    return (*sheets.kinds, *sheets.sensors)
+    return (*sheets.machine_generators, *sheets.sensor_networks)

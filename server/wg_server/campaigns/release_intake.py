@@ -56,7 +56,12 @@ class QueryTerms:
 
 
 def accept_release(
-    site: StoredSite, data: bytes, terms: QueryTerms, *, witness: LedgerWitness, current_time: float
+    site: StoredSite,
+    bundle_data: bytes,
+    query_terms: QueryTerms,
+    *,
+    witness: LedgerWitness,
+    current_time: float,
 ) -> StoredRelease:
     """Verify a release and its ledger proof against its query; return the row to store.
 
@@ -65,16 +70,16 @@ def accept_release(
         VerificationError: The release is not validly signed, not covered by a witnessed ledger, or
             does not match the query.
     """
-    statistics = _decode_bundle(data)
+    statistics = _decode_bundle(bundle_data)
     plant = _verify_bundle(site, statistics, witness.name, witness.public_key)
     check_witness_quorum(site, statistics, witness)
     epsilon, delta = _epsilon_and_delta(plant)
     rows: list[tuple[str, object, object]] = [
-        ("encoder", plant.encoder_sha256, terms.encoder_sha256),
+        ("encoder", plant.encoder_sha256, query_terms.encoder_sha256),
         (
             "epsilon",
             number_parsers.parse_exact_decimal(epsilon),
-            number_parsers.parse_exact_decimal(terms.epsilon),
+            number_parsers.parse_exact_decimal(query_terms.epsilon),
         ),
     ]
     if plant.release is not None:
@@ -82,21 +87,21 @@ def accept_release(
             (
                 "delta",
                 number_parsers.parse_exact_decimal(delta),
-                number_parsers.parse_exact_decimal(terms.delta),
+                number_parsers.parse_exact_decimal(query_terms.delta),
             )
         )
-        rows.append(("statistics", plant.statistics_kind, terms.statistics_kind))
+        rows.append(("statistics", plant.statistics_kind, query_terms.statistics_kind))
     for field, actual, want in rows:
         if actual != want:
             raise VerificationError(
                 f"release of {site.name}: {field} is {actual}, asked was {want}"
             )
-    return _release_row(site, data, statistics, plant, current_time)
+    return _release_row(site, bundle_data, statistics, plant, current_time)
 
 
 def accept_release_file(
     store: ServerStore,
-    data: bytes,
+    bundle_data: bytes,
     *,
     encoder_sha256: str,
     witness: LedgerWitness,
@@ -113,7 +118,7 @@ def accept_release_file(
         WitnessRefused: The site's ledger contradicts an earlier checkpoint. The file is stored for
             auditors, since its release was charged, perhaps on another copy of the ledger.
     """
-    statistics = _decode_bundle(data)
+    statistics = _decode_bundle(bundle_data)
     claimed_release = _claimed_recipient(statistics)
     site = store.require_site(claimed_release.site)
     if site.state != "enrolled":
@@ -129,21 +134,21 @@ def accept_release_file(
     by = (witness.name, witness.public_key) if is_cosigned else (None, None)
     plant = _verify_bundle(site, statistics, *by)
     check_witness_quorum(site, statistics, witness)
-    release = _release_row(site, data, statistics, plant, current_time)
+    release = _release_row(site, bundle_data, statistics, plant, current_time)
     stored_release = store.find_release(release.release_id)
-    if not is_cosigned and (stored_release is None or stored_release.data != data):
+    if not is_cosigned and (stored_release is None or stored_release.data != bundle_data):
         try:
             witness.cosign_file_checkpoint(site, bundle_verification.witness_requests(statistics))
         except WitnessRefused as refusal:
             if refusal.status in CONTRADICTION_STATUSES:
-                store.store_refused_file(site.ledger_origin, data, current_time)
+                store.store_refused_file(site.ledger_origin, bundle_data, current_time)
             raise
     return store.add_release(release)
 
 
 def load_recipient(stored_release: StoredRelease) -> PackageRecipient:
     """Return the plant of a stored release or statement; raises as ``decode_stored_release``."""
-    if stored_release.epsilon == protocol.FREE_EPSILON:
+    if stored_release.epsilon == protocol.STATEMENT_EPSILON:
         return recipient_without_statistics(stored_release)
     release = decode_stored_release(stored_release)
     return recipient_from_release(release.manifest, release)
@@ -258,7 +263,7 @@ def _verify_bundle(
 def _epsilon_and_delta(plant: PackageRecipient) -> tuple[str, str]:
     """Return epsilon and delta of a release; both are ``0`` for a statement."""
     if plant.release is None:
-        return protocol.FREE_EPSILON, protocol.FREE_EPSILON
+        return protocol.STATEMENT_EPSILON, protocol.STATEMENT_EPSILON
     return plant.release.manifest.epsilon, plant.release.manifest.delta
 
 

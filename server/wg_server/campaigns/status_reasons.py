@@ -12,11 +12,11 @@ from wg_server.campaigns import offline_codes, release_intake, schedule
 from wg_server.campaigns.status_texts import TextFormatter
 from wg_server.store import site_refusals
 from wg_server.store.campaigns import (
-    NO_EARLIER_ANSWER,
-    NO_SHARED_CLASS_NAMES,
-    NO_SUPPORTED_MACHINE,
+    NO_EARLIER_ANSWER_CODE,
+    NO_SHARED_CLASS_NAMES_CODE,
+    NO_SUPPORTED_MACHINE_CODE,
     OPEN_TASK_STATES,
-    STATISTIC_UNUSED,
+    STATISTIC_UNUSED_CODE,
     Campaign,
     CampaignTask,
 )
@@ -55,13 +55,13 @@ def explain_task(
         return _reason_of_open_task(texts, campaign, task, status, current_time)
     if task.state == "delivered":
         return _reason_of_delivery(texts, campaign, task, current_time)
-    if task.code == NO_SHARED_CLASS_NAMES:
+    if task.code == NO_SHARED_CLASS_NAMES_CODE:
         return Reason(texts("not worth"), texts("do worth"))
-    if task.code == NO_EARLIER_ANSWER:
+    if task.code == NO_EARLIER_ANSWER_CODE:
         return Reason(texts("no names"), texts("do names"))
-    if task.code == NO_SUPPORTED_MACHINE:
+    if task.code == NO_SUPPORTED_MACHINE_CODE:
         return Reason(texts("no machine"), texts("do machine"))
-    if task.code == STATISTIC_UNUSED:
+    if task.code == STATISTIC_UNUSED_CODE:
         return Reason(texts("no statistic"), texts("do worth"))
     if task.state == "cancelled":
         return Reason(texts("cancelled" if campaign.state == "cancelled" else ""))
@@ -135,7 +135,7 @@ def _reason_of_open_task(
     current_time: float,
 ) -> Reason:
     if task.state == "released":
-        return _reason_of_release(texts, campaign, task, current_time)
+        return _reason_of_awaited_package(texts, campaign, task, current_time)
     end = schedule.step_deadline(campaign, task) or current_time
 
     def with_time_left(cause: str) -> str:
@@ -176,7 +176,7 @@ def _describe_missing_releases(texts: TextFormatter, campaign: Campaign) -> str:
     return texts("when enough", wanted=campaign.min_sites)
 
 
-def _reason_of_release(
+def _reason_of_awaited_package(
     texts: TextFormatter, campaign: Campaign, task: CampaignTask, current_time: float
 ) -> Reason:
     begin = schedule.first_package_time(campaign, current_time)

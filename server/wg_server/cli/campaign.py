@@ -25,9 +25,9 @@ from wg_server.generator import versions
 from wg_server.site.home import ServerHome
 from wg_server.store import site_refusals
 from wg_server.store.campaigns import (
-    NO_EARLIER_ANSWER,
-    NO_SUPPORTED_MACHINE,
-    STATISTIC_UNUSED,
+    NO_EARLIER_ANSWER_CODE,
+    NO_SUPPORTED_MACHINE_CODE,
+    STATISTIC_UNUSED_CODE,
     Campaign,
 )
 from wg_server.store.operators import logged_action
@@ -47,7 +47,7 @@ def campaign() -> None:
 @click.option("--sites", "names", default="", help="Names with commas. Default: all worth asking.")
 @click.option(
     "--epsilon",
-    type=PrivacyParameter(other_text=protocol.FREE_EPSILON),
+    type=PrivacyParameter(accepted_word=protocol.STATEMENT_EPSILON),
     default="1",
     show_default=True,
     help="Epsilon asked of each site; 0: weights by class names and data sheet alone.",
@@ -129,7 +129,7 @@ def campaign_start(
             statistics_kind=statistics,
             asks_sites_without_shared_classes=asks_unshared,
         )
-        if epsilon != protocol.FREE_EPSILON:
+        if epsilon != protocol.STATEMENT_EPSILON:
             _print_expected_benefit(store, home, order)
         with logged_action(store, current_user(), "campaign start", order.id, order.summary):
             campaign = queue_campaign(home, store, order)
@@ -230,7 +230,7 @@ def _list_campaigns(store: ServerStore, home: ServerHome, as_json: bool) -> None
 def _print_skipped_sites(campaign: Campaign) -> None:
     """Print how many sites a campaign for machine statistics does not ask, and why."""
     counts = Counter(task.code for task in campaign.tasks)
-    if count := counts[NO_SUPPORTED_MACHINE]:
+    if count := counts[NO_SUPPORTED_MACHINE_CODE]:
         cli.print_progress(
             text(
                 "not asked, since no data sheet of a machine that is read here is known of them:"
@@ -238,7 +238,7 @@ def _print_skipped_sites(campaign: Campaign) -> None:
                 count=count,
             )
         )
-    if count := counts[NO_EARLIER_ANSWER]:
+    if count := counts[NO_EARLIER_ANSWER_CODE]:
         cli.print_progress(
             text(
                 "not asked, since they have stated no data sheet yet: {count} sites; '--epsilon 0'"
@@ -246,7 +246,7 @@ def _print_skipped_sites(campaign: Campaign) -> None:
                 count=count,
             )
         )
-    if count := counts[STATISTIC_UNUSED]:
+    if count := counts[STATISTIC_UNUSED_CODE]:
         cli.print_progress(
             text(
                 "not asked, since the networks for their machines use no statistic: {count} sites;"

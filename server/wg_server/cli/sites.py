@@ -91,7 +91,7 @@ def _site_documents(
     home: ServerHome, store: ServerStore, language: LanguageCode
 ) -> Iterator[Mapping[str, Any]]:
     """Yield the ``--json`` document of each site, with reasons in a language."""
-    current_time, laggards = time.time(), trust.can_follow_by_lagging_site(home, store)
+    current_time, laggards = time.time(), trust.can_follow_handovers_by_site(home, store)
     forked_origins = {origin for origin, *_ in store.list_fork_evidence()}
     quarantine_counts = Counter(
         note.site for note in quarantine.list_release_summaries(store.engine, "quarantined")

@@ -131,9 +131,9 @@ def _network_card_lines(card: dict[str, Any]) -> list[str]:
     """Return the lines on the model cards of machine networks and soft sensors."""
     lines = []
     for machines in card["kinds"].values():
-        lines += data_sheet_card.card_lines(machines)
+        lines += data_sheet_card.card_text_lines(machines)
     for units in card.get("sensors", {}).values():
-        lines += sensor_training.card_lines(units)
+        lines += sensor_training.card_text_lines(units)
         lines += [f"  {words}" for words in _check_lines(units)]
     return lines + _check_lines(card)
 

@@ -82,7 +82,7 @@ class ServerMetrics:
         for level in ("warning", "error"):
             self._lines.labels(level)  # creates the series, so that its first increase is seen
 
-    def count_requests(self, app: Starlette, listener_name: str) -> Starlette:
+    def add_request_meter(self, app: Starlette, listener_name: str) -> Starlette:
         """Add an outermost middleware that counts requests to an application, and return it."""
         app.add_middleware(_RequestMeter, self._requests, self._seconds, listener_name)
         return app

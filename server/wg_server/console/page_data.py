@@ -252,7 +252,7 @@ def _site_alerts(
     # A certificate that expires within this time, or a quarter of its life, was not renewed.
     soon_seconds = 7 * 86400.0
     entries, soon = [], min(soon_seconds, pki.CLIENT_CERTIFICATE_LIFETIME.total_seconds() / 4)
-    behind = trust.can_follow_by_lagging_site(source.home, source.store)
+    behind = trust.can_follow_handovers_by_site(source.home, source.store)
     for row in rows:
         name, link = row.site.name, f"/sites/{row.site.name}"
         if name in behind:
@@ -282,13 +282,15 @@ def _site_alerts(
 
 
 def read_log_page(
-    source: PageSource, number_limit: int | None
+    source: PageSource, before_entry_number: int | None
 ) -> tuple[list[LogEntry], int | None]:
     """Return entries of the operators' log before a number, newest first, and where to continue.
 
-    The second value is the ``number_limit`` of the next page, or None on the last page.
+    The second value is the ``before_entry_number`` of the next page, or None on the last page.
     """
-    entries = operators.read_log(source.store, limit=ROWS_PER_PAGE + 1, number_limit=number_limit)
+    entries = operators.read_log(
+        source.store, limit=ROWS_PER_PAGE + 1, before_entry_number=before_entry_number
+    )
     return entries[:ROWS_PER_PAGE], entries[ROWS_PER_PAGE - 1].id if len(
         entries
     ) > ROWS_PER_PAGE else None

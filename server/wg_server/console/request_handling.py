@@ -33,7 +33,7 @@ from wg_server.console.formats import template_helpers
 from wg_server.console.messages import PageTexts
 from wg_server.console.page_data import PageSource
 from wg_server.console.sessions import Session, SessionTable
-from wg_server.console.sign_on import read_provider
+from wg_server.console.sign_on import read_oidc_provider
 from wg_server.fleet.guards import Guard
 from wg_server.fleet.sliding_window_limit import SlidingWindowLimit, client_network
 from wg_server.store.operators import add_log_entry
@@ -136,7 +136,7 @@ class Console:
     def __init__(self, source: PageSource) -> None:
         self.source = source
         self.sessions = SessionTable(source.store)
-        self.provider = read_provider(source.home)
+        self.provider = read_oidc_provider(source.home)
         config = source.home.read_config()
         self._name = config.name
         self._secure = bool(config.console_url)

@@ -138,7 +138,7 @@ class OidcProvider(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return claims
 
 
-def read_provider(home: ServerHome) -> OidcProvider | None:
+def read_oidc_provider(home: ServerHome) -> OidcProvider | None:
     """Return the provider of a home, or None.
 
     Raises:

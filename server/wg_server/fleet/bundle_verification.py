@@ -223,10 +223,10 @@ def _check_inclusion(
         raise VerificationError(f"{entry_name} proof: {error}") from error
 
 
-def _decode_entry(data: bytes, entry_type: type[E], subject: str) -> E:
-    entry: Entry = entries.decode(data, input_name=subject)
+def _decode_entry(data: bytes, entry_type: type[E], input_name: str) -> E:
+    entry: Entry = entries.decode(data, input_name=input_name)
     if not isinstance(entry, entry_type):
-        raise VerificationError(f"{subject}: is a {entry.head.kind} entry")
+        raise VerificationError(f"{input_name}: is a {entry.head.kind} entry")
     return entry
 
 

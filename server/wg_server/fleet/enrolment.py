@@ -66,7 +66,7 @@ def create_join_token(
         ConfigError: The site is enrolled and ``may_replace`` is False, or there is no encoder yet.
     """
     protocol.check_site_name(site)
-    encoder = home.encoder_id()  # a missing encoder fails here, not when the plant enrols
+    encoder = home.encoder_sha256()  # a missing encoder fails here, not when the plant enrols
     token = JoinToken(
         site=site,
         enrol_url=home.read_config().enrol_url,
@@ -124,7 +124,7 @@ class EnrolmentService:
             return pki.certificate_sha256(certificate), expires, pki.certificate_to_pem(certificate)
 
         try:
-            with witness.evidence_stored_on_fork(request.ledger_origin, current_time):
+            with witness.store_evidence_on_fork(request.ledger_origin, current_time):
                 certificate_pem, cosignature = self._store.enrol_site(
                     request, node_key, tls_key, current_time, issue, beginning
                 )

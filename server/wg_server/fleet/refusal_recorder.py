@@ -49,7 +49,7 @@ class RefusalRecorder(Guard):
         elif 200 <= status < 300 and site not in self._well:
             self._well.add(site)
             self._noted.pop(site, None)
-            await run_in_threadpool(site_refusals.delete_trouble, self._store, site)
+            await run_in_threadpool(site_refusals.delete_connection_trouble, self._store, site)
 
     async def _record_refusal(
         self, site: str, code: str, figure: float, current_time: float
@@ -59,5 +59,10 @@ class RefusalRecorder(Guard):
             self._noted[site] = current_time
             self._well.discard(site)
             await run_in_threadpool(
-                site_refusals.store_trouble, self._store, site, code, figure, current_time
+                site_refusals.store_connection_trouble,
+                self._store,
+                site,
+                code,
+                figure,
+                current_time,
             )

@@ -66,7 +66,7 @@ def store_site_pins(
     )
 
 
-def can_follow_by_lagging_site(home: ServerHome, store: ServerStore) -> dict[str, bool]:
+def can_follow_handovers_by_site(home: ServerHome, store: ServerStore) -> dict[str, bool]:
     """Find the enrolled sites that still pin an old key.
 
     Returns:

@@ -71,7 +71,7 @@ class LedgerWitness:
         decide = partial(
             self._decide_cosignature, site.ledger_origin, site.ledger_key, request, current_time
         )
-        with self.evidence_stored_on_fork(site.ledger_origin, current_time):
+        with self.store_evidence_on_fork(site.ledger_origin, current_time):
             return self._store.update_checkpoint(site, current_time, decide)
 
     def cosign_file_checkpoint(self, site: StoredSite, requests: Sequence[WitnessRequest]) -> bytes:
@@ -105,7 +105,7 @@ class LedgerWitness:
                 site.ledger_origin, site.ledger_key, request, current_time, checkpoint
             )
 
-        with self.evidence_stored_on_fork(site.ledger_origin, current_time):
+        with self.store_evidence_on_fork(site.ledger_origin, current_time):
             return self._store.update_checkpoint(site, current_time, decide)
 
     def renew_cosignature(self, site: StoredSite) -> bytes:
@@ -171,7 +171,7 @@ class LedgerWitness:
             )
 
         new_key = bundle_verification.read_new_ledger_key(entry)
-        with self.evidence_stored_on_fork(site.ledger_origin, current_time):
+        with self.store_evidence_on_fork(site.ledger_origin, current_time):
             line = self._store.rotate_ledger_key(site, new_key, current_time, decide)
         log.info("site %s: its ledger is signed by another key now", site.name)
         return line
@@ -212,7 +212,7 @@ class LedgerWitness:
         )
 
     @contextmanager
-    def evidence_stored_on_fork(self, origin: str, current_time: float) -> Iterator[None]:
+    def store_evidence_on_fork(self, origin: str, current_time: float) -> Iterator[None]:
         """Run the body; if it raises because of a fork, store the evidence, and raise again."""
         try:
             yield

@@ -32,7 +32,7 @@ from wg_server.generator.families import likeness_fit
 from wg_server.generator.families.heads import OperatorFamilies, OperatorFamily
 from wg_server.generator.plan import GeneratorPlan
 from wg_server.generator.prior.class_names import fit_public_priors
-from wg_server.generator.prior.zoo_tasks import ZooTask, split_families
+from wg_server.generator.prior.zoo_tasks import ZooTask, split_train_and_test_families
 from wg_server.generator.weights import (
     data_sheet_card,
     data_sheet_generation,
@@ -95,14 +95,14 @@ def train_generator(
         return _TrainingPipeline(home, plan, progress, machine_counts).run()
 
 
-def load_tasks(zoo: Store, encoder: str) -> list[ZooTask]:
+def load_tasks(zoo: Store, encoder_sha256: str) -> list[ZooTask]:
     """Load all zoo entries of one encoder (its SHA-256 in hex) as tasks.
 
     Raises:
         ConfigError: There are too few families to fit priors on.
     """
     tasks = []
-    for entry in zoo.read_entries(encoder):
+    for entry in zoo.read_entries(encoder_sha256):
         records = zoo.read_encoded_task(entry)
         tasks.append(
             ZooTask(entry.key, entry.family, entry.labels, records.features, records.labels)
@@ -171,44 +171,44 @@ class _TrainingPipeline:
         }
 
     def _train_soft_sensor(
-        self, kind: str, reading_map: ReadingMap, steps_before: int
+        self, unit_kind: str, reading_map: ReadingMap, steps_before: int
     ) -> tuple[SensorNetwork, dict[str, Any]]:
         """Train and evaluate soft sensors for one kind of process unit; return network and card."""
         seed, draws = self.plan.seed, self.machine_counts
-        objective = SensorObjective(kind, reading_map, draws.validation, seed)
+        objective = SensorObjective(unit_kind, reading_map, draws.validation, seed)
         state = training.train_module(
             objective,
             TrainingSchedule(steps=self.plan.machine_steps),
-            lambda step, words: self.progress(steps_before + step, f"{kind}: {words}"),
+            lambda step, words: self.progress(steps_before + step, f"{unit_kind}: {words}"),
         )
         card = sensor_training.calibrate_and_evaluate(objective.model, draws.test, seed)
         return objective.model.network, {"training": asdict(state), **card}
 
     def _train_machine_networks(
-        self, kind: str, reading_map: ReadingMap, steps_before: int
+        self, machine_kind: str, reading_map: ReadingMap, steps_before: int
     ) -> tuple[MachineKindGenerator, dict[str, Any]]:
         """Train and evaluate the networks for one kind of machine; return generator and model card.
 
         Args:
-            kind: Name of the kind of machine.
+            machine_kind: Name of the kind of machine.
             reading_map: Reading map of the kind.
             steps_before: Number of progress steps completed before this training.
         """
         seed, draws = (
             self.plan.seed,
-            self.machine_counts.for_training_steps(self.plan.machine_steps),
+            self.machine_counts.with_pool_for_steps(self.plan.machine_steps),
         )
 
         def progress(step: int, words: str) -> None:
-            self.progress(steps_before + step, f"{kind}: {words}")
+            self.progress(steps_before + step, f"{machine_kind}: {words}")
 
-        objective = MachineObjective(kind, reading_map, NetworkSizes(), draws, seed)
+        objective = MachineObjective(machine_kind, reading_map, NetworkSizes(), draws, seed)
         state = training.train_module(
             objective, TrainingSchedule(steps=self.plan.machine_steps), progress
         )
         progress(self.plan.machine_steps, "writing the card")
         trial = machine_test_set.draw_test_set(
-            machine_simulator(kind, seed, Stream.SHEET_TEST), reading_map, draws.test
+            machine_simulator(machine_kind, seed, Stream.SHEET_TEST), reading_map, draws.test
         )
         generator, card = data_sheet_card.select_networks(objective.model, trial, seed)
         return generator, {"training": asdict(state), **card}
@@ -221,16 +221,18 @@ class _TrainingPipeline:
         encoder = canonical.sha256_hex(encoder_package)
         architecture = find_modality(encoders.read_modality(encoder_package)).head_architecture
         self.progress(1, "fitting what is known of classes in advance")
-        train, test = split_families(tasks, streams.stream_generator(Stream.FAMILY_SPLIT, seed))
+        train, test = split_train_and_test_families(
+            tasks, streams.stream_generator(Stream.FAMILY_SPLIT, seed)
+        )
         fitted_priors = fit_public_priors(
             [task for task in tasks if task.family in train],
             encoders.read_text_projection(encoder_package),
         )
         families, figures = self._read_operator_families(tasks, encoder)
         parts = HeadPackage(
-            encoder=encoder,
+            encoder_sha256=encoder,
             architecture=architecture,
-            priors=fitted_priors.priors,
+            priors=fitted_priors.model_variances,
             operator_families=families,
             name_regression=fitted_priors.name_regression,
         )
@@ -241,7 +243,9 @@ class _TrainingPipeline:
             "encoder": encoder,
             "architecture": architecture,
             "zoo": {
-                "sha256": canonical.sha256_hex("".join(sorted(t.key for t in tasks)).encode()),
+                "sha256": canonical.sha256_hex(
+                    "".join(sorted(t.entry_key for t in tasks)).encode()
+                ),
                 "tasks": len(tasks),
                 "train_families": len(train),
                 "test_families": test,
@@ -263,11 +267,11 @@ class _TrainingPipeline:
         return document, packed_parts
 
     def _read_operator_families(
-        self, tasks: Sequence[ZooTask], encoder: str
+        self, tasks: Sequence[ZooTask], encoder_sha256: str
     ) -> tuple[OperatorFamilies | None, dict[str, dict[str, str]]]:
         """Return the operator's families (None if there are none), and their model card figures."""
         zoo, dimension = Store(self.home.zoo_folder), tasks[0].features.shape[1]
-        own_entries = {e.family: e for e in own_families.family_entries(zoo, encoder)}
+        own_entries = {e.family: e for e in own_families.family_entries(zoo, encoder_sha256)}
         read = {
             family: own_families.read_family(zoo, entry) for family, entry in own_entries.items()
         }
@@ -296,10 +300,11 @@ class _TrainingPipeline:
         return (OperatorFamilies(entry.layout, families) if families else None), figures
 
 
-def _attack_figures(model: str, figures: tuple[str, str]) -> dict[str, str]:
+def _attack_figures(model_name: str, area_and_error: tuple[str, str]) -> dict[str, str]:
     """Return the model card's entries on a membership attack: ROC area and standard error.
 
-    There are none if the attack was not measured. ``figures`` is both values as decimal strings.
+    There are none if the attack was not measured. ``area_and_error`` is both values as decimal
+    strings.
     """
-    area, error = figures
-    return {f"{model}_found": area, f"{model}_found_error": error} if area else {}
+    area, error = area_and_error
+    return {f"{model_name}_found": area, f"{model_name}_found_error": error} if area else {}

@@ -230,8 +230,8 @@ def list_versions(home: ServerHome) -> list[GeneratorVersion]:
     return sorted(versions, key=lambda version: (-version.summary.created, version.id))
 
 
-def find_version(home: ServerHome, prefix: str) -> GeneratorVersion:
-    """Return the version whose id starts with ``prefix``.
+def find_version(home: ServerHome, id_prefix: str) -> GeneratorVersion:
+    """Return the version whose id starts with ``id_prefix``.
 
     Raises:
         ConfigError: No version matches, several do, or the prefix has fewer than eight digits.
@@ -239,11 +239,14 @@ def find_version(home: ServerHome, prefix: str) -> GeneratorVersion:
         VerificationError: The card was changed.
     """
     names = [
-        name for name in _complete_version_ids(home) if len(prefix) >= 8 and name.startswith(prefix)
+        name
+        for name in _complete_version_ids(home)
+        if len(id_prefix) >= 8 and name.startswith(id_prefix)
     ]
     if len(names) != 1:
         raise ConfigError(
-            f"generator {prefix!r}: no id begins so; see 'wg-server generator --home {home.root}'"
+            f"generator {id_prefix!r}: no id begins so; see 'wg-server generator --home"
+            f" {home.root}'"
         )
     return read_version(home, names[0])
 
@@ -365,7 +368,7 @@ def lock_versions(home: ServerHome) -> Iterator[None]:
 
 
 def _check_encoder(home: ServerHome, version: GeneratorVersion) -> None:
-    if version.summary.encoder != home.encoder_id():
+    if version.summary.encoder != home.encoder_sha256():
         raise ConfigError(
             f"generator {version.id[:SHORT_ID_LENGTH]}: for another encoder than"
             f" {home.encoder_file}; run 'wg-server train --home {home.root}'"

@@ -83,7 +83,7 @@ def serve_home(
         ConfigError: The home is not initialised, is served already, or a port is taken.
     """
     config = home.read_config()
-    ports = _listener_ports(config, additional_port)
+    ports = _fleet_enrol_and_admin_ports(config, additional_port)
     _raise_file_limit()
     _warn_of_missing_models(home)
     with ExitStack() as stack:
@@ -109,8 +109,8 @@ def serve_home(
         source = PageSource(home, store, probes, online)
         enrolment = EnrolmentService(home, config, store)
         app = fleet_app(home, store, state, witness, enrolment)
-        fleet_side = metrics.count_requests(app, "fleet")
-        enrol_side = metrics.count_requests(enrolment.enrolment_app(), "enrolment")
+        fleet_side = metrics.add_request_meter(app, "fleet")
+        enrol_side = metrics.add_request_meter(enrolment.enrolment_app(), "enrolment")
         admin_side = _admin_app(source, metrics, has_console=not additional_port)
         plain = server_tls_context(home, requires_client_certificates=False)
         mutual = server_tls_context(home, requires_client_certificates=True)
@@ -140,7 +140,7 @@ def _run_listeners(listeners: Sequence[Listener], worker: CampaignWorker) -> Ite
             listener.stop_accepting()
 
 
-def _listener_ports(config: ServerConfig, fleet_port: int) -> tuple[int, int, int]:
+def _fleet_enrol_and_admin_ports(config: ServerConfig, fleet_port: int) -> tuple[int, int, int]:
     """Return the ports of the fleet, enrolment and admin listeners."""
     if not fleet_port:
         return config.fleet_port, config.enrol_port, config.admin_port

@@ -189,14 +189,14 @@ class ServerHome:
         path = self.config_file
         if not path.is_file():
             raise ConfigError(f"{self.root}: not a server's home (no server.yaml); run init first")
-        return parse_config(atomic.read_bytes(path, limit=CONFIG_BYTES_LIMIT), subject=str(path))
+        return parse_config(atomic.read_bytes(path, limit=CONFIG_BYTES_LIMIT), input_name=str(path))
 
     def write_config(self, config: ServerConfig) -> None:
         """Write the configuration to ``server.yaml``."""
         text = yaml.safe_dump(msgspec.to_builtins(config), sort_keys=False)
         atomic.write_bytes(self.config_file, text.encode())
 
-    def encoder_id(self) -> str:
+    def encoder_sha256(self) -> str:
         """Return the SHA-256 of the public encoder package, hex.
 
         Raises:
@@ -223,14 +223,14 @@ class ServerHome:
         return self.read_config().database or f"sqlite:///{self.database_file}"
 
 
-def parse_config(data: bytes, *, subject: str) -> ServerConfig:
+def parse_config(data: bytes, *, input_name: str) -> ServerConfig:
     """Parse the text of ``server.yaml`` strictly, and return the configuration.
 
     Raises:
         ConfigError: The data is not YAML, a field is unknown or missing, or a type or value is
             wrong.
     """
-    return yaml_settings.parse_yaml(data, ServerConfig, subject)
+    return yaml_settings.parse_yaml(data, ServerConfig, input_name)
 
 
 def _listener_url(host: str, port: int) -> str:

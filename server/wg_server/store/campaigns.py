@@ -38,11 +38,16 @@ TaskState = Literal[
 ]
 OPEN_CAMPAIGN_STATES = ("queued", "running", "paused", "cancelling")
 OPEN_TASK_STATES = ("waiting", "released", "packaged")
-NO_SHARED_CLASS_NAMES = "worth"
-NO_EARLIER_ANSWER = "no-names"
-NO_SUPPORTED_MACHINE = "no-machine"
-STATISTIC_UNUSED = "no-statistic"
-NOT_ASKED_CODES = (NO_SHARED_CLASS_NAMES, NO_EARLIER_ANSWER, NO_SUPPORTED_MACHINE, STATISTIC_UNUSED)
+NO_SHARED_CLASS_NAMES_CODE = "worth"
+NO_EARLIER_ANSWER_CODE = "no-names"
+NO_SUPPORTED_MACHINE_CODE = "no-machine"
+STATISTIC_UNUSED_CODE = "no-statistic"
+NOT_ASKED_CODES = (
+    NO_SHARED_CLASS_NAMES_CODE,
+    NO_EARLIER_ANSWER_CODE,
+    NO_SUPPORTED_MACHINE_CODE,
+    STATISTIC_UNUSED_CODE,
+)
 """Codes of tasks whose site is not asked, see ``wg_server.campaigns.expected_benefit`` and
 ``machine_site_selection``."""
 RELEASED_TASK_STATES = (
@@ -180,7 +185,7 @@ class Campaign:
     @property
     def asks_only_statements(self) -> bool:
         """True if sites are asked only for their public statement."""
-        return self.epsilon == protocol.FREE_EPSILON
+        return self.epsilon == protocol.STATEMENT_EPSILON
 
     @property
     def uses_pooled_releases(self) -> bool:

@@ -74,12 +74,12 @@ class ReplacedLog:
     Attributes:
         origin: Origin of the log.
         leaves: Leaf hashes of its entries.
-        data: Export of the log.
+        export_data: Export of the log.
     """
 
     origin: str
     leaves: Sequence[bytes]
-    data: bytes
+    export_data: bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,7 +127,7 @@ class LedgerTable:
         return None if row is None else bytes(row.checkpoint)
 
     def store_fork_evidence(
-        self, origin: str, earlier: bytes, later: bytes, current_time: float
+        self, origin: str, earlier_checkpoint: bytes, later_checkpoint: bytes, current_time: float
     ) -> None:
         """Store two signed checkpoints that contradict each other, unless they are stored already.
 
@@ -141,11 +141,14 @@ class LedgerTable:
                 sa.select(table.c.earlier, table.c.later).where(table.c.origin == origin)
             ).all()
             pairs = {(bytes(row.earlier), bytes(row.later)) for row in rows}
-            if len(rows) >= FORK_EVIDENCE_LIMIT or (earlier, later) in pairs:
+            if len(rows) >= FORK_EVIDENCE_LIMIT or (earlier_checkpoint, later_checkpoint) in pairs:
                 return
             connection.execute(
                 table.insert().values(
-                    origin=origin, received=current_time, earlier=earlier, later=later
+                    origin=origin,
+                    received=current_time,
+                    earlier=earlier_checkpoint,
+                    later=later_checkpoint,
                 )
             )
 
@@ -280,7 +283,7 @@ def _store_replaced_log(connection: Connection, site: str, replaced_log: Replace
                 f"enrolment: the ledger that is replaced has another root at {size} entries than"
                 " was cosigned here"
             )
-    values = {"site": site, "size": len(replaced_log.leaves), "data": replaced_log.data}
+    values = {"site": site, "size": len(replaced_log.leaves), "data": replaced_log.export_data}
     stored_row = connection.execute(
         sa.select(table.c.site, table.c.size).where(table.c.origin == replaced_log.origin)
     ).first()

@@ -178,17 +178,19 @@ def add_log_entry(
         connection.execute(table.insert().values(**values, digest=digest))
 
 
-def read_log(store: ServerStore, *, limit: int, number_limit: int | None = None) -> list[LogEntry]:
+def read_log(
+    store: ServerStore, *, limit: int, before_entry_number: int | None = None
+) -> list[LogEntry]:
     """Return entries of the operators' log, newest first.
 
     Args:
         limit: Largest number of entries.
-        number_limit: Only entries with a lower number are returned.
+        before_entry_number: Only entries with a lower number are returned.
     """
     table = schema.operator_log_table
     query = sa.select(table).order_by(table.c.id.desc()).limit(limit)
-    if number_limit is not None:
-        query = query.where(table.c.id < number_limit)
+    if before_entry_number is not None:
+        query = query.where(table.c.id < before_entry_number)
     return [LogEntry(**row._mapping) for row in database.fetch_rows(store.engine, query)]
 
 

@@ -81,7 +81,7 @@ class ReleaseTable:
         """Return a site's last received release of statistics, whatever its status, or None."""
         table = schema.release_table
         query = sa.select(table).where(
-            table.c.site == site, table.c.epsilon != protocol.FREE_EPSILON
+            table.c.site == site, table.c.epsilon != protocol.STATEMENT_EPSILON
         )
         row = database.fetch_first_row(
             self.engine, query.order_by(table.c.received.desc()).limit(1)
@@ -139,7 +139,8 @@ def _select_ranked_releases(encoder_sha256: str, excluded_site: str) -> sa.Selec
             releases.c.encoder == encoder_sha256,
             releases.c.site != excluded_site,
             releases.c.standing.in_(USABLE_STATUSES),
-            releases.c.epsilon != protocol.FREE_EPSILON,  # a public statement has no statistics
+            releases.c.epsilon
+            != protocol.STATEMENT_EPSILON,  # a public statement has no statistics
             releases.c.statistics == CLASS_STATISTICS,  # machine statistics have no classes to pool
             sites.c.state != "revoked",
         )

@@ -146,17 +146,17 @@ class ServerStore(LedgerTable, ReleaseTable):
                 connection, site, current_time, ledger_beginning.decide_checkpoint
             )
 
-    def add_certificate(self, site: str, fingerprint: str, expires: float) -> None:
+    def add_certificate(self, site: str, certificate_sha256: str, expires: float) -> None:
         """Store a renewed certificate; up to ``CERTIFICATES_LIMIT`` certificates stay valid."""
         with self.engine.begin() as connection:
-            _add_certificate(connection, site, fingerprint, expires)
+            _add_certificate(connection, site, certificate_sha256, expires)
 
-    def adopt_certificate(self, site: str, fingerprint: str, expires: float) -> bool:
+    def adopt_certificate(self, site: str, certificate_sha256: str, expires: float) -> bool:
         """Store an unknown certificate of an enrolled site, and return whether it was stored."""
         table = schema.certificate_table
         with self.engine.begin() as connection:
             stored_site = find_site(connection, site, for_update=True)
-            query = sa.select(table.c.site).where(table.c.fingerprint == fingerprint)
+            query = sa.select(table.c.site).where(table.c.fingerprint == certificate_sha256)
             if (
                 stored_site is None
                 or stored_site.state != "enrolled"
@@ -164,7 +164,7 @@ class ServerStore(LedgerTable, ReleaseTable):
             ):
                 return False
             connection.execute(
-                table.insert().values(fingerprint=fingerprint, site=site, expires=expires)
+                table.insert().values(fingerprint=certificate_sha256, site=site, expires=expires)
             )
             return True
 
@@ -192,14 +192,14 @@ class ServerStore(LedgerTable, ReleaseTable):
                 .values(used=current_time)
             )
 
-    def authenticate_site(self, fingerprint: str, current_time: float) -> StoredSite | None:
+    def authenticate_site(self, certificate_sha256: str, current_time: float) -> StoredSite | None:
         """Return the enrolled site that a valid client certificate belongs to, or None."""
         sites, certificates = schema.site_table, schema.certificate_table
         query = (
             sa.select(sites)
             .join(certificates, certificates.c.site == sites.c.name)
             .where(
-                certificates.c.fingerprint == fingerprint,
+                certificates.c.fingerprint == certificate_sha256,
                 certificates.c.revoked.is_(None),
                 certificates.c.expires > current_time,
                 sites.c.state == "enrolled",
@@ -208,13 +208,13 @@ class ServerStore(LedgerTable, ReleaseTable):
         row = database.fetch_first_row(self.engine, query)
         return None if row is None else StoredSite(**row._mapping)
 
-    def belongs_to_revoked_site(self, fingerprint: str) -> bool:
+    def belongs_to_revoked_site(self, certificate_sha256: str) -> bool:
         """Return whether a client certificate belongs to a revoked site."""
         sites, certificates = schema.site_table, schema.certificate_table
         query = (
             sa.select(sites.c.name)
             .join(certificates, certificates.c.site == sites.c.name)
-            .where(certificates.c.fingerprint == fingerprint, sites.c.state == "revoked")
+            .where(certificates.c.fingerprint == certificate_sha256, sites.c.state == "revoked")
         )
         return database.fetch_first_row(self.engine, query) is not None
 
@@ -227,14 +227,14 @@ class ServerStore(LedgerTable, ReleaseTable):
         with self.engine.begin() as connection:
             connection.execute(change.values(last_seen=sa.bindparam("at")), rows)
 
-    def store_pins(self, site: str, pins: str) -> None:
+    def store_pins(self, site: str, pins_json: str) -> None:
         """Store the server keys that a site pinned, if they changed."""
         table = schema.site_table
-        condition = sa.and_(table.c.name == site, table.c.pins != pins)
+        condition = sa.and_(table.c.name == site, table.c.pins != pins_json)
         if database.fetch_first_row(self.engine, sa.select(table.c.name).where(condition)) is None:
             return
         with self.engine.begin() as connection:
-            connection.execute(table.update().where(condition).values(pins=pins))
+            connection.execute(table.update().where(condition).values(pins=pins_json))
 
     def require_site(self, name: str) -> StoredSite:
         """Return one site of the store by name.
@@ -366,10 +366,14 @@ def _revoke_certificates(connection: Connection, site: str, current_time: float)
     )
 
 
-def _add_certificate(connection: Connection, site: str, fingerprint: str, expires: float) -> None:
+def _add_certificate(
+    connection: Connection, site: str, certificate_sha256: str, expires: float
+) -> None:
     table = schema.certificate_table
-    condition = sa.and_(table.c.site == site, table.c.fingerprint != fingerprint)
-    connection.execute(table.insert().values(fingerprint=fingerprint, site=site, expires=expires))
+    condition = sa.and_(table.c.site == site, table.c.fingerprint != certificate_sha256)
+    connection.execute(
+        table.insert().values(fingerprint=certificate_sha256, site=site, expires=expires)
+    )
     newest = (
         sa.select(table.c.fingerprint)
         .where(condition)

@@ -47,7 +47,7 @@ class SiteStatus:
     uses_files: bool
 
 
-def store_trouble(
+def store_connection_trouble(
     store: ServerStore, site: str, code: str, figure: float, current_time: float
 ) -> None:
     """Store the reason why a site's node is refused, replacing an earlier one."""
@@ -59,7 +59,7 @@ def store_trouble(
         )
 
 
-def delete_trouble(store: ServerStore, site: str) -> None:
+def delete_connection_trouble(store: ServerStore, site: str) -> None:
     """Delete the stored reason why a site's node was refused, after the node connected."""
     table = schema.connection_trouble_table
     query = sa.select(table.c.site).where(table.c.site == site)

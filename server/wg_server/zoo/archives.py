@@ -148,8 +148,8 @@ def read_table(path: str) -> LabelledArchive:
         DataError: The table cannot be read, or has fewer than two classes.
     """
     table = record_tables.read_cell_table(Path(path), ["label", "split"])
-    for row, reason in table.problems.items():
-        raise DataError(f"{Path(path).with_name(table.names[row])}: {reason}")
+    for row, reason in table.problems_by_row.items():
+        raise DataError(f"{Path(path).with_name(table.record_names[row])}: {reason}")
     n = len(table.records)
     label_column, sides = (table.columns.get(name, [""] * n) for name in ("label", "split"))
     training_rows = [

@@ -305,14 +305,14 @@ def _raw_features_and_labels(
 
 
 def _families_to_build(
-    zoo: ZooStore, plan: ZooPlan, specs: Sequence[TaskSpec], encoder_id: str
+    zoo: ZooStore, plan: ZooPlan, specs: Sequence[TaskSpec], encoder_sha256: str
 ) -> list[TaskSpec]:
     """Return the first task of each of the operator's families that the zoo lacks."""
     settings = plan.own_sites, plan.family_network_architecture
     return [
         spec
         for spec in _families_with_heads(plan, specs)
-        if not own_families.has_family(zoo, spec, encoder_id, *settings)
+        if not own_families.has_family(zoo, spec, encoder_sha256, *settings)
     ]
 
 

@@ -92,13 +92,13 @@ def first_family_tasks(specs: Sequence[TaskSpec]) -> list[TaskSpec]:
 
 
 def has_family(
-    zoo: ZooStore, spec: TaskSpec, encoder_id: str, site_count: int, architecture: str = ""
+    zoo: ZooStore, spec: TaskSpec, encoder_sha256: str, site_count: int, architecture: str = ""
 ) -> bool:
     """Return True if the zoo has a task's family in this version, with ``site_count`` sites.
 
     If ``architecture`` is not empty, the family must also have a network of this architecture.
     """
-    path = _entry_path(zoo.root, spec.entry_key(encoder_id))
+    path = _entry_path(zoo.root, spec.entry_key(encoder_sha256))
     entry = read_versioned_record(path, FamilyEntry, TRAINING_VERSION) if path.is_file() else None
     return (
         entry is not None and entry.sites == site_count and architecture in ("", entry.architecture)
@@ -156,9 +156,9 @@ def build_family(
     return entry
 
 
-def has_private_family(zoo: ZooStore, family: PrivateFamily, encoder_id: str) -> bool:
+def has_private_family(zoo: ZooStore, family: PrivateFamily, encoder_sha256: str) -> bool:
     """Return True if the zoo has a private family with the guarantee that the plan states."""
-    path = _entry_path(zoo.root, family.task.entry_key(encoder_id))
+    path = _entry_path(zoo.root, family.task.entry_key(encoder_sha256))
     entry = read_versioned_record(path, FamilyEntry, TRAINING_VERSION) if path.is_file() else None
     return entry is not None and entry.privacy == family.privacy
 
@@ -185,7 +185,7 @@ def build_private_family(zoo: ZooStore, encoder: Encoder, family: PrivateFamily)
     return entry
 
 
-def family_entries(zoo: ZooStore, encoder_id: str) -> Iterator[FamilyEntry]:
+def family_entries(zoo: ZooStore, encoder_sha256: str) -> Iterator[FamilyEntry]:
     """Yield the entries of all families of one encoder in the current version, by file name.
 
     Raises:
@@ -193,7 +193,7 @@ def family_entries(zoo: ZooStore, encoder_id: str) -> Iterator[FamilyEntry]:
     """
     for path in sorted((zoo.root / _FAMILIES_FOLDER).glob("*.json")):
         entry = read_versioned_record(path, FamilyEntry, TRAINING_VERSION)
-        if entry is not None and entry.encoder == encoder_id:
+        if entry is not None and entry.encoder == encoder_sha256:
             yield entry
 
 

@@ -67,11 +67,11 @@ class ProceduralFamily(Protocol):
         """Names of the family's classes."""
 
 
-F = TypeVar("F", bound=ProceduralFamily)
-S = TypeVar("S")
+FamilyT = TypeVar("FamilyT", bound=ProceduralFamily)
+SiteT = TypeVar("SiteT")
 
 
-class ProceduralLibrary(Protocol[F, S]):
+class ProceduralLibrary(Protocol[FamilyT, SiteT]):
     """Interface of a module that draws families (type F) of one modality, and their sites (S)."""
 
     @property
@@ -82,14 +82,14 @@ class ProceduralLibrary(Protocol[F, S]):
     def FAMILY_KINDS(self) -> Collection[str]:
         """Names of the kinds of families that can be drawn."""
 
-    def draw_family(self, seed: tuple[int, ...], kind: str | None = None) -> F:
+    def draw_family(self, seed: tuple[int, ...], kind: str | None = None) -> FamilyT:
         """Draw the family of a seed; ``kind`` is one of ``FAMILY_KINDS``, or None: a random one."""
 
-    def draw_site(self, family: F, site_number: int, *, strength: float) -> S:
+    def draw_site(self, family: FamilyT, site_number: int, *, strength: float) -> SiteT:
         """Draw the site with a number, which deviates from its family by ``strength``, 0 to 1."""
 
     def render_records(
-        self, family: F, site: S, labels: NDArray[np.int64], rng: np.random.Generator
+        self, family: FamilyT, site: SiteT, labels: NDArray[np.int64], rng: np.random.Generator
     ) -> Iterable[Record]:
         """Render one record at a site for each label, ``[n]``."""
 
@@ -136,7 +136,7 @@ def simulate_site(
     return modality_of(modality).augment_site(records, strength, rng)
 
 
-def _render_task(spec: TaskSpec, library: ProceduralLibrary[F, S]) -> LabelledTask:
+def _render_task(spec: TaskSpec, library: ProceduralLibrary[FamilyT, SiteT]) -> LabelledTask:
     """Render the records of a task from a procedural library."""
     if spec.only and spec.only not in library.FAMILY_KINDS:
         raise ConfigError(f"only: {spec.only!r}, expected one of {', '.join(library.FAMILY_KINDS)}")

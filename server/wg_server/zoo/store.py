@@ -28,7 +28,7 @@ from wg_server.zoo.task_spec import TaskSpec
 OBJECT_LIMIT = 1 << 30
 ENTRY_LIMIT = 256 << 10
 
-T = TypeVar("T")
+RecordT = TypeVar("RecordT")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +86,7 @@ class ZooStore:
         atomic.write_bytes(self._object_path(entry.sha256), object_bytes)
         atomic.write_bytes(self._entry_path(entry.key), canonical.encode(entry))
 
-    def read_entries(self, encoder_id: str | None = None) -> Iterator[ZooEntry]:
+    def read_entries(self, encoder_sha256: str | None = None) -> Iterator[ZooEntry]:
         """Read all entries of the zoo, or those of one encoder, sorted by key.
 
         Raises:
@@ -94,7 +94,7 @@ class ZooStore:
         """
         for path in sorted((self.root / "entries").glob("*.json")):
             entry = canonical.read_record(ZooEntry, path, max_bytes=ENTRY_LIMIT)
-            if encoder_id is None or entry.encoder == encoder_id:
+            if encoder_sha256 is None or entry.encoder == encoder_sha256:
                 yield entry
 
     def read_encoded_task(self, entry: ZooEntry) -> EncodedTask:
@@ -153,7 +153,7 @@ def pack_encoded_task(encoded_task: EncodedTask) -> bytes:
     return safetensors.numpy.save(tensors)
 
 
-def read_versioned_record(path: Path, record_type: type[T], version: int) -> T | None:
+def read_versioned_record(path: Path, record_type: type[RecordT], version: int) -> RecordT | None:
     """Read a JSON file as a ``record_type``; None if the file states another version.
 
     Raises:

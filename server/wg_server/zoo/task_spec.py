@@ -44,9 +44,9 @@ class TaskSpec:
     name: str
     licence: str
 
-    def entry_key(self, encoder_id: str) -> str:
+    def entry_key(self, encoder_sha256: str) -> str:
         """Return the key, 32 hex digits, of the task's zoo entry with features of an encoder."""
-        return canonical.sha256_hex(canonical.encode(self) + encoder_id.encode())[:32]
+        return canonical.sha256_hex(canonical.encode(self) + encoder_sha256.encode())[:32]
 
     @property
     def has_operator_records(self) -> bool:

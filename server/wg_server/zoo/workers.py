@@ -16,8 +16,8 @@ import scipy.linalg  # noqa: F401 - loads its own BLAS, whose threads must be li
 import torch
 from threadpoolctl import threadpool_limits
 
-J = TypeVar("J")
-R = TypeVar("R")
+JobT = TypeVar("JobT")
+ResultT = TypeVar("ResultT")
 
 
 @contextmanager
@@ -57,8 +57,11 @@ class WorkerPool:
         self._processes = processes
 
     def run_jobs(
-        self, job_function: Callable[[bytes, J], R], shared_data: bytes, jobs: Sequence[J]
-    ) -> Iterator[tuple[int, R]]:
+        self,
+        job_function: Callable[[bytes, JobT], ResultT],
+        shared_data: bytes,
+        jobs: Sequence[JobT],
+    ) -> Iterator[tuple[int, ResultT]]:
         """Run ``job_function(shared_data, job)`` for every job, and yield the results.
 
         Args:

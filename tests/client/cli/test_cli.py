@@ -23,7 +23,7 @@ from wg_common import cli
 from wg_core import errors, installed_code, logs
 from wg_core.fleet import __main__ as process
 from wg_core.ledger.budget_ledger import Ledger
-from wg_core.release.budget import read_spend
+from wg_core.release.budget import read_plant_spending
 from wg_core.release.query_answers import answer_query
 from wg_core.site.acceptance import AcceptanceConfig
 from wg_core.site.config import PrivacyConfig
@@ -156,7 +156,7 @@ def test_freeze_names_all_that_is_wrong_and_changes_nothing(
     assert shown["data"]["per_label"] == dict.fromkeys(LABELS, 1)
     assert shown["snapshot"]["set_aside"] == 3
     assert not any(shown["snapshot"]["change"].values())
-    assert read_spend(plant.home, plant.config).charges == 0
+    assert read_plant_spending(plant.home, plant.config).charge_count == 0
 
 
 @pytest.mark.parametrize("command", ["check", "run", "statistics", "apply"])

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 from click.testing import CliRunner
 
-from wg_client.cli.options import VISIBLE_JOIN_WARNING, join_token_options, split_at_commas
+from wg_client.cli.options import JOIN_ON_COMMAND_LINE_WARNING, join_token_options, split_at_commas
 from wg_core.errors import ConfigError, DecodeError, UsageError
 
 
@@ -42,7 +42,7 @@ def test_labels_are_parted_by_commas_of_any_script() -> None:
 
 def test_a_token_on_the_command_line_is_warned_of() -> None:
     done = CliRunner().invoke(join, ["--join", "wgj1.abc"])
-    assert "<wgj1.abc>" in done.output and VISIBLE_JOIN_WARNING in done.output
+    assert "<wgj1.abc>" in done.output and JOIN_ON_COMMAND_LINE_WARNING in done.output
 
 
 def test_one_source_is_named_and_bounded(tmp_path: Path) -> None:

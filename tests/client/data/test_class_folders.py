@@ -74,7 +74,7 @@ def test_a_table_of_a_spreadsheet_is_read(tmp_path: Path, encoding: str, delimit
     (tmp_path / "records.csv").write_bytes(text.encode(encoding))
     found = survey_dataset(tmp_path, SurveyOptions(unit_column="ロット"))
     assert found.data.label_names == ("傷",) and found.data.labels.tolist() == [0, -1]
-    assert found.data.units == ("7", "8") and not found.problems
+    assert found.data.privacy_units == ("7", "8") and not found.problems
     assert any("CP932" in hint for hint in found.hints) == (encoding == "cp932")
 
 

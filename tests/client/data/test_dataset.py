@@ -76,7 +76,7 @@ def test_a_table_gives_labels_and_units(tmp_path: Path) -> None:
     data = load_dataset(tmp_path, unit_column="part")
     assert data.label_names == ("dent", "ok")
     assert data.labels.tolist() == [1, 1, 0, -1]
-    assert data.units == ("A", "A", "B", "B")
+    assert data.privacy_units == ("A", "A", "B", "B")
 
 
 def test_npz_follows_the_declared_order_and_its_split(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_npz_follows_the_declared_order_and_its_split(tmp_path: Path) -> None:
 
 def test_npz_units(tmp_path: Path) -> None:
     path = _npz(tmp_path / "d.npz", group=np.array([7, 7, 8, 8, 9, 9]))
-    assert load_dataset(path, unit_column="group").units == ("7", "7", "8", "8", "9", "9")
+    assert load_dataset(path, unit_column="group").privacy_units == ("7", "7", "8", "8", "9", "9")
     with pytest.raises(DataError, match="'board'"):
         load_dataset(path, unit_column="board")
 

@@ -106,7 +106,7 @@ def test_a_sheet_of_a_spreadsheet(tmp_path: Path) -> None:
     assert classes(seen) == {"": 1, "故障": 1, "正常": 1} and seen.data.records[1] == "異常なし"
     odd = (("text", "label", "lot"), ('a;b, "c"\nd', 1, 7.0), (2.5, True, None))
     seen = survey_dataset(workbook(path, odd), SurveyOptions(unit_column="lot"))
-    assert seen.data.records[0] == 'a;b, "c" d' and seen.data.units == ("7",)
+    assert seen.data.records[0] == 'a;b, "c" d' and seen.data.privacy_units == ("7",)
     assert [problem.reason for problem in seen.problems] == [
         "column 'lot' is empty: no privacy unit"
     ]

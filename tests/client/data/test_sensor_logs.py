@@ -16,7 +16,7 @@ from wg_client.data import log_reader, sensor_windows
 from wg_client.data.dataset import DatasetSurvey, SurveyOptions
 from wg_client.data.dataset_survey import survey_dataset
 from wg_client.data.record_inspection import inspect_records
-from wg_client.data.recording_units import find_recording_unit
+from wg_client.data.recording_units import find_recording_unit_column
 from wg_client.data.sensor_log import SensorLog
 from wg_core.errors import ConfigError, DataError
 from wg_core.site.config import PrivacyConfig
@@ -140,9 +140,9 @@ def test_intervals_label_windows_and_name_units(tmp_path: Path) -> None:
     )
     log = replace(LOG, intervals="events.csv", hop_seconds=0.1)
     found = _survey(tmp_path, log, unit_column="part")
-    assert found.data.units is not None
+    assert found.data.privacy_units is not None
     by_unit: dict[str, int] = {}
-    for unit in found.data.units:
+    for unit in found.data.privacy_units:
         by_unit[unit] = by_unit.get(unit, 0) + 1
     assert by_unit.pop("p1") == by_unit.pop("p2") == 5 and by_unit.pop("p3") == 3
     assert not by_unit
@@ -156,7 +156,7 @@ def test_a_log_and_an_interval_can_be_the_unit(tmp_path: Path, unit: str, count:
     _log(tmp_path / "two.csv", _values(60, 1))
     (tmp_path / "e.csv").write_text("file,start,end,label\none,0,0.6,a\none,0.6,1.2,b\ntwo,0,9,a\n")
     found = _survey(tmp_path, replace(LOG, intervals="e.csv"), unit_column=unit)
-    assert found.data.units is not None and len(set(found.data.units)) == count
+    assert found.data.privacy_units is not None and len(set(found.data.privacy_units)) == count
 
 
 @pytest.mark.parametrize(("gap", "units"), [(0.15, ["0.0"]), (7, ["0.0", "7.5"])])
@@ -167,9 +167,9 @@ def test_a_run_between_long_gaps_can_be_the_unit(
     label = {"s": ["a"] * 130 + ["b"] * 70}  # no end of a run
     path = _log(tmp_path / "l.csv", _values(200), times=times, more=label)
     found = _survey(path, replace(LOG, label="s"), unit_column="time-run")
-    assert found.data.units is not None
-    assert sorted(set(found.data.units)) == [f"l.csv, from {first}" for first in units]
-    says = find_recording_unit(path, ReadingConfig(log=replace(LOG, label="s")))
+    assert found.data.privacy_units is not None
+    assert sorted(set(found.data.privacy_units)) == [f"l.csv, from {first}" for first in units]
+    says = find_recording_unit_column(path, ReadingConfig(log=replace(LOG, label="s")))
     assert says == ("time-run" if len(units) > 1 else "")
 
 
@@ -183,7 +183,7 @@ def test_a_run_is_a_range_of_time_whatever_the_order_of_rows() -> None:
 def test_runs_at_the_same_times_are_one_unit_and_pointed_out(tmp_path: Path) -> None:
     times = [f"{row % 50 / RATE:.2f}" for row in range(100)]
     found = _survey(_log(tmp_path / "l.csv", _values(100), times=times), unit_column="time-run")
-    assert found.data.units == ("l.csv, from 0.0",) * 4
+    assert found.data.privacy_units == ("l.csv, from 0.0",) * 4
     assert "go back in 1 logs" in found.hints[-1] and "--unit-column file" in found.hints[-1]
 
 

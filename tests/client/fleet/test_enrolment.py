@@ -126,7 +126,7 @@ def test_what_is_sent_is_the_public_half_and_the_secret(home: ClientHome, server
     done = enrolment.enrol(home, f"  {server.token}\n")
     _, request = server.asked
     assert b"PRIVATE" not in request.content
-    assert done.site == "plant-a" and done.encoder_package == b"encoder"
+    assert done.site_name == "plant-a" and done.encoder_package == b"encoder"
     assert home.encoder.read_bytes() == b"encoder"
     assert home.certificate.read_text() == server.reply.certificate_pem
     assert home.ca_certificate.read_text() == server.reply.ca_pem

@@ -107,7 +107,9 @@ def burned_charges_come_back(patch: pytest.MonkeyPatch) -> None:
         dataset(state, entry)
         for seq, paid in state.charges.items():
             if before is not None and paid.is_open and seq > before.head.seq:
-                state.lineage_by_id(paid.lineage).mu_squared_units -= costs[entry.head.origin, seq]
+                state.lineage_by_id(paid.lineage_id).mu_squared_units -= costs[
+                    entry.head.origin, seq
+                ]
 
     charged(patch)
     registered(patch)

@@ -42,7 +42,7 @@ from wg_common.nets.encoder.projected_trunk import load_encoder
 from wg_core.errors import ConfigError, ExitCode
 from wg_core.ledger import budget_ledger, entries, log_succession
 from wg_core.privacy import mechanism
-from wg_server.generator.evaluation.simulated_release import simulate_release
+from wg_server.generator.evaluation.simulated_release import add_simulated_noise
 
 Probe = Callable[[AuditBench], None]
 
@@ -56,7 +56,9 @@ class Planted:
     probe: Probe
 
 
-SMALL = AuditSize(canaries=16, snapshots=2, dimensions=range(1, 4), larger_dimension_count=1)
+SMALL = AuditSize(
+    canary_count=16, snapshot_count=2, dimensions=range(1, 4), larger_dimension_count=1
+)
 SEEDS = range(20)
 
 WIDTH, SUMS, RELEASES, ENTRIES, DEPENDENCE, NORMAL, REMAINDERS = noise_tests.TESTS_BY_PROPERTY
@@ -239,9 +241,9 @@ BY_CHANCE = "the acceptance set is exactly the share"
 OF_MANY_RECORDS = "the last record of a part counts twice"
 """A bug that needs more records than a part has."""
 SIZES = {
-    "noise is cut at four sigma": AuditSize(snapshots=5),
-    "every fiftieth draw has no noise": AuditSize(canaries=16, snapshots=8),
-    "noise comes from a pool of drawn values": AuditSize(canaries=64, snapshots=1),
+    "noise is cut at four sigma": AuditSize(snapshot_count=5),
+    "every fiftieth draw has no noise": AuditSize(canary_count=16, snapshot_count=8),
+    "noise comes from a pool of drawn values": AuditSize(canary_count=64, snapshot_count=1),
     "noise is halved at thirty-two features": AuditSize(
         dimensions=range(32, 33), larger_dimension_count=0
     ),
@@ -263,7 +265,7 @@ def simulated(patch: pytest.MonkeyPatch, seed: int) -> None:
     rng = np.random.default_rng(seed + 1000)
 
     def make_gaussian(*space: Any, scale: float) -> Callable[[list[int]], list[int]]:
-        return lambda values: simulate_release(np.array(values), scale, rng).tolist()
+        return lambda values: add_simulated_noise(np.array(values), scale, rng).tolist()
 
     patch.setattr(opendp.measurements, "make_gaussian", make_gaussian)
 

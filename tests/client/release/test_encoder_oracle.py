@@ -22,7 +22,7 @@ from tests.client.conftest import LABELS, MakePlant, TestPlant, pictures
 from wg_client.data import plant_data as plants
 from wg_common.nets.encoder import package as encoder_package
 from wg_common.nets.encoder.projected_trunk import compute_raw_features
-from wg_core.release.budget import read_spend
+from wg_core.release.budget import read_plant_spending
 from wg_core.release.query_answers import ReleaseHooks, answer_query
 from wg_core.wire import bundle, signing
 from wg_core.wire.statistics_file import decode_release
@@ -112,7 +112,7 @@ def test_answers_differ_by_the_record_alone(pair: tuple[TestPlant, TestPlant]) -
         sizes.append((len(data), plant.witness.asked))
         counts.append(statistics.counts())
         sums.append(statistics.sums())
-        spent.append(read_spend(plant.home, plant.config).charges)
+        spent.append(read_plant_spending(plant.home, plant.config).charge_count)
     assert sizes[0] == sizes[1] and spent == [1, 1]
     np.testing.assert_array_equal(counts[1] - counts[0], [1, 0, 0])
     np.testing.assert_array_equal(sums[1], sums[0])  # the record overflowed, and counts as zeros

@@ -29,7 +29,7 @@ from wg_core.ledger.budget_ledger import Ledger
 from wg_core.privacy.exact_statistics import exact_statistics
 from wg_core.release import budget_history
 from wg_core.release import freeze as freezing
-from wg_core.release.budget import read_spend
+from wg_core.release.budget import read_plant_spending
 from wg_core.release.query_answers import answer_query
 from wg_core.site.config import PrivacyConfig
 
@@ -255,7 +255,7 @@ def test_statistics_are_those_of_the_units(parts: TestPlant) -> None:
         [f"p{n // 2}" for n in range(6)],
     )
     np.testing.assert_array_equal(snapshot.statistics(), expected)
-    assert here.data.units is not None and len(set(here.data.units)) == 3
+    assert here.data.privacy_units is not None and len(set(here.data.privacy_units)) == 3
 
 
 def test_sums_by_chunks_are_the_sums(plant: TestPlant, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -385,8 +385,8 @@ def test_each_freeze_is_an_entry_in_the_one_lineage(plant: TestPlant) -> None:
 
 
 def _spent(plant: TestPlant) -> tuple[int, float]:
-    spend = read_spend(plant.home, plant.config)
-    return spend.charges, spend.epsilon
+    spend = read_plant_spending(plant.home, plant.config)
+    return spend.charge_count, spend.epsilon
 
 
 def test_another_name_does_not_give_another_budget(plant: TestPlant) -> None:

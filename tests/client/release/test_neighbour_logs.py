@@ -169,9 +169,9 @@ def windows_by_unit(folder: Path, pair: Pair) -> dict[str, list[tuple[int, bytes
         reading=ReadingConfig(log=pair.log),
     )
     data = survey_dataset(folder, options).data
-    assert data.units is not None
+    assert data.privacy_units is not None
     found = defaultdict(list)
-    for row, unit in enumerate(data.units):
+    for row, unit in enumerate(data.privacy_units):
         found[unit].append((int(data.labels[row]), data.records[row].tobytes()))
     return dict(found)
 

@@ -29,7 +29,7 @@ from wg_core.ledger.entries import Charge, Decision
 from wg_core.privacy import time_slots
 from wg_core.privacy.gradients import ChargedGradientSums, HeadArrays, LabelledFeatures
 from wg_core.privacy.schema import GRADIENTS
-from wg_core.release.budget import read_spend
+from wg_core.release.budget import read_plant_spending
 from wg_core.release.private_head import (
     TRAINING_SLOTS,
     HeadOrder,
@@ -68,8 +68,8 @@ def charge_of(data: bytes) -> Charge:
 
 
 def spent(plant: TestPlant) -> tuple[int, int]:
-    spend = read_spend(plant.home, plant.config)
-    return spend.charges, spend.burned
+    spend = read_plant_spending(plant.home, plant.config)
+    return spend.charge_count, spend.open_charge_count
 
 
 def test_the_charge_is_on_the_ledger_before_a_gradient_is_summed(make_plant: MakePlant) -> None:
@@ -81,7 +81,7 @@ def test_the_charge_is_on_the_ledger_before_a_gradient_is_summed(make_plant: Mak
 
     release_private_head(plant.home, order(1), train, witness=plant.witness)
     assert spent(plant) == (1, 0)
-    (row,) = read_spend(plant.home, plant.config).releases
+    (row,) = read_plant_spending(plant.home, plant.config).releases
     assert row.statistics == GRADIENTS and row.recipient != plant.config.server.name
 
 
@@ -204,7 +204,7 @@ def test_an_auditor_adds_the_charge_up_from_its_blocks(
     file.write_bytes(release(plant, 1, "2"))
     finding = verification.audit_log(plant.home.root, statistics=[file])
     assert not finding.verdict.problems and len(finding.received_files) == 1
-    spend = read_spend(plant.home, plant.config)
+    spend = read_plant_spending(plant.home, plant.config)
     assert finding.verdict.total is not None
     assert finding.verdict.total.epsilon == pytest.approx(spend.epsilon, rel=1e-4)
     assert any("trained privately" in line for line in finding.remark_sentences)

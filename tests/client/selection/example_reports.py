@@ -24,7 +24,7 @@ from wg_common.inference.family_head import FeatureLayout
 from wg_common.language import english_text
 from wg_common.modalities.base import Modality
 from wg_common.modalities.registry import MODALITIES
-from wg_core.release.budget import ReleaseRow, Spend
+from wg_core.release.budget import PlantSpending, ReleaseRow
 from wg_core.site.acceptance import AcceptanceConfig
 from wg_core.site.home import ClientHome
 
@@ -144,7 +144,7 @@ def _manifest(outcome: SelectionOutcome, labels: tuple[str, ...]) -> ModelsManif
     )
 
 
-def _spend(case: str) -> Spend:
+def _spend(case: str) -> PlantSpending:
     row = ReleaseRow(
         request_id="34" * 16,
         time=1_789_000_000,
@@ -157,13 +157,13 @@ def _spend(case: str) -> Spend:
         statistics="classes",
     )
     rows = () if case == "unseen" else (row,)
-    return Spend(
+    return PlantSpending(
         epsilon=3.9997 * len(rows),
         cap_epsilon="8",
         cap_delta="1e-5",
-        charges=len(rows),
-        burned=0,
-        entries=5,
+        charge_count=len(rows),
+        open_charge_count=0,
+        ledger_entry_count=5,
         releases=rows,
         best_guess_accuracy=0.678 if rows else 0.5,
     )

@@ -168,7 +168,7 @@ def test_units_are_kept_together() -> None:
         all_labels=y, class_count=2, encoder_features=TrunkFeatures(x), repetition_keys=units
     )
     assert alike.independent_record_count == 12
-    assert alike.evaluated_groups.tolist() == together.records.evaluated_groups.tolist()
+    assert alike.evaluated_unit_indices.tolist() == together.records.evaluated_unit_indices.tolist()
 
 
 def test_model_selection_is_deterministic() -> None:

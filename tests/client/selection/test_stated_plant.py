@@ -35,7 +35,7 @@ from wg_server.campaigns import machine_networks, packaging
 from wg_server.campaigns.release import PackageRecipient
 from wg_server.campaigns.release_pools import StoredReleasePools
 from wg_server.generator import versions
-from wg_server.generator.evaluation.simulated_release import simulate_statistics
+from wg_server.generator.evaluation.simulated_release import simulate_noisy_statistics
 from wg_server.generator.prior.evidence_pools import NO_POOLED_RELEASES
 from wg_server.generator.versions import GeneratorVersion
 from wg_server.generator.weights import bearing_simulation as simulation
@@ -390,7 +390,7 @@ def test_machine_statistics_of_enough_records_change_what_is_made(
     version, schema = _version(home, sheets), machine_schema("ab" * 32, "record")
     numbers = np.full((records, schema.dimension), 0.1)
     rng = np.random.default_rng(0)
-    statistics = simulate_statistics(schema, numbers, np.full(records, -1), 0.0, rng)
+    statistics = simulate_noisy_statistics(schema, numbers, np.full(records, -1), 0.0, rng)
     manifest = SimpleNamespace(release_id="cd" * 16, schema=schema, epsilon="1")
     release = SimpleNamespace(manifest=manifest, statistics=statistics)
     made, bare = (

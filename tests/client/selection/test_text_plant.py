@@ -209,7 +209,7 @@ def test_the_python_interface_reads_new_files_by_the_homes_columns(
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not weights.is_installed(), reason=f"no {weights.PACKAGE}")
+@pytest.mark.skipif(not weights.is_installed(), reason=f"no {weights.PACKAGE_REQUIREMENT}")
 def test_e5_may_be_a_further_trunk_of_which_nothing_is_released(
     plant: TestPlant, good: LinearHead, tmp_path: Path
 ) -> None:
@@ -271,8 +271,8 @@ def test_units_and_splits_of_a_table(tmp_path: Path, name: str) -> None:
     table = write(tmp_path / name, found)
     place = tmp_path if name == "records.csv" else table
     looked = survey_dataset(place, SurveyOptions(unit_column="author")).data
-    assert len(looked) == 6 and set(looked.units or ()) <= {"a0", "a1", "a2"}
-    assert looked.label_names == tuple(sorted(LABELS)) and looked.rows is not None
+    assert len(looked) == 6 and set(looked.privacy_units or ()) <= {"a0", "a1", "a2"}
+    assert looked.label_names == tuple(sorted(LABELS)) and looked.source_rows is not None
     assert [str(record) for record in looked.records] == [row["text"] for row in found[::2]]
     assert len(survey_dataset(place, SurveyOptions(split=None)).data) == 12
 

@@ -31,7 +31,7 @@ from wg_common.nets.encoder import window_trunk
 from wg_common.nets.encoder.projected_trunk import load_encoder
 from wg_common.nets.private_head import train_private_head
 from wg_core.errors import ConfigError, DataError, DecodeError, VerificationError
-from wg_core.release.budget import read_spend
+from wg_core.release.budget import read_plant_spending
 from wg_core.release.private_head import HeadOrder, release_private_head
 from wg_core.site.reading_config import SensorLogConfig
 
@@ -182,7 +182,7 @@ def test_a_private_head_of_windows_of_unknown_size_is_refused_before_the_charge(
     words = ["models", "export", "--home", str(window_plant.home.root), "--private", "1"]
     done = CliRunner().invoke(main.group, [*words, "--out", str(tmp_path / "m.onnx")])
     assert isinstance(done.exception, ConfigError)
-    assert read_spend(window_plant.home, window_plant.config).charges == 0
+    assert read_plant_spending(window_plant.home, window_plant.config).charge_count == 0
     check_private_head_exportable(window_plant.home, "safetensors")
     check_private_head_exportable(window_plant.home, "onnx", (3, 1024))
 

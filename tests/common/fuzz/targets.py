@@ -404,7 +404,8 @@ TARGETS: dict[str, Target] = {
     "data-sheet-file": Target(lambda data: yaml_settings.parse_yaml(data, DataSheet, "x"), _SHEETS),
     "client-config": Target(_client_config, (_YAML,)),
     "server-config": Target(
-        lambda data: parse_config(data, subject="x"), (b"name: c\nfleet_port: 1\nenrol_port: 2\n",)
+        lambda data: parse_config(data, input_name="x"),
+        (b"name: c\nfleet_port: 1\nenrol_port: 2\n",),
     ),
     "zoo-plan": Target(
         lambda data: yaml_settings.parse_yaml(data, plans.ZooPlan, "x"),

@@ -16,7 +16,9 @@ from torch import Tensor
 from wg_core.errors import ConfigError, VerificationError
 from wg_e5 import network, weights
 
-pytestmark = pytest.mark.skipif(not weights.is_installed(), reason=f"no {weights.PACKAGE}")
+pytestmark = pytest.mark.skipif(
+    not weights.is_installed(), reason=f"no {weights.PACKAGE_REQUIREMENT}"
+)
 TEXTS = ("pump 3 leaks at the shaft seal", "軸受から異音がする", "no")
 PUBLISHED = (
     (0.0536, -0.0556, -0.0633, -0.0371, 0.0714, 0.0054),
@@ -26,16 +28,16 @@ PUBLISHED = (
 
 
 @cache
-def trunk() -> network.E5:
-    return network.E5()
+def trunk() -> network.E5Encoder:
+    return network.E5Encoder()
 
 
 @pytest.fixture
 def unread() -> Iterator[None]:
     """The file is read again, during the test and behind it."""
-    weights.load.cache_clear()
+    weights.load_weights.cache_clear()
     yield
-    weights.load.cache_clear()
+    weights.load_weights.cache_clear()
 
 
 def run(*texts: str) -> NDArray[np.float32]:
@@ -78,7 +80,7 @@ def test_words_are_cut_as_the_published_tokenizer_cuts_them(
 
 def test_of_a_long_text_the_first_pieces_are_read() -> None:
     long = network.token_ids("leak " * 500)
-    assert len(long) == network.TOKENS and long[-1] == 2
+    assert len(long) == network.TOKENS_LIMIT and long[-1] == 2
     assert long[:-1] == network.token_ids("leak " * 130)[:-1]
 
 

@@ -21,7 +21,7 @@ from wg_core.connection.cosigning import TooManyUncosignedCheckpoints
 from wg_core.errors import VerificationError
 from wg_core.ledger.budget_ledger import Ledger
 from wg_core.ledger.witness import UNCOSIGNED_CHECKPOINTS_LIMIT, WitnessFork, WitnessRefused
-from wg_core.release.budget import read_spend
+from wg_core.release.budget import read_plant_spending
 from wg_core.release.query_answers import answer_query
 from wg_core.wire import canonical, signing
 from wg_server.campaigns import airgap
@@ -121,7 +121,7 @@ def test_deliveries_and_packages_alternate_for_as_long_as_they_like(world: World
 def test_deliveries_without_a_package_in_between_are_taken(world: World) -> None:
     for epsilon in ("0.1", "0.2", "0.3", "0.4"):
         world.cosign(world.statistics(epsilon))
-    assert read_spend(world.plant.home, world.plant.config).charges == 4
+    assert read_plant_spending(world.plant.home, world.plant.config).charge_count == 4
 
 
 def test_files_that_never_arrive_stop_nothing(world: World) -> None:
@@ -138,7 +138,7 @@ def test_a_file_that_comes_after_a_later_one_is_made_anew(world: World) -> None:
     before = early.read_bytes()
     assert world.statistics("0.1") == early and early.read_bytes() != before
     world.cosign(early)
-    assert read_spend(world.plant.home, world.plant.config).charges == 2
+    assert read_plant_spending(world.plant.home, world.plant.config).charge_count == 2
 
 
 def test_a_file_that_the_server_has_already_is_the_same_until_the_ledger_grows(
@@ -161,11 +161,15 @@ def test_what_cannot_be_covered_is_refused_before_the_charge(world: World) -> No
             ledger.mark_checkpoint_sent()
             record_decision(ledger)
     last = world.statistics("0.1")
-    before = read_spend(world.plant.home, world.plant.config)
+    before = read_plant_spending(world.plant.home, world.plant.config)
     with pytest.raises(TooManyUncosignedCheckpoints, match="Apply a weights package"):
         world.statistics("0.2")
-    after = read_spend(world.plant.home, world.plant.config)
-    assert (after.charges, after.entries) == (before.charges, before.entries) == (1, after.entries)
+    after = read_plant_spending(world.plant.home, world.plant.config)
+    assert (
+        (after.charge_count, after.ledger_entry_count)
+        == (before.charge_count, before.ledger_entry_count)
+        == (1, after.ledger_entry_count)
+    )
     assert cosigning.store_cosignature(world.plant.home, world.cosign(last))
     world.cosign(world.statistics("0.2"))
 

@@ -43,7 +43,7 @@ from wg_core.ledger import signed_note as notes
 from wg_core.ledger.budget_ledger import Ledger
 from wg_core.ledger.cosigned import LedgerRolledBack
 from wg_core.ledger.witness import WitnessRefused
-from wg_core.release.budget import read_spend
+from wg_core.release.budget import read_plant_spending
 from wg_core.release.query_answers import answer_query
 from wg_core.site import config as configuration
 from wg_core.site.config import WitnessConfig
@@ -102,7 +102,7 @@ def ask(world: World, epsilon: str = "0.5") -> bytes:
 
 
 def charges(world: World) -> int:
-    return read_spend(world.plant.home, world.plant.config).charges
+    return read_plant_spending(world.plant.home, world.plant.config).charge_count
 
 
 def test_a_release_goes_when_server_and_second_witness_have_cosigned(
@@ -136,11 +136,11 @@ def test_a_copied_home_is_found_by_a_second_witness_before_it_is_charged(
         by_file(world, world.plant.home, "first.wgs")
         with pytest.raises(LedgerRolledBack, match="older copy"):
             by_file(world, copy, "second.wgs")
-    assert charges(world) == 1 and read_spend(copy, world.plant.config).charges == 0
+    assert charges(world) == 1 and read_plant_spending(copy, world.plant.config).charge_count == 0
     want(world, second, url="https://127.0.0.1:1", quorum=1)  # out of reach: nobody can tell
     configuration.save(copy, configuration.load(world.plant.home))
     by_file(world, copy, "third.wgs")
-    assert read_spend(copy, world.plant.config).charges == 1
+    assert read_plant_spending(copy, world.plant.config).charge_count == 1
 
 
 def test_a_release_waits_for_a_witness_that_cannot_be_reached(
@@ -338,8 +338,8 @@ def test_a_server_may_want_the_second_witness_too(world: World, second: SpecWitn
 def test_a_server_s_policy_that_cannot_be_is_refused(extra: str) -> None:
     text = f"fleet_port: 1\nenrol_port: 2\nadmin_port: 3\n{extra}\n"
     with pytest.raises(ConfigError, match="witness"):
-        parse_config(text.encode(), subject="server.yaml")
-    assert parse_config(text.encode().replace(extra.encode(), b""), subject="x") == ServerConfig(
+        parse_config(text.encode(), input_name="server.yaml")
+    assert parse_config(text.encode().replace(extra.encode(), b""), input_name="x") == ServerConfig(
         fleet_port=1, enrol_port=2, admin_port=3
     )
 

@@ -105,7 +105,10 @@ def test_a_waiting_package_keeps_the_key_under_which_it_arrived(inbox: Inbox) ->
     inbox.store_package(delivery("1" * 32), PACKAGE)
     inbox.store_server_key("bb")
     second = inbox.waiting_packages()[1]
-    assert (inbox.stored_server_key(first), inbox.stored_server_key(second)) == ("aa", "bb")
+    assert (inbox.read_stored_server_key(first), inbox.read_stored_server_key(second)) == (
+        "aa",
+        "bb",
+    )
     inbox.reject_package(first)
     inbox.delete_applied_package(second)
     assert not list(inbox.home.waiting_packages.iterdir())

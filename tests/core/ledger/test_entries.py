@@ -74,7 +74,7 @@ NAMED: dict[str, st.SearchStrategy[Any]] = {
 
 SHORT: dict[Any, st.SearchStrategy[Any]] = {
     text_grammars.Hex: st.binary(max_size=40).map(bytes.hex),
-    text_grammars.Note: st.text(st.characters(codec="utf-8"), max_size=12),
+    text_grammars.NoteText: st.text(st.characters(codec="utf-8"), max_size=12),
     text_grammars.Phrase: st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1),
 }
 """Of grammars whose longest texts take long to draw."""
@@ -231,7 +231,7 @@ def test_what_is_no_entry_is_refused(bad: bytes) -> None:
 )
 def test_what_is_no_cap_is_refused(cap: tuple[str, str]) -> None:
     with pytest.raises(DecodeError):
-        charge_parts.check_cap(*cap)
+        charge_parts.parse_epsilon_and_delta(*cap)
 
 
 def test_commitments_depend_on_secret_content_and_framing() -> None:

@@ -121,8 +121,8 @@ def test_a_new_log_inherits_the_spend(site: Site, ledger: Ledger, tmp_path: Path
     with successor(site, site.path, tmp_path / "new.sqlite") as new:
         site.register(new, "parts")
         after = new.read_spending("parts")
-        assert (after.lineage, after.composed_events, after.charge_count) == (
-            before.lineage,
+        assert (after.lineage_id, after.composed_events, after.charge_count) == (
+            before.lineage_id,
             before.composed_events,
             before.charge_count,
         )

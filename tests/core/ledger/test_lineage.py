@@ -47,7 +47,7 @@ def test_changed_content_under_the_same_name_keeps_its_spend(site: Site, ledger:
 def test_a_declared_continuation_keeps_its_spend(site: Site, ledger: Ledger) -> None:
     site.release(ledger)
     site.register(ledger, "parts-2026", b"new year", lineage="parts")
-    assert ledger.read_spending("parts-2026").lineage == ledger.read_spending("parts").lineage
+    assert ledger.read_spending("parts-2026").lineage_id == ledger.read_spending("parts").lineage_id
 
 
 def test_other_data_have_a_budget_of_their_own(site: Site, ledger: Ledger) -> None:
@@ -72,9 +72,9 @@ def test_a_merged_data_set_has_the_spend_of_both(site: Site, ledger: Ledger) -> 
     spent = ledger.read_spending("all")
     assert spent.charge_count == 2 and spent.open_charge_count == 1
     assert (
-        ledger.read_spending("welds").lineage
-        == ledger.read_spending("parts").lineage
-        == spent.lineage
+        ledger.read_spending("welds").lineage_id
+        == ledger.read_spending("parts").lineage_id
+        == spent.lineage_id
     )
     assert ledger.charge(site.request("r3", "0.7", "welds")).is_new
     assert ledger.read_spending("parts").charge_count == 3
@@ -146,7 +146,7 @@ def swap(site: Site, ledger: Ledger) -> None:
 def test_a_name_that_is_pointed_at_spent_data_has_their_spend(site: Site, ledger: Ledger) -> None:
     swap(site, ledger)
     assert ledger.read_spending("fresh").charge_count == 1
-    assert ledger.read_spending("fresh").lineage == ledger.read_spending("parts").lineage
+    assert ledger.read_spending("fresh").lineage_id == ledger.read_spending("parts").lineage_id
     with pytest.raises(BudgetExceeded):
         ledger.charge(site.request("r2", "2.4", "fresh"))
     ledger.close()

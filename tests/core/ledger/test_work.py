@@ -52,9 +52,9 @@ def test_every_number_of_a_charge_is_bounded_where_it_is_decoded(charge: bytes, 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_a_cap_is_bounded(text: str) -> None:
     with pytest.raises(DecodeError):
-        charge_parts.check_cap(text, "1e-5")
+        charge_parts.parse_epsilon_and_delta(text, "1e-5")
     with pytest.raises(DecodeError):
-        charge_parts.check_cap("1", text)
+        charge_parts.parse_epsilon_and_delta("1", text)
 
 
 def test_lists_that_every_entry_is_compared_with_are_bounded(

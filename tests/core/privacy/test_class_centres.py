@@ -22,7 +22,7 @@ from wg_core.privacy import accounting, class_centres, events, mechanism
 from wg_core.privacy.class_centres import Centre
 from wg_core.privacy.exact_statistics import exact_statistics, quantise
 from wg_core.privacy.schema import StatisticsSchema, default_schema
-from wg_server.generator.evaluation.simulated_release import simulate_statistics
+from wg_server.generator.evaluation.simulated_release import simulate_noisy_statistics
 
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -257,7 +257,9 @@ def test_the_centre_is_the_same_on_every_machine() -> None:
 def test_without_noise_the_centre_is_the_mean_of_the_records() -> None:
     schema = make(bits=14)
     x = np.array([[1.5, 0.1, 0.0], [1.3, -0.1, 0.2], [1.4, 0.0, 0.1], [1.4, 0.4, 0.1]])
-    found = simulate_statistics(schema, x, np.array([0, 1, 1, -1]), 0.0, np.random.default_rng(0))
+    found = simulate_noisy_statistics(
+        schema, x, np.array([0, 1, 1, -1]), 0.0, np.random.default_rng(0)
+    )
     assert found.centre() == pytest.approx(x.mean(axis=0), abs=1e-3)
     assert found.sum_radius == pytest.approx(
         math.sqrt(4 - x.mean(axis=0) @ x.mean(axis=0)), abs=1e-3
@@ -274,7 +276,9 @@ def test_little_but_noise_gives_a_centre_near_the_origin() -> None:
     for epsilon in (0.1, 16.0):
         sigma = mechanism.noise_scale(schema, epsilon, 1e-5)
         found = [
-            simulate_statistics(schema, x, np.zeros(30, int), sigma, np.random.default_rng(seed))
+            simulate_noisy_statistics(
+                schema, x, np.zeros(30, int), sigma, np.random.default_rng(seed)
+            )
             for seed in range(20)
         ]
         lengths[epsilon] = np.mean([np.linalg.norm(f.centre()) for f in found])

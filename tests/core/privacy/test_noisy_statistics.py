@@ -11,7 +11,10 @@ from wg_core.privacy import class_centres
 from wg_core.privacy.exact_statistics import exact_statistics
 from wg_core.privacy.noisy_statistics import NoisyStatistics
 from wg_core.privacy.schema import StatisticsSchema, default_schema
-from wg_server.generator.evaluation.simulated_release import simulate_release, simulate_statistics
+from wg_server.generator.evaluation.simulated_release import (
+    add_simulated_noise,
+    simulate_noisy_statistics,
+)
 
 D, N, R = 6, 40, 3.0
 
@@ -30,7 +33,7 @@ def data(seed: int = 0) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
 def test_without_noise_statistics_are_those_of_the_data() -> None:
     x, y = data()
     schema = make()
-    found = simulate_statistics(schema, x, y, 0.0, np.random.default_rng(0))
+    found = simulate_noisy_statistics(schema, x, y, 0.0, np.random.default_rng(0))
     tolerance = N * R * 2 / schema.radius_grid_units
     assert found.counts().tolist() == [(y == 0).sum(), (y == 1).sum()]
     assert found.unlabelled_count() == (y == -1).sum()
@@ -47,7 +50,7 @@ def test_the_stated_noise_is_the_noise_on_each_part() -> None:
     x, y = data()
     rng = np.random.default_rng(1)
     sigma = 1e6  # there is a centre, and another each time
-    draws = [simulate_statistics(schema, x, y, sigma, rng) for _ in range(400)]
+    draws = [simulate_noisy_statistics(schema, x, y, sigma, rng) for _ in range(400)]
     assert len({d.sum_radius for d in draws}) > 50
     for part, std in (("counts", "count_std"), ("sums", "sum_std"), ("moments", "moment_std")):
         scaled = np.stack(
@@ -94,7 +97,7 @@ def test_integers_of_another_shape_or_type_are_refused() -> None:
 
 def test_a_simulated_release_is_replayed_by_its_seed() -> None:
     exact = np.arange(50, dtype=np.int64)
-    one = simulate_release(exact, 100.0, np.random.default_rng(3))
-    again = simulate_release(exact, 100.0, np.random.default_rng(3))
+    one = add_simulated_noise(exact, 100.0, np.random.default_rng(3))
+    again = add_simulated_noise(exact, 100.0, np.random.default_rng(3))
     assert np.array_equal(one, again)
     assert one.dtype == np.int64

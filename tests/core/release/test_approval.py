@@ -16,7 +16,7 @@ from wg_audit.auditor_page import render_auditor_page
 from wg_core import errors
 from wg_core.errors import ApprovalPending, PolicyRefused, UsageError, VerificationError
 from wg_core.release import approval
-from wg_core.release.budget import read_spend
+from wg_core.release.budget import read_plant_spending
 from wg_core.release.query_answers import answer_query, open_ledger
 from wg_core.site.config import PrivacyConfig
 from wg_core.wire import flower_messages
@@ -49,7 +49,9 @@ def test_a_request_waits_costs_nothing_and_is_answered_after_the_decision(
     query = _wait(plant)
     with pytest.raises(ApprovalPending):
         answer_query(plant.home, query, witness=plant.witness)
-    assert read_spend(plant.home, plant.config).charges == 0 and plant.witness.asked == 0
+    assert (
+        read_plant_spending(plant.home, plant.config).charge_count == 0 and plant.witness.asked == 0
+    )
     home = ("--home", plant.home.root)
     (row,) = here("requests", *home)["requests"]
     assert row["state"] == "waiting" and row["epsilon"] == "1" and row["purpose"] == "test"
@@ -116,7 +118,7 @@ def test_the_ledger_itself_refuses_a_charge_that_was_not_approved(plant: TestPla
         approval.record_decision(plant.config, ledger, query, is_approved=True, person_name="A")
     with pytest.raises(VerificationError, match="epsilon is 2, approved was 1"):
         answer_query(plant.home, replace(query, epsilon="2"), witness=plant.witness)
-    assert read_spend(plant.home, plant.config).charges == 0
+    assert read_plant_spending(plant.home, plant.config).charge_count == 0
 
 
 @pytest.mark.parametrize("name", ["", " a", "a\nb", "x" * 101, "\u202ea"])

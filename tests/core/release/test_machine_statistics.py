@@ -24,7 +24,7 @@ from wg_core.ledger.entries import Charge
 from wg_core.privacy.noisy_statistics import NoisyStatistics
 from wg_core.privacy.schema import CLASS_STATISTICS, MACHINE_STATISTICS
 from wg_core.release import approval, encoding
-from wg_core.release.budget import read_spend
+from wg_core.release.budget import read_plant_spending
 from wg_core.release.query_answers import ReleaseHooks, answer_query, open_ledger
 from wg_core.site.config import PrivacyConfig
 from wg_core.wire import bundle, signing
@@ -87,7 +87,7 @@ def test_it_is_paid_for_beside_a_release_of_the_classes(make_plant: MakePlant) -
     plant.state_machine()
     answer_query(plant.home, plant.query(), witness=plant.witness)
     _released(plant)
-    spend = read_spend(plant.home, plant.config)
+    spend = read_plant_spending(plant.home, plant.config)
     assert [row.statistics for row in spend.releases] == [CLASS_STATISTICS, MACHINE_STATISTICS]
     assert 1.3 < spend.epsilon < 1.6  # composed, not 2
 
@@ -254,7 +254,7 @@ def test_a_charge_that_was_cut_off_is_completed_with_the_sheet_of_its_numbers(
     plant.configure(data_sheet=DataSheet(rotating_machine=OTHER))
     manifest, _, _ = _released(plant, request_id=query.request_id)
     assert manifest.data_sheet == DataSheet(rotating_machine=BEARING)
-    assert read_spend(plant.home, plant.config).charges == 1
+    assert read_plant_spending(plant.home, plant.config).charge_count == 1
 
 
 @pytest.mark.parametrize(("kinds", "reason"), [((), "no reading map"), (None, "unlike all")])

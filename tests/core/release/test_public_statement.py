@@ -14,13 +14,13 @@ from wg_audit.auditor_page import render_auditor_page
 from wg_core.errors import DecodeError, PolicyRefused, VerificationError
 from wg_core.ledger import entries
 from wg_core.ledger.budget_ledger import Ledger
-from wg_core.release.budget import read_spend
+from wg_core.release.budget import read_plant_spending
 from wg_core.release.query_answers import answer_query
 from wg_core.site import config as configuration
 from wg_core.site.config import PrivacyConfig
 from wg_core.wire import bundle, signing, statistics_file
 from wg_core.wire.bundle import StatementBundle
-from wg_core.wire.protocol import FREE_EPSILON
+from wg_core.wire.protocol import STATEMENT_EPSILON
 from wg_server.fleet import bundle_verification
 
 SHEET = SHEETS[0]
@@ -49,13 +49,13 @@ def _entries(plant: TestPlant) -> int:
 def test_the_statement_is_covered_and_nothing_is_charged(plant: TestPlant, tmp_path: Path) -> None:
     plant.configure(data_sheet=SHEET)
     assert configuration.load(plant.home).data_sheet == SHEET
-    data = answer_query(plant.home, plant.query(epsilon=FREE_EPSILON), witness=plant.witness)
+    data = answer_query(plant.home, plant.query(epsilon=STATEMENT_EPSILON), witness=plant.witness)
     statement = _open(plant, data)
     assert statement.labels == plant.config.data.labels and statement.data_sheet == SHEET
     assert (statement.site, statement.encoder) == (plant.config.site, plant.encoder)
     assert statement.recipient == plant.config.server.name
-    spend = read_spend(plant.home, plant.config)
-    assert (spend.charges, spend.epsilon) == (0, 0.0)
+    spend = read_plant_spending(plant.home, plant.config)
+    assert (spend.charge_count, spend.epsilon) == (0, 0.0)
     (tmp_path / "x.wgs").write_bytes(data)
     finding = verification.audit_log(plant.home.root, statistics=[tmp_path / "x.wgs"])
     document = finding.to_json()
@@ -68,15 +68,15 @@ def test_the_statement_is_covered_and_nothing_is_charged(plant: TestPlant, tmp_p
 
 
 def test_asking_again_does_not_make_the_ledger_grow(plant: TestPlant) -> None:
-    first = answer_query(plant.home, plant.query(epsilon=FREE_EPSILON), witness=plant.witness)
+    first = answer_query(plant.home, plant.query(epsilon=STATEMENT_EPSILON), witness=plant.witness)
     size, entry = _entries(plant), bundle.decode_statement(first).entry
     for purpose in ("a", "b"):
-        query = plant.query(epsilon=FREE_EPSILON, purpose=purpose)
+        query = plant.query(epsilon=STATEMENT_EPSILON, purpose=purpose)
         again = answer_query(plant.home, query, witness=plant.witness)
         assert bundle.decode_statement(again).entry == entry
     assert _entries(plant) == size
     plant.configure(data_sheet=SHEET)
-    again = answer_query(plant.home, plant.query(epsilon=FREE_EPSILON), witness=plant.witness)
+    again = answer_query(plant.home, plant.query(epsilon=STATEMENT_EPSILON), witness=plant.witness)
     assert _open(plant, again).data_sheet == SHEET and _entries(plant) == size + 1
 
 
@@ -85,13 +85,14 @@ def test_a_statement_needs_neither_a_snapshot_nor_a_person(plant: TestPlant) -> 
         path.rename(plant.home.root / path.name)
     plant.configure(privacy=replace(plant.config.privacy, approve="human"))
     assert _open(
-        plant, answer_query(plant.home, plant.query(epsilon=FREE_EPSILON), witness=plant.witness)
+        plant,
+        answer_query(plant.home, plant.query(epsilon=STATEMENT_EPSILON), witness=plant.witness),
     )
 
 
 def test_over_the_air_gap_the_file_can_be_witnessed(plant: TestPlant) -> None:
-    answer_query(plant.home, plant.query(epsilon=FREE_EPSILON), witness=None)
-    data = answer_query(plant.home, plant.query(epsilon=FREE_EPSILON), witness=None)
+    answer_query(plant.home, plant.query(epsilon=STATEMENT_EPSILON), witness=None)
+    data = answer_query(plant.home, plant.query(epsilon=STATEMENT_EPSILON), witness=None)
     assert _open(plant, data, cosigned=False)
     with pytest.raises(VerificationError, match="cosign"):
         _open(plant, data)
@@ -103,14 +104,14 @@ def test_the_policy_holds_for_statements(plant: TestPlant) -> None:
     for changes in ({"expires": 1}, {"site": "plant-b"}, {"encoder": "0" * 64}):
         with pytest.raises(PolicyRefused):
             answer_query(
-                plant.home, plant.query(epsilon=FREE_EPSILON, **changes), witness=plant.witness
+                plant.home, plant.query(epsilon=STATEMENT_EPSILON, **changes), witness=plant.witness
             )
     for epsilon in ("0.0", "00", "-0", "0e1"):  # one spelling
         with pytest.raises(PolicyRefused):
             answer_query(plant.home, plant.query(epsilon=epsilon), witness=plant.witness)
     plant.configure(privacy=PrivacyConfig(purposes=("pooling",)))
     with pytest.raises(PolicyRefused, match="purpose"):
-        answer_query(plant.home, plant.query(epsilon=FREE_EPSILON), witness=plant.witness)
+        answer_query(plant.home, plant.query(epsilon=STATEMENT_EPSILON), witness=plant.witness)
 
 
 def test_a_release_has_the_sheet_and_the_ledger_states_it_before(plant: TestPlant) -> None:
@@ -126,7 +127,7 @@ def test_a_release_has_the_sheet_and_the_ledger_states_it_before(plant: TestPlan
 
 
 def test_a_forged_statement_is_refused(plant: TestPlant, tmp_path: Path) -> None:
-    data = answer_query(plant.home, plant.query(epsilon=FREE_EPSILON), witness=plant.witness)
+    data = answer_query(plant.home, plant.query(epsilon=STATEMENT_EPSILON), witness=plant.witness)
     good = bundle.decode_statement(data)
     entry = entries.decode(good.entry)
     assert isinstance(entry, entries.PublicStatement)

@@ -33,7 +33,7 @@ from wg_core.ledger.witness import WitnessRefused
 from wg_core.privacy import time_slots
 from wg_core.privacy.schema import STATISTICS_KINDS, StatisticsKind, statistics_field
 from wg_core.release import query_answers as release_query
-from wg_core.release.budget import read_spend
+from wg_core.release.budget import read_plant_spending
 from wg_core.release.query_answers import (
     CHARGED_STEP,
     COSIGNED_STEP,
@@ -54,11 +54,11 @@ PROCESS = Path(__file__).with_name("answer_process.py")
 
 
 def _charges(plant: TestPlant) -> int:
-    return read_spend(plant.home, plant.config).charges
+    return read_plant_spending(plant.home, plant.config).charge_count
 
 
 def _entries(plant: TestPlant) -> int:
-    return read_spend(plant.home, plant.config).entries
+    return read_plant_spending(plant.home, plant.config).ledger_entry_count
 
 
 def _verify(plant: TestPlant, data: bytes) -> None:
@@ -203,8 +203,8 @@ def test_a_new_version_pays_from_the_same_budget(make_plant: MakePlant) -> None:
     assert answer_query(plant.home, plant.query(), witness=plant.witness) == first
     plant.freeze()
     assert answer_query(plant.home, plant.query(), witness=plant.witness) != first
-    spend = read_spend(plant.home, plant.config)
-    assert spend.charges == 2 and 1.3 < spend.epsilon < 1.6  # composed, not 2
+    spend = read_plant_spending(plant.home, plant.config)
+    assert spend.charge_count == 2 and 1.3 < spend.epsilon < 1.6  # composed, not 2
 
 
 def test_equal_data_frozen_again_are_another_version_in_all_that_leaves(
@@ -393,8 +393,8 @@ def test_kill_9_after_any_step_charges_once_and_sends_one_release(
     assert (tmp_path / "second").read_bytes() == first
     _verify(plant, first)
     assert recorded is None or bundle.decode_statistics(first).release == recorded
-    spend = read_spend(plant.home, plant.config)
-    assert spend.charges == 1 and spend.burned == 0
+    spend = read_plant_spending(plant.home, plant.config)
+    assert spend.charge_count == 1 and spend.open_charge_count == 0
 
 
 def _outbox(plant: TestPlant, query: StatisticsQuery) -> bytes | None:

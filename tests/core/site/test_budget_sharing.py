@@ -19,7 +19,7 @@ from wg_client.fleet.enrolment import Enrolment
 from wg_common import cli
 from wg_core.errors import BudgetExceeded, ConfigError, DecodeError
 from wg_core.ledger import shared_budget
-from wg_core.release.budget import read_spend
+from wg_core.release.budget import read_plant_spending
 from wg_core.release.query_answers import answer_query, open_ledger
 from wg_core.site import budget_sharing, identity, locks
 from wg_core.site import config as configuration
@@ -63,13 +63,13 @@ def second(first: TestPlant, tmp_path: Path) -> TestPlant:
 
 def test_two_homes_spend_one_budget(first: TestPlant, second: TestPlant) -> None:
     answer_query(first.home, first.query(epsilon="1"), witness=first.witness)
-    spend = read_spend(second.home, second.config)
+    spend = read_plant_spending(second.home, second.config)
     assert 0.99 < spend.epsilon < 1.01
     with pytest.raises(BudgetExceeded):
         answer_query(second.home, second.query(epsilon="1.3"), witness=second.witness)
     answer_query(second.home, second.query(epsilon="0.5"), witness=second.witness)
     for plant in (first, second):
-        spend = read_spend(plant.home, plant.config)
+        spend = read_plant_spending(plant.home, plant.config)
         assert 1.1 < spend.epsilon < 1.5
     finding = verification.audit_log(second.home.root)
     assert [sorted(account.datasets) for account in finding.accounts] == [["plant-a", "sounds"]]
@@ -123,7 +123,7 @@ def test_a_ledger_that_this_homes_server_does_not_know_is_refused_before_the_cha
             answer_query(second.home, second.query(), witness=second.witness)
         with pytest.raises(ConfigError, match=command):
             second.freeze()
-    assert read_spend(first.home, first.config).charges == 0
+    assert read_plant_spending(first.home, first.config).charge_count == 0
     shared_budget.write_shared_budget(second.home.root, told)
     answer_query(second.home, second.query(), witness=second.witness)
 
@@ -219,5 +219,5 @@ def test_init_makes_a_home_on_another_homes_budget(
     config = configuration.load(ClientHome(home))
     assert (config.privacy.cap_epsilon, config.privacy.max_request_epsilon) == ("1.5", "1.5")
     with open_ledger(first.home) as ledger:
-        spent = [ledger.read_spending(name).lineage for name in ("plant-a", "sounds")]
+        spent = [ledger.read_spending(name).lineage_id for name in ("plant-a", "sounds")]
     assert spent[0] == spent[1]

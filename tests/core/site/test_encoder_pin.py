@@ -347,7 +347,7 @@ def test_a_file_that_was_changed_is_not_used(make_plant: MakePlant) -> None:
     with pytest.raises(VerificationError, match="as confirmed"):
         plants.load_pinned_encoder(plant.home, plant.encoder)
     plant.home.encoder.write_bytes(package)
-    assert plants.open_plant_data(plant.home).encoder == plant.encoder
+    assert plants.open_plant_data(plant.home).encoder_sha256 == plant.encoder
 
 
 @pytest.mark.parametrize("encoder", ["", "ab", "AB" * 32, "g" * 64, "ab" * 33])

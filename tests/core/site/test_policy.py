@@ -38,8 +38,10 @@ def _config(**privacy: Any) -> ClientConfig:
 
 
 def test_a_query_within_the_policy_passes() -> None:
-    policy.check_query(_config(), QUERY, encoder=ENCODER, current_time=NOW)
-    policy.check_query(_config(purposes=("pilot",)), QUERY, encoder=ENCODER, current_time=NOW)
+    policy.check_query(_config(), QUERY, encoder_sha256=ENCODER, current_time=NOW)
+    policy.check_query(
+        _config(purposes=("pilot",)), QUERY, encoder_sha256=ENCODER, current_time=NOW
+    )
 
 
 @pytest.mark.parametrize(
@@ -66,13 +68,18 @@ def test_a_query_within_the_policy_passes() -> None:
 def test_a_query_outside_of_the_policy_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(PolicyRefused):
         policy.check_query(
-            _config(), dataclasses.replace(QUERY, **change), encoder=ENCODER, current_time=NOW
+            _config(),
+            dataclasses.replace(QUERY, **change),
+            encoder_sha256=ENCODER,
+            current_time=NOW,
         )
 
 
 def test_purposes_are_compared_word_for_word() -> None:
     with pytest.raises(PolicyRefused):
-        policy.check_query(_config(purposes=("Pilot",)), QUERY, encoder=ENCODER, current_time=NOW)
+        policy.check_query(
+            _config(purposes=("Pilot",)), QUERY, encoder_sha256=ENCODER, current_time=NOW
+        )
 
 
 def test_message_types_are_a_list_of_what_is_allowed() -> None:

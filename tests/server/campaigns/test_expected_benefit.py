@@ -15,11 +15,11 @@ from wg_server.campaigns.campaign_orders import CampaignOrder
 from wg_server.campaigns.expected_benefit import ClassNameOverlap
 from wg_server.site.home import ServerHome
 from wg_server.store import site_refusals
-from wg_server.store.campaigns import NO_EARLIER_ANSWER, NO_SHARED_CLASS_NAMES, Campaign
+from wg_server.store.campaigns import NO_EARLIER_ANSWER_CODE, NO_SHARED_CLASS_NAMES_CODE, Campaign
 from wg_server.store.releases import StoredRelease
 from wg_server.store.server_store import ServerStore
 
-LEFT_OUT = ("cancelled", NO_SHARED_CLASS_NAMES)
+LEFT_OUT = ("cancelled", NO_SHARED_CLASS_NAMES_CODE)
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_a_site_of_unknown_names_is_not_charged_and_it_is_said_why(
 ) -> None:
     names |= {"plant-b": "x", "plant-c": ""}
     campaign = start(stage)
-    assert states(campaign)["plant-c"] == ("cancelled", NO_EARLIER_ANSWER)
+    assert states(campaign)["plant-c"] == ("cancelled", NO_EARLIER_ANSWER_CODE)
     status = site_refusals.site_statuses_by_name(stage.store, site_names=["plant-c"])["plant-c"]
     said = status_reasons.explain_task(campaign, campaign.find_task("plant-c"), status, 0.0)
     assert "has not sent its class names" in said.cause and "--epsilon 0" in said.advice
@@ -118,7 +118,10 @@ def test_the_overlap_is_said_name_by_name() -> None:
     sites = {"a": frozenset("xy"), "b": frozenset("yz"), "c": frozenset("q"), "d": None}
     found = ClassNameOverlap(sites)
     assert found.describe_overlap() == "2 of 4 sites have a class name in common: y (2)"
-    assert found.skip_codes_by_site() == {"c": NO_SHARED_CLASS_NAMES, "d": NO_EARLIER_ANSWER}
+    assert found.skip_codes_by_site() == {
+        "c": NO_SHARED_CLASS_NAMES_CODE,
+        "d": NO_EARLIER_ANSWER_CODE,
+    }
 
 
 def test_what_others_bring_is_said_as_the_card_has_it() -> None:

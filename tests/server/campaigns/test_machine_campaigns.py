@@ -39,9 +39,9 @@ from wg_server.generator.weights.candidates import GeneratedCandidate
 from wg_server.site.home import ServerHome
 from wg_server.store import site_refusals
 from wg_server.store.campaigns import (
-    NO_EARLIER_ANSWER,
-    NO_SUPPORTED_MACHINE,
-    STATISTIC_UNUSED,
+    NO_EARLIER_ANSWER_CODE,
+    NO_SUPPORTED_MACHINE_CODE,
+    STATISTIC_UNUSED_CODE,
     Campaign,
 )
 from wg_server.store.releases import StoredRelease
@@ -97,8 +97,8 @@ def test_only_a_site_whose_machine_uses_a_statistic_is_asked(
         ended = stage.wait(campaign, lambda campaign: campaign.finished is not None)
     assert states(ended) == {
         "plant-a": ("delivered", ""),
-        "plant-b": ("cancelled", NO_SUPPORTED_MACHINE),
-        "plant-c": ("cancelled", STATISTIC_UNUSED),
+        "plant-b": ("cancelled", NO_SUPPORTED_MACHINE_CODE),
+        "plant-c": ("cancelled", STATISTIC_UNUSED_CODE),
     }
     assert {query.statistics for query in stage.nodes.queries} == {MACHINE_STATISTICS}
     unread, unused = said(stage, ended, "plant-b"), said(stage, ended, "plant-c")
@@ -127,8 +127,8 @@ def test_a_site_that_would_pay_for_nothing_or_for_what_nobody_knows_is_not_asked
     sheets({"plant-a": SHEET, "plant-c": DataSheet(gearbox=GEARS)})
     assert states(start(stage, sites=SITES)) == {
         "plant-a": ("waiting", ""),
-        "plant-b": ("cancelled", NO_EARLIER_ANSWER),
-        "plant-c": ("cancelled", STATISTIC_UNUSED),
+        "plant-b": ("cancelled", NO_EARLIER_ANSWER_CODE),
+        "plant-c": ("cancelled", STATISTIC_UNUSED_CODE),
     }
     with pytest.raises(ConfigError, match="networks use a statistic"):
         start(stage, sites=["plant-b", "plant-c"])

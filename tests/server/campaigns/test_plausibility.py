@@ -14,7 +14,7 @@ from wg_core.privacy.exact_statistics import exact_statistics
 from wg_core.privacy.noisy_statistics import NoisyStatistics
 from wg_core.privacy.schema import StatisticsSchema, default_schema, machine_schema
 from wg_server.campaigns import plausibility
-from wg_server.generator.evaluation.simulated_release import simulate_statistics
+from wg_server.generator.evaluation.simulated_release import simulate_noisy_statistics
 
 D = 24
 ENCODER = "ab" * 32
@@ -40,7 +40,7 @@ def release(
     rng = np.random.default_rng((5, seed))
     x, y = extreme(count, len(schema.labels) if classes is None else classes, rng)
     sigma = mechanism.noise_scale(schema, epsilon, DELTA)
-    return simulate_statistics(schema, x, y, sigma, rng)
+    return simulate_noisy_statistics(schema, x, y, sigma, rng)
 
 
 @pytest.mark.parametrize("epsilon", [0.1, 1.0, 8.0])
@@ -72,7 +72,7 @@ def of_machine(count: int, *, told: int = 1) -> NoisyStatistics:
     rng = np.random.default_rng((7, count))
     numbers = np.eye(schema.dimension)[np.zeros(count, dtype=np.int64)]
     sigma = mechanism.noise_scale(schema, 1.0, DELTA)
-    found = simulate_statistics(schema, numbers, np.full(count, -1), sigma, rng)
+    found = simulate_noisy_statistics(schema, numbers, np.full(count, -1), sigma, rng)
     length = int(found.integers[schema.blocks[2].offset])
     return changed(found, 2, slice(0, 1), told * length)
 
@@ -124,7 +124,7 @@ def test_false_alarms_are_as_rare_as_stated(monkeypatch: pytest.MonkeyPatch) -> 
         x = np.zeros((len(y), 4))
         x[:, 0] = 1.0
         alarms += bool(
-            plausibility.implausibility_reasons(simulate_statistics(schema, x, y, sigma, rng))
+            plausibility.implausibility_reasons(simulate_noisy_statistics(schema, x, y, sigma, rng))
         )
     assert alarms <= 300
 

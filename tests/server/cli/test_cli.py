@@ -54,7 +54,7 @@ def test_enroll_prints_a_token_and_nothing_else(
     assert code == 0
     assert protocol.decode_join_token(out.strip()).site == "plant-a"
     made = document(capsys, "enroll", "--home", home.root, "plant-b")
-    assert made["encoder"] == home.encoder_id()
+    assert made["encoder"] == home.encoder_sha256()
     assert protocol.decode_join_token(made["token"]).site == "plant-b"
     rows = document(capsys, "sites", "--home", home.root)["sites"]
     assert [(row["site"], row["state"]) for row in rows] == [

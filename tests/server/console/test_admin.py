@@ -183,7 +183,7 @@ def test_requests_and_log_lines_are_counted(
     metrics = metrics_of(home, store)
     app = Starlette(routes=[Route("/good", page), Route("/bad", page)])
     client, admin = (
-        client_of(metrics.count_requests(app, "fleet")),
+        client_of(metrics.add_request_meter(app, "fleet")),
         client_of(admin_app("secret", metrics.registry, ())),
     )
     for path in ("/good", "/good", "/bad"):

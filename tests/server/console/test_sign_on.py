@@ -193,4 +193,4 @@ def test_a_provider_elsewhere_has_https(home: ServerHome) -> None:
     document = {"issuer": "http://idp.example.org", "client_id": "c", "client_secret": "s"}
     home.oidc_file.write_text(json.dumps(document))
     with pytest.raises(ConfigError, match="expected https"):
-        sign_on.read_provider(home)
+        sign_on.read_oidc_provider(home)

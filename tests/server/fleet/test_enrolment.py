@@ -46,7 +46,7 @@ def test_a_token_names_the_site_the_address_the_authority_and_the_encoder(
     token = create_join_token(home, store, "plant-a", 60.0)
     assert protocol.decode_join_token(protocol.encode_join_token(token)) == token
     assert token.enrol_url == home.read_config().enrol_url
-    assert token.encoder == home.encoder_id()
+    assert token.encoder == home.encoder_sha256()
     assert token.ca_sha256 == pki.certificate_sha256(pki.load_certificate(home.ca_cert))
     assert 0 < token.expires - time.time() <= 60
     assert len(token.secret) == 64

@@ -10,7 +10,7 @@ import pytest
 from wg_core.privacy import mechanism
 from wg_core.privacy.noisy_statistics import NoisyStatistics
 from wg_core.privacy.schema import default_schema
-from wg_server.generator.evaluation.simulated_release import simulate_statistics
+from wg_server.generator.evaluation.simulated_release import simulate_noisy_statistics
 from wg_server.generator.prior.class_names import fit_public_priors
 from wg_server.generator.prior.zoo_tasks import ZooTask
 from wg_server.generator.weights.head_generation import HeadGenerator
@@ -64,7 +64,9 @@ class World:
             encoder=ENCODER, dimension=DIMENSION, labels=labels, clip_radius=1.0
         )
         sigma = 0.0 if epsilon is None else mechanism.noise_scale(schema, epsilon, 1e-5)
-        return simulate_statistics(schema, x, y, sigma, np.random.default_rng((family, site, 3)))
+        return simulate_noisy_statistics(
+            schema, x, y, sigma, np.random.default_rng((family, site, 3))
+        )
 
 
 @pytest.fixture(scope="session")
@@ -80,6 +82,8 @@ def zoo_tasks(world: World) -> list[ZooTask]:
 @pytest.fixture(scope="session")
 def generator(zoo_tasks: list[ZooTask]) -> HeadGenerator:
     parts = HeadPackage(
-        encoder=ENCODER, architecture="lite0-head", priors=fit_public_priors(zoo_tasks).priors
+        encoder_sha256=ENCODER,
+        architecture="lite0-head",
+        priors=fit_public_priors(zoo_tasks).model_variances,
     )
     return HeadGenerator("cd" * 32, parts)

@@ -23,7 +23,7 @@ from wg_server.generator.evaluation.episodes import EpisodeSampler, EpisodeSetti
 from wg_server.generator.evaluation.method_scores import COMPLETED_HEAD, EXCHANGED_HEAD, HEAD_ALONE
 from wg_server.generator.plan import GeneratorPlan, read_plan
 from wg_server.generator.prior.site_statistics import site_evidence
-from wg_server.generator.prior.zoo_tasks import ZooTask, split_families
+from wg_server.generator.prior.zoo_tasks import ZooTask, split_train_and_test_families
 from wg_server.generator.weights import data_sheet_generation
 from wg_server.generator.weights.head_generation import load_head_generator
 from wg_server.generator.weights.machine_training import SimulatedMachineCounts
@@ -142,7 +142,7 @@ def test_networks_for_machines_are_made_through_the_encoders_maps(
 ) -> None:
     home = ServerHome(tmp_path)
     _fill(home, zoo_tasks)
-    draws = SimulatedMachineCounts(per_step=2, pool=4, renewals=1, validation=2, test=3)
+    draws = SimulatedMachineCounts(per_step=2, pool=4, renewals_per_step=1, validation=2, test=3)
     plan = replace(PLAN, machine_steps=2)
     assert "sheets" not in training.train_generator(
         home, plan, progress=_silent, machine_counts=draws
@@ -162,7 +162,7 @@ def test_networks_for_machines_are_made_through_the_encoders_maps(
     card = sheets["kinds"][bearing.MACHINE_KIND.name]
     assert card["training"]["steps"] == 2 and sheets["checks"] == card["checks"]
     generator = data_sheet_generation.unpack_sheet_generator(version.sheets_path.read_bytes())
-    assert generator.kinds[bearing.MACHINE_KIND.name].shipped_kinds == card["ships"]
+    assert generator.machine_generators[bearing.MACHINE_KIND.name].shipped_kinds == card["ships"]
 
 
 def test_packaged_plans_can_be_read() -> None:
@@ -173,7 +173,7 @@ def test_packaged_plans_can_be_read() -> None:
 
 
 def test_splits_share_no_family(zoo_tasks: list[ZooTask]) -> None:
-    train, test = split_families(zoo_tasks, np.random.default_rng(1))
+    train, test = split_train_and_test_families(zoo_tasks, np.random.default_rng(1))
     assert not set(train) & set(test)
     assert {*train, *test} == {t.family for t in zoo_tasks}
 

@@ -71,7 +71,7 @@ def test_names_in_another_language_than_the_notes_tell_classes(
         features = ((x - mean) @ projection).astype(np.float64)
         named = fitted.class_prior(called)
         assert named is not None
-        posterior = blup.posterior_from_sites(fitted.priors, [], len(called), named)
+        posterior = blup.posterior_from_sites(fitted.model_variances, [], len(called), named)
         weight, bias = posterior_head(posterior, features, np.full(len(y), -1))
         logits = features @ weight.T + bias
         right.append(float((logits.argmax(axis=1) == y).mean()))

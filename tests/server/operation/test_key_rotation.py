@@ -92,11 +92,11 @@ def test_sites_names_those_that_a_change_left_behind_and_how_they_come_along(
         enrol(store, name)
     for name in ("plant-a", "plant-b"):
         store.store_pins(name, canonical.encode(trust.current_pins(home)).decode())
-    assert trust.can_follow_by_lagging_site(home, store) == {}
+    assert trust.can_follow_handovers_by_site(home, store) == {}
     rotate_keys(home)
     pins = canonical.encode(trust.current_pins(home))
     trust.store_site_pins(home, store, "plant-b", pins)
-    assert trust.can_follow_by_lagging_site(home, store) == {"plant-a": True}
+    assert trust.can_follow_handovers_by_site(home, store) == {"plant-a": True}
     found = {
         each["site"]: each["old_keys"]
         for each in document_of(main_group, "sites", "--home", home.root)["sites"]
@@ -104,8 +104,8 @@ def test_sites_names_those_that_a_change_left_behind_and_how_they_come_along(
     assert "when it connects" in found["plant-a"]
     assert found["plant-b"] == found["plant-c"] == ""
     rotate_keys(home, are_keys_stolen=True)
-    assert trust.can_follow_by_lagging_site(home, store) == {"plant-a": False, "plant-b": False}
+    assert trust.can_follow_handovers_by_site(home, store) == {"plant-a": False, "plant-b": False}
     done = CliRunner().invoke(main_group, ["sites", "--home", str(home.root)])
     assert done.stdout.count("do not vouch for the present ones") == 2
     store.revoke_site("plant-a", time.time())
-    assert trust.can_follow_by_lagging_site(home, store) == {"plant-b": False}
+    assert trust.can_follow_handovers_by_site(home, store) == {"plant-b": False}

@@ -27,4 +27,4 @@ def test_plants_are_told_the_advertised_host() -> None:
 
 def test_a_missing_encoder_says_what_to_run(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="zoo build"):
-        ServerHome(tmp_path).encoder_id()
+        ServerHome(tmp_path).encoder_sha256()

@@ -35,7 +35,9 @@ def test_what_is_done_is_written_before_and_what_fails_after(any_store: ServerSt
     found = operators.read_log(any_store, limit=9)
     assert [(each.id, each.action) for each in found] == [(2, "failed"), (1, "revoke")]
     assert found[0].detail == "revoke: site plant-a: unknown"
-    assert [each.id for each in operators.read_log(any_store, limit=9, number_limit=2)] == [1]
+    assert [each.id for each in operators.read_log(any_store, limit=9, before_entry_number=2)] == [
+        1
+    ]
 
 
 @pytest.mark.parametrize("change", ["detail", "at", "gone", "swapped"])

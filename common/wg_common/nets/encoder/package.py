@@ -58,14 +58,14 @@ class EncoderDescription:
     """Description of an encoder package, from its metadata.
 
     Attributes:
-        encoder_id: SHA-256 of the package, hex.
+        encoder_sha256: SHA-256 of the package, hex.
         modality: Name of the modality that it encodes.
         source_names: Names of the public data that it was fitted on, as its maker claims.
         trunk_choices: Name or file format of each trunk; only features of the first are released.
         machine_kinds: Kinds of machines for which it has a reading map.
     """
 
-    encoder_id: str
+    encoder_sha256: str
     modality: str
     source_names: tuple[str, ...]
     trunk_choices: tuple[TrunkChoice, ...]
@@ -173,7 +173,7 @@ def read_description(data: bytes) -> EncoderDescription:
         TrunkChoice(name=contents.trunk_kinds[0].label),
     )
     return EncoderDescription(
-        encoder_id=canonical.sha256_hex(data),
+        encoder_sha256=canonical.sha256_hex(data),
         modality=stated_modality(contents.metadata),
         source_names=tuple(sources),
         trunk_choices=trunks,
@@ -200,7 +200,7 @@ def _is_displayable_name(value: object) -> bool:
 def pack_encoder(
     mean: NDArray[np.float64],
     projection: NDArray[np.float64],
-    local: NDArray[np.float64],
+    local_projection: NDArray[np.float64],
     metadata: dict[str, str],
     trunk_kinds: Sequence[TrunkKind] = (),
 ) -> bytes:
@@ -209,11 +209,11 @@ def pack_encoder(
     Args:
         mean: Mean of public records' W raw features, ``[W]``.
         projection: Map from centred raw features to released features, ``[W, d]``.
-        local: Map from centred raw features to other local features, ``[W, P - d]``.
+        local_projection: Map from centred raw features to other local features, ``[W, P - d]``.
         metadata: Metadata from ``projection_fit.encoder_metadata``.
         trunk_kinds: Trunks of the encoder; stored unless the only one is the trunk in the metadata.
     """
-    values = zip(TENSOR_NAMES, (mean, projection, local), strict=True)
+    values = zip(TENSOR_NAMES, (mean, projection, local_projection), strict=True)
     tensors: dict[str, NDArray[np.generic]] = {
         name: np.ascontiguousarray(value, dtype=np.float32) for name, value in values
     }

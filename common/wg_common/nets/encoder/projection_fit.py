@@ -90,17 +90,24 @@ def fit_encoder(
 
 
 def _discriminant_projection(
-    inner: Floats, classes: GroupNumbers, trunk: TrunkKind, size: int, dimension: int
+    centred_features: Floats,
+    classes: GroupNumbers,
+    trunk: TrunkKind,
+    candidate_direction_count: int,
+    dimension: int,
 ) -> Floats:
     """Compute the projection ``[W, d]`` on the directions in which public classes differ most.
 
     Args:
-        inner: Raw features minus the means of their data sets, ``[n, W]``.
-        size: Number of leading principal directions in whose span the d directions lie.
+        centred_features: Raw features minus the means of their data sets, ``[n, W]``.
+        candidate_direction_count: Number of leading principal directions in whose span the d
+            directions lie.
     """
     reading = trunk.pre_projection()
-    read = inner if reading is None else inner @ reading
-    vectors, _ = _principal_directions(read, trunk.released_fit_weights(), size)
+    read = centred_features if reading is None else centred_features @ reading
+    vectors, _ = _principal_directions(
+        read, trunk.released_fit_weights(), candidate_direction_count
+    )
     axes = discriminant_directions(
         read @ vectors,
         classes,

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from wg_core.privacy import mechanism
 from wg_core.privacy.noisy_statistics import NoisyStatistics
 from wg_core.privacy.schema import DEFAULT_DELTA, StatisticsSchema, default_schema
-from wg_server.generator.evaluation.simulated_release import simulate_statistics
+from wg_server.generator.evaluation.simulated_release import simulate_noisy_statistics
 from wg_server.generator.prior.zoo_tasks import ZooTask
 
 RELEASE_DELTA = float(DEFAULT_DELTA)
-CLASS_LIMIT = 12
+PLANT_CLASS_LIMIT = 12
 HELD_OUT_RECORD_COUNT = 48
 MAX_SAME_FAMILY_SITES = 3  # Largest number of other sites of the family that release
 
@@ -34,7 +34,8 @@ class EpisodeSettings:
         labels_per_class: Approximate number of records per class at the plant.
         missing_classes_probability: Probability that the plant has no records of some classes.
         unlabelled_probability: Probability that the plant has no labels.
-        same_family_labels: Approximate number of records per class at other sites of the family.
+        same_family_labels_per_class: Approximate number of records per class at other sites of the
+            family.
         foreign_release_probability: Probability that a site of another family releases under the
             plant's class names.
     """
@@ -43,7 +44,7 @@ class EpisodeSettings:
     labels_per_class: int = 20
     missing_classes_probability: float = 0.0
     unlabelled_probability: float = 0.0
-    same_family_labels: int = 60
+    same_family_labels_per_class: int = 60
     foreign_release_probability: float = 0.0
 
 
@@ -82,16 +83,16 @@ class EpisodeSampler:
 
     Args:
         tasks: Tasks of the zoo; those of one family are its sites.
-        encoder: Id of the encoder that computed the tasks' features, hex.
+        encoder_sha256: Id of the encoder that computed the tasks' features, hex.
         clip_radius: Length to which releases clip features.
     """
 
-    def __init__(self, tasks: Sequence[ZooTask], encoder: str, clip_radius: float) -> None:
+    def __init__(self, tasks: Sequence[ZooTask], encoder_sha256: str, clip_radius: float) -> None:
         self._families: dict[str, list[ZooTask]] = {}
         for task in tasks:
             self._families.setdefault(task.family, []).append(task)
         self._names = sorted(self._families)
-        self._encoder = encoder
+        self._encoder = encoder_sha256
         self._radius = clip_radius
 
     def draw_episode(self, rng: np.random.Generator, scenario: EpisodeSettings) -> Episode:
@@ -134,7 +135,7 @@ class EpisodeSampler:
         names: Sequence[str] | None = None,
     ) -> NoisyStatistics:
         rows = np.flatnonzero(np.isin(task.y, classes))
-        rows = _draw_rows_per_class(task.y, rows, scenario.same_family_labels, rng)
+        rows = _draw_rows_per_class(task.y, rows, scenario.same_family_labels_per_class, rng)
         y = np.searchsorted(classes, task.y[rows])
         labels = tuple(task.labels[c] for c in classes) if names is None else tuple(names)
         return self._simulate_release(task.features[rows], y, labels, rng, scenario.epsilon)
@@ -169,21 +170,21 @@ class EpisodeSampler:
         sigma = 0.0
         if np.isfinite(epsilon):
             sigma = _noise_scale(self._encoder, features.shape[1], self._radius, epsilon)
-        return simulate_statistics(schema, features, y, sigma, rng)
+        return simulate_noisy_statistics(schema, features, y, sigma, rng)
 
 
 @functools.lru_cache(maxsize=256)
-def _noise_scale(encoder: str, dimension: int, clip_radius: float, epsilon: float) -> float:
+def _noise_scale(encoder_sha256: str, dimension: int, clip_radius: float, epsilon: float) -> float:
     """Return sigma of a release's noise in grid units; it does not depend on the class names."""
     schema: StatisticsSchema = default_schema(
-        encoder=encoder, dimension=dimension, labels=("any",), clip_radius=clip_radius
+        encoder=encoder_sha256, dimension=dimension, labels=("any",), clip_radius=clip_radius
     )
     return mechanism.noise_scale(schema, epsilon, RELEASE_DELTA)
 
 
 def _choose_classes(class_count: int, rng: np.random.Generator) -> NDArray[np.int64]:
     size = class_count if rng.random() < 0.6 else int(rng.integers(2, class_count + 1))
-    return np.sort(rng.permutation(class_count)[: min(size, CLASS_LIMIT)])
+    return np.sort(rng.permutation(class_count)[: min(size, PLANT_CLASS_LIMIT)])
 
 
 def _drop_random_classes(classes: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:

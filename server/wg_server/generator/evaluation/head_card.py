@@ -34,7 +34,7 @@ FEW_LABELS_SETTINGS = EpisodeSettings(labels_per_class=5)
 SCENARIOS: Mapping[str, EpisodeSettings] = {
     "few labels, sisters in memory, epsilon 4": FEW_LABELS_SETTINGS,
     "few labels, sisters in memory, epsilon 1": EpisodeSettings(
-        epsilon=1.0, same_family_labels=100
+        epsilon=1.0, same_family_labels_per_class=100
     ),
     "classes never seen, epsilon 4": EpisodeSettings(missing_classes_probability=1),
     "no labels, epsilon 4": EpisodeSettings(unlabelled_probability=1),
@@ -61,7 +61,7 @@ Head = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 def heads_by_method(fitted_priors: ClassPriors, episode: Episode) -> dict[str, Head]:
     """Return, by method, the head (weights ``[K, d]``, biases ``[K]``) of one simulated plant."""
-    priors, labels = fitted_priors.priors, episode.labels
+    priors, labels = fitted_priors.model_variances, episode.labels
     pools = evidence_pools.pools_of_releases(priors, episode.release, episode.other_releases)
     name_prior = fitted_priors.class_prior(labels)
 

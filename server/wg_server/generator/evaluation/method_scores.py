@@ -34,9 +34,9 @@ class MethodScores:
         """Return each method's accuracy, and ``completed``'s gain over it, with standard errors."""
         table = {}
         for method, values in self._values.items():
-            mean, error = cluster_mean(np.array(values), self._families)
+            mean, error = cluster_mean_and_error(np.array(values), self._families)
             difference = np.array(self._values[COMPLETED_HEAD]) - np.array(values)
-            gain, gain_error = cluster_mean(difference, self._families)
+            gain, gain_error = cluster_mean_and_error(difference, self._families)
             table[method] = {
                 "accuracy": mean,
                 "error": error,
@@ -46,7 +46,9 @@ class MethodScores:
         return table
 
 
-def cluster_mean(values: NDArray[np.floating], clusters: Sequence[str]) -> tuple[float, float]:
+def cluster_mean_and_error(
+    values: NDArray[np.floating], clusters: Sequence[str]
+) -> tuple[float, float]:
     """Return the mean of the clusters' means, and the standard error of that mean."""
     names, index = np.unique(np.array(clusters), return_inverse=True)
     means = np.bincount(index, values) / np.bincount(index)

@@ -13,7 +13,7 @@ from wg_core.privacy.noisy_statistics import NoisyStatistics
 from wg_core.privacy.schema import StatisticsSchema
 
 
-def simulate_release(
+def add_simulated_noise(
     exact_statistics: NDArray[np.int64], sigma: float, rng: np.random.Generator
 ) -> NDArray[np.int64]:
     """Add rounded Gaussian noise to exact statistics; the result is *not private*.
@@ -29,7 +29,7 @@ def simulate_release(
     return np.asarray(exact_statistics + noise.astype(np.int64), dtype=np.int64)
 
 
-def simulate_statistics(
+def simulate_noisy_statistics(
     schema: StatisticsSchema,
     features: ArrayLike,
     labels: ArrayLike,
@@ -49,6 +49,6 @@ def simulate_statistics(
         exact_statistics(schema, features, labels),
         lambda centre: exact_statistics(schema, features, labels, centre=centre),
         sigma,
-        lambda part: simulate_release(part, sigma, rng) if sigma else part,
+        lambda part: add_simulated_noise(part, sigma, rng) if sigma else part,
     )
     return NoisyStatistics(schema, noisy, sigma)

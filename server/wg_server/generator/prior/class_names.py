@@ -86,11 +86,11 @@ class ClassPriors:
     """Priors of class means, fitted on public tasks: variances, and the map from class names.
 
     Attributes:
-        priors: Variances of the mixed model.
+        model_variances: Variances of the mixed model.
         name_regression: Map from class names to class deviations; None if names predict nothing.
     """
 
-    priors: ModelVariances
+    model_variances: ModelVariances
     name_regression: NameRegression | None = None
 
     def class_prior(self, labels: Sequence[str]) -> ClassDeviationPrior | None:
@@ -98,7 +98,7 @@ class ClassPriors:
         return (
             None
             if self.name_regression is None
-            else self.name_regression.predict_prior(self.priors, labels)
+            else self.name_regression.predict_prior(self.model_variances, labels)
         )
 
 

@@ -32,7 +32,7 @@ DISAGREEMENT_STANDARD_ERRORS = 6.0
 """Number of standard errors beyond which disagreement is not chance; twice the usual three,
 because noise differs between directions."""
 
-POSITIVE_LOG_FACTOR = 1.0
+POSITIVE_LOG_BAYES_FACTOR = 1.0
 """Natural logarithm of the Bayes factor from which evidence is called positive (Kass and Raftery
 1995, *Journal of the American Statistical Association* 90(430), section 3.2)."""
 
@@ -70,7 +70,7 @@ def compare_with_peers(
     class_distance = 2 * float(priors.between.sum())  # of two classes
     noise = max(extra, 0.0) / len(priors.between)
     odd = extra > class_distance / 2 and extra > DISAGREEMENT_STANDARD_ERRORS * error
-    stands = log_bayes_factors(priors, site, peers, noise) >= POSITIVE_LOG_FACTOR
+    stands = log_bayes_factors(priors, site, peers, noise) >= POSITIVE_LOG_BAYES_FACTOR
     return PeerAgreement(noise, odd, stands & (not odd))
 
 

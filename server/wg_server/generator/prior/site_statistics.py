@@ -58,7 +58,9 @@ def site_evidence(statistics: NoisyStatistics, labels: Sequence[str]) -> SiteEvi
         result.record_counts[in_release] = n
         result.presence_probabilities[in_release] = present
     same_classes = set(schema.labels) == set(labels)
-    domain, noise, total = _overall_mean_and_count(statistics, typical * max(len(schema.labels), 1))
+    domain, noise, total = _overall_mean_noise_and_count(
+        statistics, typical * max(len(schema.labels), 1)
+    )
     # A mean over a different set of classes does not observe the site's mean.
     return SiteEvidence(
         result.means,
@@ -115,12 +117,14 @@ def _unlabelled_count(statistics: NoisyStatistics) -> float:
     return unlabelled_part if unlabelled_part > 3 * statistics.count_std else 0.0
 
 
-def _presence_probability(n: Floats, typical: float, statistics: NoisyStatistics) -> Floats:
+def _presence_probability(
+    record_counts: Floats, typical_count: float, statistics: NoisyStatistics
+) -> Floats:
     """Return the posterior probability that the site has each class, from its count and sum.
 
     Args:
-        n: Inferred number of records of each class.
-        typical: Typical number of records of a present class.
+        record_counts: Inferred number of records of each class.
+        typical_count: Typical number of records of a present class.
         statistics: The release.
     """
     counts, sums = statistics.counts(), statistics.sums()
@@ -129,27 +133,27 @@ def _presence_probability(n: Floats, typical: float, statistics: NoisyStatistics
     d = sums.shape[1]
     var, count_var = statistics.sum_std**2, statistics.count_std**2
     scale = _TYPICAL_SQUARED_DEVIATION * statistics.sum_radius**2 / d
-    signal = np.maximum(n, typical / 2) ** 2 * scale
+    signal = np.maximum(record_counts, typical_count / 2) ** 2 * scale
     energy = (sums**2).sum(axis=1)
     gain = energy / 2 * (1 / var - 1 / (var + signal)) - d / 2 * np.log1p(signal / var)
-    spread = count_var + (_COUNT_SPREAD * typical) ** 2
-    gain = gain + counts**2 / (2 * count_var) - (counts - typical) ** 2 / (2 * spread)
+    spread = count_var + (_COUNT_SPREAD * typical_count) ** 2
+    gain = gain + counts**2 / (2 * count_var) - (counts - typical_count) ** 2 / (2 * spread)
     gain = gain - np.log(spread / count_var) / 2 + _PRESENT_LOG_ODDS
     return np.asarray(1 / (1 + np.exp(-np.clip(gain, -30, 30))))
 
 
-def _overall_mean_and_count(
-    statistics: NoisyStatistics, total: float
+def _overall_mean_noise_and_count(
+    statistics: NoisyStatistics, labelled_count: float
 ) -> tuple[Floats, float, float]:
     """Return the mean of all records, the variance of its noise per entry, and their number.
 
     Args:
         statistics: The release.
-        total: Inferred number of labelled records.
+        labelled_count: Inferred number of labelled records.
     """
     schema = statistics.schema
     unlabelled_part = statistics.unlabelled_count()
-    prior = max(total, 1.0) ** 2
+    prior = max(labelled_count, 1.0) ** 2
     extra = max(0.0, unlabelled_part) * prior / (prior + statistics.count_std**2)
-    n = max(total + extra if schema.labels else unlabelled_part, 1.0)
+    n = max(labelled_count + extra if schema.labels else unlabelled_part, 1.0)
     return statistics.moments() / n, (statistics.moment_std / n) ** 2, n

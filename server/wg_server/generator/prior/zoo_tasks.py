@@ -14,14 +14,14 @@ class ZooTask:
     """Task of the zoo: one site of one family.
 
     Attributes:
-        key: Name of the zoo entry.
+        entry_key: Name of the zoo entry.
         family: Name of the family.
         labels: Class names.
         features: Released features of the records, float32 ``[n, d]``.
         y: Class indices of the records, int64 ``[n]``.
     """
 
-    key: str
+    entry_key: str
     family: str
     labels: tuple[str, ...]
     features: NDArray[np.float32]
@@ -34,7 +34,7 @@ class ZooTask:
         return centre, means - centre
 
 
-def split_families(
+def split_train_and_test_families(
     tasks: Sequence[ZooTask], rng: np.random.Generator
 ) -> tuple[list[str], list[str]]:
     """Return families to fit priors on, and a random quarter (at least two) for the model card."""

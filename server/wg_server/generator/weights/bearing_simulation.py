@@ -45,9 +45,9 @@ class SimulatedBearings:
         hidden_figures: Hidden properties, scaled to order 1, ``[m, HIDDEN_FIGURE_COUNT]``.
         line_rates: True frequencies of the lines in cycles per window, ``[m, 5]``, in the order of
             ``bearing.line_frequencies``.
-        response: Complex frequency response of the structure, ``[m, SIMULATED_SAMPLE_COUNT / 2 +
-            1]``.
-        noise_amplitudes: Amplitude of the noise at the same frequencies as ``response``.
+        frequency_response: Complex frequency response of the structure, ``[m,
+            SIMULATED_SAMPLE_COUNT / 2 + 1]``.
+        noise_amplitudes: Amplitude of the noise at the same frequencies as ``frequency_response``.
         severity_db: Level of each damage's vibration over the noise in dB, ``[m, 3]``.
         impact_properties: Properties of impacts, ``[m, 5]``: slip, depth of the load zone,
             unevenness, and share and duration of bursts of noise.
@@ -60,7 +60,7 @@ class SimulatedBearings:
     figures: Tensor
     hidden_figures: Tensor
     line_rates: Tensor
-    response: Tensor
+    frequency_response: Tensor
     noise_amplitudes: Tensor
     severity_db: Tensor
     impact_properties: Tensor
@@ -152,7 +152,7 @@ class BearingSimulator:
             figures=figures,
             hidden_figures=hidden_figures,
             line_rates=rates,
-            response=response,
+            frequency_response=response,
             noise_amplitudes=noise.sqrt(),
             severity_db=severity,
             impact_properties=character,
@@ -205,7 +205,7 @@ class BearingSimulator:
         blows = [self._draw_impacts(machines, number, count) for number in range(3)]
         excitation = torch.fft.rfft(torch.stack(blows, dim=1))  # [m, 3, count, f]
         ringing = torch.fft.irfft(
-            excitation * machines.response[:, None, None], n=SIMULATED_SAMPLE_COUNT
+            excitation * machines.frequency_response[:, None, None], n=SIMULATED_SAMPLE_COUNT
         )
         ringing = ringing[..., -WINDOW_SAMPLES:]
         ringing = ringing / (ringing.square().mean(dim=-1, keepdim=True).sqrt() + 1e-9)
@@ -248,9 +248,9 @@ class BearingSimulator:
         )
         force = torch.exp(sharpness * (angle.cos() - 1))
         excitation = torch.fft.rfft(force - force.mean(dim=-1, keepdim=True))
-        sound = torch.fft.irfft(excitation * machines.response[:, None], n=SIMULATED_SAMPLE_COUNT)[
-            ..., -WINDOW_SAMPLES:
-        ]
+        sound = torch.fft.irfft(
+            excitation * machines.frequency_response[:, None], n=SIMULATED_SAMPLE_COUNT
+        )[..., -WINDOW_SAMPLES:]
         sound = sound / (sound.square().mean(dim=-1, keepdim=True).sqrt() + 1e-9)
         power = torch.exp(noise_sharpness * (angle[..., -WINDOW_SAMPLES:].cos() - 1))
         power = power / power.mean(dim=-1, keepdim=True)

@@ -20,7 +20,7 @@ from wg_server.generator.card_checks import CardCheck
 from wg_server.generator.weights.data_sheet_generation import (
     SAMPLE_COUNT,
     MachineKindGenerator,
-    NetworkKind,
+    ShippedNetworkKind,
 )
 from wg_server.generator.weights.machine_model import INPUT_SCALINGS, MachineModel
 from wg_server.generator.weights.machine_networks import SpectralLineNetworks, WindowInputs
@@ -55,23 +55,23 @@ AccuracyRows = dict[str, Tensor]
 """Accuracy on each machine, ``[m]``, by row name (method and scaling of inputs)."""
 
 
-def row_name(method: str, scaling: InputScaling) -> str:
+def card_row_name(method: str, scaling: InputScaling) -> str:
     """Return the name of the model card's row for a method with one scaling of inputs."""
     return f"{method}, {scaling}"
 
 
-def paired_difference(minuend: Tensor, subtrahend: Tensor) -> tuple[float, float]:
+def mean_difference_and_error(minuend: Tensor, subtrahend: Tensor) -> tuple[float, float]:
     """Return the mean difference of two methods' accuracies by machine, and its standard error."""
     pairs = minuend - subtrahend
     return float(pairs.mean()), float(pairs.std()) / math.sqrt(len(pairs))
 
 
-def measure_methods(
-    model: MachineModel, test_set: MachineTestSet, mixture: str, epsilon: float, seed: int
+def measure_method_accuracies(
+    model: MachineModel, test_set: MachineTestSet, mixture_name: str, epsilon: float, seed: int
 ) -> AccuracyRows:
     """Return all methods' accuracies at plants with one mixture of conditions and one epsilon."""
     generator = torch.Generator().manual_seed(seed)
-    plants, rows = test_set.plants[mixture], AccuracyRows()
+    plants, rows = test_set.plants[mixture_name], AccuracyRows()
     with torch.inference_mode():
         statistics = plants.simulate_releases(epsilon, generator)
         for scaling in INPUT_SCALINGS:
@@ -80,11 +80,13 @@ def measure_methods(
                 test_set.test_inputs, scaling, test_set.templates.roll(1, 0)
             )
             template = model.template_network_for(scaling)(len(test_set))
-            rows[row_name(TEMPLATE, scaling)] = test_set.accuracies(template.logits(judged_view))
-            rows[row_name(TEMPLATE_OTHER, scaling)] = test_set.accuracies(
+            rows[card_row_name(TEMPLATE, scaling)] = test_set.accuracies(
+                template.logits(judged_view)
+            )
+            rows[card_row_name(TEMPLATE_OTHER, scaling)] = test_set.accuracies(
                 template.logits(other_view)
             )
-            rows[row_name(FIXED_NETWORK, scaling)] = test_set.accuracies(
+            rows[card_row_name(FIXED_NETWORK, scaling)] = test_set.accuracies(
                 model.fixed[scaling](judged_view.inputs)
             )
             rows |= _condition_rows(model, scaling, test_set, statistics, (judged_view, other_view))
@@ -94,7 +96,7 @@ def measure_methods(
         figure_features = model.kind.figure_features(test_set.figures)
         inputs = plants.view_inputs(test_set.test_inputs, "standardised", test_set.templates).inputs
         logits = model.film(inputs, figure_features, model.embedding(statistics))
-        rows[row_name(FILM, "standardised")] = test_set.accuracies(logits)
+        rows[card_row_name(FILM, "standardised")] = test_set.accuracies(logits)
     return rows
 
 
@@ -118,14 +120,18 @@ def _condition_rows(
         return test_set.accuracies(networks.decode_networks(condition).logits(view))
 
     return {
-        row_name(SHEET_AND_STATISTIC, scaling): right(test_set.figures, statistics, judged_view),
-        row_name(OTHER_STATISTIC, scaling): right(
-            test_set.figures, statistics.shift_by_one(), judged_view
+        card_row_name(SHEET_AND_STATISTIC, scaling): right(
+            test_set.figures, statistics, judged_view
         ),
-        row_name(SHEET_ALONE, scaling): right(
+        card_row_name(OTHER_STATISTIC, scaling): right(
+            test_set.figures, statistics.shift_to_next_machine(), judged_view
+        ),
+        card_row_name(SHEET_ALONE, scaling): right(
             test_set.figures, absent_statistics(len(test_set)), judged_view
         ),
-        row_name(OTHER_SHEET, scaling): right(test_set.figures.roll(1, 0), statistics, other_view),
+        card_row_name(OTHER_SHEET, scaling): right(
+            test_set.figures.roll(1, 0), statistics, other_view
+        ),
     }
 
 
@@ -160,14 +166,14 @@ def _sample_rows(
         by_window = likelihood.gather(2, truths.expand(len(test_set), -1, 1))[..., 0]
         surprises.append(-by_window.reshape(-1, classes, labels))  # [m, K, labels]
     right, machines = torch.stack(shares), torch.arange(len(test_set))
-    rows = {row_name(ONE_SAMPLE, scaling): right.mean(dim=0)}
+    rows = {card_row_name(ONE_SAMPLE, scaling): right.mean(dim=0)}
     for count in LABEL_COUNTS:
         best = torch.stack([part[..., :count].mean(dim=(1, 2)) for part in surprises]).argmin(dim=0)
-        rows[row_name(f"chosen by {count} labels", scaling)] = right[best, machines]
+        rows[card_row_name(f"chosen by {count} labels", scaling)] = right[best, machines]
     return rows
 
 
-def relative_sample_distance(model: MachineModel, test_set: MachineTestSet, seed: int) -> float:
+def sampled_latent_spread_ratio(model: MachineModel, test_set: MachineTestSet, seed: int) -> float:
     """Return the ratio of two spreads: of latents sampled for a machine, and between machines."""
     networks = model.conditioned_networks_for("raw")
     generator = torch.Generator().manual_seed(seed)
@@ -197,7 +203,7 @@ def select_networks(
     """
     rows = {
         mixture: {
-            epsilon: measure_methods(model, test_set, mixture, epsilon, seed)
+            epsilon: measure_method_accuracies(model, test_set, mixture, epsilon, seed)
             for epsilon in RELEASE_EPSILONS
         }
         for mixture in test_set.plants
@@ -207,21 +213,21 @@ def select_networks(
         name: torch.stack([part[name] for part in at_judged]).mean(dim=0)
         for scaling in INPUT_SCALINGS
         for method in (SHEET_AND_STATISTIC, TEMPLATE, FIXED_NETWORK)
-        for name in [row_name(method, scaling)]
+        for name in [card_row_name(method, scaling)]
     }
     over_template = {
-        scaling: paired_difference(
-            over_mixtures[row_name(SHEET_AND_STATISTIC, scaling)],
-            over_mixtures[row_name(TEMPLATE, scaling)],
+        scaling: mean_difference_and_error(
+            over_mixtures[card_row_name(SHEET_AND_STATISTIC, scaling)],
+            over_mixtures[card_row_name(TEMPLATE, scaling)],
         )
         for scaling in INPUT_SCALINGS
     }
-    ships: dict[InputScaling, NetworkKind] = {
+    ships: dict[InputScaling, ShippedNetworkKind] = {
         scaling: "conditioned" if gain > MARGIN_STANDARD_ERRORS * error else "template"
         for scaling, (gain, error) in over_template.items()
     }
     best_fixed = max(
-        (row_name(FIXED_NETWORK, scaling) for scaling in INPUT_SCALINGS),
+        (card_row_name(FIXED_NETWORK, scaling) for scaling in INPUT_SCALINGS),
         key=lambda name: float(over_mixtures[name].mean()),
     )
     card: dict[str, Any] = {
@@ -238,7 +244,7 @@ def select_networks(
             for mixture, by_epsilon in rows.items()
         },
         "worth": _paired_differences(rows, _compared_rows(ships["standardised"], best_fixed)),
-        "spread": relative_sample_distance(model, test_set, seed),
+        "spread": sampled_latent_spread_ratio(model, test_set, seed),
     }
     requirements = card_checks(card)
     card["checks"] = [check.to_document() for check in requirements]
@@ -252,9 +258,14 @@ def _paired_differences(
     """Return mean differences in accuracy between pairs of rows, by mixture and pair."""
     worth: dict[str, Any] = {}
     for mixture, by_epsilon in rows.items():
-        part, name = by_epsilon[DECIDING_EPSILON], row_name(SHEET_AND_STATISTIC, "standardised")
-        gains = {words: paired_difference(part[a], part[b]) for words, (a, b) in pairs.items()}
-        gains[f"epsilon {DECIDING_EPSILON:g} over exact"] = paired_difference(
+        part, name = (
+            by_epsilon[DECIDING_EPSILON],
+            card_row_name(SHEET_AND_STATISTIC, "standardised"),
+        )
+        gains = {
+            words: mean_difference_and_error(part[a], part[b]) for words, (a, b) in pairs.items()
+        }
+        gains[f"epsilon {DECIDING_EPSILON:g} over exact"] = mean_difference_and_error(
             part[name], by_epsilon[0.0][name]
         )
         worth[mixture] = {words: _gain_figures(gain) for words, gain in gains.items()}
@@ -266,44 +277,49 @@ def _gain_figures(gain_and_error: tuple[float, float]) -> dict[str, float]:
     return dict(zip(("gain", "error"), gain_and_error, strict=True))
 
 
-def _compared_rows(shipped_kind: NetworkKind, best_fixed_row: str) -> dict[str, tuple[str, str]]:
+def _compared_rows(
+    shipped_kind: ShippedNetworkKind, best_fixed_row: str
+) -> dict[str, tuple[str, str]]:
     """Return the pairs of rows that a model card compares, by a description of the comparison."""
     made_row, raw = (
-        row_name(SHEET_AND_STATISTIC, "standardised"),
-        row_name(SHEET_AND_STATISTIC, "raw"),
+        card_row_name(SHEET_AND_STATISTIC, "standardised"),
+        card_row_name(SHEET_AND_STATISTIC, "raw"),
     )
     if shipped_kind == "conditioned":
-        shipped_row, other_row = made_row, row_name(OTHER_SHEET, "standardised")
+        shipped_row, other_row = made_row, card_row_name(OTHER_SHEET, "standardised")
     else:
         shipped_row, other_row = (
-            row_name(TEMPLATE, "standardised"),
-            row_name(TEMPLATE_OTHER, "standardised"),
+            card_row_name(TEMPLATE, "standardised"),
+            card_row_name(TEMPLATE_OTHER, "standardised"),
         )
     pairs = {
         FIXED_NETWORK_COMPARISON: (shipped_row, best_fixed_row),
         OTHER_SHEET_COMPARISON: (shipped_row, other_row),
         "sheet and statistic over the template network": (
             made_row,
-            row_name(TEMPLATE, "standardised"),
+            card_row_name(TEMPLATE, "standardised"),
         ),
         "sheet and statistic over the sheet alone": (
             made_row,
-            row_name(SHEET_ALONE, "standardised"),
+            card_row_name(SHEET_ALONE, "standardised"),
         ),
-        "own statistic over another plant's": (made_row, row_name(OTHER_STATISTIC, "standardised")),
-        "sheet and statistic over both as inputs": (made_row, row_name(FILM, "standardised")),
+        "own statistic over another plant's": (
+            made_row,
+            card_row_name(OTHER_STATISTIC, "standardised"),
+        ),
+        "sheet and statistic over both as inputs": (made_row, card_row_name(FILM, "standardised")),
         "standardised over raw inputs": (made_row, raw),
-        "sheet and statistic over the sheet alone, raw": (raw, row_name(SHEET_ALONE, "raw")),
-        "own statistic over another plant's, raw": (raw, row_name(OTHER_STATISTIC, "raw")),
-        "sheet and statistic over the template network, raw": (raw, row_name(TEMPLATE, "raw")),
+        "sheet and statistic over the sheet alone, raw": (raw, card_row_name(SHEET_ALONE, "raw")),
+        "own statistic over another plant's, raw": (raw, card_row_name(OTHER_STATISTIC, "raw")),
+        "sheet and statistic over the template network, raw": (raw, card_row_name(TEMPLATE, "raw")),
         "standardised, with a statistic, over the sheet alone on raw inputs": (
             made_row,
-            row_name(SHEET_ALONE, "raw"),
+            card_row_name(SHEET_ALONE, "raw"),
         ),
     }
     for scaling in INPUT_SCALINGS:
         for name in (f"chosen by {count} labels" for count in LABEL_COUNTS):
-            pair = row_name(name, scaling), row_name(SHEET_AND_STATISTIC, scaling)
+            pair = card_row_name(name, scaling), card_row_name(SHEET_AND_STATISTIC, scaling)
             pairs[f"{name} over the mean, {scaling}"] = pair
     return pairs
 
@@ -336,7 +352,7 @@ def card_checks(card: Mapping[str, Any]) -> list[CardCheck]:
     return requirements
 
 
-def card_lines(card: Mapping[str, Any]) -> list[str]:
+def card_text_lines(card: Mapping[str, Any]) -> list[str]:
     """Format a model card as a few lines of text."""
     lines = [
         f"{card['kind']}: share right on {card['machines']} machines never seen, without labels,"
@@ -347,10 +363,10 @@ def card_lines(card: Mapping[str, Any]) -> list[str]:
     lines.append(f"  {'; '.join(mixtures)}")
     for name in columns[0]:
         lines.append(f"  {name}: " + "; ".join(f"{column[name]:.3f}" for column in columns))
-    return [*lines, "worth in points, with its standard error:", *difference_lines(card)]
+    return [*lines, "worth in points, with its standard error:", *difference_text_lines(card)]
 
 
-def difference_lines(card: Mapping[str, Any]) -> list[str]:
+def difference_text_lines(card: Mapping[str, Any]) -> list[str]:
     """Format the differences on a model card at each mixture, and the networks that ship."""
     lines, mixtures = [], list(card["worth"])
     for name in card["worth"][mixtures[0]]:

@@ -40,7 +40,7 @@ and motors, the best sample on raw inputs is worse than the mean on standardised
 best sample on standardised inputs is hardly better."""
 PACKAGE_LIMIT = 64 << 20
 """Largest size of a package of networks from data sheets, in bytes."""
-NetworkKind = Literal["conditioned", "template"]
+ShippedNetworkKind = Literal["conditioned", "template"]
 """Kind of network that ships for a kind of machine and scaling: conditioned, or the template."""
 
 _FORMAT, _VERSION, _KEY = "weightgate-sheet-generator", 2, "sheet-generator"
@@ -56,7 +56,7 @@ class MachineKindGenerator:
     """
 
     model: MachineModel
-    shipped_kinds: Mapping[InputScaling, NetworkKind]
+    shipped_kinds: Mapping[InputScaling, ShippedNetworkKind]
 
     def generate_weights(
         self, figures: Tensor, statistic: MachineStatistic | None, noise: Tensor
@@ -92,12 +92,12 @@ class DataSheetGenerator:
     """Generator of networks and soft sensors from data sheets, for all trained kinds.
 
     Attributes:
-        kinds: Generators by the kind of machine.
-        sensors: Soft sensor networks by the kind of process unit.
+        machine_generators: Generators by the kind of machine.
+        sensor_networks: Soft sensor networks by the kind of process unit.
     """
 
-    kinds: Mapping[str, MachineKindGenerator]
-    sensors: Mapping[str, SensorNetwork] = field(default_factory=dict)
+    machine_generators: Mapping[str, MachineKindGenerator]
+    sensor_networks: Mapping[str, SensorNetwork] = field(default_factory=dict)
 
     def uses_statistic(self, sheet: DataSheet) -> bool:
         """Return True if a plant's statistic changes the networks for its data sheet.
@@ -105,7 +105,7 @@ class DataSheetGenerator:
         Raises:
             ConfigError: The machine's kind is unknown to the generator.
         """
-        if sheet.kind in self.sensors:
+        if sheet.kind in self.sensor_networks:
             return True
         return "conditioned" in self._kind_and_generator(sheet)[1].shipped_kinds.values()
 
@@ -150,29 +150,31 @@ class DataSheetGenerator:
             ConfigError: The generator has no soft sensor for this kind of unit.
         """
         unit = declared_process_unit(sheet)
-        if unit is None or unit.name not in self.sensors:
+        if unit is None or unit.name not in self.sensor_networks:
             raise ConfigError(
                 f"data sheet: this generator makes no soft sensor of a {sheet.kind}; train another"
             )
-        network, figures = self.sensors[unit.name], unit.read_figures(sheet)
+        network, figures = self.sensor_networks[unit.name], unit.read_figures(sheet)
         with torch.inference_mode():
             tensors = network.package_tensors(figures, batch_of_one(statistic))
         return GeneratedCandidate("sensor", SOFT_SENSOR_SOURCE, tensors, "standardised")
 
     def _kind_and_generator(self, sheet: DataSheet) -> tuple[MachineKind, MachineKindGenerator]:
         kind = declared_machine_kind(sheet)
-        if kind.name not in self.kinds:
+        if kind.name not in self.machine_generators:
             raise ConfigError(
-                f"data sheet: this generator makes networks for {', '.join(self.kinds)}, and not"
-                f" for {kind.name}; train another one"
+                "data sheet: this generator makes networks for"
+                f" {', '.join(self.machine_generators)}, and not for {kind.name}; train another one"
             )
-        return kind, self.kinds[kind.name]
+        return kind, self.machine_generators[kind.name]
 
 
 def pack_sheet_generator(generator: DataSheetGenerator) -> bytes:
     """Encode a generator of networks from data sheets as a safetensors file."""
-    models: dict[str, nn.Module] = {name: part.model for name, part in generator.kinds.items()}
-    models |= generator.sensors
+    models: dict[str, nn.Module] = {
+        name: part.model for name, part in generator.machine_generators.items()
+    }
+    models |= generator.sensor_networks
     tensors = {
         f"{name}.{key}": value
         for name, model in models.items()
@@ -180,9 +182,9 @@ def pack_sheet_generator(generator: DataSheetGenerator) -> bytes:
     }
     kinds = {
         name: {"ships": dict(part.shipped_kinds), "sizes": _size_document(part.model.sizes)}
-        for name, part in generator.kinds.items()
+        for name, part in generator.machine_generators.items()
     }
-    document = {"kinds": kinds, "sensors": list(generator.sensors)}
+    document = {"kinds": kinds, "sensors": list(generator.sensor_networks)}
     return tensor_file.pack_tensors(
         tensors, _KEY, {"format": _FORMAT, "version": _VERSION, **document}
     )
@@ -216,7 +218,7 @@ def unpack_sheet_generator(data: bytes) -> DataSheetGenerator:
     return DataSheetGenerator(kinds, sensors)
 
 
-def _parse_network_kind(value: object) -> NetworkKind:
+def _parse_network_kind(value: object) -> ShippedNetworkKind:
     return "template" if value == "template" else "conditioned"
 
 
@@ -229,11 +231,11 @@ def _candidate_tensors(weights: NetworkWeights, rows: Sequence[int | None]) -> N
 
     ``rows`` has the index of the condition that each class describes, or None.
     """
-    head_weight, head_bias = head_for_classes(weights.head[0], weights.head_bias[0], rows)
+    head_weight, head_bias = head_for_classes(weights.head_weight[0], weights.head_bias[0], rows)
     values = {
-        "trunk.first.weight": weights.first[0],
+        "trunk.first.weight": weights.first_weight[0],
         "trunk.first.bias": weights.first_bias[0],
-        "trunk.second.weight": weights.second[0],
+        "trunk.second.weight": weights.second_weight[0],
         "trunk.second.bias": weights.second_bias[0],
         HEAD_WEIGHT_TENSOR: head_weight,
         HEAD_BIAS_TENSOR: head_bias,

@@ -50,10 +50,10 @@ class SimulatedGearboxes:
         figures: Declared figures, ``[m, 5]``: speed (1/min), sampling rate (Hz), teeth of pinion
             and gear, load.
         hidden_figures: Hidden properties, scaled to order 1, ``[m, hidden_figure_count]``.
-        turns: True turns of pinion and gear per window, ``[m, 2]``.
-        response: Complex frequency response of the structure, ``[m, SIMULATED_SAMPLE_COUNT / 2 +
-            1]``.
-        noise_amplitudes: Amplitude of the noise at the same frequencies as ``response``.
+        turns_per_window: True turns of pinion and gear per window, ``[m, 2]``.
+        frequency_response: Complex frequency response of the structure, ``[m,
+            SIMULATED_SAMPLE_COUNT / 2 + 1]``.
+        noise_amplitudes: Amplitude of the noise at the same frequencies as ``frequency_response``.
         mesh_amplitudes: Amplitude of each harmonic of the mesh, ``[m, _MESH_HARMONIC_COUNT]``.
         wear_gains_db: Increase of each mesh harmonic by wear in dB, ``[m, _MESH_HARMONIC_COUNT]``.
         runout_depths: Depth of the modulation by each harmonic of each shaft, ``[m, 2,
@@ -63,7 +63,7 @@ class SimulatedGearboxes:
         impact_levels_db: Level of each damaged tooth's vibration over the noise in dB, ``[m, 2]``.
         damaged_tooth_changes: Decrease of amplitude and shift of phase (radians) of the mesh at
             each damaged tooth, ``[m, 2, 2]``.
-        damage_teeth: Time that a damaged tooth is in mesh, in teeth, ``[m]``.
+        damage_length_teeth: Time that a damaged tooth is in mesh, in teeth, ``[m]``.
         tones: Frequency in cycles per window, and amplitude, of other tones, ``[m, 2, n]``.
         driven_impacts: Impacts of driven equipment: number per window, and level over the noise in
             dB, ``[m, 2]``.
@@ -71,8 +71,8 @@ class SimulatedGearboxes:
 
     figures: Tensor
     hidden_figures: Tensor
-    turns: Tensor
-    response: Tensor
+    turns_per_window: Tensor
+    frequency_response: Tensor
     noise_amplitudes: Tensor
     mesh_amplitudes: Tensor
     wear_gains_db: Tensor
@@ -81,7 +81,7 @@ class SimulatedGearboxes:
     rubbing_noise_share: Tensor
     impact_levels_db: Tensor
     damaged_tooth_changes: Tensor
-    damage_teeth: Tensor
+    damage_length_teeth: Tensor
     tones: Tensor
     driven_impacts: Tensor
 
@@ -170,8 +170,8 @@ class GearboxSimulator:
         return SimulatedGearboxes(
             figures=figures,
             hidden_figures=torch.cat(numbers, dim=1),
-            turns=turns,
-            response=response,
+            turns_per_window=turns,
+            frequency_response=response,
             noise_amplitudes=noise.sqrt(),
             mesh_amplitudes=amplitude_from_db(mesh),
             wear_gains_db=wear,
@@ -180,7 +180,7 @@ class GearboxSimulator:
             rubbing_noise_share=rub,
             impact_levels_db=strike,
             damaged_tooth_changes=dip,
-            damage_teeth=length,
+            damage_length_teeth=length,
             tones=tones,
             driven_impacts=drive,
         )
@@ -204,10 +204,14 @@ class GearboxSimulator:
         shape = (len(machines), conditions, count)
         wander = 1 + 0.002 * draw.normal(*shape, 1)
         time = torch.arange(SIMULATED_SAMPLE_COUNT) / WINDOW_SAMPLES * wander
-        pinion = machines.turns[:, 0, None, None, None] * time + draw.uniform(0, 1, *shape, 1)
+        pinion = machines.turns_per_window[:, 0, None, None, None] * time + draw.uniform(
+            0, 1, *shape, 1
+        )
         teeth = (machines.figures[:, 2, None, None, None], machines.figures[:, 3, None, None, None])
         # The same teeth meet again only after many turns: the angles are independent.
-        gear = machines.turns[:, 1, None, None, None] * time + draw.uniform(0, 1, *shape, 1)
+        gear = machines.turns_per_window[:, 1, None, None, None] * time + draw.uniform(
+            0, 1, *shape, 1
+        )
         wear_mask = torch.tensor([0.0, 0.0, 0.0, 1.0])[:, None, None]
         depth, bend = self._draw_modulation(machines, (pinion, gear), wear_mask)
         # Shape: [m, 2, count, SIMULATED_SAMPLE_COUNT]
@@ -262,7 +266,7 @@ class GearboxSimulator:
         for damage, (turns, number) in enumerate(zip(shafts, tooth_counts, strict=True)):
             shaft_turns = turns[:, 1 + damage]
             distance = (shaft_turns - shaft_turns.round()) * number[:, 0]  # Teeth
-            width = machines.damage_teeth[:, None, None] / 2.5
+            width = machines.damage_length_teeth[:, None, None] / 2.5
             pulses.append(torch.exp(-0.5 * (distance / width).square()))
         return torch.stack(pulses, dim=1)
 
@@ -283,7 +287,7 @@ class GearboxSimulator:
             phase_shift: Shift of the phase, radians, of the same shape.
             wear_mask: 1 for the condition with worn teeth, 0 for others, ``[K, 1, 1]``.
         """
-        draw, cycles = self._draw, machines.turns[:, 0] * machines.figures[:, 2]
+        draw, cycles = self._draw, machines.turns_per_window[:, 0] * machines.figures[:, 2]
         total = torch.zeros_like(mesh_turns)
         load = amplitude_from_db(_MESH_SPREAD * draw.normal(*mesh_turns.shape[:3]))
         for harmonic in range(1, _MESH_HARMONIC_COUNT + 1):
@@ -322,7 +326,7 @@ class GearboxSimulator:
     ) -> Tensor:
         """Return the vibration caused by each damaged tooth, ``[m, 2, count, WINDOW_SAMPLES]``."""
         # A damaged tooth causes an impact as it comes into mesh, and rubs while it is in mesh.
-        strikes = torch.stack([_passage_mask(shaft_turns[k][:, 1 + k]) for k in (0, 1)], dim=1)
+        strikes = torch.stack([_turn_start_mask(shaft_turns[k][:, 1 + k]) for k in (0, 1)], dim=1)
         force = self._vary_impacts(strikes) + 0.15 * pulses * self._draw.normal(*pulses.shape)
         return self._housing_response(
             machines, force, machines.impact_levels_db[:, :, None], _DAMAGE_SPREAD
@@ -332,7 +336,7 @@ class GearboxSimulator:
         """Return the vibration caused by driven equipment, ``[m, K, count, WINDOW_SAMPLES]``."""
         rate, level = (value[:, None, None] for value in machines.driven_impacts.unbind(dim=1))
         shaft_turns = rate[..., None] * time + self._draw.uniform(0, 1, *time.shape[:3], 1)
-        force = self._vary_impacts(_passage_mask(shaft_turns))
+        force = self._vary_impacts(_turn_start_mask(shaft_turns))
         return self._housing_response(machines, force, level, _DRIVEN_SPREAD)
 
     def _vary_impacts(self, strikes: Tensor) -> Tensor:
@@ -355,7 +359,7 @@ class GearboxSimulator:
         Returns:
             Vibration ``[m, k, count, WINDOW_SAMPLES]``.
         """
-        response = machines.response[:, None, None]
+        response = machines.frequency_response[:, None, None]
         answer = torch.fft.irfft(torch.fft.rfft(force) * response, n=SIMULATED_SAMPLE_COUNT)[
             ..., -WINDOW_SAMPLES:
         ]
@@ -365,6 +369,6 @@ class GearboxSimulator:
         return out
 
 
-def _passage_mask(turns: Tensor) -> Tensor:
+def _turn_start_mask(turns: Tensor) -> Tensor:
     """Return 1 at samples where increasing turns ``[..., n]`` pass an integer, and 0 elsewhere."""
     return F.pad(turns.floor().diff(dim=-1).clamp(min=0), (1, 0))

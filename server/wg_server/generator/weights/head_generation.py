@@ -46,7 +46,7 @@ posterior given other sites and these names. A new one needs an entry in ``CANDI
 its source a name in ``wg_common.catalogue``."""
 
 
-def family_heads(
+def family_head_candidates(
     package: HeadPackage, labels: tuple[str, ...], posterior: Posterior
 ) -> Iterator[GeneratedCandidate]:
     """Yield heads of the operator's families, on inputs standardised by the plant's records."""
@@ -65,7 +65,7 @@ def posterior_candidates(
         yield GeneratedCandidate(POSTERIOR_SOURCE, POSTERIOR_SOURCE, posterior.tensors())
 
 
-CANDIDATE_MAKERS: tuple[CandidateMaker, ...] = (family_heads, posterior_candidates)
+CANDIDATE_MAKERS: tuple[CandidateMaker, ...] = (family_head_candidates, posterior_candidates)
 """All functions that make candidates, in the server's order of preference."""
 
 

@@ -32,14 +32,14 @@ class HeadPackage:
     """Content of the package of a generator of heads.
 
     Attributes:
-        encoder: Id of the encoder that the heads are for, hex.
+        encoder_sha256: Id of the encoder that the heads are for, hex.
         architecture: Name of the heads' architecture in ``wg_common.catalogue``.
         priors: Variances of the mixed model of class means.
         operator_families: The operator's families, or None.
         name_regression: Map from class names to class deviations, or None.
     """
 
-    encoder: str
+    encoder_sha256: str
     architecture: str
     priors: ModelVariances
     operator_families: OperatorFamilies | None = None
@@ -60,7 +60,7 @@ def pack_heads(package: HeadPackage) -> bytes:
     document: dict[str, Any] = {
         "format": FORMAT_NAME,
         "version": FORMAT_VERSION,
-        "encoder": package.encoder,
+        "encoder": package.encoder_sha256,
         "architecture": package.architecture,
     }
     if package.operator_families is not None:
@@ -89,7 +89,7 @@ def unpack_heads(data: bytes) -> HeadPackage:
     )
     with tensor_file.convert_decode_errors(_HEADER_KEY):
         return HeadPackage(
-            encoder=str(document["encoder"]),
+            encoder_sha256=str(document["encoder"]),
             architecture=str(document["architecture"]),
             priors=ModelVariances(
                 **{name: _to_numpy(tensors[f"priors.{name}"]) for name in _PRIOR_FIELDS}

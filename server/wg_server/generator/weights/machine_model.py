@@ -31,7 +31,7 @@ from wg_server.generator.weights.machine_networks import (
     NetworkSizes,
     SpectralLineNetworks,
     TemplateNetwork,
-    draw_parameters,
+    initialise_parameters,
     three_layer_network,
 )
 from wg_server.generator.weights.machine_statistic import StatisticBatch
@@ -63,7 +63,7 @@ class StatisticEmbedding(nn.Module):
         noise = (statistics.noise_deviations.clamp(min=_MIN_INPUT_NOISE).log()[:, None] + 5) / 2
         numbers = torch.cat([statistics.means * MACHINE_DIMENSION**0.5, noise], dim=1)
         values: Tensor = self.layers(numbers)
-        return values * statistics.present[:, None]
+        return values * statistics.presence_mask[:, None]
 
 
 class ConditionedNetworks(nn.Module):
@@ -103,7 +103,9 @@ class ConditionedNetworks(nn.Module):
         mean, log_deviation = both.chunk(2, dim=1)
         return mean, log_deviation.clamp(-5, 1)
 
-    def denoise(self, noisy_latents: Tensor, time: Tensor, condition: Tensor) -> Tensor:
+    def predict_clean_latents(
+        self, noisy_latents: Tensor, time: Tensor, condition: Tensor
+    ) -> Tensor:
         """Predict clean latents from noisy ones ``[m, latent]`` at times ``[m]``."""
         out: Tensor = self.denoiser(torch.cat([condition, noisy_latents, time[:, None]], dim=1))
         return out
@@ -116,7 +118,7 @@ class ConditionedNetworks(nn.Module):
         """
         latents = noise
         for t, t_next in itertools.pairwise(torch.linspace(1, 0, steps + 1)):
-            clean = self.denoise(latents, t.expand(len(noise)), condition)
+            clean = self.predict_clean_latents(latents, t.expand(len(noise)), condition)
             latents = clean + (latents - clean) * (t_next / t)
         return latents
 
@@ -155,6 +157,6 @@ class MachineModel(nn.Module):
         """Return the template network for a scaling of inputs."""
         return cast(TemplateNetwork, self.template[scaling])
 
-    def draw_parameters(self, generator: torch.Generator) -> None:
+    def initialise_parameters(self, generator: torch.Generator) -> None:
         """Draw the initial parameters of all modules at random."""
-        draw_parameters(self, generator)
+        initialise_parameters(self, generator)

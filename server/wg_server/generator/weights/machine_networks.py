@@ -55,19 +55,19 @@ class WindowInputs(NamedTuple):
 class NetworkWeights(NamedTuple):
     """Weights and biases of m networks: first layer, second layer, head."""
 
-    first: Tensor  # [m, width, inputs]
+    first_weight: Tensor  # [m, width, inputs]
     first_bias: Tensor  # [m, width]
-    second: Tensor  # [m, features, width]
+    second_weight: Tensor  # [m, features, width]
     second_bias: Tensor  # [m, features]
-    head: Tensor  # [m, classes, features]
+    head_weight: Tensor  # [m, classes, features]
     head_bias: Tensor  # [m, classes]
 
 
 def run_networks(weights: NetworkWeights, inputs: Tensor) -> Tensor:
     """Run m networks on inputs ``[m, n, inputs]``; return logits ``[m, n, classes]``."""
-    x = F.gelu(torch.baddbmm(weights.first_bias[:, None], inputs, weights.first.mT))
-    x = F.gelu(torch.baddbmm(weights.second_bias[:, None], x, weights.second.mT))
-    return torch.baddbmm(weights.head_bias[:, None], x, weights.head.mT)
+    x = F.gelu(torch.baddbmm(weights.first_bias[:, None], inputs, weights.first_weight.mT))
+    x = F.gelu(torch.baddbmm(weights.second_bias[:, None], x, weights.second_weight.mT))
+    return torch.baddbmm(weights.head_bias[:, None], x, weights.head_weight.mT)
 
 
 class SpectralLineNetworks(NetworkWeights):
@@ -80,7 +80,7 @@ class SpectralLineNetworks(NetworkWeights):
     def weights_over_inputs(self, templates: Tensor) -> NetworkWeights:
         """Return the networks as weights over inputs, for templates ``[m, T, HALF_BIN_COUNT]``."""
         return NetworkWeights(
-            reading_map.readings_to_input_weights(self.first, templates), *self[1:]
+            reading_map.readings_to_input_weights(self.first_weight, templates), *self[1:]
         )
 
 
@@ -195,7 +195,7 @@ def three_layer_network(inputs: int, width: int, outputs: int) -> nn.Sequential:
 
 
 @torch.no_grad()
-def draw_parameters(module: nn.Module, generator: torch.Generator) -> None:
+def initialise_parameters(module: nn.Module, generator: torch.Generator) -> None:
     """Draw the initial parameters of all linear layers and weighted directions in a module."""
     for part in module.modules():
         if isinstance(part, nn.Linear):

@@ -134,12 +134,14 @@ class MachinePool:
 
     Args:
         simulator: Simulator that draws the machines.
-        size: Number of machines in the pool.
+        machine_count: Number of machines in the pool.
         renewals_per_step: Number of machines that each step replaces.
     """
 
-    def __init__(self, simulator: MachineSimulator, size: int, renewals_per_step: int) -> None:
-        self.machines = draw_pooled_machines(simulator, size)
+    def __init__(
+        self, simulator: MachineSimulator, machine_count: int, renewals_per_step: int
+    ) -> None:
+        self.machines = draw_pooled_machines(simulator, machine_count)
         self._simulator, self._renewals, self._oldest = simulator, renewals_per_step, 0
 
     def next_batch(self, count: int, generator: torch.Generator) -> TrainingBatch:
@@ -162,7 +164,7 @@ def batch_with_plants(machines: PooledMachines, generator: torch.Generator) -> T
     square = torch.einsum("mk,mki->mi", shares, machines.input_mean_squares)
     spread = (square - mean.square()).clamp(min=0).sqrt()
     standard_inputs = spectrum_lines.standardise_inputs(inputs, mean[:, None], spread[:, None])
-    records, noises = draw_counts_and_noises(count, generator)
+    records, noises = draw_record_counts_and_noises(count, generator)
     return TrainingBatch(
         machines=machines,
         labels=labels,
@@ -176,12 +178,12 @@ def batch_with_plants(machines: PooledMachines, generator: torch.Generator) -> T
     )
 
 
-def draw_counts_and_noises(count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def draw_record_counts_and_noises(count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Draw plants' record counts, and noise deviations on sum and count, ``[count, 2]``."""
     low, high = (math.log(bound) for bound in _RECORD_COUNT_RANGE)
     records = torch.exp(low + (high - low) * torch.rand(count, generator=generator))
     noises = torch.tensor(
-        [machine_statistic.release_noise_deviations(epsilon) for epsilon in _RELEASE_EPSILONS]
+        [machine_statistic.sum_and_count_noise_deviations(epsilon) for epsilon in _RELEASE_EPSILONS]
     )
     return records, noises[torch.randint(len(_RELEASE_EPSILONS), (count,), generator=generator)]
 

@@ -82,14 +82,14 @@ class StatisticBatch(NamedTuple):
     Attributes:
         means: Noisy means of machine features, ``[m, MACHINE_DIMENSION]``.
         noise_deviations: Standard deviation of the noise on each entry of a mean, ``[m]``.
-        present: 1 for a machine with a statistic, 0 for one without, ``[m]``.
+        presence_mask: 1 for a machine with a statistic, 0 for one without, ``[m]``.
     """
 
     means: Tensor
     noise_deviations: Tensor
-    present: Tensor
+    presence_mask: Tensor
 
-    def shift_by_one(self) -> "StatisticBatch":
+    def shift_to_next_machine(self) -> "StatisticBatch":
         """Move each statistic to the next machine, which then has a wrong condition."""
         return StatisticBatch(*(value.roll(1, 0) for value in self))
 
@@ -110,7 +110,7 @@ def batch_of_one(statistic: MachineStatistic | None) -> StatisticBatch:
 
 
 @lru_cache(16)
-def release_noise_deviations(epsilon: float) -> tuple[float, float]:
+def sum_and_count_noise_deviations(epsilon: float) -> tuple[float, float]:
     """Return the standard deviations of a release's noise on a sum of features, and on the count.
 
     Both are 0 if epsilon is 0, which means no noise.

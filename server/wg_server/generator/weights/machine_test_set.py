@@ -55,7 +55,9 @@ class SimulatedTestPlants:
     def simulate_releases(self, epsilon: float, generator: torch.Generator) -> StatisticBatch:
         """Return the statistics that the plants release at an epsilon; 0: without noise."""
         count = len(self.feature_means)
-        noises = torch.tensor(machine_statistic.release_noise_deviations(epsilon)).expand(count, 2)
+        noises = torch.tensor(machine_statistic.sum_and_count_noise_deviations(epsilon)).expand(
+            count, 2
+        )
         records = torch.full((count,), float(PLANT_RECORD_COUNT))
         return machine_statistic.simulate_releases(self.feature_means, records, noises, generator)
 

@@ -42,25 +42,25 @@ class SimulatedMachineCounts:
     Attributes:
         per_step: Number of machines in each training step.
         pool: Number of machines in the pool.
-        renewals: Number of machines of the pool that each step replaces.
+        renewals_per_step: Number of machines of the pool that each step replaces.
         validation: Number of machines on which a checkpoint is selected.
         test: Number of machines on which the model card is measured.
     """
 
     per_step: int = 16
     pool: int = 1000
-    renewals: int = 3
+    renewals_per_step: int = 3
     validation: int = 60
     test: int = 100
 
-    def for_training_steps(self, steps: int) -> "SimulatedMachineCounts":
+    def with_pool_for_steps(self, steps: int) -> "SimulatedMachineCounts":
         """Return these numbers, with a smaller pool if a training has few ``steps``."""
         return replace(self, pool=min(self.pool, 5 * steps // 4))
 
 
-def machine_simulator(kind: str, seed: int, stream: Stream) -> MachineSimulator:
+def machine_simulator(machine_kind: str, seed: int, stream: Stream) -> MachineSimulator:
     """Return the simulator of a kind of machine, seeded from ``seed`` for one random stream."""
-    return SIMULATORS[kind](int(streams.stream_generator(stream, seed).integers(1 << 62)))
+    return SIMULATORS[machine_kind](int(streams.stream_generator(stream, seed).integers(1 << 62)))
 
 
 def smoothed_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
@@ -77,19 +77,20 @@ class MachineObjective:
 
     def __init__(
         self,
-        kind: str,
+        machine_kind: str,
         reading_map: ReadingMap,
         sizes: NetworkSizes,
         machine_counts: SimulatedMachineCounts,
         seed: int,
     ) -> None:
-        drawing = machine_simulator(kind, seed, Stream.SHEET_STEP)
+        drawing = machine_simulator(machine_kind, seed, Stream.SHEET_STEP)
         self.model = MachineModel(drawing.kind, drawing.hidden_figure_count, sizes)
-        self.model.draw_parameters(torch.Generator().manual_seed(seed))
-        self._pool = MachinePool(drawing, machine_counts.pool, machine_counts.renewals)
+        self.model.initialise_parameters(torch.Generator().manual_seed(seed))
+        self._pool = MachinePool(drawing, machine_counts.pool, machine_counts.renewals_per_step)
         self._map, self._draws, self._seed = reading_map, machine_counts, seed
         judges = machine_pool.draw_pooled_machines(
-            machine_simulator(kind, seed, Stream.SHEET_VALIDATION), machine_counts.validation
+            machine_simulator(machine_kind, seed, Stream.SHEET_VALIDATION),
+            machine_counts.validation,
         )
         generator = torch.Generator().manual_seed(seed)
         self._validation = machine_pool.batch_with_plants(judges, generator)
@@ -101,7 +102,7 @@ class MachineObjective:
         batch = self._pool.next_batch(self._draws.per_step, generator)
         statistics = self._simulate_statistics(batch, generator)
         present = torch.rand(len(batch.machines), generator=generator) >= _STATISTIC_DROPOUT
-        statistics = statistics._replace(present=present.float())
+        statistics = statistics._replace(presence_mask=present.float())
         return total_loss(self.model, batch, statistics, generator)
 
     def evaluate(self, model: MachineModel) -> Evaluation:
@@ -177,4 +178,4 @@ def flow_loss(
     time = torch.sigmoid(torch.randn(len(latents), generator=generator) + 0.5)
     noise = torch.randn(latents.shape, generator=generator)
     noisy = (1 - time[:, None]) * latents + time[:, None] * noise
-    return (networks.denoise(noisy, time, condition) - latents).square().mean()
+    return (networks.predict_clean_latents(noisy, time, condition) - latents).square().mean()

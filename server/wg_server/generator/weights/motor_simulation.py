@@ -45,12 +45,14 @@ class SimulatedMotors:
         hidden_figures: Hidden properties, scaled to order 1, ``[m, hidden_figure_count]``.
         supply_periods: True periods of the supply per window, ``[m]``.
         modulation_rates: Rate of each modulation in cycles per window, ``[m, _MODULATION_COUNT]``.
-        lower_amplitudes: Amplitude of each lower side band in each condition, ``[m, K,
+        lower_band_amplitudes: Amplitude of each lower side band in each condition, ``[m, K,
             _MODULATION_COUNT]``.
-        upper_ratios: Amplitude of each upper side band relative to the lower one, ``[m,
+        upper_band_ratios: Amplitude of each upper side band relative to the lower one, ``[m,
             _MODULATION_COUNT]``.
-        third_harmonic: Amplitude of the supply's third harmonic in each condition, ``[m, K]``.
-        higher_harmonics: Amplitudes of the supply's fifth and seventh harmonics, ``[m, 2]``.
+        third_harmonic_amplitudes: Amplitude of the supply's third harmonic in each condition, ``[m,
+            K]``.
+        higher_harmonic_amplitudes: Amplitudes of the supply's fifth and seventh harmonics, ``[m,
+            2]``.
         drift_deviation: Standard deviation of the slow drift of the amplitude, ``[m]``.
         noise_deviation: Standard deviation of the noise, ``[m]``. This and all amplitudes are
             relative to the amplitude of the supply's line.
@@ -60,10 +62,10 @@ class SimulatedMotors:
     hidden_figures: Tensor
     supply_periods: Tensor
     modulation_rates: Tensor
-    lower_amplitudes: Tensor
-    upper_ratios: Tensor
-    third_harmonic: Tensor
-    higher_harmonics: Tensor
+    lower_band_amplitudes: Tensor
+    upper_band_ratios: Tensor
+    third_harmonic_amplitudes: Tensor
+    higher_harmonic_amplitudes: Tensor
     drift_deviation: Tensor
     noise_deviation: Tensor
 
@@ -142,12 +144,12 @@ class MotorSimulator:
             ),
             supply_periods=supply,
             modulation_rates=torch.cat([slips, turns, drives], dim=1),
-            lower_amplitudes=amplitude_from_db(torch.cat([*lower, load_levels], dim=2)),
-            upper_ratios=amplitude_from_db(upper),
-            third_harmonic=amplitude_from_db(
+            lower_band_amplitudes=amplitude_from_db(torch.cat([*lower, load_levels], dim=2)),
+            upper_band_ratios=amplitude_from_db(upper),
+            third_harmonic_amplitudes=amplitude_from_db(
                 torch.stack([*3 * [stator[:, 0]], stator[:, 1]], dim=1)
             ),
-            higher_harmonics=amplitude_from_db(levels["harmonics"]),
+            higher_harmonic_amplitudes=amplitude_from_db(levels["harmonics"]),
             drift_deviation=amplitude_from_db(levels["drift"][:, 0]),
             noise_deviation=amplitude_from_db(levels["noise"][:, 0]),
         )
@@ -190,7 +192,7 @@ class MotorSimulator:
         envelope += machines.drift_deviation[:, None, None, None] * self._draw_drift(shape)
         for line in range(_MODULATION_COUNT):
             rate = machines.modulation_rates[:, line, None, None].expand(shape)
-            level = machines.lower_amplitudes[:, :, line, None].expand(shape)
+            level = machines.lower_band_amplitudes[:, :, line, None].expand(shape)
             if line < _SLIP_ORDERS + _SHAFT_ORDERS:
                 rate = rate * load if line < _SLIP_ORDERS else rate
                 lower = level * amplitude_from_db(_FAULT_SPREAD * draw.normal(*shape))
@@ -198,7 +200,7 @@ class MotorSimulator:
                 rate = rate * (1 + _DRIVEN_WANDER * draw.normal(*shape))
                 works = draw.uniform(0, 1, *shape) < 0.5
                 lower = level * amplitude_from_db(_DRIVEN_SPREAD * draw.normal(*shape)) * works
-            upper = lower * machines.upper_ratios[:, line, None, None]
+            upper = lower * machines.upper_band_ratios[:, line, None, None]
             for sign, size in ((-1, lower), (1, upper)):
                 angle = 2 * math.pi * sign * rate[..., None] * time + draw.phases(*shape, 1)
                 envelope += torch.polar(size[..., None].expand_as(angle), angle)
@@ -229,8 +231,8 @@ class MotorSimulator:
         """
         sizes = torch.cat(
             [
-                machines.third_harmonic[..., None],
-                machines.higher_harmonics[:, None].expand(-1, carrier_phase.shape[1], -1),
+                machines.third_harmonic_amplitudes[..., None],
+                machines.higher_harmonic_amplitudes[:, None].expand(-1, carrier_phase.shape[1], -1),
             ],
             dim=2,
         )

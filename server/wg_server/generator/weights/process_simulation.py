@@ -55,7 +55,7 @@ class SimulatedUnits:
         sample_error_deviation: Standard deviation of the error per sample, relative to the range,
             ``[m, C]``.
         operation_spread: Standard deviation of the operation relative to nominal, ``[m]``.
-        fouling: Factor on the growth of a deposit between cleanings, ``[m]``.
+        fouling_factor: Factor on the growth of a deposit between cleanings, ``[m]``.
     """
 
     figures: Tensor
@@ -66,13 +66,13 @@ class SimulatedUnits:
     window_error_deviation: Tensor
     sample_error_deviation: Tensor
     operation_spread: Tensor
-    fouling: Tensor
+    fouling_factor: Tensor
 
     def __len__(self) -> int:
         return len(self.figures)
 
 
-def units_with_instruments(draw: RandomDraws, figures: Tensor, channels: int) -> SimulatedUnits:
+def draw_instrumented_units(draw: RandomDraws, figures: Tensor, channels: int) -> SimulatedUnits:
     """Draw what the data sheets of units leave open: instrument errors, operation and fouling.
 
     Args:
@@ -91,7 +91,7 @@ def units_with_instruments(draw: RandomDraws, figures: Tensor, channels: int) ->
         window_error_deviation=0.004 * care * draw.log_uniform(0.3, 2, count, channels),
         sample_error_deviation=0.004 * draw.log_uniform(0.3, 3, count, channels) * care.sqrt(),
         operation_spread=draw.uniform(0.05, 0.25, count),
-        fouling=draw.log_uniform(0.6, 1.6, count),
+        fouling_factor=draw.log_uniform(0.6, 1.6, count),
     )
 
 
@@ -137,7 +137,7 @@ class RandomOperation:
             units.operation_spread[:, None],
         )
 
-    def draw_about(self, centre: float | Tensor, spread: float, low: float = -1e9) -> Tensor:
+    def draw_values_about(self, centre: float | Tensor, spread: float, low: float = -1e9) -> Tensor:
         """Draw normal values about ``centre``, ``[m, count]``, bounded below by ``low``.
 
         The standard deviation is ``spread`` times the unit's ``operation_spread``.
@@ -181,14 +181,14 @@ class VesselSimulator:
             heat_capacity,
         ]
         seconds = 3600 * residence * draw.log_uniform(0.05, 0.5, count) / (WINDOW_SAMPLES - 1)
-        return units_with_instruments(
+        return draw_instrumented_units(
             draw, torch.stack([*columns, seconds], dim=1), len(self.unit.channels)
         )
 
     def simulate_windows(self, units: SimulatedUnits, count: int) -> UnitWindows:
         """Draw ``count`` windows of each vessel, at random times and operating states."""
         draw, operation = self._draw, RandomOperation(self._draw, units, count)
-        figures, draw_about = units.figures, operation.draw_about
+        figures, draw_about = units.figures, operation.draw_values_about
         inflow = draw_about(1, 1, 0.4).clamp(max=1.7)
         level = draw_about(1, 0.6, 0.4).clamp(max=1.5)
         accumulation, warming = draw_about(0, 0.6), draw_about(0, 12)  # Relative to the flow; in K
@@ -248,17 +248,17 @@ class ExchangerSimulator:
         columns += [draw.uniform(65, 120, count), draw.uniform(10, 30, count)]
         columns += [torch.minimum(hot, cold) * draw.log_uniform(0.6, 2.5, count)]
         columns += [draw.log_uniform(10, 100, count), draw.log_uniform(1, 300, count)]
-        return units_with_instruments(draw, torch.stack(columns, dim=1), len(self.unit.channels))
+        return draw_instrumented_units(draw, torch.stack(columns, dim=1), len(self.unit.channels))
 
     def simulate_windows(self, units: SimulatedUnits, count: int) -> UnitWindows:
         """Draw ``count`` windows of each exchanger, at random times and operating states."""
         draw, operation = self._draw, RandomOperation(self._draw, units, count)
-        figures, draw_about = units.figures, operation.draw_about
+        figures, draw_about = units.figures, operation.draw_values_about
         hot_flow, cold_flow = (draw_about(1, 1, 0.4).clamp(max=1.7) for _ in range(2))
         hot_in, cold_in = draw_about(figures[:, 4, None], 25), draw_about(figures[:, 5, None], 15)
         hot_in = torch.maximum(hot_in, cold_in + 20)
         # Fouling grows between cleanings; the windows cover all its stages.
-        fouling = 0.4 * draw.uniform(0, 1, *hot_flow.shape) * units.fouling[:, None]
+        fouling = 0.4 * draw.uniform(0, 1, *hot_flow.shape) * units.fouling_factor[:, None]
         share = torch.sigmoid(
             10 * units.figure_offsets[:, :1]
         )  # Share of the hot film in the resistance

@@ -34,9 +34,9 @@ class RandomDraws:
         rows = torch.randint(len(values), (count,), generator=self._generator)
         return torch.tensor(values)[rows]
 
-    def amplitudes(self, low: float, high: float, *shape: int) -> Tensor:
-        """Draw amplitudes with levels uniform from ``low`` to ``high`` dB."""
-        return amplitude_from_db(self.uniform(low, high, *shape))
+    def amplitudes(self, low_db: float, high_db: float, *shape: int) -> Tensor:
+        """Draw amplitudes with levels uniform from ``low_db`` to ``high_db`` dB."""
+        return amplitude_from_db(self.uniform(low_db, high_db, *shape))
 
     def phases(self, *shape: int) -> Tensor:
         """Draw phases in radians, uniformly from 0 to 2 pi."""

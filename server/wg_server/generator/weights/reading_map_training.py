@@ -19,7 +19,7 @@ from wg_server.generator.weights.machine_model import INPUT_SCALINGS, StatisticE
 from wg_server.generator.weights.machine_networks import (
     LineHypernetwork,
     NetworkSizes,
-    draw_parameters,
+    initialise_parameters,
 )
 from wg_server.generator.weights.machine_pool import MachinePool, TrainingBatch
 from wg_server.generator.weights.machine_training import (
@@ -37,9 +37,9 @@ from wg_server.zoo.workers import limit_threads
 class ReadingMapModel(nn.Module):
     """Reading map, and hypernetworks that make networks from its statistic and a data sheet."""
 
-    def __init__(self, kind: str, sizes: NetworkSizes) -> None:
+    def __init__(self, machine_kind: str, sizes: NetworkSizes) -> None:
         super().__init__()
-        self.kind = SIMULATORS[kind](0).kind
+        self.kind = SIMULATORS[machine_kind](0).kind
         self.map, self.embedding = ReadingMap(self.kind), StatisticEmbedding()
         condition = self.kind.figure_feature_count + self.embedding.size
         self.decoders = nn.ModuleDict(
@@ -65,21 +65,25 @@ class ReadingMapObjective:
     """
 
     def __init__(
-        self, kind: str, sizes: NetworkSizes, machine_counts: SimulatedMachineCounts, seed: int
+        self,
+        machine_kind: str,
+        sizes: NetworkSizes,
+        machine_counts: SimulatedMachineCounts,
+        seed: int,
     ) -> None:
-        self.model = ReadingMapModel(kind, sizes)
-        draw_parameters(self.model, torch.Generator().manual_seed(seed))
+        self.model = ReadingMapModel(machine_kind, sizes)
+        initialise_parameters(self.model, torch.Generator().manual_seed(seed))
         self._pool = MachinePool(
-            machine_simulator(kind, seed, Stream.MAP_STEP),
+            machine_simulator(machine_kind, seed, Stream.MAP_STEP),
             machine_counts.pool,
-            machine_counts.renewals,
+            machine_counts.renewals_per_step,
         )
         self._draws, self._seed = machine_counts, seed
         public = self._pool.machines.record_readings.float().flatten(0, 2)
         self.model.map.centre.copy_(public.mean(dim=0))
         self.model.map.spread.copy_(public.std(dim=0).clamp(min=1e-3))
         judges = machine_pool.draw_pooled_machines(
-            machine_simulator(kind, seed, Stream.MAP_VALIDATION), machine_counts.validation
+            machine_simulator(machine_kind, seed, Stream.MAP_VALIDATION), machine_counts.validation
         )
         self._validation = machine_pool.batch_with_plants(
             judges, torch.Generator().manual_seed(seed)
@@ -125,7 +129,7 @@ def train_reading_maps(
                 SensorObjective(kind, None, machine_counts.validation, plan.seed)
                 if kind in PROCESS_UNITS
                 else ReadingMapObjective(
-                    kind, NetworkSizes(), machine_counts.for_training_steps(steps), plan.seed
+                    kind, NetworkSizes(), machine_counts.with_pool_for_steps(steps), plan.seed
                 )
             )
 

@@ -21,7 +21,7 @@ from wg_common.nets.process_sensor import (
 )
 from wg_server.generator.weights.candidates import NumpyTensors
 from wg_server.generator.weights.machine_model import StatisticEmbedding
-from wg_server.generator.weights.machine_networks import draw_parameters
+from wg_server.generator.weights.machine_networks import initialise_parameters
 from wg_server.generator.weights.machine_statistic import StatisticBatch
 
 
@@ -83,7 +83,7 @@ class SensorModel(nn.Module):
     def __init__(self, network: SensorNetwork, reading_map: ReadingMap | None, seed: int) -> None:
         super().__init__()
         self.network, self.map = network, ReadingMap(network.unit)
-        draw_parameters(self, torch.Generator().manual_seed(seed))
+        initialise_parameters(self, torch.Generator().manual_seed(seed))
         if reading_map is not None:
             self.map.load_state_dict(reading_map.state_dict())
             self.map.requires_grad_(False)

@@ -66,33 +66,40 @@ class SensorPlants:
     ) -> StatisticBatch:
         """Return the statistics that the plants release at an epsilon; 0: without noise."""
         count, records = self.record_readings.shape[:2]
-        noises = torch.tensor(machine_statistic.release_noise_deviations(epsilon)).expand(count, 2)
+        noises = torch.tensor(machine_statistic.sum_and_count_noise_deviations(epsilon)).expand(
+            count, 2
+        )
         means = reading_map(self.record_readings).mean(dim=1)
         return simulate_releases(means, torch.full((count,), float(records)), noises, generator)
 
 
 @torch.no_grad()
-def draw_plants(
-    simulator: ProcessSimulator, unit_count: int, known_windows: int, unlabelled_records: int
+def draw_sensor_plants(
+    simulator: ProcessSimulator,
+    unit_count: int,
+    known_window_count: int,
+    unlabelled_record_count: int,
 ) -> SensorPlants:
     """Draw units, each with windows of known truth, and with unlabelled records of its plant."""
     units = simulator.draw_units(unit_count)
-    windows = simulator.simulate_windows(units, known_windows + unlabelled_records)
+    windows = simulator.simulate_windows(units, known_window_count + unlabelled_record_count)
     readings = simulator.unit.unit_readings(windows.displayed_values, units.figures)
     truths = simulator.unit.quantity_scale(units.figures).score(windows.true_quantities)
-    plain, other_readings = readings[:, :known_windows], readings[:, known_windows:]
+    plain, other_readings = readings[:, :known_window_count], readings[:, known_window_count:]
     return SensorPlants(
         units.figures,
         plain,
         process.standardise_readings(plain, other_readings),
-        truths[:, :known_windows],
+        truths[:, :known_window_count],
         other_readings,
     )
 
 
-def process_simulator(kind: str, seed: int, stream: Stream) -> ProcessSimulator:
+def process_simulator(unit_kind: str, seed: int, stream: Stream) -> ProcessSimulator:
     """Return the simulator of a kind of process unit, seeded for one random stream."""
-    return PROCESS_SIMULATORS[kind](int(streams.stream_generator(stream, seed).integers(1 << 62)))
+    return PROCESS_SIMULATORS[unit_kind](
+        int(streams.stream_generator(stream, seed).integers(1 << 62))
+    )
 
 
 class SensorObjective:
@@ -102,14 +109,14 @@ class SensorObjective:
         model: Model that is trained.
 
     Args:
-        kind: Name of the kind of process unit.
+        unit_kind: Name of the kind of process unit.
         reading_map: Frozen reading map; None: a map is trained with the network.
         validation_units: Number of validation units.
         seed: Seed of parameters, units and noise.
     """
 
     def __init__(
-        self, kind: str, reading_map: ReadingMap | None, validation_units: int, seed: int
+        self, unit_kind: str, reading_map: ReadingMap | None, validation_units: int, seed: int
     ) -> None:
         learns = reading_map is None
         step_stream, judged_stream = (
@@ -117,16 +124,16 @@ class SensorObjective:
             if learns
             else (Stream.SHEET_STEP, Stream.SHEET_VALIDATION)
         )
-        self._simulator, self._seed = process_simulator(kind, seed, step_stream), seed
+        self._simulator, self._seed = process_simulator(unit_kind, seed, step_stream), seed
         self.model = SensorModel(SensorNetwork(self._simulator.unit), reading_map, seed)
         if learns:
-            public = draw_plants(
+            public = draw_sensor_plants(
                 self._simulator, 200, 0, _WINDOWS_WITHOUT_TRUTH
             ).record_readings.flatten(0, 1)
             self.model.map.centre.copy_(public.mean(dim=0))
             self.model.map.spread.copy_(public.std(dim=0).clamp(min=1e-3))
-        self._validation = draw_plants(
-            process_simulator(kind, seed, judged_stream),
+        self._validation = draw_sensor_plants(
+            process_simulator(unit_kind, seed, judged_stream),
             validation_units,
             _WINDOWS_WITH_TRUTH,
             _WINDOWS_WITHOUT_TRUTH,
@@ -155,14 +162,14 @@ class SensorObjective:
     def draw_batch(self, step: int) -> tuple[SensorPlants, StatisticBatch]:
         """Draw the plants of a step, and their statistics for random record counts and epsilons."""
         generator = torch.Generator().manual_seed(self._seed + step)
-        plants = draw_plants(
+        plants = draw_sensor_plants(
             self._simulator, _UNITS_PER_STEP, _WINDOWS_WITH_TRUTH, _WINDOWS_WITHOUT_TRUTH
         )
-        records, noises = machine_pool.draw_counts_and_noises(_UNITS_PER_STEP, generator)
+        records, noises = machine_pool.draw_record_counts_and_noises(_UNITS_PER_STEP, generator)
         means = self.model.map(plants.record_readings).mean(dim=1)
         present = torch.rand(_UNITS_PER_STEP, generator=generator) >= _STATISTIC_DROPOUT
         statistics = simulate_releases(means, records, noises, generator)
-        return plants, statistics._replace(present=present.float())
+        return plants, statistics._replace(presence_mask=present.float())
 
 
 @torch.inference_mode()
@@ -172,7 +179,7 @@ def calibrate_and_evaluate(model: SensorModel, unit_count: int, seed: int) -> di
     Half of the ``unit_count`` units set the half widths; the coverage is measured on the others.
     """
     unit, generator = model.network.unit, torch.Generator().manual_seed(seed)
-    plants = draw_plants(
+    plants = draw_sensor_plants(
         process_simulator(unit.name, seed, Stream.SHEET_TEST),
         unit_count,
         TEST_WINDOWS,
@@ -181,7 +188,7 @@ def calibrate_and_evaluate(model: SensorModel, unit_count: int, seed: int) -> di
     statistics = plants.simulate_releases(model.map, RELEASE_EPSILON, generator)
     conditions = {
         "sheet and statistic": statistics,
-        "another unit's statistic": statistics.shift_by_one(),
+        "another unit's statistic": statistics.shift_to_next_machine(),
         "sheet alone": absent_statistics(unit_count),
     }
     errors = {
@@ -221,7 +228,7 @@ def calibrate_and_evaluate(model: SensorModel, unit_count: int, seed: int) -> di
     }
 
 
-def card_lines(card: Mapping[str, Any]) -> list[str]:
+def card_text_lines(card: Mapping[str, Any]) -> list[str]:
     """Format a soft sensor's model card in a few lines."""
     return [
         f"{card['kind']}: soft sensors at {card['units']} units never seen, {card['records']}"

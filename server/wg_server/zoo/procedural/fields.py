@@ -80,10 +80,10 @@ def voronoi_cells(
     return nearest, second - nearest, index[:, 0].reshape(image_side, image_side)
 
 
-def cosine_grating(image_side: int, period_pixels: float, angle: float) -> Field:
+def cosine_grating(image_side: int, period_pixels: float, angle_radians: float) -> Field:
     """Return a plane cosine wave ``[image_side, image_side]``; its angle is in radians."""
     y, x = np.mgrid[:image_side, :image_side].astype(np.float32)
-    turn = 2 * np.pi / period_pixels * (x * np.cos(angle) + y * np.sin(angle))
+    turn = 2 * np.pi / period_pixels * (x * np.cos(angle_radians) + y * np.sin(angle_radians))
     return np.asarray(np.cos(turn), dtype=np.float32)
 
 

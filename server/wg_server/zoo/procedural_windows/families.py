@@ -74,10 +74,10 @@ def draw_family(seed: tuple[int, ...], kind: str | None = None) -> WindowFamily:
     family_kind = kind or str(rng.choice(list(FAMILY_KINDS), p=_KIND_PROBABILITIES))
     machine = FAMILY_KINDS[family_kind](rng)
     if family_kind == "process":  # each variable has a sensor
-        mixing = np.eye(machine.source_count)
+        mixing = np.eye(machine.signal_count)
     else:
         channels = int(rng.choice([1, 1, 1, 2, 3]))
-        mixing = rng.dirichlet(np.ones(machine.source_count), channels) * rng.uniform(0.5, 1.5)
+        mixing = rng.dirichlet(np.ones(machine.signal_count), channels) * rng.uniform(0.5, 1.5)
     return WindowFamily(
         name=f"{family_kind}-{'-'.join(str(s) for s in seed)}",
         kind=family_kind,

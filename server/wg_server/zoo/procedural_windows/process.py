@@ -52,7 +52,7 @@ class ProcessModel:
     resting_value_spread: float
 
     @property
-    def source_count(self) -> int:
+    def signal_count(self) -> int:
         """Number V of the process's variables."""
         return len(self.resting_values)
 

@@ -75,7 +75,7 @@ class RotatingMachineModel:
     log_severity_deviation: float
 
     @property
-    def source_count(self) -> int:
+    def signal_count(self) -> int:
         """Number of signals: two, near the fault and far from it."""
         return 2
 

@@ -19,7 +19,7 @@ LABELS = ("c0", "c1", "c2", "c3")
 
 @pytest.fixture(scope="module")
 def priors(zoo_tasks: list[ZooTask]) -> blup.ModelVariances:
-    return fit_public_priors(zoo_tasks).priors
+    return fit_public_priors(zoo_tasks).model_variances
 
 
 def _reference(

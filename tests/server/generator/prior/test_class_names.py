@@ -110,14 +110,14 @@ def test_means_of_classes_never_met_are_foretold(telling: ClassPriors) -> None:
     assert telling.name_regression is not None and telling.name_regression.explained.mean() > 0.5
     labels = ("newa", "thingaa", "thingff")
     named = telling.class_prior(labels)
-    assert named is not None and (named.variance < telling.priors.between).all()
-    found = blup.predict_class_means(telling.priors, [no_evidence(3, D)], named)
+    assert named is not None and (named.variance < telling.model_variances.between).all()
+    found = blup.predict_class_means(telling.model_variances, [no_evidence(3, D)], named)
     expected = 8 * made_up(labels) @ PROJECTION
     expected -= expected.mean(axis=0)
     size = np.linalg.norm(expected) * np.linalg.norm(found.deviations)
     assert (expected * found.deviations).sum() > 0.8 * size
     plant = posteriors.predict_class_means(
-        blup.posterior_from_sites(telling.priors, [], 3, named), no_evidence(3, D)
+        blup.posterior_from_sites(telling.model_variances, [], 3, named), no_evidence(3, D)
     )
     np.testing.assert_allclose(plant.deviations, found.deviations)
 

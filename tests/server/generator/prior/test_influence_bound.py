@@ -13,7 +13,7 @@ from wg_common.inference.posterior import SiteEvidence, equal_length_discriminan
 from wg_core.privacy import mechanism
 from wg_core.privacy.noisy_statistics import NoisyStatistics
 from wg_core.privacy.schema import default_schema
-from wg_server.generator.evaluation.simulated_release import simulate_statistics
+from wg_server.generator.evaluation.simulated_release import simulate_noisy_statistics
 from wg_server.generator.prior import blup, evidence_pools, influence_bound
 from wg_server.generator.prior.blup import ModelVariances
 from wg_server.generator.prior.site_statistics import site_evidence
@@ -140,7 +140,7 @@ def test_an_odd_site_and_one_of_another_dimension_are_left_out(
 ) -> None:
     schema = default_schema(encoder=ENCODER, dimension=5, labels=LABELS, clip_radius=1.0)
     sigma = mechanism.noise_scale(schema, 1.0, 1e-5)
-    short: NoisyStatistics = simulate_statistics(
+    short: NoisyStatistics = simulate_noisy_statistics(
         schema, np.zeros((0, 5)), np.zeros(0, dtype=np.int64), sigma, np.random.default_rng(1)
     )
     others = [world.release(FAMILY, i, epsilon=4.0, shots=200) for i in range(1, 6)]

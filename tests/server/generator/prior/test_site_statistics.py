@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from wg_core.privacy import mechanism
 from wg_core.privacy.schema import StatisticsSchema, default_schema
-from wg_server.generator.evaluation.simulated_release import simulate_statistics
+from wg_server.generator.evaluation.simulated_release import simulate_noisy_statistics
 from wg_server.generator.prior.site_statistics import site_evidence
 
 D, K = 32, 5
@@ -35,7 +35,7 @@ def records(per_class: int, seed: int = 0) -> tuple[Floats, Ints]:
 def test_without_noise_class_means_are_read_as_they_are() -> None:
     x, y = records(50)
     exact = np.stack([x[y == c].mean(axis=0) for c in range(K)])
-    found = simulate_statistics(make(), x, y, 0.0, np.random.default_rng(0))
+    found = simulate_noisy_statistics(make(), x, y, 0.0, np.random.default_rng(0))
     read = site_evidence(found, LABELS)
     assert np.abs(read.means - exact).max() < 0.02  # some records are clipped
     assert read.overall_mean == pytest.approx(x.mean(axis=0), abs=1e-3)
@@ -48,7 +48,7 @@ def test_records_without_a_label_do_not_count_as_records_of_classes() -> None:
     schema = make()
     sigma = mechanism.noise_scale(schema, 8.0, 1e-5)
     for seed in range(5):
-        found = simulate_statistics(schema, x, y, sigma, np.random.default_rng(seed))
+        found = simulate_noisy_statistics(schema, x, y, sigma, np.random.default_rng(seed))
         read = site_evidence(found, LABELS)
         assert 12 < read.record_counts.mean() < 30
         assert 700 < read.overall_record_count < 1500
@@ -60,7 +60,7 @@ def test_a_class_without_records_is_noticed() -> None:
     schema = make()
     sigma = mechanism.noise_scale(schema, 4.0, 1e-5)
     for seed in range(5):
-        found = simulate_statistics(schema, x, y, sigma, np.random.default_rng(seed))
+        found = simulate_noisy_statistics(schema, x, y, sigma, np.random.default_rng(seed))
         present = site_evidence(found, LABELS).presence_probabilities
         assert present[2] < 0.1 < 0.9 < np.delete(present, 2).min()
 
@@ -70,7 +70,9 @@ def test_the_stated_noise_is_the_error_of_class_means_where_counts_are_good() ->
     schema = make()
     sigma = mechanism.noise_scale(schema, 2.0, 1e-5)
     reads = [
-        site_evidence(simulate_statistics(schema, x, y, sigma, np.random.default_rng(s)), LABELS)
+        site_evidence(
+            simulate_noisy_statistics(schema, x, y, sigma, np.random.default_rng(s)), LABELS
+        )
         for s in range(60)
     ]
     spread = np.stack([read.means for read in reads]).var(axis=0).mean(axis=1)

@@ -68,7 +68,7 @@ def test_networks_of_every_kind_are_made_for_the_classes_that_are_understood(
     model = MachineModel(
         simulator.kind, simulator.hidden_figure_count, NetworkSizes(latent=3, rank=2, hidden=16)
     )
-    model.draw_parameters(torch.Generator().manual_seed(0))
+    model.initialise_parameters(torch.Generator().manual_seed(0))
     generator = DataSheetGenerator(
         {
             sheet.kind: MachineKindGenerator(

@@ -23,7 +23,7 @@ from wg_server.generator.weights.candidates import GeneratedCandidate
 from wg_server.generator.weights.data_sheet_generation import (
     DataSheetGenerator,
     MachineKindGenerator,
-    NetworkKind,
+    ShippedNetworkKind,
 )
 from wg_server.generator.weights.machine_model import INPUT_SCALINGS, MachineModel
 from wg_server.generator.weights.machine_networks import NetworkSizes, WindowInputs, run_networks
@@ -39,11 +39,11 @@ SIZES = NetworkSizes(latent=3, rank=2, hidden=16)
 STATISTIC = MachineStatistic(np.full(MACHINE_DIMENSION, 0.1), 0.01, 300.0)
 
 
-def untrained(ships: NetworkKind = "conditioned") -> DataSheetGenerator:
+def untrained(ships: ShippedNetworkKind = "conditioned") -> DataSheetGenerator:
     """A generator of bearings whose weights are as drawn."""
     simulator = simulation.BearingSimulator(0)
     model = MachineModel(simulator.kind, simulator.hidden_figure_count, SIZES).eval()
-    model.draw_parameters(torch.Generator().manual_seed(0))
+    model.initialise_parameters(torch.Generator().manual_seed(0))
     return DataSheetGenerator(
         {simulator.kind.name: MachineKindGenerator(model, dict.fromkeys(INPUT_SCALINGS, ships))}
     )
@@ -60,7 +60,7 @@ def of(made: tuple[GeneratedCandidate, ...], name: str) -> dict[str, Any]:
 
 
 def model_of(generator: DataSheetGenerator) -> MachineModel:
-    return generator.kinds[bearing.MACHINE_KIND.name].model
+    return generator.machine_generators[bearing.MACHINE_KIND.name].model
 
 
 def test_networks_applied_to_readings_are_the_networks_themselves(
@@ -198,12 +198,12 @@ def test_sampling_follows_the_straight_line_of_the_flow_to_the_answer(
 
 
 @pytest.mark.parametrize("ships", ["conditioned", "template"])
-def test_a_package_makes_the_same_networks(ships: NetworkKind) -> None:
+def test_a_package_makes_the_same_networks(ships: ShippedNetworkKind) -> None:
     generator = untrained(ships)
     again = data_sheet_generation.unpack_sheet_generator(
         data_sheet_generation.pack_sheet_generator(generator)
     )
-    assert again.kinds[bearing.MACHINE_KIND.name].shipped_kinds == dict.fromkeys(
+    assert again.machine_generators[bearing.MACHINE_KIND.name].shipped_kinds == dict.fromkeys(
         INPUT_SCALINGS, ships
     )
     made, expected = (

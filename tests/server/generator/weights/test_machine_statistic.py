@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from wg_core.errors import DecodeError
 from wg_core.privacy import mechanism
 from wg_core.privacy.schema import MACHINE_DIMENSION, machine_schema
-from wg_server.generator.evaluation.simulated_release import simulate_statistics
+from wg_server.generator.evaluation.simulated_release import simulate_noisy_statistics
 from wg_server.generator.weights import machine_statistic
 from wg_server.generator.weights.machine_statistic import RELEASE_DELTA, MachineStatistic
 
@@ -27,7 +27,9 @@ def numbers(count: int) -> NDArray[np.float64]:
 
 def test_an_exact_release_gives_the_exact_mean() -> None:
     rows = numbers(200)
-    release = simulate_statistics(SCHEMA, rows, np.full(200, -1), 0.0, np.random.default_rng(1))
+    release = simulate_noisy_statistics(
+        SCHEMA, rows, np.full(200, -1), 0.0, np.random.default_rng(1)
+    )
     statistic = machine_statistic.statistic_from_release(release)
     assert (
         statistic is not None and statistic.record_count == 200 and statistic.noise_deviation == 0
@@ -41,7 +43,7 @@ def test_the_mean_is_off_by_the_noise_that_is_stated() -> None:
     sigma = mechanism.noise_scale(SCHEMA, 1.0, RELEASE_DELTA)
     errors = []
     for _ in range(40):
-        release = simulate_statistics(SCHEMA, rows, np.full(300, -1), sigma, rng)
+        release = simulate_noisy_statistics(SCHEMA, rows, np.full(300, -1), sigma, rng)
         statistic = machine_statistic.statistic_from_release(release)
         assert statistic is not None
         # The noise of the count scales the mean as a whole.
@@ -54,14 +56,14 @@ def test_the_mean_is_off_by_the_noise_that_is_stated() -> None:
 
 def test_training_draws_the_noise_of_releases() -> None:
     sigma = mechanism.noise_scale(SCHEMA, 4.0, RELEASE_DELTA)
-    release = simulate_statistics(
+    release = simulate_noisy_statistics(
         SCHEMA, numbers(100), np.full(100, -1), sigma, np.random.default_rng(0)
     )
-    assert machine_statistic.release_noise_deviations(4.0) == pytest.approx(
+    assert machine_statistic.sum_and_count_noise_deviations(4.0) == pytest.approx(
         (release.moment_std, release.count_std)
     )
     count, means = 4000, torch.full((4000, MACHINE_DIMENSION), 0.1)
-    noises = torch.tensor(machine_statistic.release_noise_deviations(4.0)).expand(count, 2)
+    noises = torch.tensor(machine_statistic.sum_and_count_noise_deviations(4.0)).expand(count, 2)
     drawn = machine_statistic.simulate_releases(
         means, torch.full((count,), 200.0), noises, torch.Generator().manual_seed(0)
     )
@@ -71,11 +73,11 @@ def test_training_draws_the_noise_of_releases() -> None:
         means, torch.full((count,), 200.0), torch.zeros(count, 2), torch.Generator()
     )
     torch.testing.assert_close(exact.means, means)
-    assert not exact.noise_deviations.any() and exact.present.all()
+    assert not exact.noise_deviations.any() and exact.presence_mask.all()
 
 
 def test_a_release_without_a_record_gives_none() -> None:
-    release = simulate_statistics(
+    release = simulate_noisy_statistics(
         SCHEMA, np.zeros((0, MACHINE_DIMENSION)), np.zeros(0, int), 0.0, np.random.default_rng(0)
     )
     assert machine_statistic.statistic_from_release(release) is None

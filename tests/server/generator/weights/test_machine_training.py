@@ -22,14 +22,14 @@ from wg_server.generator.weights import (
     reading_map_training,
     training,
 )
-from wg_server.generator.weights.machine_networks import NetworkSizes, draw_parameters
+from wg_server.generator.weights.machine_networks import NetworkSizes, initialise_parameters
 from wg_server.generator.weights.machine_pool import LABELLED_WINDOWS, MachinePool
 from wg_server.generator.weights.machine_test_set import EVEN_MIXTURE, MOSTLY_SOUND, MachineTestSet
 from wg_server.generator.weights.machine_training import MachineObjective, SimulatedMachineCounts
 from wg_server.generator.weights.training import TrainingSchedule
 from wg_server.zoo.plan import SourcePlan, ZooPlan
 
-SMALL = SimulatedMachineCounts(per_step=4, pool=8, renewals=1, validation=4, test=4)
+SMALL = SimulatedMachineCounts(per_step=4, pool=8, renewals_per_step=1, validation=4, test=4)
 SIZES = NetworkSizes(latent=3, rank=2, hidden=16)
 KIND = bearing.MACHINE_KIND.name
 SOURCE = SourcePlan(kind="procedural-windows", families=1, per_class=8)
@@ -38,7 +38,7 @@ SOURCE = SourcePlan(kind="procedural-windows", families=1, per_class=8)
 @cache
 def untrained_map() -> ReadingMap:
     reading_map = ReadingMap(bearing.MACHINE_KIND).eval()
-    draw_parameters(reading_map, torch.Generator().manual_seed(0))
+    initialise_parameters(reading_map, torch.Generator().manual_seed(0))
     return reading_map
 
 
@@ -130,7 +130,7 @@ def test_maps_of_all_kinds_are_trained_by_seed() -> None:
 
 
 def test_a_short_training_learns_what_sheets_say() -> None:
-    draws = SimulatedMachineCounts(per_step=8, pool=60, renewals=2, validation=8)
+    draws = SimulatedMachineCounts(per_step=8, pool=60, renewals_per_step=2, validation=8)
     objective = MachineObjective(
         KIND, untrained_map(), NetworkSizes(width=16, rank=4, hidden=16), draws, 1
     )
@@ -145,7 +145,7 @@ def test_a_short_training_learns_what_sheets_say() -> None:
         made = accuracy["sheet and statistic, raw"]
         assert made > accuracy["another machine's sheet, raw"] + 0.05
         assert made > accuracy["fixed network, raw"]
-    assert any("template network" in line for line in data_sheet_card.card_lines(card))
+    assert any("template network" in line for line in data_sheet_card.card_text_lines(card))
 
 
 def test_readings_of_a_record_do_not_depend_on_others() -> None:
@@ -161,8 +161,8 @@ def test_readings_of_a_record_do_not_depend_on_others() -> None:
 def test_the_template_network_ships_unless_the_made_one_is_clearly_better(
     monkeypatch: pytest.MonkeyPatch, gain: float, ships: str
 ) -> None:
-    made = data_sheet_card.row_name(data_sheet_card.SHEET_AND_STATISTIC, "standardised")
-    template = data_sheet_card.row_name(data_sheet_card.TEMPLATE, "standardised")
+    made = data_sheet_card.card_row_name(data_sheet_card.SHEET_AND_STATISTIC, "standardised")
+    template = data_sheet_card.card_row_name(data_sheet_card.TEMPLATE, "standardised")
     noise = torch.linspace(-0.01, 0.01, 50)
 
     def measure(*_: Any) -> dict[str, torch.Tensor]:
@@ -190,7 +190,7 @@ class AllAlike(dict[str, torch.Tensor]):
 
 
 def test_short_trainings_draw_small_pools_and_long_ones_what_is_asked() -> None:
-    assert [SMALL.for_training_steps(steps).pool for steps in (4, 800)] == [5, SMALL.pool]
+    assert [SMALL.with_pool_for_steps(steps).pool for steps in (4, 800)] == [5, SMALL.pool]
 
 
 def test_a_card_fails_by_the_worse_mixture_and_by_collapsed_samples() -> None:

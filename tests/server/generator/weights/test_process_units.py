@@ -148,7 +148,7 @@ def test_a_unit_unlike_all_that_are_simulated_is_refused() -> None:
 def test_a_condition_is_folded_into_the_network_of_a_plant() -> None:
     unit = PROCESS_UNITS["heat_exchanger"]
     model = SensorObjective(unit.name, None, 2, 1).model
-    plants = sensor_training.draw_plants(PROCESS_SIMULATORS[unit.name](5), 1, 7, 20)
+    plants = sensor_training.draw_sensor_plants(PROCESS_SIMULATORS[unit.name](5), 1, 7, 20)
     statistics = plants.simulate_releases(model.map, 1.0, torch.Generator().manual_seed(1))
     wanted = model.network(plants.standardised_readings, plants.figures, statistics)[0]
     tensors = model.network.package_tensors(plants.figures, statistics)
@@ -184,7 +184,7 @@ def test_a_trained_network_is_judged_packed_and_made_for_a_sheet(frozen: bool) -
         assert float(objective.loss(9)) < before
     assert torch.equal(objective.model.map.state_dict()["layers.0.weight"], first) is frozen
     card = sensor_training.calibrate_and_evaluate(objective.model, 10, 1)
-    assert len(sensor_training.card_lines(card)) == 4 and 0 < card["coverage"] <= 1
+    assert len(sensor_training.card_text_lines(card)) == 4 and 0 < card["coverage"] <= 1
     generator = DataSheetGenerator({}, {kind: objective.model.network})
     again = data_sheet_generation.unpack_sheet_generator(
         data_sheet_generation.pack_sheet_generator(generator)
