@@ -101,7 +101,7 @@ def test_a_site_that_asks_on_is_written_down_now_and_then(
 ) -> None:
     written: list[str] = []
     monkeypatch.setattr(
-        site_refusals, "store_trouble", lambda store, site, *rest: written.append(site)
+        site_refusals, "store_connection_trouble", lambda store, site, *rest: written.append(site)
     )
     watch = RefusalRecorder(Answering(401), store)
     for _ in range(5):

@@ -191,7 +191,7 @@ def test_sampling_follows_the_straight_line_of_the_flow_to_the_answer(
         times.append(float(time[0]))
         return clean
 
-    monkeypatch.setattr(networks, "denoise", denoise)
+    monkeypatch.setattr(networks, "predict_clean_latents", denoise)
     for steps in (1, 4):
         assert torch.equal(networks.sample_latents(condition, noise, steps), clean)
     assert times == [1.0, 1.0, 0.75, 0.5, 0.25]

@@ -170,7 +170,7 @@ def test_the_template_network_ships_unless_the_made_one_is_clearly_better(
         rows[made], rows[template] = 0.7 + gain + noise, torch.full((50,), 0.7)
         return rows
 
-    monkeypatch.setattr(data_sheet_card, "measure_methods", measure)
+    monkeypatch.setattr(data_sheet_card, "measure_method_accuracies", measure)
     objective = MachineObjective(KIND, untrained_map(), SIZES, SMALL, 1)
     generator, card = data_sheet_card.select_networks(objective.model, trial(), seed=1)
     assert generator.shipped_kinds == card["ships"] == {"raw": "template", "standardised": ships}
