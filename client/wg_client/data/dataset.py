@@ -75,7 +75,7 @@ def configured_modality(name: str, reading: ReadingConfig) -> Modality:
     """Return the modality that reads files with the plant's settings."""
     if name == Windows.name:
         return Windows(reading.channels)
-    return Images(reading.bits) if name == Images.name else modality_of(name)
+    return Images(grey_bit_depth=reading.bits) if name == Images.name else modality_of(name)
 
 
 def with_reading_config(data: SiteData, reading: ReadingConfig) -> SiteData:
