@@ -246,9 +246,9 @@ def test_a_machine_release_is_read_by_what_its_log_states_before(
     path = tmp_path / "a.wgs"
     with site.create() as ledger:
         words = public_words | {
-            "dataset": "parts",
+            "dataset_name": "parts",
             "recipient": "server.example",
-            "encoder": "ab" * 32,
+            "encoder_sha256": "ab" * 32,
         }
         ledger.record_statement(**(words | changes))
         seq = ledger.charge(request).seq

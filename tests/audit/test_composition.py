@@ -97,7 +97,7 @@ class PlainComposition(BudgetComposition):
             super().add_entry(data)
         self._numbers_by_open_charge.clear()
 
-    def _merged_budget(
+    def _find_or_merge_budget(
         self, names: Iterable[str], commitments: Iterable[str], lineages: Iterable[str]
     ) -> BudgetSpend:
         words = BudgetSpend(dict.fromkeys(lineages), dict.fromkeys(names), set(commitments))

@@ -189,9 +189,11 @@ def test_the_audit_program_starts_fast_and_light() -> None:
 def test_verification_needs_neither_torch_nor_flwr(home: Path) -> None:
     code = (
         "import sys; from pathlib import Path; "
-        "from wg_audit import answers, report, verification; path = Path(sys.argv[1]); "
+        "from wg_audit import auditor_page, dossier_answers, verification; "
+        "path = Path(sys.argv[1]); "
         "found = verification.audit_log(path); "
-        "report.render_auditor_page(answers.read_log_records(path, found)); "
+        "records = dossier_answers.read_log_records(path, found); "
+        "auditor_page.render_auditor_page(records); "
         "print([m for m in ('torch','flwr','torchvision') if m in sys.modules])"
     )
     found = subprocess.run(

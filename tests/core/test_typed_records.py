@@ -28,7 +28,7 @@ def test_many_threads_may_ask_for_new_types_at_once() -> None:
     # In a process of its own: without the lock it crashes, not raises.
     program = """
         import dataclasses, sys, threading
-        from wg_core import typed
+        from wg_core import typed_records
         sys.setswitchinterval(1e-6)
         def kind(depth):
             inner = kind(depth - 1) if depth else int
@@ -40,7 +40,7 @@ def test_many_threads_may_ask_for_new_types_at_once() -> None:
             new, start = kind(2), threading.Barrier(8)
             def ask():
                 start.wait()
-                typed.convert(document, new)
+                typed_records.convert(document, new)
             threads = [threading.Thread(target=ask) for _ in range(8)]
             for thread in threads: thread.start()
             for thread in threads: thread.join()

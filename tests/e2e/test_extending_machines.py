@@ -33,7 +33,7 @@ from wg_server.generator.weights.training import TrainingSchedule
 KIND = '''
 import torch
 
-from wg_common.machines import words
+from wg_common.machines import condition_words
 from wg_common.machines.base import (
     BUMPS_PER_LINE, WINDOW_SAMPLES, FigureRange, MachineKind, check_figures_simulated, line_bumps
 )
@@ -55,7 +55,9 @@ def read_figures(sheet):
 
 MACHINE_KIND = MachineKind(
     name="siren",
-    words_by_condition={"whole": words.HEALTHY_WORDS, "cracked": ("cracked", "Riss", "亀裂")},
+    words_by_condition={
+        "whole": condition_words.HEALTHY_WORDS, "cracked": ("cracked", "Riss", "亀裂")
+    },
     figure_feature_count=1,
     template_count=2 * BUMPS_PER_LINE,
     read_figures=read_figures,

@@ -29,7 +29,7 @@ from wg_core.errors import WgError
 from wg_core.wire import canonical
 
 ALLOWED_HOSTS = ["127.0.0.1", "localhost"]
-REQUEST_TIMEOUT_SECONDS = 30.0  # Longest time from connecting to the request's last byte
+REQUEST_SECONDS_LIMIT = 30.0  # Longest time from connecting to the request's last byte
 CONCURRENT_REQUESTS_LIMIT = 16
 """Most requests at a time; together, their bodies have at most the size of one record file."""
 _FOREIGN_FETCH_SITES = ("cross-site", "same-site")
@@ -44,9 +44,7 @@ class _DeadlineConnection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the deadline of the request."""
         super().connection_made(transport)
-        self._deadline = self.loop.call_later(
-            REQUEST_TIMEOUT_SECONDS, self._drop_incomplete_request
-        )
+        self._deadline = self.loop.call_later(REQUEST_SECONDS_LIMIT, self._drop_incomplete_request)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the deadline."""

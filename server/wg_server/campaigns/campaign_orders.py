@@ -12,7 +12,7 @@ from wg_core.privacy.schema import (
     MACHINE_STATISTICS,
     StatisticsKind,
 )
-from wg_core.wire import protocol
+from wg_core.wire.protocol import STATEMENT_EPSILON
 from wg_server.campaigns import expected_benefit, machine_site_selection
 from wg_server.campaigns.expected_benefit import ClassNameOverlap
 from wg_server.generator import versions
@@ -64,14 +64,11 @@ class CampaignOrder:
     def __post_init__(self) -> None:
         for name, bound in (("epsilon", None), ("delta", 1)):
             amount = number_parsers.parse_exact_decimal(getattr(self, name), input_name=name)
-            if name == "epsilon" and self.epsilon == protocol.STATEMENT_EPSILON:
+            if name == "epsilon" and self.epsilon == STATEMENT_EPSILON:
                 continue
             if amount <= 0 or (bound is not None and amount >= bound):
                 raise ConfigError(f"{name}: {getattr(self, name)}, expected a number above 0")
-        if (
-            self.statistics_kind == MACHINE_STATISTICS
-            and self.epsilon == protocol.STATEMENT_EPSILON
-        ):
+        if self.statistics_kind == MACHINE_STATISTICS and self.epsilon == STATEMENT_EPSILON:
             raise ConfigError(
                 "epsilon: 0 asks for no statistics; machine statistics are asked for at 1, say"
             )
@@ -119,9 +116,7 @@ def queue_campaign(home: ServerHome, store: ServerStore, order: CampaignOrder) -
         left_out = machine_site_selection.skip_codes_by_site(
             store, order.sites or enrolled_names, uses, sites_are_named=bool(order.sites)
         )
-    elif (
-        order.epsilon != protocol.STATEMENT_EPSILON and not order.asks_sites_without_shared_classes
-    ):
+    elif order.epsilon != STATEMENT_EPSILON and not order.asks_sites_without_shared_classes:
         reasons = enrolled_class_name_overlap(store, version).skip_codes_by_site()
         left_out = {name: reasons[name] for name in order.sites or reasons if name in reasons}
     sites = [name for name in order.sites or enrolled_names if name not in left_out]

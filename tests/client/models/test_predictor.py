@@ -206,7 +206,7 @@ HEAD = "POST /predict/a.png HTTP/1.1\r\nHost: localhost\r\nContent-Length: 25000
 def test_an_unfinished_request_ends_at_its_deadline(
     judge: TestPlant, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(local_service, "REQUEST_TIMEOUT_SECONDS", 1.0)
+    monkeypatch.setattr(local_service, "REQUEST_SECONDS_LIMIT", 1.0)
     predictor = Predictor.load(judge.home, *adoption.model_in_use(judge.home))
     with service(predictor) as port, ExitStack() as stack:
         heads = ("", HEAD[:30], HEAD)

@@ -93,4 +93,4 @@ def test_message_types_are_a_list_of_what_is_allowed() -> None:
 def test_no_record_enters_the_decision() -> None:
     for function in (policy.check_query, policy.check_message_type):
         names = set(inspect.signature(function).parameters)
-        assert names <= {"config", "query", "encoder", "current_time", "message_type"}
+        assert names <= {"config", "query", "encoder_sha256", "current_time", "message_type"}
