@@ -102,13 +102,19 @@ def statistics(
     is_charged = read_plant_spending(home, config).charge_count > before
     payment = text("charged") if is_charged else text("made before, nothing charged")
     if witness is None:
-        warning = text(
-            "{server} could not be reached: a copy of this home could spend this budget again",
-            server=config.server.name,
-        )
-        print_progress(warning)
+        _warn_of_copies(config.server.name)
     about = {"charged": is_charged, "cosigned": witness is not None, "statistics": statistics}
     return print_result(*_write_and_describe_release(home, out, data, payment, about), as_json)
+
+
+def _warn_of_copies(server: str) -> None:
+    """Say that no witness saw this release, so that a copy of the home could repeat it."""
+    print_progress(
+        text(
+            "{server} could not be reached: a copy of this home could spend this budget again",
+            server=server,
+        )
+    )
 
 
 def _warn_of_few_units(snapshot: Snapshot, statistics: StatisticsKind) -> None:
