@@ -28,6 +28,7 @@ from wg_server.generator.plan import GeneratorPlan
 from wg_server.generator.versions import GeneratorVersion
 from wg_server.site.home import ServerHome
 from wg_server.store.server_store import ServerStore
+from wg_server.zoo.sources import ProceduralLibrary
 
 SITE = "unit-7"
 
@@ -47,7 +48,9 @@ def trained(server: ServerHome, plan: GeneratorPlan) -> GeneratorVersion:
     return version
 
 
-def plant_data(path: Path, families: Any, kind: str, *, shown: int, held: int) -> tuple[str, ...]:
+def plant_data(
+    path: Path, families: ProceduralLibrary[Any, Any], kind: str, *, shown: int, held: int
+) -> tuple[str, ...]:
     """Records of a plant that no zoo has seen, of each class some to learn from and some held.
 
     Args:
@@ -60,7 +63,7 @@ def plant_data(path: Path, families: Any, kind: str, *, shown: int, held: int) -
     family = families.draw_family((99, 2), kind)
     site = families.draw_site(family, 1, strength=0.3)
     labels = np.arange(len(family.labels)).repeat(shown + held)
-    x = families.render(family, site, labels, np.random.default_rng(1))
+    x = families.render_records(family, site, labels, np.random.default_rng(1))
     split = np.tile(np.repeat([0, 1], [shown, held]), len(family.labels))
     np.savez(path, x=np.array(x), y=labels, classes=np.array(family.labels), split=split)
     return tuple(family.labels)

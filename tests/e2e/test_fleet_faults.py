@@ -376,7 +376,7 @@ def test_a_node_of_another_version_is_told_so_on_both_sides(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     older = SimpleNamespace(**{**vars(flower_messages), "APP_HASH": "0" * 64})
-    monkeypatch.setattr(flower, "fleet", older)
+    monkeypatch.setattr(flower, "flower_messages", older)
     with plant.running():
         done = finished(server, start_campaign(server, ["plant-a"]))
     assert (done.tasks[0].state, done.tasks[0].code) == ("refused", flower_messages.APP_MISMATCH)

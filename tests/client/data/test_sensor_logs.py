@@ -339,11 +339,11 @@ def test_what_is_not_said_comes_from_the_first_log(tmp_path: Path) -> None:
     said: dict[str, Any] = {
         "window_seconds": 0.2,
         "hop_seconds": None,
-        "rate": None,
+        "rate_hz": None,
         "channels": None,
         "time_column": "time",
         "label_column": "s",
-        "intervals": None,
+        "interval_table": None,
     }
     options = sensor_windows.CuttingOptions(**said)
     reading: dict[str, Any] = {"unit_column": None, "encoding": "auto"}
