@@ -64,7 +64,7 @@ def is_known_text(field_name: str, text: str) -> bool:
 
 
 def translatable_sentence(*texts: str) -> str:
-    """Return texts of a charge as one translatable list; unknown texts stay as they are."""
+    """Return texts of a charge, joined to one translatable list; unknown ones stay as stated."""
     return list_names([_translate_text(sentence) for sentence in texts])
 
 

@@ -272,7 +272,7 @@ class BudgetComposition:
 
 
 def decode_entry_fields(data: bytes) -> _EntryFields:
-    """Decode the fields of an entry that the sums need; ``DecodeError`` if it is malformed."""
+    """Decode the entry fields that sums of mu^2 need; ``DecodeError`` if they are malformed."""
     try:
         return _ENTRY_DECODER.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
@@ -341,7 +341,7 @@ def gaussian_epsilon(mu_squared: int, delta: float) -> float:
     """Return the composed epsilon of Gaussian releases with a given sum of mu^2, rounded up.
 
     The equation ``delta = gaussian_delta(mu, epsilon)`` is solved by bisection. The result is 0
-    without any spend, and infinite above ``_LARGEST_FINITE_EPSILON``.
+    without any spend, and infinite above 10^6.
 
     Args:
         mu_squared: Sum of mu^2, in units of 2^-40.

@@ -290,7 +290,10 @@ def answer_human_decisions(records: LogRecords) -> Iterator[AnswerWithEvidence]:
 
 
 def answer_chain_and_signatures(records: LogRecords) -> Iterator[AnswerWithEvidence]:
-    """Yield answers with evidence: entries and checkpoints under a key from another source."""
+    """Yield an answer with evidence: the numbers of chained entries and of signed checkpoints.
+
+    Nothing is yielded if the log itself is the only source of the key that signs it.
+    """
     history, source = records.result.history, records.result.verdict.ledger_key.source
     if source != LOG_SOURCE:
         yield AnswerWithEvidence(
@@ -305,7 +308,10 @@ def answer_chain_and_signatures(records: LogRecords) -> Iterator[AnswerWithEvide
 
 
 def answer_witness_cosignatures(records: LogRecords) -> Iterator[AnswerWithEvidence]:
-    """Yield answers with evidence: cosignatures of witnesses with keys from another source."""
+    """Yield answers with evidence: how much of the log each witness cosigned, and when.
+
+    Witnesses are left out if the log itself is the only source of their keys.
+    """
     for view in records.result.verdict.witnesses:
         if view.size and view.source != LOG_SOURCE:
             yield AnswerWithEvidence(

@@ -193,7 +193,7 @@ def _classify_refused_file(
 
 
 def log_extends_head(log: VerifiedLog | None, head: Checkpoint) -> bool:
-    """Return True if a log is given, has a checkpoint's origin, and begins with its entries."""
+    """Return True if a log is given, and begins with the entries that a checkpoint covers."""
     return (
         log is not None
         and log.state.origin == head.origin

@@ -40,7 +40,8 @@ class OtherLogsFindings:
     """Findings on the site's other logs, and on the inheritance of their spend.
 
     Attributes:
-        status: ``first``, ``names its predecessor``, ``budget unknown`` or ``not checked``.
+        status: ``budget unknown`` if a log is in ``unnamed``; otherwise ``names its predecessor``,
+            or, if it names none, ``first`` by the server's list or ``not checked`` without one.
         predecessor: Origin of the previous log that the first entry names; empty if there is none.
         reason: Reason for the replacement of the previous log, in the site's words.
         checked: Origins of earlier logs whose complete spend is known to be inherited.
@@ -96,8 +97,8 @@ def compare_other_logs(
     Args:
         history: The verified log.
         other_logs: Other verified logs of the site, by origin.
-        log_records: The server's records of the site's logs up to this log, oldest first; None if
-            unknown.
+        log_records: One record for each of the site's logs, as the server saw them, from the first
+            log to ``history``; None if no record of the server is given.
         outside_checkpoints: Checkpoints of other logs of the site.
         comparison: Result of comparing received files, also of logs that were not given.
 

@@ -77,8 +77,9 @@ def read_other_log(
     folder: ServerFolder | None,
     audited_origin: str,
 ) -> AnalysedLog:
-    """Read and verify another log of the site, by the log's own key and the same witnesses.
+    """Read and verify another log of the site, with the witnesses of ``anchors``.
 
+    The log must be signed by the key that the server's folder records for it, if it records one.
     A second copy of the audited log needs no cosignatures, since witnesses refuse to sign a fork.
     Opened files are closed by ``exit_stack``.
     """

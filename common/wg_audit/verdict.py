@@ -111,7 +111,7 @@ class WitnessView:
     """Witness of the audited log, and how much of the log it has cosigned.
 
     Attributes:
-        name: Name in its current key.
+        name: Key name of the witness, as in its newest known key.
         key_id: Key ID of its cosignatures, hex.
         public_key: Public key, hex.
         algorithms: Signature algorithms under which its cosignatures were verified.

@@ -268,7 +268,7 @@ def audit_log(
     Args:
         path: Path of the plant's home, its ledger file or an export of the ledger.
         anchors: Keys from other sources than the log.
-        evidence_options: Further evidence from other sources.
+        evidence_options: Further evidence from other sources: fields of ``OutsideEvidence``.
 
     Raises:
         ConfigError: A path cannot be read.

@@ -114,7 +114,7 @@ def set_log_format(log_format: str, *, hidden_paths: Sequence[str] = ()) -> None
 
     With ``json``, warnings of Python and exceptions that end a thread are logged too, and handlers
     installed by libraries are removed, so that standard error holds nothing but JSON. Call this
-    after the libraries are imported.
+    after the libraries are imported. ``hidden_paths`` are masked in all lines as ``[data]``.
     """
     if log_format != JSON_FORMAT:
         return

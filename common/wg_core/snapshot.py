@@ -294,7 +294,7 @@ class Snapshot:
             raise VerificationError(f"{path}: damaged: {error}") from error
 
     def listing(self) -> RecordListing:
-        """Read the names of the records, those set aside, and the duplicates.
+        """Read the names of the snapshot's records, of set-aside files and rows, and of duplicates.
 
         Raises:
             VerificationError: The file changed since the freeze.
@@ -304,7 +304,7 @@ class Snapshot:
         return canonical.decode(RecordListing, data, input_name=str(path), max_bytes=_RECORDS_LIMIT)
 
     def read_acceptance_set(self) -> bytes:
-        """Read the acceptance set as encoded by ``freeze``; empty: the snapshot has none.
+        """Read the encoded acceptance set that was given to ``freeze``; empty if there is none.
 
         Raises:
             VerificationError: The file changed since the freeze.

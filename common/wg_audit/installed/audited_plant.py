@@ -190,7 +190,7 @@ class DecodedRelease:
         manifest: Manifest of the release.
         charge: CHARGE entry that paid for the release.
         release_entry: RELEASE entry with the hash of the release.
-        integers: Released integers, int64 ``[L]``.
+        integers: All released integers in one array, int64.
     """
 
     data: bytes
@@ -251,14 +251,17 @@ class RecordingSampler:
 
 
 def join_parts_in_order(parts: Sequence[Integers], file: DecodedRelease) -> Integers:
-    """Join the parts that a release passed to the sampler into the integers of its file.
+    """Join integers recorded by ``RecordingSampler`` in the order of a release's integers.
+
+    The sampler gets the counts and the total (sum over all records) first, then the class sums;
+    a release has the class sums between counts and total.
 
     Args:
-        parts: Counts and sum over all records in one part; then the class sums, if there are any.
-        file: The released file.
+        parts: Counts and total as one array, then the class sums, if the release has any.
+        file: The release that the sampler was called for.
 
     Returns:
-        Integers ``[L]``; empty if the number of parts does not fit the blocks of the file.
+        One array in the order of ``file.integers``; empty if the number of parts is wrong.
     """
     if len(parts) != 1 + ("sums" in file.blocks()):
         return np.zeros(0, dtype=np.int64)
@@ -284,7 +287,7 @@ def decode_release(data: bytes) -> DecodedRelease:
     """Decode a ``.wgs`` file with a release, without checking its signature and proofs.
 
     Raises:
-        DecodeError: The bytes are not such a file.
+        DecodeError: The bytes are not a ``.wgs`` file with a release.
     """
     covered_file = bundle.decode_statistics(data)
     manifest, integers = statistics_file.read_unverified_release(covered_file.release)

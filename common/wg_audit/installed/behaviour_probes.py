@@ -182,7 +182,10 @@ def _ask_other_guarantees(bench: AuditBench, plant: AuditedPlant, question: Ques
 
 
 def exhaust_budget(bench: AuditBench) -> None:
-    """Use up a plant's budget, and check that no later event makes the plant release again."""
+    """Use up a plant's budget, and check that nothing makes the plant release again.
+
+    The plant is asked after a year, and with other records, data set name and ledger.
+    """
     setup = replace(CONDUCT_SETUP, cap_epsilon=f"{_CAP_EPSILON:g}")
     mu = calibration.largest_mu(_RELEASE_EPSILON, QUESTION_DELTA)
     payable = max(

@@ -76,12 +76,13 @@ def clopper_pearson_mu(
 
     The threshold is selected on the first half of the scores and evaluated on the second half. With
     true error rates (alpha, beta), a mechanism is mu-GDP only if ``mu >= z(1 - alpha) - z(beta)``;
-    both rates are bounded from above (Clopper and Pearson 1934).
+    z is the standard normal quantile. Both rates are bounded from above (Clopper and Pearson 1934).
 
     Args:
-        member_scores: Scores of canaries in the data, as for ``epsilon_bounds``.
-        non_member_scores: Scores of canaries not in the data, as for ``epsilon_bounds``.
-        confidence: Confidence of the bound; each rate may fail with half of the remainder.
+        member_scores: Scores of canaries in the data, in an order that does not depend on them.
+        non_member_scores: Scores of canaries not in the data, in such an order too.
+        confidence: Confidence of the bound on mu; the bound on each of the two rates is wrong with
+            a probability of at most ``(1 - confidence) / 2``.
     """
     half, other_half = len(member_scores) // 2, len(non_member_scores) // 2
     risk = (1 - confidence) / 2

@@ -32,7 +32,7 @@ PValues = Iterator[tuple[float, int]]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ReleaseNoise:
-    """Noise of one release: released integers minus the exact statistics of the reference.
+    """Noise of one release of L integers: released minus exact integers of the reference.
 
     Attributes:
         sigma: Stated standard deviation of the noise, grid units.
@@ -74,7 +74,10 @@ class NoisePool:
 
 
 def noise_checks(groups: Mapping[tuple[int, int], Sequence[ReleaseNoise]]) -> list[CheckResult]:
-    """Return a check result for each property of the noise; ``groups`` is as in ``NoisePool``."""
+    """Return a check result for each property of the noise.
+
+    ``groups`` has the noise of the releases by (number of classes, number of features).
+    """
     pool = NoisePool(groups)
     return [
         _check_result(

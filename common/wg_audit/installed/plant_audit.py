@@ -257,7 +257,12 @@ class AuditBench:
         unit_names: Sequence[str] = (),
         image_shape: made_up.ImageShape = (IMAGE_SIDE, IMAGE_SIDE),
     ) -> list[ImageRecord]:
-        """Simulate records for a plant of the audit; see ``simulated_records.simulate_records``."""
+        """Simulate records of a plant, as ``simulated_records.simulate_records`` describes them.
+
+        Args:
+            unit_names: Privacy unit of each record; empty for one unit per record.
+            image_shape: Shape of an image in pixels.
+        """
         return made_up.simulate_records(self.rng, record_count, setup, unit_names, image_shape)
 
 
@@ -267,7 +272,7 @@ def add_small_noise(exact_statistics: Integers, sigma: float) -> Integers:
 
 
 def add_large_noise(exact_statistics: Integers, sigma: float) -> Integers:
-    """Add noise of up to 30 standard deviations, to detect truncation; all remainders occur."""
+    """Add noise of up to 30 standard deviations, to detect a program that truncates or rounds."""
     places = np.arange(len(exact_statistics))
     return np.asarray(
         exact_statistics + np.rint(5 * sigma * (places % 13 - 6)).astype(np.int64) + places

@@ -252,7 +252,10 @@ def probe_declarations(bench: AuditBench) -> None:
 
 
 def probe_copies(bench: AuditBench) -> None:
-    """Record salts, ids and noise of plant copies that differ only in the system's randomness."""
+    """Freeze and release twice from the same state of a plant; record salts, ids and noise.
+
+    The bench checks later that they differ, since the system's randomness differs.
+    """
     with bench.record_errors(), bench.make_plant(CONDUCT_SETUP) as plant:
         records = bench.simulate_records(SMALL_DATASET_SIZE, CONDUCT_SETUP)
         with plant.copy_plant() as twin:

@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 
 
 class TooManyUncosignedCheckpoints(RefusedError):
-    """Error: too many checkpoints left in files since the server's last cosignature came back."""
+    """Error: too many checkpoints were sent in files since the last one came back cosigned."""
 
     code = "witness"
 
@@ -136,7 +136,7 @@ def check_uncosigned_limit(ledger: Ledger, config: ClientConfig) -> None:
 
 
 def mark_checkpoint_sent(ledger: Ledger, config: ClientConfig) -> None:
-    """Record on the ledger, once, that its newest checkpoint leaves in a file.
+    """Record on the ledger, once, that its newest checkpoint is sent in a file.
 
     Raises:
         TooManyUncosignedCheckpoints: The same condition as for ``check_uncosigned_limit``.
@@ -147,7 +147,7 @@ def mark_checkpoint_sent(ledger: Ledger, config: ClientConfig) -> None:
 
 
 def has_proof_at_size(statistics_file: Path, ledger_size: int) -> bool:
-    """Return whether a statistics file exists, with a proof from a ledger of this many entries."""
+    """Return whether a file exists, and its proof is from a ledger of ``ledger_size`` entries."""
     if not statistics_file.is_file():
         return False
     data = atomic.read_bytes(statistics_file, limit=protocol.STATISTICS_BYTES_LIMIT)
@@ -187,7 +187,7 @@ def store_cosignature(home: ClientHome, note_bytes: bytes) -> int | None:
 def store_recent_cosignature(home: ClientHome, note_bytes: bytes, *, max_age_seconds: float) -> int:
     """Store the server's cosignature of this ledger's checkpoint, if it was made recently.
 
-    By its age the cosignature limits how many newer entries the server may have seen since.
+    A recent cosignature shows that the server had seen no newer entries a short time ago.
 
     Returns:
         Number of entries of the ledger.

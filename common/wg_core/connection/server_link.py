@@ -175,7 +175,10 @@ def clock_skew_seconds(response: httpx.Response, current_time: float | None = No
 
 
 def describe_error_status(response: httpx.Response, current_time: float | None = None) -> str:
-    """Return a sentence for people about an HTTP error status, or the wrong clock behind a 401."""
+    """Return a sentence for people that explains an HTTP error status of the server.
+
+    A 401 is explained by this machine's clock, if it differs from the server's by over 5 seconds.
+    """
     clock_tolerance_seconds = 5.0
     if response.headers.get(protocol.REASON_HEADER) == protocol.REVOKED_REASON:
         return (

@@ -23,10 +23,10 @@ DISK_ERROR_NUMBERS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
 class ApplierThread:
-    """Thread that applies received weights packages while its context is entered.
+    """Thread that applies received weights packages; a context manager that starts and ends it.
 
     Attributes:
-        failure: Error of the last package that was set aside; None: no package was.
+        failure: Error of the last package that was set aside; None: none was set aside.
         crash: Exception that ended the thread, if any.
     """
 

@@ -30,10 +30,11 @@ _PEM_BYTES_LIMIT = 64 << 10
 def pin_current_authority(home: ClientHome, certificates_pem: bytes) -> bool:
     """Pin the server's current certificate authority; return True if it is a new one.
 
-    If no links lead from the pinned root to it, this is logged and nothing changes.
+    If no chain of link certificates leads from the pinned root to the current one, an error is
+    logged and nothing changes.
 
     Args:
-        certificates_pem: PEM certificates, as for ``newest_root``.
+        certificates_pem: PEM certificates: the current root, then link certificates.
 
     Raises:
         ConfigError: The pinned root is missing or damaged.
@@ -75,6 +76,8 @@ def newest_root(
     pinned_root: x509.Certificate, certificates_pem: bytes, current_time: datetime.datetime
 ) -> x509.Certificate:
     """Return the server's current root, if link certificates lead there from the pinned root.
+
+    A link certificate is a later root's certificate, signed by the root before it.
 
     Args:
         certificates_pem: PEM certificates: the current root, then links in any order.

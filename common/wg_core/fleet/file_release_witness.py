@@ -26,9 +26,10 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def connect_server_witness(home: ClientHome, config: ClientConfig) -> Iterator[AskWitness | None]:
-    """Have all reachable witnesses cosign the ledger; yield a function that asks the server again.
+    """Have all reachable witnesses cosign the ledger before a release that leaves in a file.
 
-    If the server cannot be reached, None is yielded.
+    Yields a function that asks the server to cosign once more, for use after the release; None
+    if the server cannot be reached.
 
     Raises:
         LedgerRolledBack: A witness has seen more of the ledger: this home is an outdated copy.

@@ -278,8 +278,9 @@ class FlowerSession:
 
 
 class FleetClient(FleetHttpClient):
-    """Flower's Fleet client over our own HTTP client: no environment settings, no redirects.
+    """Client of Flower's Fleet API that sends its requests through a given HTTP client.
 
+    Redirects, and proxy settings in the environment, are thus ignored.
     Flower's version interceptor is left out, because it ends the process on the server's request.
     """
 

@@ -314,7 +314,9 @@ class Ledger(CosignedLog):
         return LedgerRelease(seq, charge_seq, digest)
 
     def record_decision(self, make_decision: Callable[..., entries.Decision]) -> int:
-        """Append the decision that ``make_decision(head=...)`` returns; return the entry's index.
+        """Append a decision to the ledger; return the index of its entry.
+
+        ``make_decision`` returns the decision, given its entry header as ``head``.
 
         Raises:
             VerificationError: The request was charged before the decision.
@@ -350,7 +352,13 @@ class Ledger(CosignedLog):
         """Record a plant's public statement on the ledger; return the entry's index.
 
         A statement equal to the newest one to the same recipient is not recorded again, so that
-        repeated requests do not make the log grow. Arguments as for ``entries.PublicStatement``.
+        repeated requests do not make the log grow.
+
+        Args:
+            recipient: Recipient of the statement.
+            encoder_sha256: SHA-256 of the public feature encoder, hex.
+            labels: Public label domain, in the order of class rows.
+            data_sheet: Data sheet of the plant's machine; None: not stated.
         """
         with self._write_lock() as state:
             statement = entries.PublicStatement(

@@ -48,7 +48,17 @@ _UNIT_RULE_TEXTS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChargeRequest:
-    """Request to charge one release to a budget; its fields are those of ``entries.Charge``."""
+    """Request to charge one release to a budget.
+
+    Attributes:
+        dataset: Registered name of the data set.
+        event: Privacy cost that is added to the budget.
+        epsilon: Epsilon of this release alone, decimal string.
+        delta: Delta of this release alone, decimal string.
+        mechanism: Noise mechanism, with every number that determines the cost.
+        implementation: Program that makes the release.
+        use: Purpose and recipient of the release.
+    """
 
     request_id: text_grammars.Identifier
     dataset: text_grammars.Name

@@ -51,7 +51,7 @@ class CosignedLog(Log):
         return merkle.consistency_proof(state.leaf_hashes[:new_size], old_size)
 
     def mark_checkpoint_sent(self) -> None:
-        """Record that the newest checkpoint was sent, so that a witness may have cosigned it."""
+        """Record that the newest checkpoint was sent: a witness may cosign it from now on."""
         with self._write_lock() as state:
             self._db.execute(
                 "update heads set cosigned = cosigned | ? where size = ?",
@@ -188,7 +188,8 @@ class CosignedLog(Log):
         """Return a ``tlog-proof`` of an entry in the newest checkpoint, for the witness to cosign.
 
         Args:
-            old_size: Log size that the witness cosigned last; None: as in ``witness_request``.
+            old_size: Log size that the witness cosigned last; None: the largest size for which
+                its cosignature is stored.
         """
         return self._proof_for_witness(seq, [self.witness_request(witness, old_size=old_size)])
 

@@ -170,10 +170,11 @@ class Charge:
     """Entry that charges a budget for one release, written before noise is drawn.
 
     Attributes:
-        commitment: Keyed commitment to the data at that time, hex.
+        commitment: Keyed commitment to the data set's content when it was charged, hex.
         lineage: ID of the lineage whose budget is charged.
         fingerprint: SHA-256 of data commitment, cost, mechanism and guarantee, hex. A request
             with the same fingerprint gets the stored bytes, and is not charged again.
+        event: Privacy cost that is added to the budget.
         epsilon: Epsilon of this release alone, decimal string.
         delta: Delta of this release alone, decimal string.
     """

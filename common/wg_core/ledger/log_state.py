@@ -300,7 +300,8 @@ class LedgerState:
     def lineages_of_dataset(self, name: str, commitment: str) -> list[LineageState]:
         """Return the lineages to which a data set's name and its content belong, oldest first.
 
-        If these are two lineages, both have paid for the data, and the entry must merge them.
+        If these are two lineages, both have paid for the data, and an entry that registers the
+        data set must merge them.
         """
         keys = (f"name {name}", commitment)
         ids = {

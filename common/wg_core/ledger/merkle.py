@@ -56,7 +56,7 @@ class Frontier:
 
 
 def root(leaf_hashes: Sequence[bytes]) -> bytes:
-    """Return the Merkle root over leaf hashes (``MTH`` of section 2.1.1)."""
+    """Return the Merkle root over leaf hashes (``MTH`` of RFC 9162, section 2.1.1)."""
     frontier = Frontier()
     for leaf in leaf_hashes:
         frontier.append(leaf)
@@ -64,7 +64,7 @@ def root(leaf_hashes: Sequence[bytes]) -> bytes:
 
 
 def inclusion_proof(leaf_hashes: Sequence[bytes], index: int) -> list[bytes]:
-    """Return the sibling hashes from leaf ``index`` to the root (``PATH``, section 2.1.3.1)."""
+    """Return the sibling hashes from leaf ``index`` to the root (RFC 9162, section 2.1.3.1)."""
     if not 0 <= index < len(leaf_hashes):
         raise IndexError(f"leaf {index} of a tree of {len(leaf_hashes)}")
     path: list[bytes] = []
@@ -81,9 +81,9 @@ def inclusion_proof(leaf_hashes: Sequence[bytes], index: int) -> list[bytes]:
 
 
 def consistency_proof(leaf_hashes: Sequence[bytes], old_size: int) -> list[bytes]:
-    """Return a proof that the tree's first ``old_size`` leaves are a prefix (section 2.1.4.1).
+    """Return a proof that a tree extends the one of its first ``old_size`` leaves.
 
-    The proof is empty if ``old_size`` is 0 or the size of the whole tree.
+    The proof (RFC 9162, section 2.1.4.1) is empty if ``old_size`` is 0 or the tree's size.
     """
     if not 0 <= old_size <= len(leaf_hashes):
         raise IndexError(f"old size {old_size} of a tree of {len(leaf_hashes)}")
@@ -109,7 +109,7 @@ def consistency_proof(leaf_hashes: Sequence[bytes], old_size: int) -> list[bytes
 def verify_inclusion(
     leaf_hash: bytes, index: int, tree_size: int, path: Sequence[bytes], expected_root: bytes
 ) -> None:
-    """Verify a Merkle inclusion proof of one leaf (section 2.1.3.2).
+    """Verify a Merkle inclusion proof of one leaf (RFC 9162, section 2.1.3.2).
 
     Raises:
         VerificationError: The proof does not lead from the leaf to the expected root.
@@ -129,7 +129,7 @@ def verify_inclusion(
 def verify_consistency(
     old_size: int, old_root: bytes, new_size: int, new_root: bytes, path: Sequence[bytes]
 ) -> None:
-    """Verify a Merkle consistency proof between two tree sizes (section 2.1.4.2).
+    """Verify a Merkle consistency proof between two tree sizes (RFC 9162, section 2.1.4.2).
 
     Raises:
         VerificationError: The proof does not show that the old tree is a prefix of the new one.

@@ -42,7 +42,7 @@ class WitnessRefused(PeerError):
 
     Attributes:
         status: HTTP status of the refusal.
-        last_seen_size: Log size that the witness cosigned last, if it is stated, with status 409.
+        last_seen_size: Log size that the witness cosigned last, stated with status 409; else None.
         body: Body of the HTTP reply.
     """
 

@@ -43,9 +43,9 @@ class Centre:
     """Point from which the deviations in a release's class sums are measured.
 
     Attributes:
-        point: Centre C, int64 ``[d]``, grid units.
-        radius: Radius r to which deviations are clipped, grid units; positive.
-        sum_weight: Integer b' by which the summed deviations are multiplied.
+        point: Coordinates of the centre, int64 ``[number of features]``, grid units.
+        radius: Radius to which deviations are clipped, grid units; positive.
+        sum_weight: Integer by which the summed deviations are multiplied in the release.
     """
 
     point: Integers
@@ -76,8 +76,10 @@ def estimate_centre(
     """Estimate the centre of class sums from the noisy counts and total, which are released first.
 
     Args:
-        noisy_counts: Released counts, int64 ``[K + 1]``, times their weight in the schema.
-        noisy_total: Released sum over all records, int64 ``[d]``, times its weight in the schema.
+        noisy_counts: Released counts of the K labels and of unlabelled records, int64
+            ``[K + 1]``, times their weight in the schema.
+        noisy_total: Released sum of the d features over all records, int64 ``[d]``, times its
+            weight in the schema.
         sigma: Standard deviation of the noise on counts and sum, grid units; 0 without noise.
     """
     variance = Fraction(sigma) ** 2
@@ -111,7 +113,8 @@ def clipped_deviations(records: Integers, centre: Centre) -> Integers:
             64 bits.
 
     Returns:
-        int64 ``[n, d]`` with ``sum(u^2) <= radius^2`` in each row; rows are independent.
+        Deviations, int64 ``[n, d]``. Each row has a squared norm of at most ``radius^2``, and
+        depends on its own record alone.
     """
     u = records - centre.point
     squares = (u * u).sum(axis=1)

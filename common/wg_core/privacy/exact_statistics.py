@@ -36,7 +36,7 @@ def quantise(features: ArrayLike, radius: float, bits: int) -> Integers:
         bits: log2 of the number S of grid units in one clip radius.
 
     Returns:
-        Integers [n, d] with ``sum(q^2) <= S^2`` in each row, exactly.
+        Integers [n, d], grid units; each row has a squared norm of at most ``S^2``, exactly.
     """
     phi = np.asarray(features, dtype=np.float64)
     phi = np.where(np.isfinite(phi), phi, 0.0)

@@ -43,7 +43,8 @@ class GradientSchema:
         dimension: Number d of input features of the head.
         labels: Public label domain, in the order of class rows.
         steps: Number of training steps, each with one noisy sum of gradients.
-        unit_rule: Rule for units with several records, as in ``StatisticsSchema``.
+        unit_rule: Rule for a privacy unit with several records: ``record`` (each record is a
+            unit), or ``weight`` (each of the unit's m records has weight 1/m).
         bits: log2 of the number S of grid units in one clip radius.
         clip_radius: L2 norm to which a record's gradient is clipped, decimal string.
     """
@@ -80,7 +81,7 @@ class GradientSchema:
 
     @property
     def parameter_count(self) -> int:
-        """Number K (d + 1) of weights and biases of the head."""
+        """Number of weights and biases of the head: labels times (input features + 1)."""
         return len(self.labels) * (self.dimension + 1)
 
     @property
@@ -89,7 +90,7 @@ class GradientSchema:
         return (Block("gradients", 0, (self.steps, self.parameter_count), 1),)
 
     def sensitivity_squared(self) -> int:
-        """Return the squared L2 sensitivity of all steps together, ``steps S^2``, grid units^2."""
+        """Return the squared L2 sensitivity of all steps together, squared grid units."""
         return self.steps << (2 * self.bits)
 
 
@@ -153,7 +154,8 @@ class ChargedGradientSums:
         """Return the sum of all records' clipped gradients with noise, ``[P]``.
 
         Args:
-            gradients: Function called with the row numbers of a part of the records at a time.
+            gradients: Function from the row numbers ``[m]`` of a part of the records to their
+                gradients ``[m, P]``.
             gradient_length: Number P of gradient entries per record.
 
         Raises:

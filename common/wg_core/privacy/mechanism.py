@@ -133,8 +133,9 @@ def release_counts_then_sums(
     """Return noisy counts and total, and class sums about the centre computed from these two.
 
     Args:
-        exact_integers: Exact statistics, as for ``release_statistics``.
-        statistics_about_centre: Statistics about a centre, as for ``release_statistics``.
+        exact_integers: Exact statistics about the origin, int64 [schema.vector_length].
+        statistics_about_centre: Function that returns the same data set's exact statistics about
+            a centre; not called if there are no labels.
         sigma: Standard deviation of the noise, used to compute the centre; 0 without noise.
         add_part_noise: Function from exact to released integers, called for each part.
 

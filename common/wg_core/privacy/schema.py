@@ -110,7 +110,7 @@ class Block:
         name: ``counts``, ``sums`` or ``moments``; ``gradients`` for a private head.
         offset: Index of its first entry.
         shape: Shape of the array, in C order.
-        weight: Integer weight (a, b or c) by which its exact entries are multiplied.
+        weight: Integer by which its exact entries are multiplied before noise is added.
     """
 
     name: BlockName

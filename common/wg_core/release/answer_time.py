@@ -13,9 +13,14 @@ _SUGGESTED_SLOT_SECONDS = (2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600)
 def check_answer_slot(config: ClientConfig, record_count: int, dimension: int) -> None:
     """Check that the time slot is long enough for an answer.
 
-    An answer that takes several slots would reveal the number of records, since it sums all records
-    about the centre, which is known only after the first noise is drawn, and hashes the snapshot's
-    files. The time is bounded for a slow machine by a formula, never measured.
+    The work grows with the number of records: an answer hashes the snapshot's files, and sums all
+    records about a centre that is known only after the first noise is drawn. An answer that takes
+    several slots would thus reveal this number. The time is bounded for a slow machine by a
+    formula, never measured.
+
+    Args:
+        record_count: Number of records in the snapshot.
+        dimension: Number of local features per record.
 
     Raises:
         ConfigError: The slot is too short; the message suggests a longer one.

@@ -105,7 +105,7 @@ def register_dataset_version(ledger: Ledger, config: ClientConfig, commitment: s
 
 
 def record_charged_units(home: ClientHome, history: BudgetHistory) -> None:
-    """Store keyed digests of the units and contents of all charged snapshots, before a deletion."""
+    """Store keyed digests of the units and contents of all charged snapshots, to outlive them."""
     for snapshot in snapshots.load_all_snapshots(home):
         name, commitment = snapshot.manifest.dataset, snapshot.manifest.commitment
         path = home.charged_units / f"{canonical.sha256_hex(name.encode('utf-8'))[:32]}.npz"

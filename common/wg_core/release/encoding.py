@@ -156,8 +156,8 @@ class FeatureRows:
 
     Attributes:
         features: Local features ``[n, D]``.
-        machine_features: Machine features ``[n, 32]``, or ``[n, 0]``, in a file that is already
-            unlinked.
+        machine_features: Machine features ``[n, 32]``, or ``[n, 0]`` if no machine is stated, in a
+            file that is already unlinked.
     """
 
     features: np.memmap[Any, np.dtype[np.float32]]

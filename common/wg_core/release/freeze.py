@@ -160,7 +160,9 @@ def freeze(
 
     Args:
         inspection: Inspected records; their problems are set aside.
+        load_encoder: Function from the bytes of an encoder package to the encoder.
         acceptance_set: Encoded acceptance set, which no release reads; stored with the snapshot.
+        on_progress: Function called with the stage's name, the records done, and their total.
         clock: Function that returns the Unix time, seconds; called once, as the freeze begins.
 
     Raises:

@@ -57,7 +57,7 @@ class HeadOrder(ReleaseOrder):
 
     @property
     def statistics(self) -> Literal["gradients"]:
-        """Kind of release that the charge states."""
+        """Kind of release that the charge states: always ``gradients``."""
         return GRADIENTS
 
 
@@ -75,7 +75,8 @@ def release_private_head(
 
     Args:
         train_head: Function that trains the head, from labelled records and noisy sums alone.
-        witness: Function that asks the server to cosign, as for ``query_answers.answer_query``.
+        witness: Function that asks the server to cosign the ledger. None over the air gap: the
+            recipient of the file then cosigns the checkpoint in it.
         hooks: Noise sampler and step callback; replaced only in tests.
 
     Raises:

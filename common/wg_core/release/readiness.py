@@ -74,7 +74,7 @@ def check_snapshot_settings(
 
 
 def check_machine_unchanged(config: ClientConfig, snapshot: Snapshot) -> None:
-    """Check that machine statistics are of the machine that ``data-sheet.yaml`` now states.
+    """Check that a snapshot's machine is the one that ``data-sheet.yaml`` now states.
 
     Raises:
         NoMachineStatistics: No machine is stated, the snapshot has no statistics of one, or the

@@ -34,5 +34,8 @@ def lock_freeze(home: ClientHome) -> AbstractContextManager[None]:
 def lock_models(
     home: ClientHome, *, busy_message: str | None = None
 ) -> AbstractContextManager[None]:
-    """Hold the lock for changing the model in use; ``busy_message`` is as for ``lock_ledger``."""
+    """Hold the lock for changing the model in use.
+
+    ``busy_message`` is the error if another process holds the lock; None: wait for it.
+    """
     return locks.hold_lock(home.root / ".models.lock", busy_message=busy_message)

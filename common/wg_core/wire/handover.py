@@ -34,6 +34,7 @@ class Handover:
     """Statement of a retired key that names its successor for the same use.
 
     Attributes:
+        use: Use of both keys: to sign weights packages, or to cosign ledgers as a witness.
         name: Name of the server (use ``packages``), or key name of the witness (``witness``).
         before: Retired public key, raw, hex.
         now: Public key that succeeds it, raw, hex.

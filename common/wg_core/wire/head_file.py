@@ -75,5 +75,5 @@ def decode(data: bytes) -> tuple[HeadManifest, HeadArrays]:
 
 
 def head_bytes(head: HeadArrays) -> bytes:
-    """Return a private head as bytes: weight, then bias."""
+    """Return a private head as bytes: weight ``[K, d]``, then bias ``[K]``, in float32."""
     return np.concatenate([part.ravel() for part in head]).astype("<f4").tobytes()

@@ -208,7 +208,9 @@ def sign(key: PrivateKey, context: str, message: bytes) -> bytes:
 
 
 def verify(key: PublicKey, context: str, message: bytes, signature: bytes) -> None:
-    """Verify a message's signatures by every part of a public key; ``context`` as in ``sign``.
+    """Verify a message's signatures by every part of a public key.
+
+    ``context`` is the word that was signed before the message.
 
     Raises:
         VerificationError: A signature is missing or not valid.
