@@ -117,15 +117,17 @@ class Plant:
     def acceptance(self, package: str | None = None) -> AcceptanceResults:
         """Return the errors of a package's models on the acceptance set.
 
-        Argument and errors as for ``predict``.
+        ``package`` is an id, or its beginning; None: that of the model in use. Errors as for
+        ``predict``.
         """
         manifest, _ = self.chosen_model(package, None)
         return evaluate_on_acceptance_set(self.home, plants.open_plant_data(self.home), manifest)
 
     def acceptance_curve(self, package: str | None = None) -> NotebookPage:
-        """Draw false accepts and rejects of a package's kept model by its threshold.
+        """Draw shares of false accepts and of false rejects against a kept model's threshold.
 
-        Argument and errors as for ``predict``.
+        ``package`` is the package whose kept model is judged; argument and errors as for
+        ``acceptance``.
         """
         return NotebookPage(chart=draw_acceptance_curve(self.acceptance(package)))
 
@@ -134,7 +136,8 @@ class Plant:
     ) -> list[dict[str, str | float | None]]:
         """List the records of the acceptance set whose label a model predicts wrongly.
 
-        Arguments and errors as for ``predict``.
+        A dict for each has its name and label, and by ``predict`` the label called, probability,
+        likeness, call and verdict. Arguments and errors are those of ``predict``, without ``X``.
 
         Raises:
             DataError: There is no acceptance set that can judge the model.
@@ -208,7 +211,7 @@ class Plant:
         return predictions
 
     def chosen_model(self, package: str | None, model: str | None) -> tuple[ModelsManifest, str]:
-        """Return a package's models and the chosen one's name; arguments as for ``predict``."""
+        """Return the models of a package, and the name of the one that ``predict`` would use."""
         return adoption.find_model(self.home, package, model)
 
     def read(self, X: RecordsLike, modality: str | None = None) -> list[SiteData]:

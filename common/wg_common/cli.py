@@ -101,7 +101,7 @@ def print_progress(text: str) -> None:
 
 
 def next_step(command: str, **values: object) -> language.Text:
-    """Return a line of output that names the next command to run."""
+    """Return a line of output that names the next command; ``values`` fill in its template."""
     return language.text("next: {command}", command=command.format(**values))
 
 
@@ -116,10 +116,11 @@ def print_result_lines(as_json: bool, document: object, *lines: str) -> None:
 
 @contextmanager
 def show_progress(title: str, total: int | None) -> Iterator[ProgressBar]:
-    """Yield a progress bar on a terminal, or plain lines elsewhere; nothing with ``--json``.
+    """Yield a handle that shows progress as a bar on a terminal, or as plain lines elsewhere.
 
-    Both go to standard error. Lines are printed at each tenth of the total, or at 1, 2, 5, 10, 20,
-    50, ... steps if the total is unknown, and at the first and last step when the detail changes.
+    Both go to standard error; with ``--json`` nothing is shown. A line is printed at each tenth of
+    the total (at 1, 2, 5, 10, 20, 50, ... steps if it is unknown), and whenever the detail changes
+    while no step or every step is finished.
     """
     console, speak = Console(stderr=True), language.current_language()
     title = speak(title)

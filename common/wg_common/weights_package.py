@@ -192,7 +192,11 @@ def read_sections(data: bytes, version: int = VERSION) -> dict[str, bytes]:
 class PackageProvenance:
     """Fields of ``WeightsManifest`` that name the generator and the releases behind a package.
 
-    Its attributes are those of ``WeightsManifest``.
+    Attributes:
+        package_id: Random identifier, hex.
+        generator: SHA-256 of the generator package for the heads, hex.
+        own_release: Id of the site's own release that conditioned the package, or empty.
+        pool_root: Merkle tree hash over the ids of pooled releases, hex; empty if there are none.
     """
 
     package_id: str

@@ -51,7 +51,7 @@ class E5Encoder(nn.Module):
         )
 
     def forward(self, batch: Tensor) -> Tensor:
-        """Return a unit vector for each row of token ids ``[n, T]``, averaged over its tokens."""
+        """Return unit vectors ``[n, 384]`` of rows of token ids ``[n, T]``: means over tokens."""
         ids = batch.long()
         present = ids != PADDING_TOKEN_ID
         x = self.embedding(ids)

@@ -173,7 +173,10 @@ def survey_folder(path: Path, options: SurveyOptions) -> DatasetSurvey:
 def survey_collected_files(
     root: Path, collected_files: CollectedFiles, domain: Sequence[str], options: SurveyOptions
 ) -> DatasetSurvey:
-    """Return the survey of the files that were found below ``root``.
+    """Return the survey of files below ``root`` that were collected with labels and units.
+
+    Args:
+        domain: Label domain, into which the labels of ``collected_files`` are indices.
 
     Raises:
         DataError: There are too many files, or several modalities where none was requested.

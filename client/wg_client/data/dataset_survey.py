@@ -52,7 +52,7 @@ def load_dataset(
 ) -> SiteData:
     """Read a data set in which every record must be usable; files without records are ignored.
 
-    Arguments as for ``SurveyOptions``.
+    Labels, unit column, split and reading settings are those of ``SurveyOptions``.
 
     Raises:
         DataError: The data set is missing, damaged or empty, or has an undeclared label; the

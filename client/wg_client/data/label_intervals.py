@@ -94,7 +94,7 @@ def match_rows_to_intervals(
 def interval_row_ranges(
     times: NDArray[np.float64], intervals: Sequence[LabelInterval]
 ) -> tuple[list[tuple[int, int]], OverlapMessages]:
-    """Return the first and last row (exclusive) of each interval, and messages on overlaps.
+    """Return each interval's first row and the row after its last, and messages on overlaps.
 
     Args:
         times: Times in rising order; NaN comes last.

@@ -42,8 +42,8 @@ class LogPrivacyUnits:
 
     Attributes:
         unit_rows: Rows of the units.
-        interval_indices: Index of each row's interval, -1 or ``OVERLAP_INDEX``, ``[n]``; -1 if the
-            table of intervals names the units.
+        interval_indices: Index of the interval that each row is in, ``[n]``; -1 for none, and
+            ``OVERLAP_INDEX`` for several. All are -1 if the table of intervals names the units.
         overlap_messages: Messages on overlapping intervals.
         outside_row_count: Number of rows that belong to no unit.
     """

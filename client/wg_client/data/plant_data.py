@@ -94,7 +94,7 @@ class PlantData:
         return FeatureLayout(self.features.scaled_width, blocks)
 
     def load_encoder(self) -> Encoder:
-        """Load the encoder of all local features; errors as for ``caching_encoder_loader``."""
+        """Load the plant's encoder from its package; errors as for ``caching_encoder_loader``."""
         return caching_encoder_loader()(self.encoder_package)
 
 
@@ -109,7 +109,10 @@ def load_encoder_package(home: ClientHome) -> bytes:
 
 
 def open_plant_data(home: ClientHome, package_public_key: str = "") -> PlantData:
-    """Read a home's configuration, snapshot and encoder; the key is as in ``PlantData``.
+    """Read a home's configuration, snapshot and encoder.
+
+    Args:
+        package_public_key: Server's public key that verifies packages, hex; empty: the pinned key.
 
     Raises:
         ConfigError: The home is not initialised, ``client.yaml`` is wrong, or there is no snapshot

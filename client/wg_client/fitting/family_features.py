@@ -36,7 +36,7 @@ class FamilyNetworkHead:
     features: NDArray[np.floating]
 
     def unstandardised_head(self) -> LinearHead:
-        """Return the same head on features before their standardisation."""
+        """Return the head as an equal head on ``features``, which are not standardised."""
         return LinearHead(
             *self.head.adapt_to_site(self.features, FeatureLayout(self.features.shape[1], ()))
         )
@@ -93,7 +93,8 @@ def append_family_logits(
 ) -> tuple[TrunkFeatures, LinearHead]:
     """Append a family head's logits to a plant's features; return these, and the head on them.
 
-    The head returned outputs the appended logits, or the mean of both heads' logits.
+    The head returned outputs the family head's logits, or the mean of these and the logits of
+    ``network_head`` if it is given.
 
     Args:
         local_features: Local features of all of the plant's records, ``[n, D]``.

@@ -35,8 +35,8 @@ class FeatureScaling:
     Attributes:
         released_width: Number d of features that are released; they come first.
         scaled_width: Number P of features that have a public scale; the blocks come after them.
-        block_means: Mean of each block, ``[B]``.
-        block_directions: Directions of each block, ``[B, r]``.
+        block_means: For each block, the means of its B features, ``[B]``.
+        block_directions: For each block, its r principal directions in columns, ``[B, r]``.
     """
 
     released_width: int
@@ -50,7 +50,10 @@ class FeatureScaling:
         return tuple(directions.shape[1] for directions in self.block_directions)
 
     def apply(self, features: Features) -> Floats:
-        """Map local features ``[n, D]`` to scaled features ``[n, d + R]``; R is the sum of r."""
+        """Map local features ``[n, D]`` to scaled features ``[n, d + R]``.
+
+        These are the d released features, then R coordinates in all blocks' directions.
+        """
         output = np.zeros((len(features), self.released_width + sum(self.direction_counts)))
         for start in range(0, len(features), _RECORDS_AT_ONCE):
             rows = features[start : start + _RECORDS_AT_ONCE, :].astype(np.float64)
@@ -62,7 +65,7 @@ class FeatureScaling:
         return output
 
     def to_local_head(self, head: LinearHead) -> LinearHead:
-        """Return a head on local features that equals a head ``[K, d + R]`` on scaled ones."""
+        """Return a head on local features that equals ``head`` on the d + R scaled ones."""
         released_part, *parts = np.split(
             head.weight, self.released_width + np.cumsum((0, *self.direction_counts))[:-1], axis=1
         )

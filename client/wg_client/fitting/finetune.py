@@ -29,7 +29,10 @@ def constant_base_fitter(head: LinearHead) -> BaseHeadFitter:
 
 
 def normalised_base_fitter(fit_base_head: BaseHeadFitter) -> BaseHeadFitter:
-    """Return ``fit_base_head`` with its head's training logits centred and scaled to RMS 1."""
+    """Return a function that fits a base head as ``fit_base_head`` does, and scales it.
+
+    The head's logits of the training records are centred over classes, with root mean square 1.
+    """
 
     def fit_scaled(features: Floats, labels: Ints) -> LinearHead:
         head = fit_base_head(features, labels)

@@ -25,7 +25,7 @@ class OutOfFoldPredictions:
     """Logits of records by models that were trained, and selected, without the record's label.
 
     Attributes:
-        logits: ``[repeats, m, K]`` of the m evaluated records.
+        logits: Logits over K classes of the m evaluated records, ``[repeats, m, K]``.
         inner_logits: Logits for selection among models, ``[repeats, folds, m, K]``, from fits
             without the fold and without the record; zeros for records of the fold.
         labels: Labels of the evaluated records, ``[m]``.
@@ -38,9 +38,11 @@ class OutOfFoldPredictions:
     def without_fold(
         self, repeat: int, fold: int, in_training: NDArray[np.bool_]
     ) -> OutOfFoldPredictions:
-        """Return the inner logits of one fold, by which a model is selected without that fold.
+        """Return the predictions by which a model is selected without one fold of a repeat.
 
         Args:
+            repeat: Index of the repeat.
+            fold: Index of the fold in it.
             in_training: Mask of the evaluated records in other folds, ``[m]``.
         """
         inner = self.inner_logits[repeat, fold, in_training][None]
@@ -49,7 +51,9 @@ class OutOfFoldPredictions:
         )
 
     def full_training_gain(self, fold_assignment: Ints) -> float:
-        """Estimate the accuracy gained by one more fold of training data: outer minus inner fits.
+        """Estimate the accuracy gained by one more fold of training data.
+
+        It is the accuracy of ``logits`` minus that of ``inner_logits``, but at least 0.
 
         Args:
             fold_assignment: Fold of each record in each repeat, ``[repeats, m]``.
@@ -124,7 +128,8 @@ def select_and_fit(
 
     Args:
         configurations: Configurations that are compared.
-        fit_configuration: Fits one configuration.
+        fit_configuration: Function that fits a head, from training rows and the index of a
+            configuration.
         labels: Labels of the records, ``[n]``.
         folds: From ``folds.stratified_folds``; without three non-empty folds the prior alone
             decides.

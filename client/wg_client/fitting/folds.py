@@ -173,7 +173,8 @@ UnseenClassCorrection = Callable[[NDArray[np.bool_]], tuple[Floats, Floats]]
 """Correction for classes without records, from a mask ``[m]`` of the evaluated records to use:
 logits to add, ``[configurations, K]``, and expected loss in nats, ``[configurations]``."""
 ConfigurationsPredictor = Callable[[RowIndices, RowIndices], Sequence[Floats]]
-"""(training rows, held-out rows) -> for each configuration the logits ``[held out, K]``."""
+"""(training rows, held-out rows) -> logits of held-out rows by each configuration, each
+``[held out, K]``."""
 ConfigurationPredictor = Callable[[RowIndices, RowIndices, int], Floats]
 """(training rows, held-out rows, configuration) -> its logits ``[held out, K]``."""
 
@@ -184,7 +185,7 @@ class Configurations:
 
     Attributes:
         predict_all: Function that fits all configurations on some rows and predicts other rows.
-        predict_one: Function that does so for one configuration.
+        predict_one: Function that fits one configuration on some rows and predicts other rows.
         prior_penalties: Penalty of each configuration in selection, nats, ``[configurations]``.
     """
 

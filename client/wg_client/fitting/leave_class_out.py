@@ -63,7 +63,7 @@ def mean_by_class(values: NDArray[np.generic], labels: Ints) -> Floats:
 
 
 def held_out_classes(labels: Ints, class_limit: int = _MOST_HELD_OUT_CLASSES) -> Ints:
-    """Return the classes that are left out in turn, spread evenly over those with records."""
+    """Return at most ``class_limit`` classes to leave out in turn, evenly from those that occur."""
     classes = np.unique(labels)
     places = np.linspace(0, len(classes) - 1, min(class_limit, len(classes))).round()
     return classes[places.astype(np.intp)]

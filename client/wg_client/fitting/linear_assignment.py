@@ -24,7 +24,7 @@ def assign_likeliest_rows(logits: Floats, labels: Ints, class_count: int) -> Int
     Args:
         logits: Logits of labelled records, ``[n, R]``.
         labels: Labels of the records, ``[n]``.
-        class_count: K, at most R.
+        class_count: Number K of the plant's classes, at most R.
     """
     present = np.unique(labels)
     if not len(present):

@@ -97,9 +97,10 @@ def fit_ridge(features: Floats, labels: Ints, class_count: int, penalty: float) 
     """Fit least squares on class indicators with an L2 penalty on the weights (Hoerl 1970).
 
     Args:
-        features: Centred, of unit mean variance, ``[n, d]``.
-        labels: Labels of the records, ``[n]`` in 0..classes-1, each class at least once.
-        penalty: Penalty in units of the mean squared length of records, d.
+        features: Centred features of unit mean variance, ``[n, d]``.
+        labels: Labels of the records, ``[n]`` in 0..K-1, each class at least once.
+        class_count: Number K of classes.
+        penalty: Penalty, in units of the mean squared length of a row of features, which is d.
     """
     d = features.shape[1]
     hot = np.eye(class_count)[labels]
@@ -112,7 +113,12 @@ def fit_ridge(features: Floats, labels: Ints, class_count: int, penalty: float) 
 def extend_to_classes(
     head: LinearHead, class_rows: NDArray[np.intp], class_count: int
 ) -> LinearHead:
-    """Extend a head to all classes; a class outside ``class_rows`` is never predicted."""
+    """Extend a head to more classes, of which the added ones are never predicted.
+
+    Args:
+        class_rows: For each row of the head, the index of its class among all classes.
+        class_count: Number of all classes.
+    """
     weight = np.zeros((class_count, head.weight.shape[1]))
     bias = np.full(class_count, ABSENT_CLASS_BIAS)
     weight[class_rows] = head.weight

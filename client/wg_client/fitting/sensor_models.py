@@ -59,6 +59,9 @@ _CANDIDATE_TREE_SHARES = np.linspace(0, 1, 5)  # Candidate weights of trees in t
 def lagged_signals(windows: NDArray[np.floating]) -> Floats:
     """Return the lagged signals ``[n, F]`` of windows ``[n, C, T]``.
 
+    Per channel, these are the means of equal parts in order, the change from the first part to the
+    last, and the standard deviation.
+
     Raises:
         DataError: The array does not have three axes, or a number is not finite.
     """
@@ -72,7 +75,7 @@ def lagged_signals(windows: NDArray[np.floating]) -> Floats:
 
 
 def lagged_signal_tensor(windows: Tensor) -> Tensor:
-    """Return the lagged signals ``[n, F]`` of windows ``[n, C, T]``."""
+    """Return the signals of ``lagged_signals``, ``[n, F]``, of windows ``[n, C, T]``."""
     parts = torch.tensor_split(windows, min(MOST_WINDOW_PARTS, windows.shape[2]), dim=2)
     means = [part.mean(dim=2) for part in parts]
     return torch.cat([*means, means[-1] - means[0], windows.std(dim=2, correction=0)], dim=1)
@@ -86,7 +89,7 @@ class SensorModel(ABC):
         """Predict values of features ``[n, F]``, given the delivered predictions ``[n]``."""
 
     def predict(self, features: Floats, delivered_values: Floats) -> Floats:
-        """Predict values ``[n]`` as ``__call__`` does, from and to NumPy arrays."""
+        """Predict values ``[n]`` from features ``[n, F]``, and delivered predictions ``[n]``."""
         arrays = features, delivered_values
         return np.asarray(self(*(torch.from_numpy(array) for array in arrays)).numpy())
 
@@ -217,8 +220,8 @@ class RegressionQuality(NamedTuple):
 
     Attributes:
         error: Root mean squared error.
-        bias: Mean error.
-        r2: Coefficient of determination.
+        bias: Mean of predicted minus true values.
+        r2: Coefficient of determination, without unit; NaN if all true values are equal.
     """
 
     error: float
@@ -227,7 +230,7 @@ class RegressionQuality(NamedTuple):
 
     @classmethod
     def evaluate(cls, predictions: Floats, values: Floats) -> "RegressionQuality":
-        """Return the quality of predictions ``[n]`` of values ``[n]``."""
+        """Return the quality of predictions ``[n]`` of true values ``[n]``."""
         errors = predictions - values
         spread = float(values.var())
         return cls(
@@ -239,7 +242,10 @@ class RegressionQuality(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AveragedSensor(SensorModel):
-    """Average of a delivered soft sensor with models of the plant's values; see the module.
+    """Average of a delivered soft sensor with models of the plant's values.
+
+    It averages three predictions: the delivered one shifted by ``mean_residual``, the delivered one
+    corrected by ``residual_model``, and that of ``local_model``.
 
     Attributes:
         mean_residual: Shrunken mean residual of the delivered soft sensor, unit of the values.
@@ -269,10 +275,15 @@ class AveragedSensor(SensorModel):
 def average_with_delivered(
     features: Floats, values: Floats, recording_ids: Ints, delivered_values: Floats
 ) -> AveragedSensor:
-    """Average a delivered soft sensor with models of a plant's values ``[n]``.
+    """Average a delivered soft sensor with models that are fitted on a plant's values.
 
-    ``delivered_values`` ``[n]`` are the delivered soft sensor's predictions; other arguments and
-    errors as for ``fit_value_regression``.
+    Errors are those of ``fit_value_regression``.
+
+    Args:
+        features: Features of the windows, ``[n, F]``.
+        values: Finite laboratory values, ``[n]``.
+        recording_ids: Recording of each value, ``[n]``.
+        delivered_values: Predictions of the delivered soft sensor, ``[n]``.
     """
     residuals = values - delivered_values
     local = fit_value_regression(features, values, recording_ids)

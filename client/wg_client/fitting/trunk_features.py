@@ -54,7 +54,15 @@ def scale_encoder_features(
     block_sizes: Sequence[int],
     trunk_block_counts: Sequence[int] = (),
 ) -> TrunkFeatures:
-    """Scale local features for use by heads; arguments as for ``fit_feature_scaling``."""
+    """Scale local features of a plant's records for use by heads.
+
+    Args:
+        local_features: Local features ``[n, D]``, n at least 1.
+        released_width: Number of features that are released; they come first.
+        scaled_width: Number of features that have a public scale; the blocks come after them.
+        block_sizes: Sizes of the blocks, which are scaled; empty: nothing is scaled.
+        trunk_block_counts: Number of blocks of each of the encoder's trunks.
+    """
     scaling = fit_feature_scaling(local_features, released_width, scaled_width, block_sizes)
     if scaling is None:
         return TrunkFeatures(

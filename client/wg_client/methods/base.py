@@ -127,7 +127,7 @@ class PlantRecords:
     def unseen_mass(self) -> float:
         """Expected share m of future records whose declared class has no labelled record here.
 
-        Each such class counts as an average class.
+        Each such class is taken to be as frequent as an average class.
         """
         local_classes = len(np.unique(self.labels))
         return (self.class_count - local_classes) / self.class_count

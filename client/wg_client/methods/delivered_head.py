@@ -29,7 +29,7 @@ def evaluate_delivered_head(
     """Evaluate a delivered head out of fold, at the temperature that fits the training records.
 
     Args:
-        select_head: Returns the head that the records of the given indices select.
+        select_head: Function from indices of labelled records to the head that they select.
         features: Features of labelled records, ``[n, d]``.
         records: The plant's records.
     """
@@ -64,7 +64,7 @@ def candidate_selector(
 
     Args:
         candidates: Candidates, at least one.
-        class_count: K.
+        class_count: Number K of the plant's declared classes.
     """
 
     def base(features: Floats, labels: Ints) -> LinearHead:
@@ -94,7 +94,7 @@ def candidate_selector(
 def match_rows_to_classes(
     head: LinearHead, features: Floats, labels: Ints, class_count: int
 ) -> LinearHead:
-    """Return a head over K classes: K of the given rows, in the order that fits the labels best."""
+    """Return K of a head's rows, in the order of the plant's K classes that fits labels best."""
     rows = assign_likeliest_rows(head.logits(features), labels, class_count)
     return LinearHead(head.weight[rows], head.bias[rows])
 

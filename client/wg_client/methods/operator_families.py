@@ -40,7 +40,7 @@ class DeliveredFamily:
     Attributes:
         name: Name of the candidate.
         source: Source of the candidate.
-        head: Head of R classes.
+        head: Family head, with a row for each of the R classes.
         likeness_test: Test of how unlike the family's records other records are.
         network_tensors: Tensors of a network that came with the head.
         layout: Layout of local features.
@@ -80,7 +80,7 @@ class DeliveredFamily:
 
         Args:
             labels: Labels ``[n]``, -1 = unlabelled; each class has some.
-            class_count: K.
+            class_count: Number K of the plant's declared classes.
         """
         labelled, rows = labels >= 0, len(self.head.bias)
         head = LinearHead(*self.head.adapt_to_site(self.local_features, self.layout))
@@ -103,7 +103,7 @@ def read_family(
     """Read a family from a package's tensors.
 
     Args:
-        class_count: K.
+        class_count: Number K of the plant's declared classes.
         layout: Layout of local features.
         encoded_records: Features of all of the plant's records.
 
@@ -143,7 +143,7 @@ def choose_family(
     Args:
         families: Families in the server's order.
         labels: Labels of all records, -1 = unlabelled.
-        class_count: K.
+        class_count: Number K of the plant's declared classes.
     """
     like = [family for family in families if not family.is_too_unlike]
     named_families = [family for family in like if family.is_matched_by_name] or [

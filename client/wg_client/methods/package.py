@@ -58,7 +58,10 @@ def prepare_package(
 
 
 def fit_trunk_and_features(plant: RecipientPlant) -> tuple[PlantTrunk | None, JoinedColumns]:
-    """Fit the plant trunk, if there is one; return it and local features that include its own."""
+    """Fit the plant's own trunk, if its modality has one; return it, or None, and local features.
+
+    The local features ``[N, D]`` of all records are the encoder's, followed by the trunk's.
+    """
     local, data = plant.features.local_features, plant.data
     if not find_modality(data.modality).fits_plant_trunk or not len(data):
         return None, JoinedColumns((local,))

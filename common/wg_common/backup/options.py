@@ -26,7 +26,7 @@ _passphrase_option = click.option(
 
 
 def encryption_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add encryption options to a command, which gets an ``EncryptionTarget`` as ``seal``."""
+    """Add encryption options to a command, whose parameter ``seal`` is an ``EncryptionTarget``."""
 
     @click.option(
         "--recipient",
@@ -53,7 +53,7 @@ def encryption_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def decryption_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add decryption options to a command, which gets a ``DecryptionKey`` as ``key``."""
+    """Add decryption options to a command, whose parameter ``key`` is a ``DecryptionKey``."""
 
     @click.option(
         "--identity",

@@ -26,9 +26,9 @@ def class_means(features: NDArray[np.floating], labels: Ints, classes: int) -> F
     """Return the mean of each class's records, ``[K, d]``; zeros for a class without records.
 
     Args:
-        features: ``[n, d]``.
-        labels: ``[n]`` in 0..classes-1.
-        classes: K.
+        features: Features of the records, ``[n, d]``.
+        labels: Class of each record, ``[n]`` in 0..K-1.
+        classes: Number K of classes.
     """
     hot = np.eye(classes)[labels]
     return np.asarray(hot.T @ features / np.maximum(hot.sum(axis=0), 1)[:, None])
@@ -58,7 +58,7 @@ def fit_ldas(
 
     Args:
         features: Features of about unit variance, ``[n, d]``.
-        labels: ``[n]`` in 0..classes-1, each class at least once.
+        labels: Class of each record, ``[n]`` in 0..K-1, each class at least once.
         classes: Number of classes K.
         shrinkages: Shares of the isotropic covariance, 0 to 1.
 
@@ -105,7 +105,7 @@ def principal_components(rows: Floats, count: int) -> tuple[Floats, Floats]:
 
     Args:
         rows: Data ``[n, D]``, centred by the caller if the mean is to be removed.
-        count: At most the smaller of n and D.
+        count: Number of components, at most the smaller of n and D.
     """
     n, d = rows.shape
     small = rows @ rows.T if n < d else rows.T @ rows

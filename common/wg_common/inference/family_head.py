@@ -57,7 +57,8 @@ class FamilyHead:
 
     Attributes:
         reference: Mean, and logarithm of the spread, of a feature at a typical site, ``[2, B]``.
-        records: Weight of ``reference``, as a number of the site's own records, ``[1]``.
+        records: Number of a site's records at which its own statistics and ``reference`` have
+            equal weight, ``[1]``.
         weight: Weights on standardised features, ``[K, B]``.
         bias: Biases, ``[K]``.
     """
@@ -103,9 +104,9 @@ class NetworkHead(FamilyHead):
 
     Attributes:
         norms: Mean, and logarithm of the spread, of a norm's channel at a typical site, ``[2, N]``.
-        inner: Map from a site's moments ``[2 c]`` of the first norm, and a constant one, to the R
+        inner: Map from a site's moments ``[2 c]`` of the first norm, and a constant 1, to the R
             hidden numbers before their tanh, ``[R, 2 c + 1]``.
-        outer: Map from the hidden numbers, and a constant one, to the log factor and the shift of
+        outer: Map from the hidden numbers, and a constant 1, to the log factor and the shift of
             each channel's affine map, ``[2 N, R + 1]``.
     """
 

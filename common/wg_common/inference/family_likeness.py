@@ -42,7 +42,9 @@ class LikenessTest:
     Attributes:
         weight: Weights on the description, ``[F]``.
         bias: Bias, ``[1]``.
-        width: Factor, at most 1, on the unlikeness below ``FULL_SCORE_RECORDS`` records, ``[1]``.
+        width: Factor from 0 to 1, ``[1]``: the unlikeness of a site with fewer than
+            ``FULL_SCORE_RECORDS`` records is multiplied by it, since few records describe a site
+            inaccurately.
     """
 
     weight: Floats
@@ -87,6 +89,8 @@ def likeness_test_from_tensors(
     tensors: Mapping[str, NDArray[np.floating]], dimension: int
 ) -> LikenessTest:
     """Rebuild a likeness test from ``LikenessTest.tensors``, named without ``TENSOR_PREFIX``.
+
+    ``dimension`` is the number of released features.
 
     Raises:
         DecodeError: A name or shape is wrong, a number is not finite, or the width is not 0 to 1.

@@ -52,7 +52,7 @@ _UNBALANCED_SHARE = 0.3
 
 
 class MixedModelVariances(Protocol):
-    """Variances of the mixed model along the eigenvectors of T."""
+    """Variances of the mixed model along the eigenvectors of T, the between-class covariance."""
 
     @property
     def basis(self) -> Floats:
@@ -101,16 +101,15 @@ class SiteEvidence:
 class Posterior:
     """Mixed-model equations for a plant's mean and class deviations, given all other sites.
 
-    The model, with T, delta and eta, is in the module's description.
-
     Attributes:
-        basis: Eigenvectors of T in columns, ``[d, d]``.
+        basis: Eigenvectors of T, the public between-class covariance, in columns, ``[d, d]``.
         within: Within-class variance along each eigenvector, ``[d]``.
-        ratio: Variance of eta along each eigenvector, ``[d]``.
-        between: Variance of delta along each eigenvector, ``[d]``.
+        ratio: Variance of a class's deviation at one site (eta) along each eigenvector, ``[d]``.
+        between: Variance of a class's deviation at every site (delta), likewise, ``[d]``.
         covariance: Public within-class covariance, ridged, ``[d, d]``.
-        precision: Matrices of the equations, ``[d, 1 + K, 1 + K]``, the plant's mean first.
-        weighted: Right-hand sides, ``[d, 1 + K]``.
+        precision: Matrices of the equations for the plant's mean, then the K classes' deviations,
+            ``[d, 1 + K, 1 + K]``.
+        weighted: Right-hand sides of the equations, ``[d, 1 + K]``.
         sites: For each class, the number of other sites that released it, ``[K]``.
     """
 
@@ -245,8 +244,8 @@ def add_site_evidence(
 ) -> None:
     """Add a site's evidence to mixed-model equations, changing the arrays in place.
 
-    Class means are observations of g + delta_k. The mean of all records, if known, observes g plus
-    the mean of the deviations.
+    The mean of class k is an observation of g + delta_k: the site's mean plus the deviation of the
+    class. The mean of all records, if known, is one of g plus the mean of all deviations.
 
     Args:
         matrices: Matrices ``[d, S + K, S + K]``: means of S sites first, then the class deviations.
@@ -286,10 +285,10 @@ def class_mean_precision(variances: MixedModelVariances, evidence: SiteEvidence)
 
 
 def all_records_mean_precision(variances: MixedModelVariances, evidence: SiteEvidence) -> Floats:
-    """Return the precision ``[d]`` of a site's overall mean as an estimate of ``g + mean delta``.
+    """Return the precision ``[d]`` of a site's overall mean as an estimate of its model's value.
 
-    The precision allows for unequal class frequencies, which shift the mean by a share of a
-    deviation.
+    That value is the site's mean in the model plus the mean of all class deviations. The precision
+    allows for unequal class frequencies, which shift the overall mean by a share of a deviation.
     """
     imbalance = _UNBALANCED_SHARE * variances.between / len(evidence.record_counts)
     return 1 / (
@@ -317,7 +316,7 @@ def equal_length_discriminants(
             the lengths; inf leaves lengths unchanged.
 
     Returns:
-        Weight ``[K, d]`` and bias ``[K]`` on ``features - centre``.
+        Weight ``[K, d]`` and bias ``[K]``, on features minus the mean that deviations refer to.
     """
     length = np.sqrt(np.einsum("kd,de,ke->k", deviations, inverse_covariance, deviations))
     typical = float(np.sqrt(np.mean(length**2))) + 1e-12
@@ -365,8 +364,9 @@ def mean_aligned_head_fitter(
     """Return a function that fits a head from other sites' deviations and a plant's mean.
 
     Returns:
-        A function of (features, labels) that returns weight and bias as ``posterior_head`` does.
-        Records determine only the centre, so they may also train or evaluate other heads.
+        A function from features ``[n, d]`` and labels ``[n]`` (-1: none) of the plant's records to
+        weight ``[K, d]`` and bias ``[K]``. Records determine only the plant's mean: each class's
+        deviation from it is that of other sites.
     """
     classes = posterior.classes
     deviations = predict_class_means(

@@ -139,7 +139,10 @@ def figure_features(figures: Tensor) -> Tensor:
 
 
 def line_templates(figures: Tensor) -> Tensor:
-    """Return templates of bearings: bumps at the lines, their side lines, and harmonics of both."""
+    """Return templates of bearings, ``[m, T, HALF_BIN_COUNT]``, for figures ``[m, 7]``.
+
+    Their bumps are at the lines, their side lines, and harmonics of both.
+    """
     shaft, cage, element, inner, outer = line_frequencies(figures).unbind(dim=1)
     places = [shaft, cage, element, inner, outer, element / 2]
     places += [element - cage, element + cage, inner - shaft, inner + shaft]

@@ -109,9 +109,10 @@ def figure_features(figures: Tensor) -> Tensor:
 
 
 def unit_readings(windows: Tensor, figures: Tensor) -> Tensor:
-    """Return heat exchangers' readings ``[m, n, R]``: plain readings, then balance readings.
+    """Return the readings ``[m, n, R]`` of windows ``[m, n, C, T]`` of m heat exchangers.
 
-    Both kinds are described in ``machines.process``.
+    First come plain readings (each instrument's mean, change and spread), then balance readings
+    (quantities from several balances, and their differences); see ``machines.process``.
     """
     means, changes, spreads = summarise_windows(windows, instrument_ranges(figures))
     hot, hot_in, hot_out, cold, cold_in, cold_out, drop = means.unbind(dim=2)

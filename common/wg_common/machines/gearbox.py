@@ -108,7 +108,10 @@ def figure_features(figures: Tensor) -> Tensor:
 
 
 def line_templates(figures: Tensor) -> Tensor:
-    """Return templates of gear pairs: bumps at harmonics of shafts and mesh, and at side lines."""
+    """Return templates of gear pairs, ``[m, T, HALF_BIN_COUNT]``, for figures ``[m, 5]``.
+
+    Their bumps are at harmonics of shafts and mesh, and at side lines.
+    """
     pinion, gear, mesh = line_frequencies(figures).unbind(dim=1)
     orders = range(1, _HARMONICS + 1)
     places = [order * shaft for shaft in (pinion, gear) for order in orders]

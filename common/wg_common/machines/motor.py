@@ -150,7 +150,10 @@ def figure_features(figures: Tensor) -> Tensor:
 
 
 def line_templates(figures: Tensor) -> Tensor:
-    """Return templates of motors: bumps at the modulations of the supply, sums and multiples."""
+    """Return templates of motors, ``[m, T, HALF_BIN_COUNT]``, for figures ``[m, 5]``.
+
+    Their bumps are at the frequencies that modulate the supply, their sums and their multiples.
+    """
     supply, shaft, slip = line_frequencies(figures).unbind(dim=1)
     places = [slip, 2 * slip, 3 * slip, shaft - slip, shaft, shaft + slip, 2 * shaft, 3 * shaft]
     places += [2 * supply, 2 * supply - shaft, 2 * supply + shaft, 2 * supply - slip]

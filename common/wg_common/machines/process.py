@@ -152,8 +152,8 @@ def summarise_windows(windows: Tensor, ranges: Tensor) -> WindowSummary:
     """Summarise each instrument's window by mean, linear change and residual spread.
 
     Args:
-        windows: Windows ``[m, n, C, T]``, T at least 2.
-        ranges: Range of each instrument, ``[m, C]``.
+        windows: Windows ``[m, n, C, T]`` of m units, T at least 2.
+        ranges: Range of each instrument, ``[m, C]``, by which its values are divided first.
     """
     x = windows / ranges[:, None, :, None]
     means, time = x.mean(dim=3), torch.linspace(-1, 1, x.shape[3])
@@ -163,7 +163,7 @@ def summarise_windows(windows: Tensor, ranges: Tensor) -> WindowSummary:
 
 
 def log_ratio(ratios: Tensor) -> Tensor:
-    """Return the logarithm of ratios to nominal values, each at least ``SMALLEST_RATIO``."""
+    """Return the logarithm of each ratio; ratios below ``SMALLEST_RATIO`` count as this value."""
     return ratios.clamp(min=SMALLEST_RATIO).log()
 
 
@@ -173,6 +173,9 @@ def window_hours(figures: Tensor, sample_count: int) -> Tensor:
 
 
 def standardise_readings(readings: Tensor, record_readings: Tensor) -> Tensor:
-    """Standardise readings ``[m, n, R]`` of m units by their records' readings ``[m, k, R]``."""
+    """Standardise readings ``[m, n, R]`` of m units by mean and spread of k records of each.
+
+    ``record_readings`` are the readings of these records, ``[m, k, R]``.
+    """
     spread = record_readings.std(dim=1, correction=0, keepdim=True) + _LEAST_SPREAD
     return (readings - record_readings.mean(dim=1, keepdim=True)) / spread

@@ -17,7 +17,7 @@ PROCESS_UNITS: Mapping[str, ProcessUnit] = {
 }
 """Kinds of process unit by data sheet field; networks estimate their quantities."""
 READABLE_KINDS: Mapping[str, MachineKind | ProcessUnit] = {**MACHINE_KINDS, **PROCESS_UNITS}
-"""All of these kinds; machine statistics can be computed from records of any of them."""
+"""Kinds of rotating machine and of process unit; records of all have machine statistics."""
 
 
 def declared_machine_kind(sheet: DataSheet) -> MachineKind:

@@ -88,9 +88,10 @@ def figure_features(figures: Tensor) -> Tensor:
 
 
 def unit_readings(windows: Tensor, figures: Tensor) -> Tensor:
-    """Return stirred vessels' readings ``[m, n, R]``: plain readings, then balance readings.
+    """Return the readings ``[m, n, R]`` of windows ``[m, n, C, T]`` of m stirred vessels.
 
-    Both kinds are described in ``machines.process``.
+    First come plain readings (each instrument's mean, change and spread), then balance readings
+    (quantities from several balances, and their differences); see ``machines.process``.
     """
     means, changes, spreads = summarise_windows(windows, instrument_ranges(figures))
     inflow, outflow, level, opening, hot, inside, coolant, inlet, outlet = means.unbind(dim=2)

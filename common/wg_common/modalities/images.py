@@ -104,8 +104,8 @@ class Images(Modality):
 
         Returns:
             Image, uint8 ``[H, W]`` for gray, ``[H, W, 3]`` for colour, with the longer side at most
-            ``REDUCED_SIDE_LIMIT``. Images of 16 bits keep the upper 8 of ``bits``. The orientation
-            in the header is applied.
+            ``REDUCED_SIDE_LIMIT``. Images of 16 bits keep the upper 8 of the configured ``bits``.
+            The orientation in the header is applied.
 
         Raises:
             DataError: The file is not an image of a supported kind, is damaged, or is too large.

@@ -60,7 +60,10 @@ class HeadModel(nn.Module):
         return values
 
     def features(self, records: Tensor, *further_inputs: Tensor) -> Tensor:
-        """Compute the head's input features ``[n, D]``; the arguments are those of ``forward``."""
+        """Compute all features ``[n, D]`` of a batch of records, of which the head uses the first.
+
+        ``records`` and ``further_inputs`` are the batches that ``forward`` takes.
+        """
         batch = records.float()
         parts = [self.encoder(batch)]  # [n, D], the released features first
         for trunk, x in zip(self.further, further_inputs, strict=False):

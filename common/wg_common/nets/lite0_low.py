@@ -59,7 +59,7 @@ class FirstLite0Blocks(nn.Module):
             channels = out
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return features ``[n, FEATURE_COUNT]`` of images."""
+        """Return features ``[n, FEATURE_COUNT]`` of images ``[n, 3, 64, 64]``, 0 to 255."""
         x = F.relu6(self.stem((images / 255.0 - self.mean) / self.std))
         columns: list[Tensor] = []
         for number, block in enumerate(self.blocks):

@@ -44,7 +44,7 @@ class ProcessSensor:
     plant_readings: Tensor
 
     def readings_and_scores(self, windows: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the standardised readings ``[n, R]`` and the scores ``[n, Q]`` of windows.
+        """Return standardised readings ``[n, R]`` and scores ``[n, Q]`` of windows ``[n, C, T]``.
 
         Raises:
             DataError: The windows do not have the unit's channels and length.

@@ -147,9 +147,9 @@ class NormModulation(nn.Module):
             self.inner[:, -1] -= self.inner[:, :-1] @ flat.mean(dim=0)
 
     def forward(self, moments: Tensor) -> Tensor:
-        """Map moments ``[sites, 2, c]`` of the first norm to log factors and shifts of all norms.
+        """Map moments ``[sites, 2, c]`` of the first norm to changes of all norms.
 
-        The result is ``[sites, 2, N]``.
+        The changes ``[sites, 2, N]`` are a log factor and a shift for each channel's affine map.
         """
         hidden_layer = torch.tanh(
             F.linear(moments.flatten(1), self.inner[:, :-1], self.inner[:, -1])

@@ -83,7 +83,7 @@ def piece_inputs(pieces: Tensor) -> Tensor:
 
 
 def template_weighted_sums(inputs: Tensor, templates: Tensor) -> Tensor:
-    """Return products ``[m, n, bands * T]`` of each band's envelope spectrum with each template.
+    """Return products ``[m, n, B * T]`` of each of B bands' envelope spectra with each template.
 
     Args:
         inputs: Network inputs of n windows from each of m machines, ``[m, n, INPUT_COUNT]``.

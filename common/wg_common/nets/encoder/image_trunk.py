@@ -67,7 +67,7 @@ class FusedLite0(nn.Module):
         self.eval()
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return one scale's features ``[n, SCALE_FEATURE_COUNT]`` of images ``[n, 3, p, p]``."""
+        """Return features ``[n, SCALE_FEATURE_COUNT]`` of images ``[n, 3, p, p]`` of one scale."""
         x = self.first_block_input(images)
         columns = []
         for number, block in enumerate(self.blocks):
@@ -77,7 +77,7 @@ class FusedLite0(nn.Module):
         return torch.cat([*columns, self._head_means(x)], dim=1)
 
     def last_map_means(self, images: Tensor) -> Tensor:
-        """Return the spatial means ``[n, 1280]`` of the last feature map of images."""
+        """Return spatial means ``[n, 1280]`` of the last feature map of images ``[n, 3, p, p]``."""
         x = self.first_block_input(images)
         for block in self.blocks:
             x = block(x)
@@ -118,10 +118,11 @@ class ImageTrunk(NamedTrunk):
 
     @classmethod
     def pre_projection(cls) -> NDArray[np.float64]:
-        """Return the map ``[W, m]`` of the fine scale's features to ImageNet logits.
+        """Return the linear map ``[W, m]`` of raw features that precedes the released projection.
 
-        Features of the coarse scale stay as they are. The classifier's rows are centred, since a
-        shift of all logits separates no classes.
+        It maps features of the fine scale to ImageNet's logits, and leaves those of the coarse
+        scale as they are. The classifier's rows are centred: a shift of all logits separates no
+        classes.
         """
         rows = (
             published_weights.load_imagenet_weights()["_fc.weight"].double().numpy()
@@ -133,15 +134,19 @@ class ImageTrunk(NamedTrunk):
 
     @classmethod
     def released_fit_weights(cls) -> NDArray[np.float64]:
-        """Return weights ``[m]``: 1 for each block of statistics, 2 for the block of logits."""
+        """Return weights ``[m]`` of mapped features in the fit of the released projection.
+
+        Those of each block of statistics have root sum of squares 1, those of the logits 2.
+        """
         fine = np.full(_IMAGENET_CLASS_COUNT, _LOGIT_BLOCK_WEIGHT * _IMAGENET_CLASS_COUNT**-0.5)
         return np.concatenate([_scale_block_weights(), fine])
 
     @classmethod
     def local_fit_weights(cls) -> NDArray[np.float64]:
-        """Return weights ``[W]`` that restrict projected local features to the coarse scale.
+        """Return weights ``[W]`` of the W raw features in the fit of projected local features.
 
-        The fine scale's features are local features without a projection (``compute_features``).
+        Those of the fine scale have weight 0, so that projections come from the coarse scale alone:
+        fine features are local features without a projection (``compute_features``).
         """
         return np.concatenate([_scale_block_weights(), np.zeros(LAST_MAP_CHANNELS)])
 
@@ -184,7 +189,7 @@ class ImageTrunk(NamedTrunk):
         return self.compute_features(images)[0]
 
     def compute_features(self, records: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
-        """Return raw features, and three blocks of further local features.
+        """Return raw features ``[n, W]`` of prepared images, and three blocks of local features.
 
         The blocks are the last map of the fine scale as unit vectors, and the stages' statistics of
         the fine and of the coarse scale.
@@ -293,7 +298,7 @@ class InvertedResidualBlock(nn.Module):
         self.skip = has_skip
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply the block's layers, and add its input if it has a skip connection."""
+        """Return the block's output for a map ``[n, c, h, w]``, plus the map if it has a skip."""
         y = x if self.expand is None else F.relu6(self.expand(x), inplace=True)
         y = self.project(F.relu6(self.depthwise(y), inplace=True))
         out: Tensor = y + x if self.skip else y

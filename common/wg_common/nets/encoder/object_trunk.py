@@ -58,7 +58,7 @@ class ObjectTrunk(NamedTrunk):
         return resized_batch(records, _IMAGE_SIDE)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return unit vectors of images ``[n, 3, 224, 224]``, 0 to 255."""
+        """Return unit vectors ``[n, 1280]`` of images ``[n, 3, 224, 224]``, 0 to 255."""
         return F.normalize(self.stages.last_map_means(images), dim=1)
 
 

@@ -75,7 +75,10 @@ class OnnxFile:
     Attributes:
         declared_format: Declared name, hash, input format, output and licence.
         file_bytes: Content of the file, at most ``FILE_LIMIT`` bytes, not yet checked.
-        batch_size, needs_process, whitening_exponent, median_local_norm: See ``trunk.TrunkKind``.
+        batch_size: Number of images that are encoded together.
+        needs_process: True: the file is run only in a separate process with limits.
+        whitening_exponent: Each local direction is divided by its variance to this power.
+        median_local_norm: Median L2 norm of public records' projected local features.
     """
 
     declared_format: TrunkChoice
@@ -118,7 +121,7 @@ class OnnxFile:
         return np.full(self.width, self.width**-0.5)
 
     def local_fit_weights(self) -> NDArray[np.float64]:
-        """Return the same weights as ``released_fit_weights``."""
+        """Return equal weights ``[width]``, those of ``released_fit_weights``."""
         return self.released_fit_weights()
 
     def pre_projection(self) -> None:
@@ -199,7 +202,7 @@ class OnnxTrunk(EncoderTrunk):
         return batch.permute(0, 2, 3, 1).contiguous() if self.choice.layout == "nhwc" else batch
 
     def forward(self, batch: Tensor) -> Tensor:
-        """Return the features of one image, ``[1, width]``, scaled to unit length."""
+        """Return the features ``[1, width]`` of one prepared image, scaled to unit length."""
         features = torch.from_numpy(self._features(batch)).double()
         return F.normalize(features, dim=1).float()
 

@@ -73,7 +73,10 @@ class EncoderModule(nn.Module):
         self.register_buffer("local", local)
 
     def forward(self, records: Tensor) -> Tensor:
-        """Compute the local features of a batch from ``trunk.prepare``, the released ones first."""
+        """Compute the local features ``[n, D]`` of a batch of n records from ``trunk.prepare``.
+
+        The d released features come first, then other projections, then the trunk's blocks.
+        """
         raw, other_trunks = self.trunk.compute_features(records)
         return torch.cat(
             [self.project_and_clip(raw), (raw - self.mean) @ self.local, *other_trunks], dim=1

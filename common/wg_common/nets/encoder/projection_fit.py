@@ -158,12 +158,12 @@ def encoder_metadata(
 
 
 def subtract_group_means(x: Floats, group_numbers: GroupNumbers) -> Floats:
-    """Subtract from each row of ``x`` ``[n, D]`` its group's mean; ``group_numbers`` is ``[n]``."""
+    """Subtract each group's mean from its rows of ``x`` ``[n, D]``; groups are numbered ``[n]``."""
     return x - group_means(x, group_numbers)[group_numbers]
 
 
 def group_means(x: Floats, group_numbers: GroupNumbers) -> Floats:
-    """Return the mean ``[G, D]`` of each group's rows of ``x``; ``group_numbers`` is ``[n]``."""
+    """Return means ``[G, D]`` of G groups of rows of ``x``; ``group_numbers`` ``[n]`` is by row."""
     sums = np.zeros((group_numbers.max() + 1, x.shape[1]))
     np.add.at(sums, group_numbers, x)
     return np.asarray(sums / np.bincount(group_numbers)[:, None])
@@ -191,7 +191,7 @@ def discriminant_directions(
         within_share: Share of the within-class scatter that counts as between-class scatter.
 
     Returns:
-        Generalised eigenvectors ``[D, count]``, the largest eigenvalue first.
+        Generalised eigenvectors ``[D, direction_count]``, the largest eigenvalue first.
     """
     inner = subtract_group_means(z, classes)
     scatter = inner.T @ inner / len(z)
@@ -208,6 +208,8 @@ def discriminant_directions(
 def site_shrinkage_matrix(features: Floats, dataset_numbers: GroupNumbers) -> Floats:
     """Return a symmetric matrix ``[d, d]`` that shrinks directions in which whole data sets differ.
 
+    It is computed from features ``[n, d]``, and the number of each record's data set, ``[n]``.
+
     Light and camera, or unit and gain, shift all records of a site alike. The shift does not
     separate classes, but takes up part of the clip radius, to which the noise is proportional.
     """
@@ -222,7 +224,14 @@ def site_shrinkage_matrix(features: Floats, dataset_numbers: GroupNumbers) -> Fl
 def scale_projection(
     x: Floats, mean: Floats, projection: Floats, target_norm: float, quantile: float
 ) -> Floats:
-    """Fix a projection's signs; scale it so that a quantile of norms is ``target_norm``."""
+    """Fix the signs of a projection, and scale it to the norms of projected public records.
+
+    Args:
+        x: Raw features of the records, ``[n, W]``.
+        mean: Mean that is subtracted before the projection, ``[W]``.
+        projection: Projection, ``[W, d]``; each column's largest entry becomes positive.
+        target_norm: Norm that a share ``quantile`` of the projected records does not exceed.
+    """
     largest = np.abs(projection).argmax(axis=0)
     signed = projection * np.sign(projection[largest, np.arange(projection.shape[1])])
     norms = np.linalg.norm((x - mean) @ signed, axis=1)

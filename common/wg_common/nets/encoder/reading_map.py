@@ -74,7 +74,7 @@ class ReadingMap(nn.Module):
         )
 
     def forward(self, readings: Tensor) -> Tensor:
-        """Map readings ``[..., R]`` to machine features, whose L2 norms are at most 1."""
+        """Map readings ``[..., R]`` to ``[..., MACHINE_DIMENSION]``, of L2 norms at most 1."""
         scores = torch.nan_to_num((readings - self.centre) / self.spread)
         numbers: Tensor = self.layers(scores.clamp(-_STANDARDISED_BOUND, _STANDARDISED_BOUND))
         norm = numbers.square().sum(dim=-1, keepdim=True).sqrt()
@@ -111,7 +111,7 @@ def window_readings(spectra: Tensor, templates: Tensor) -> Tensor:
 def record_readings(
     kind: MachineKind | ProcessUnit, figures: Tensor, record: NDArray[np.floating]
 ) -> Tensor:
-    """Compute the readings ``[R]`` of one record ``[C, T]``; ``figures`` ``[1, f]`` are declared.
+    """Compute the readings ``[R]`` of one record ``[C, T]`` of a machine with figures ``[1, f]``.
 
     Raises:
         DataError: The record lacks the channels or the length of the process unit's windows.

@@ -55,7 +55,11 @@ class TextTrunk(NamedTrunk):
         return torch.from_numpy(np.hstack([sentence_encoder.embed_sentences(texts), vectors]))
 
     def compute_features(self, records: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
-        """Return the sentence vectors as raw features, and both kinds of vectors as blocks."""
+        """Return the raw features of prepared texts, and two blocks of local features.
+
+        Raw features and first block are the sentence vectors ``[n, 512]``, the second block is the
+        n-gram vectors ``[n, 2048]``.
+        """
         raw = self(records)
         return raw, (raw, records[:, sentence_encoder.VECTOR_LENGTH :])
 

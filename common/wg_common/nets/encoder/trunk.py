@@ -68,10 +68,10 @@ class EncoderTrunk(nn.Module):
         return raw, ()
 
     def local_features(self, records: Tensor) -> Tensor:
-        """Compute what a trunk other than the encoder's first adds to local features, ``[n, L]``.
+        """Compute what a trunk other than the encoder's first adds to a batch's local features.
 
-        These features are never released. They are all blocks of ``compute_features``, or the raw
-        features if the trunk has no blocks.
+        These features ``[n, sum(local_block_sizes)]`` are never released. They are all blocks of
+        ``compute_features``, or the raw features ``[n, width]`` if the trunk has no blocks.
         """
         raw, blocks = self.compute_features(records)
         return torch.cat([*blocks], dim=1) if blocks else raw
@@ -137,13 +137,13 @@ class TrunkKind(Protocol):
         """Return the SHA-256 of all that determines raw features, hex; packages pin it."""
 
     def released_fit_weights(self) -> NDArray[np.float64]:
-        """Return weights ``[m]`` of mapped features in the fit of the released projection."""
+        """Return weights ``[m]`` of features after ``pre_projection`` in the released fit."""
 
     def local_fit_weights(self) -> NDArray[np.float64]:
         """Return weights ``[width]`` of raw features in the fit of projected local features."""
 
     def pre_projection(self) -> NDArray[np.float64] | None:
-        """Return a linear map ``[width, m]`` to apply before the released projection, or None."""
+        """Return a map ``[width, m]`` of raw features before the released projection, or None."""
 
     def settings(self, *, pixels: int = 0) -> dict[str, str]:
         """Return settings for a package; ``pixels`` is the images' side, 0 for the default."""
@@ -192,11 +192,14 @@ class NamedTrunk(EncoderTrunk):
     @classmethod
     @abstractmethod
     def released_fit_weights(cls) -> NDArray[np.float64]:
-        """Return weights ``[m]`` of mapped features in the fit of the released projection."""
+        """Return weights ``[m]`` of features after ``pre_projection`` in the released fit."""
 
     @classmethod
     def local_fit_weights(cls) -> NDArray[np.float64]:
-        """Return the weights of ``released_fit_weights`` for projected local features, too."""
+        """Return weights ``[width]`` of raw features in the fit of projected local features.
+
+        Unless a trunk overrides this, they are those of ``released_fit_weights``.
+        """
         return cls.released_fit_weights()
 
     @classmethod

@@ -46,7 +46,10 @@ class WindowKernels(nn.Module):
         self.register_buffer("kernels", unit_kernels(), persistent=False)
 
     def forward(self, views: Tensor) -> Tensor:
-        """Compute features ``[n, 5880]`` of views ``[n, C, 1 + S, L]``: means over the S pieces."""
+        """Compute features ``[n, 5880]`` of n windows: means over the S pieces of each window.
+
+        ``views`` ``[n, C, 1 + S, L]`` has, per channel, the whole window (unused), then the pieces.
+        """
         pieces = views[:, :, 1:]
         length = pieces.shape[-1]
         visible_dilations = (

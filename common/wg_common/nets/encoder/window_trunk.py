@@ -108,7 +108,8 @@ Windows = Sequence[NDArray[np.floating]] | NDArray[np.floating]
 class WindowTrunk(NamedTrunk):
     """Trunk from window views ``[n, C, 1 + S, L]`` to W raw features, ``[n, W]``.
 
-    L is 1024, or 128 for short windows, where features that need more samples are constant.
+    The views of each of C channels are the whole window and S pieces of it, in L samples each. L is
+    1024, or 128 for short windows, where features that need more samples are constant.
     """
 
     label = TRUNK_NAME
@@ -155,7 +156,7 @@ class WindowTrunk(NamedTrunk):
         return np.concatenate([np.full(size, size**-0.5) for size in BLOCK_SIZES.values()])
 
     def compute_features(self, records: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
-        """Return raw features, and two local blocks: ``WindowKernels`` features and raw ones."""
+        """Return raw features ``[n, W]``, and two blocks: ``WindowKernels`` and raw features."""
         raw = self(records)
         return raw, (self.unscaled(records), raw)
 
@@ -164,7 +165,7 @@ class WindowTrunk(NamedTrunk):
         return FEATURE_BOUND
 
     def prepare(self, records: Sequence[Record]) -> Tensor:
-        """Convert one sensor window ``[C, T]`` to its views ``[1, C, 1 + S, L]``."""
+        """Convert one window ``[C, T]`` to views ``[1, C, 1 + S, L]``: whole window, S pieces."""
         return window_views(records[0])
 
     def forward(self, views: Tensor) -> Tensor:

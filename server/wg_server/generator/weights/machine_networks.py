@@ -94,7 +94,10 @@ class WeightedDirections(nn.Module):
         self.scale = scale
 
     def forward(self, factors: Tensor) -> Tensor:
-        """Return tensors ``[m, *shape]`` for weights of the directions, ``[m, rank]``."""
+        """Return m tensors ``[m, *shape]``, each the base plus a weighted sum of directions.
+
+        ``factors`` ``[m, rank]`` are the weights of the directions.
+        """
         sums = factors @ self.directions.flatten(1)  # [m, numbers]
         return self.base + sums.reshape(-1, *self.base.shape)
 
@@ -161,7 +164,10 @@ class FixedNetwork(nn.Module):
 
 
 class InputNetwork(nn.Module):
-    """Baseline: one network whose layers the condition scales and shifts (FiLM, Perez 2018)."""
+    """Baseline: one network, in which each machine's condition scales and shifts the layers.
+
+    The condition is the machine's figures and embedding (FiLM: Perez et al., AAAI 2018).
+    """
 
     def __init__(self, kind: MachineKind, embedding_size: int) -> None:
         super().__init__()
@@ -174,7 +180,13 @@ class InputNetwork(nn.Module):
         )
 
     def forward(self, inputs: Tensor, figure_features: Tensor, embedding: Tensor) -> Tensor:
-        """Return logits ``[m, n, classes]`` of inputs ``[m, n, INPUT_COUNT]`` at a condition."""
+        """Return logits ``[m, n, classes]`` of n windows of each of m machines.
+
+        Args:
+            inputs: Inputs of the windows, ``[m, n, INPUT_COUNT]``.
+            figure_features: Scaled features of the machines' figures, ``[m, c]``.
+            embedding: Embedding of each machine's statistic, ``[m, embedding_size]``.
+        """
         waves = (figure_features[..., None] * 2 ** torch.arange(self.waves)).flatten(1)
         condition = torch.cat([waves.sin(), waves.cos(), embedding], dim=1)
         gain, shift, gain_2, shift_2 = self.change(condition)[:, None].chunk(4, dim=2)
