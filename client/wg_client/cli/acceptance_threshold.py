@@ -137,7 +137,7 @@ def near_duplicate_lines(duplicates: Sequence[DuplicateRecord]) -> Iterator[str]
 
 
 def needed_record_lines(counts: ThresholdCounts) -> Iterator[str]:
-    """Yield lines on how many more records could show that error rates are at most 1 %."""
+    """Yield a line on how many more records without an error would show at most 1 % errors."""
     if counts.false_accepts is None or counts.false_rejects is None:
         yield text('it is not known which labels are good: name them in client.yaml ("data.good")')
         return

@@ -179,7 +179,7 @@ def inspection_document(inspection: Inspection) -> dict[str, Any]:
 
 
 def inspection_line(inspection: Inspection) -> Text:
-    """Describe a data set's layout and its usable records as a line of text."""
+    """Return a line on how a data set was read, and its numbers of usable records by class."""
     document = inspection_document(inspection)
     counts: list[str] = [
         f"{escape_unprintable(name)} {count}" for name, count in document["classes"].items()
@@ -303,6 +303,10 @@ def abridged_item_lines(line_template: str, items: tuple[Any, ...]) -> list[str]
     """Return a line of text for each of the first items, with the item's name and a reason.
 
     If there are many items, those with the same reason share a line.
+
+    Args:
+        line_template: Text with the placeholders ``name`` and ``why``, the item's reason.
+        items: Records or files, each with the attributes ``name`` and ``reason``.
     """
     if line_template != _DUPLICATE_TEMPLATE and len(items) > _MOST_UNGROUPED_ITEMS:
         by_reason: dict[str, list[Any]] = {}

@@ -115,6 +115,10 @@ def chosen_model(
 ) -> tuple[ModelsManifest, str]:
     """Return the manifest and the name of the model that a command's arguments select.
 
+    Args:
+        package: Id of a package, or its beginning; None: the package of the model in use.
+        name: Name of a model; None: the kept model of ``package``, otherwise the model in use.
+
     Raises:
         ConfigError: There is no such model, or the first package is still being applied.
     """

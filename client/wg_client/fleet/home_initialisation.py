@@ -151,6 +151,9 @@ def initialise(
         inspection: Result of ``inspect_data``; None: call it now.
         progress: Called with stage, records done and total, while they are read and encoded.
 
+    Returns:
+        The configuration that was written to ``client.yaml``, and the result of the freeze.
+
     Raises:
         ConfigError: The home is initialised, or an option is wrong or differs from that of the
             interrupted call.

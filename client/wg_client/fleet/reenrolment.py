@@ -41,7 +41,10 @@ EncoderPackageCheck = Callable[[bytes], None]  # Called with an encoder package;
 def enrol_again(home: ClientHome, token: str, *, encoder_hash: str | None = None) -> ClientConfig:
     """Enrol an initialised home again: new transport keys, the same ledger and budget.
 
+    Returns the new configuration.
+
     Args:
+        token: Join token for this home's site.
         encoder_hash: Hash of the encoder that the owner wants, if it is not the home's; see
             ``encoder_pin``.
 
@@ -66,8 +69,12 @@ def enrol_again(home: ClientHome, token: str, *, encoder_hash: str | None = None
 def join_server(home: ClientHome, token: str, *, encoder_hash: str | None = None) -> ClientConfig:
     """Enrol a home that works alone: ledger and keys stay, and the snapshot if the encoder fits.
 
-    Arguments and errors as for ``enrol_again``. If the token names another encoder than the
-    built-in one, the data set must be frozen again before anything can be released.
+    Returns the new configuration. If the token names another encoder than the built-in one, the
+    data set must be frozen again before anything can be released. Other errors: ``enrol_again``.
+
+    Args:
+        token: Join token for this home's site.
+        encoder_hash: Hash of the encoder that the owner wants, if it is not the built-in one.
 
     Raises:
         ConfigError: The home is enrolled, or the token is of another site.
@@ -88,7 +95,12 @@ def replace_compromised_ledger(
 ) -> ClientConfig:
     """Replace a ledger whose key was lost or stolen; the new ledger inherits the spend.
 
-    Arguments as for ``enrol_again``; ``reason`` is written to the new ledger.
+    Returns the new configuration.
+
+    Args:
+        token: Join token for this home's site.
+        reason: Reason for the replacement, which is written to the new ledger.
+        encoder_hash: Hash of the encoder that the owner wants, if it is not the home's.
 
     Raises:
         ConfigError: The home is not initialised, its node runs, or the token is of another site.

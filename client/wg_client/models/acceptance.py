@@ -36,7 +36,10 @@ GOOD_LABEL_NAMES = frozenset(
 
 
 def good_labels(labels: Sequence[str], declared_labels: Sequence[str] | None) -> tuple[str, ...]:
-    """Return the labels that mean "no defect": the declared ones, else by ``GOOD_LABEL_NAMES``."""
+    """Return the labels that mean "no defect".
+
+    They are the declared ones; if none are declared (None), the labels in ``GOOD_LABEL_NAMES``.
+    """
     if declared_labels is not None:
         return tuple(declared_labels)
     return tuple(label for label in labels if label.casefold() in GOOD_LABEL_NAMES)
@@ -45,7 +48,7 @@ def good_labels(labels: Sequence[str], declared_labels: Sequence[str] | None) ->
 def good_label_mask(
     labels: Sequence[str], declared_labels: Sequence[str] | None
 ) -> NDArray[np.bool_] | None:
-    """Return a mask of the labels that mean "no defect", ``[K]``; None if all do, or none does."""
+    """Return a mask of the K labels that mean "no defect"; None if all of them do, or none does."""
     mask = np.isin(labels, good_labels(labels, declared_labels))
     return mask if 0 < mask.sum() < len(mask) else None
 
@@ -92,11 +95,13 @@ class ThresholdCounts:
 class AcceptanceScores:
     """Scores of one model on the acceptance set, from which errors at any threshold are counted.
 
+    Each array has one value for each of the ``a`` counted records.
+
     Attributes:
         defect_probabilities: Probability of a defect, ``[a]``.
         good_record_mask: Mask of good records, ``[a]``; None if no label means "no defect".
         correct_label_mask: Mask of records with a correct predicted label, ``[a]``.
-        new_record_mask: Mask of new records, ``[a]``.
+        new_record_mask: Mask of records unlike the plant's (call ``new``), ``[a]``.
         pass_mask: Mask of records that may pass (``pass_rule``), ``[a]``.
     """
 
@@ -129,7 +134,7 @@ class AcceptanceScores:
         )
 
     def threshold_curve(self, point_count: int) -> list[ThresholdCounts]:
-        """Count errors as ``counts_at`` at evenly spaced thresholds from 0 to 1."""
+        """Count errors and ``look`` verdicts at evenly spaced defect thresholds from 0 to 1."""
         return [self.counts_at(threshold) for threshold in np.linspace(0, 1, point_count).tolist()]
 
 
@@ -249,9 +254,11 @@ def score_probabilities(
     new_record_mask: NDArray[np.bool_],
     pass_mask: NDArray[np.bool_],
 ) -> AcceptanceScores:
-    """Return the scores of class probabilities ``[a, K]`` against labels ``[a]``.
+    """Return the scores of a model on the acceptance set.
 
     Args:
+        probabilities: Probabilities of K labels for a records, ``[a, K]``.
+        labels: True labels of the records, ``[a]``.
         good_label_mask: Mask of the labels that mean "no defect", ``[K]``; None: unknown.
         new_record_mask: Mask of new records, ``[a]``.
         pass_mask: Mask of records that may pass, ``[a]``.

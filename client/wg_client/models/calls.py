@@ -138,7 +138,7 @@ class VerdictRule:
         return judgements
 
     def novelty_score_limit(self, share: float) -> float:
-        """Return the novelty score that a share of the plant's records exceeds, or infinity."""
+        """Return the novelty score that a share of the plant's records exceeds; inf: unknown."""
         return np.inf if self.novelty_test is None else self.novelty_test.score_limit(share)
 
     def novelty_scores(self, inputs: ModelInputs) -> NDArray[np.float32]:
@@ -164,7 +164,7 @@ class VerdictRule:
         return prediction.probability >= least and prediction.label not in self.unseen_labels
 
     def likeness(self, inputs: ModelInputs) -> NDArray[np.float32]:
-        """Return the share of the plant's records at least as unusual, ``[n]``; NaN: unknown."""
+        """Return by record the share of the plant's records at least as unusual; NaN: unknown."""
         if self.novelty_test is None:
             return np.full(len(inputs), np.nan, np.float32)
         return self.novelty_test.likeness(inputs)

@@ -102,13 +102,13 @@ def _sample_evenly(x: Floats) -> Floats:
 def new_record_p_value(
     new_count: int, record_count: int, largest_new_likeness: float, score_count: int
 ) -> float:
-    """Return the p-value of the number of new records: the probability of at least ``new_count``.
+    """Return the probability, without drift, that at least ``new_count`` records are new.
 
     Args:
-        new_count: Number of new records.
-        record_count: Number of records.
-        largest_new_likeness: Largest likeness of a new record.
-        score_count: Number of calibration scores.
+        new_count: Number of records that were found to be new.
+        record_count: Number of records that were tested.
+        largest_new_likeness: Likeness up to which a record counts as new.
+        score_count: Number of scores of the plant's own records that calibrate the likeness.
     """
     least = math.floor(largest_new_likeness * (score_count + 1) + _TINY)
     if least < 1 or not record_count:

@@ -132,7 +132,7 @@ def export_private_head(
 
     Args:
         release_file: Release file with the private head and the proof of its charge.
-        window_shape: Stated shape of windows; None: that of the settings.
+        window_shape: Stated shape of windows, (channels, samples); None: that of the settings.
 
     Raises:
         ConfigError, VerificationError: As for ``export_model`` and
@@ -166,7 +166,7 @@ def check_private_head_exportable(
     """Refuse a private export that would fail, before anything is charged.
 
     Args:
-        window_shape: Stated shape of windows; None: that of the settings.
+        window_shape: Stated shape of windows, (channels, samples); None: that of the settings.
 
     Raises:
         ConfigError: The encoder needs an external file, or the windows' shape is neither stated nor
@@ -291,7 +291,7 @@ class NoveltyScoreModule(nn.Module):
         self.register_buffer("signs", torch.from_numpy(hash_signs(widest)))
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Return novelty scores ``[n]`` of features ``[n, d]``."""
+        """Return the novelty scores ``[n]`` of n records from their local features ``[n, D]``."""
         start, sizes = self.layout
         x = features[:, start : start + self.width]
         if sizes:
@@ -331,7 +331,7 @@ class ModelWithVerdicts(nn.Module):
     """Module for export: a model whose outputs include the verdicts of ``calls``.
 
     Args:
-        model: Model from records to features and logits.
+        model: Model that maps records to features, and features to logits.
         verdict_rule: Verdict rule of this model.
         manifest: Manifest of its package.
     """
@@ -367,7 +367,18 @@ class ModelWithVerdicts(nn.Module):
     def forward(
         self, records: torch.Tensor, *further_inputs: torch.Tensor
     ) -> tuple[torch.Tensor, ...]:
-        """Return the outputs named in ``OUTPUT_NAMES`` for ``HeadModel.forward`` inputs."""
+        """Classify n records into K classes, and add verdicts.
+
+        Args:
+            records: Batch of n records, prepared by the encoder's first trunk.
+            further_inputs: The same records prepared by each further trunk, then, if there is a
+                network with inputs of its own, by this network.
+
+        Returns:
+            Index of the most likely label ``[n]``, its probability ``[n]``, novelty score ``[n]``
+            (NaN: unknown), index into ``VERDICTS`` ``[n]``, and the probabilities and logits of
+            all labels, ``[n, K]`` each; the names are in ``OUTPUT_NAMES``.
+        """
         features = self.model.features(records, *further_inputs)
         logits = self.model.logits(features)
         label = logits.argmax(dim=1)

@@ -54,7 +54,7 @@ class NoveltyTest:
             blocks, features are standardised.
         mean: Mean of each feature, ``[d]``; empty with blocks.
         scale: Factor on each feature, ``[d]``; empty with blocks.
-        bank: The plant's records in the coordinates of ``bank_coordinates``, ``[m, c]``.
+        bank: Folded features of m records of the plant, from ``bank_coordinates``, ``[m, c]``.
         scores: Scores of the plant's records against other units, ascending, ``[s]``; empty if
             there are too few records.
     """
@@ -82,7 +82,7 @@ class NoveltyTest:
         return folded_block_sizes(self.block_sizes or [len(self.mean)])
 
     def bank_coordinates(self, features: NDArray[np.floating]) -> Floats32:
-        """Map local features ``[n, D]`` to the coordinates of the bank, ``[n, c]``."""
+        """Scale and fold local features ``[n, D]`` to the bank's coordinates, ``[n, c]``."""
         x = features[:, self.first_feature :].astype(np.float32)
         if not self.block_sizes:
             parts = [(x[:, : len(self.mean)] - self.mean) * self.scale]
@@ -96,7 +96,7 @@ class NoveltyTest:
         return _distance_scores(self.bank_coordinates(features), self.bank, self.coordinate_sizes)
 
     def likeness(self, features: NDArray[np.floating]) -> Floats32:
-        """Return the share of the plant's records at least as unusual, ``[n]``; NaN: unknown."""
+        """Return by record the share of the plant's records at least as unusual; NaN: unknown."""
         if not len(self.scores):
             return np.full(len(features), np.nan, np.float32)
         below = np.searchsorted(self.scores, self.score(features), side="left")
@@ -198,7 +198,7 @@ def most_unlike_rows(
     layout: FeatureLayout | None,
     privacy_units: Sequence[str] | None,
 ) -> list[int]:
-    """Return rows of a sample of the plant's records, from the most to the least unusual."""
+    """Return row indices of a sample of ``features``, from the most to the least unusual row."""
     rows = _sample_rows(len(features))
     scores = _calibration_scores(
         _unfitted_test(features, layout), features[rows], _unit_groups(privacy_units, rows)
@@ -208,7 +208,7 @@ def most_unlike_rows(
 
 
 def hash_signs(width: int) -> Floats32:
-    """Return the signs with which features are folded, hashes of their indices, ``[width]``."""
+    """Return a sign, 1 or -1, for each of ``width`` features: a hash of the feature's index."""
     places = np.arange(width, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     return np.where(places >> np.uint64(40) & np.uint64(1), 1.0, -1.0).astype(np.float32)
 

@@ -119,8 +119,8 @@ def out_of_fold_tensors(
     """Return the models' out-of-fold logits as tensors to store, from which pass rules are made.
 
     Args:
-        logits: Logits by model, ``[repeats, m, K]``; the first repeat is stored. None: the model
-            was not evaluated.
+        logits: Logits by model, for m records and K labels, ``[repeats, m, K]``; the first repeat
+            is stored. None: the model was not evaluated.
     """
     out_of_fold = {
         f"{_LOGITS}{name}": x[0].astype(np.float32) for name, x in logits.items() if x is not None
@@ -207,7 +207,9 @@ def fit_pass_rule(
 
 
 def tolerance_limit(scores: Floats, share: float) -> float | None:
-    """Return the largest score below which at most ``share`` of further scores lie, or None.
+    """Return the largest score below which at most ``share`` of further scores lie.
+
+    None if the scores are too few to show this of any.
 
     Args:
         scores: Scores of independent records, in any order.

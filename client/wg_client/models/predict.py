@@ -264,7 +264,10 @@ def model_logits(
 
 
 def capped_probabilities(logits: Floats, manifest: ModelsManifest) -> Floats:
-    """Convert logits ``[n, K]`` to probabilities, limited by the number of the plant's labels."""
+    """Convert logits ``[n, K]`` to probabilities, none above what the plant's labels support.
+
+    Few labelled records support no probability near 1 (``largest_supported_probability``).
+    """
     limit = largest_supported_probability(manifest.judged_labels) if manifest.judged_labels else 1.0
     return cap_probabilities(logits, limit)
 

@@ -105,7 +105,10 @@ class SoftSensor:
 
 
 def lagged_signal_inputs(windows: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the features of windows for a local-only soft sensor; see ``SensorInputs``."""
+    """Return features ``[n, F]`` of windows ``[n, C, T]``, and scores ``[n]``, which are 0.
+
+    A local-only soft sensor takes them as inputs; nothing delivered gives it scores.
+    """
     features = sensor_models.lagged_signal_tensor(windows.double())
     return features, torch.zeros_like(features[:, 0])
 

@@ -50,7 +50,7 @@ def back_up_home(
     *,
     current_time: float | None = None,
 ) -> BackupManifest:
-    """Back up a home while its node may run; its answers wait until the databases are copied.
+    """Back up a home; its node may run, but answers nothing until the databases are copied.
 
     Raises:
         ConfigError: The home is not initialised, or a recipient is not a valid key.

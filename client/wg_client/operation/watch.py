@@ -58,7 +58,7 @@ def test_batch_for_drift(
     unreadable_records: Sequence[UnusableItem] = (),
     progress: Callable[[int], None] | None = None,
 ) -> DriftReport:
-    """Test one batch of new records for drift from the frozen ones.
+    """Test one batch of new records, in one or several parts, for drift from the frozen ones.
 
     Args:
         unreadable_records: Records of the batch that could not be read.

@@ -292,7 +292,13 @@ class CanaryPlant:
         sampler: NoiseSampler | None,
         interruption: Interruption | None = None,
     ) -> bytes:
-        """Return the plant's answer to a question, as its server would get it."""
+        """Return the plant's answer to a question: the bytes that its server would get.
+
+        Args:
+            question: Request to answer.
+            sampler: Noise sampler to be used instead of the installed one; None: the installed one.
+            interruption: Failure to cause; None: no failure.
+        """
         fields: dict[str, Any] = {
             "request_id": question.request_id,
             "site": SITE_NAME,

@@ -176,7 +176,7 @@ def build_manifest_and_files(
     """Build the manifest and the files of all fitted models.
 
     Args:
-        package_id: Name of the models' folder: the package's id, or a hash.
+        package_id: Name of the models' folder: the package's id; without a package, any hex id.
         applied_time: Unix time, seconds.
         package: Manifest of the applied package; None: no package, so that the model is local-only.
     """

@@ -46,7 +46,13 @@ class ConfusionCell:
 def confusion_matrix(
     predictions: NDArray[np.int64], labels: NDArray[np.int64], class_count: int
 ) -> list[list[ConfusionCell]]:
-    """Return the confusion matrix (rows: true class), averaged over repeats ``[r, m]``."""
+    """Return the confusion matrix (rows: true class), averaged over repeats of cross-validation.
+
+    Args:
+        predictions: Predicted class of m records in r repeats, ``[r, m]``.
+        labels: True class of each record, ``[m]``.
+        class_count: Number of classes, which is the number of rows and of columns.
+    """
     table = np.zeros((class_count, class_count))
     for row in predictions:
         np.add.at(table, (labels, row), 1.0 / len(predictions))

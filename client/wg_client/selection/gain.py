@@ -79,7 +79,12 @@ class EstimatedGain:
         return self.log_loss - standard_errors * self.log_loss_se
 
     def is_significant(self, standard_errors: float) -> bool:
-        """Return whether the gain and the accuracy suffice for the model to be kept."""
+        """Return whether the gain and the accuracy suffice for the model to be kept.
+
+        Args:
+            standard_errors: Required number of standard errors by which the gain in log loss must
+                be above zero.
+        """
         return self.log_loss_margin(standard_errors) > 0 and self.has_enough_accuracy_gain(
             standard_errors
         )
@@ -193,8 +198,8 @@ def estimate_model_accuracy(
     Args:
         records: The plant's records.
         model_predictions: Out-of-fold predictions of the model alone.
-        selection_predictions: Out-of-fold predictions that include the model's selection; None: it
-            was not selected.
+        selection_predictions: Predictions for each record by the model that the rule selects
+            without the record's fold, if this model was selected; None: it was not.
         new_count: Number of new records.
     """
     rise = model_predictions.full_training_gain(records.folds.fold_of_record)
@@ -216,12 +221,12 @@ def estimate_accuracy(
 
     Classes are assumed as frequent as among these records. The accuracy is a beta variable with
     Jeffreys' prior (Brown, Cai and DasGupta 2001, *Statistical Science* 16(2)) and an effective
-    number of independent records: fewer if records of a unit are alike, at most ``1 /
-    SITE_VARIANCE_SHARE``, since a site changes, and fewer by the squared ratio of the normal to
-    Student's quantile, since the spread over few units is uncertain. The number of correct
-    predictions among new records is beta-binomial, and the interval is the quantiles of this
-    number. The final model is trained on all records, the evaluated models on all but a fold: the
-    upper end is raised by the gain of the last fold that was added.
+    number of independent records. This number is lower if records of a unit are alike; it is at
+    most ``1 / SITE_VARIANCE_SHARE``, since later records of a site differ from earlier ones; and it
+    is reduced by the squared ratio of the normal to Student's quantile, since the spread over few
+    units is uncertain. The number of correct predictions among new records is beta-binomial, and
+    the interval is the quantiles of this number. The final model is trained on all records, but
+    the evaluated models on all but a fold: ``training_gain`` is added to the interval's upper end.
 
     Args:
         correct_share: Share of repeats with a correct prediction, per evaluated record, ``[m]``.

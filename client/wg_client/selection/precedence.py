@@ -47,7 +47,7 @@ def prior_score(name: str, model: FittedMethod, head_start: float) -> float:
     Args:
         name: Name of the model's method.
         model: The model.
-        head_start: From ``head_start``.
+        head_start: Score of a network for the declared machine, from the function ``head_start``.
     """
     return head_start if model.made_for_machine or name == GENERATED_FINETUNED else 0.0
 
@@ -58,6 +58,6 @@ def selection_score(gain: EstimatedGain, unit_count: int, prior: float) -> float
     Args:
         gain: Gain over local-only.
         unit_count: Number of units with evaluated records.
-        prior: From ``prior_score``.
+        prior: The model's score before any label is counted, from ``prior_score``.
     """
     return unit_count * (gain.log_loss + gain.accuracy_gain) + prior

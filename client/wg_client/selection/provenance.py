@@ -17,7 +17,7 @@ from wg_common.weights_package import GeneratorCondition
 
 
 def provenance_sentences(outcome: SelectionOutcome, manifest: ModelsManifest) -> Iterator[Text]:
-    """Yield sentences on the kept model's mechanism and condition, and its accuracy."""
+    """Yield sentences on the kept model's origin, and on the generated model's accuracy."""
     kept_name = outcome.kept_name
     if kept_name == LOCAL_ONLY:
         if manifest.candidates:

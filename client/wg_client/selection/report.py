@@ -189,7 +189,7 @@ def _gain_chart(outcome: SelectionOutcome) -> BarChart | None:
 
 
 def draw_acceptance_curve(results: AcceptanceResults) -> LineChart | None:
-    """Draw false accepts and false rejects of the kept model by its threshold."""
+    """Draw the kept model's false accepts and rejects by threshold; None: not evaluated."""
     scores = results.scores.get(results.kept_model)
     if scores is None or scores.good_record_mask is None:
         return None

@@ -92,7 +92,12 @@ class SensorPackage:
         return LogScale(nominal[0, 0, index].double(), factors[index].double())
 
     def compute_inputs(self, windows: Tensor, *, quantity_index: int) -> tuple[Tensor, Tensor]:
-        """Compute features ``[n, F]`` and delivered scores ``[n]`` of one quantity from windows."""
+        """Compute features ``[n, F]`` and delivered scores ``[n]`` of one quantity.
+
+        Args:
+            windows: Windows of a sensor log, ``[n, C, T]``: n windows, C channels, T samples.
+            quantity_index: Index of the quantity among those that the soft sensor estimates.
+        """
         features, scores = self.sensor.readings_and_scores(windows)
         return features, scores[:, quantity_index]
 

@@ -144,7 +144,9 @@ class JoiningAdvice(StrEnum):
 
 
 def advise_joining(expected_gain: ExpectedGain | None, facts: PlantFacts) -> JoiningAdvice:
-    """Advise a plant to join if a gain is expected, and to wait if the gain is unknown.
+    """Advise a plant to join if the expected gain is at least a point, to wait if it is unknown.
+
+    Otherwise, the advice is to stay out.
 
     Args:
         expected_gain: Expected gain; None: unknown.
@@ -161,7 +163,7 @@ def advise_joining(expected_gain: ExpectedGain | None, facts: PlantFacts) -> Joi
 
 @functools.cache
 def read_published_cases() -> PublishedCases:
-    """Read the published gains of development plants, which are installed with the program.
+    """Read the published cases, which are installed with the program.
 
     Raises:
         DecodeError: The file has another version.
@@ -183,9 +185,9 @@ def estimate_joining_gain(
 
     Args:
         epsilon: One of ``PUBLISHED_EPSILONS``.
-        other_site_count: Expected number of other plants with the plant's classes. Estimates are
-            made for the largest published number up to this one, and for all larger ones; the
-            lowest counts.
+        other_site_count: Expected number of other plants with the plant's classes. One
+            estimate is made for each number of plants in the cases, from the largest that is at
+            most ``other_site_count`` upwards; the lowest is returned.
 
     Raises:
         DataError: No case has the plant's modality, label situation and epsilon, or

@@ -120,8 +120,8 @@ class Simulation:
         epsilon: Epsilon of each release.
         expected: Expected gain; None: no published case applies.
         decision: Advice that follows from ``expected``.
-        verdict: Verdict from offer, advice and local-only.
-        prices: Privacy cost at each epsilon.
+        verdict: Verdict from the offer's result, the advice, and the accuracy of local-only.
+        prices: Privacy cost of one release, at each of several epsilons.
         would_leave: Contents of the release, and its noise.
         encode_seconds: Processor time to encode all records once, seconds.
         encoder: Id of the encoder, hex.

@@ -29,7 +29,8 @@ def pilot_verdict(
     Args:
         trial: Result of an operator's offer; None: no offer was tried.
         joining_advice: Advice that follows from published cases.
-        beats_commonest_label: Local-only is more accurate than the commonest label.
+        beats_commonest_label: True if local-only is more accurate than always predicting the
+            commonest label.
     """
     if trial is not None and trial.pays:
         return PilotVerdict.FREE_WEIGHTS

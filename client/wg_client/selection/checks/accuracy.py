@@ -11,7 +11,10 @@ CODE = "WG-F02"
 
 
 def check(comparison: ModelComparison) -> CheckFinding | None:
-    """Pass if the lower confidence bound of the accuracy exceeds the commonest class's share."""
+    """Pass if the lower confidence bound of the accuracy exceeds the commonest class's share.
+
+    The finding is None if nothing was evaluated, or if a model may be kept for one class's labels.
+    """
     labels = comparison.records.evaluated_labels
     if (
         comparison.local_only is None or comparison.accepts_single_class

@@ -46,10 +46,10 @@ class ModelComparison:
     def required_standard_errors(self) -> float:
         """Number of standard errors by which the gain must be above zero.
 
-        It is 0 for models made for this kind of plant from the operator's records, and for models
-        fine-tuned from a network for the declared machine. If several classes have records and
-        others, which local-only then never predicts, have none, it is half the policy's number, but
-        at least one, or the policy's number if that is below one.
+        In general it is the number in the plant's policy. It is 0 for models made for this kind of
+        plant from the operator's records, and for models fine-tuned from a network for the declared
+        machine. If several classes have records but others have none, so that local-only never
+        predicts the others, it is half the policy's number; halving does not lower it below one.
         """
         if self.model.made_for_plant_kind:
             return 0.0
@@ -73,7 +73,7 @@ class ModelComparison:
 
     @property
     def least_recall(self) -> float:
-        """Lowest acceptable recall of a class: 1 / K, that of guessing."""
+        """Lowest acceptable recall of a class: that of guessing, 1 / (number of classes)."""
         return 1 / self.records.class_count
 
     def quoted_label(self, index: int) -> str:

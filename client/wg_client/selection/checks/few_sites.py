@@ -20,7 +20,10 @@ LEAST_SUPPORTING_SITES = 3  # Fewest sites that must support a class
 
 
 def check(comparison: ModelComparison) -> CheckFinding | None:
-    """Pass if enough sites support each class without a local record."""
+    """Pass if enough sites support each class without a local record.
+
+    The finding is None if the model was not made from other sites' releases.
+    """
     posterior, model = comparison.package.posterior, comparison.model
     if posterior is None or model.origin_candidate != POSTERIOR_SOURCE:
         return None

@@ -11,7 +11,7 @@ _LARGEST_LOGIT = float(np.finfo(np.float16).max)  # Largest magnitude of a logit
 
 
 def check(comparison: ModelComparison) -> CheckFinding:
-    """Pass if all tensors are finite, and all logits of local records below the limit."""
+    """Pass if all tensors are finite, and no logit of a local record exceeds the limit."""
     model = comparison.model
     bad = sum(int((~np.isfinite(values)).sum()) for values in model.tensors().values())
     head = model.fitted_model.head

@@ -16,7 +16,8 @@ def check(comparison: ModelComparison) -> CheckFinding | None:
     """Pass if the gain in log loss exceeds a required number of its standard errors.
 
     With records of one class only, a model also passes if it recognises enough of them before and
-    after fine-tuning: local-only predicts no other class, and nothing else can be checked.
+    after fine-tuning: local-only predicts no other class, and nothing else can be checked. The
+    finding is None if no labelled record can be evaluated.
     """
     if comparison.local_only is None:
         return None

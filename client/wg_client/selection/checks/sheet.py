@@ -14,7 +14,10 @@ CODE = "WG-F14"
 
 
 def check(comparison: ModelComparison) -> CheckFinding | None:
-    """Fail if lines at other speeds separate the records as well as the data sheet's lines."""
+    """Fail if spectral lines at other speeds fit the records as well as the data sheet's lines.
+
+    The finding is None if the model was not made from a data sheet, or if the fit is unknown.
+    """
     fit = comparison.package.sheet_fit
     if fit is None or comparison.name not in (GENERATED, GENERATED_FINETUNED):
         return None

@@ -9,7 +9,10 @@ CODE = "WG-F11"
 
 
 def check(comparison: ModelComparison) -> CheckFinding | None:
-    """Fail if a plant has too few labels to compare models; the policy decides what follows."""
+    """Fail if a plant has too few labels to compare models; the policy decides what follows.
+
+    The finding is None if there are enough labels.
+    """
     if comparison.local_only is not None and not comparison.accepts_single_class:
         return None
     if comparison.local_only is not None:

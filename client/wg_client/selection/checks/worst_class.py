@@ -10,7 +10,10 @@ CODE = "WG-F03"
 
 
 def check(comparison: ModelComparison) -> CheckFinding | None:
-    """Pass if every class with records has a recall of at least 1 / K."""
+    """Pass if every class with records has a recall of at least 1 / K, K the number of classes.
+
+    The finding is None if no labelled record can be evaluated.
+    """
     records = comparison.records
     if comparison.local_only is None:
         return None
