@@ -368,7 +368,7 @@ def answer_unprotected_data(records: LogRecords) -> Iterator[AnswerWithEvidence]
 
 
 def answer_log_completeness(records: LogRecords) -> Iterator[AnswerWithEvidence]:
-    """Yield an answer with evidence if the audit covers every known log of the site."""
+    """Yield an answer with evidence, that the audit covers every known log, if it does."""
     if records.result.succession.is_complete:
         yield AnswerWithEvidence(
             text("this account includes every log of the site that the server saw"),

@@ -88,7 +88,7 @@ class ServerFolder:
                 )
 
     def newest_checkpoints(self) -> list[OutsideCheckpoint]:
-        """Read the newest checkpoints of the audited log, from the record and from a file.
+        """Read the newest checkpoints of the audited log, from the server's record and from a file.
 
         Raises:
             DecodeError: A file is not a checkpoint.

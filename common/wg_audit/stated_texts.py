@@ -49,8 +49,8 @@ class StatedTexts:
     """Free texts and class names in a log's charges and statements, collected entry by entry.
 
     Attributes:
-        first_entry_by_unknown_text: Index of the first entry with each unknown text, by (field,
-            text).
+        first_entry_by_unknown_text: Index of the first entry with each text that this program
+            does not write, by (field, text).
         name_changes: Changes of class names, in the order of the log.
     """
 
@@ -60,7 +60,7 @@ class StatedTexts:
     _statements: dict[tuple[str, str], list[PublicStatement]] = field(default_factory=dict)
 
     def add_entry(self, entry: Entry) -> None:
-        """Record unknown texts, class names and statements of the log's next entry."""
+        """Record texts that this program does not write, class names and statements of an entry."""
         if isinstance(entry, Charge):
             for place, words in _free_texts(entry):
                 if not charge_texts.is_known_text(place, words):
@@ -87,7 +87,7 @@ class StatedTexts:
         self._labels_by_dataset[dataset] = labels
 
     def describe_unknown_texts(self) -> Iterator[Text]:
-        """Yield a sentence on each unknown text, with the first entry that states it."""
+        """Yield a sentence on each text that this program does not write, with its first entry."""
         for (place, words), seq in self.first_entry_by_unknown_text.items():
             yield text(
                 "unknown words: entry {seq} states {field} {words}, which this program does not"

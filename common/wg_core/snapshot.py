@@ -99,8 +99,8 @@ class SnapshotManifest:
         number: Version of the data set, counted from 1.
         created: Unix time, seconds.
         dataset: Name of the data set on the ledger.
-        salt: 32 random bytes, hex.
-        commitment: Commitment to this version, hex.
+        salt: 32 random bytes that enter the commitment, hex.
+        commitment: Keyed commitment to the records of this version, hex.
         local_dimension: Number D of local features.
         scaled: Number of local features that have a public scale.
         unit_column: Column that names the privacy unit; empty: no such column.
@@ -424,7 +424,7 @@ def load_all_snapshots(home: ClientHome) -> list[Snapshot]:
 
 
 def data_commitment(secret: bytes, salt: bytes, record_digests: Sequence[bytes]) -> str:
-    """Return the commitment, hex, to record digests, which does not depend on their order."""
+    """Return the keyed commitment, hex, to a data set's record digests, given in any order."""
     return commit_to_data(secret, [salt, *sorted(record_digests)])
 
 

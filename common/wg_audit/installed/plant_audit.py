@@ -227,7 +227,7 @@ class AuditBench:
     def ask_for_release(
         self, plant: AuditedPlant, question: Question, sampler: NoiseSampler | None
     ) -> DecodedRelease:
-        """Ask a plant for a release, and decode the answer."""
+        """Ask a plant for a release, with noise by ``sampler`` or its own; decode the answer."""
         file = decode_release(plant.release(question, sampler))
         self.count_answer()
         if not isinstance(sampler, RecordingSampler) or sampler.exact_parts:

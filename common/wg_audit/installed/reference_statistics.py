@@ -66,7 +66,7 @@ class ReferenceStatistics:
         self._weight = schema.sum_weight * self._grid // self.radius
 
     def statistics(self) -> Integers:
-        """Return the data set's exact statistics, int64 ``[L]``."""
+        """Return the data set's exact statistics, int64, in the order of the release's integers."""
         total = np.zeros(self._schema.vector_length, dtype=np.int64)
         for rows in self._records_by_unit():
             unit_sum = sum(
@@ -77,7 +77,7 @@ class ReferenceStatistics:
         return total
 
     def record_contribution(self, record: ImageRecord) -> Integers:
-        """Return one record's contribution to the exact statistics, int64 ``[L]``."""
+        """Return one record's contribution to the exact statistics, an array of their shape."""
         before, label = (self._setup.dimension, -1) if self._of_machine else (0, record.label)
         features = made_up.read_features(record.pixels, self._schema.dimension, before)
         key = features.tobytes(), label

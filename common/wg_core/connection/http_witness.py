@@ -21,7 +21,9 @@ ADD_CHECKPOINT_PATH = "/add-checkpoint"
 
 
 def witness_client(witness: WitnessConfig) -> rules.AskWitness:
-    """Return a function that asks a witness to cosign, over a new connection for each call.
+    """Return a function that sends a witness a request to cosign, and returns its signatures.
+
+    Each call opens a new connection.
 
     Raises:
         ConfigError: The witness's CA certificate file cannot be used.

@@ -27,7 +27,7 @@ class LogSource(Protocol):
         """Return the log's signed checkpoints, by size."""
 
     def check_file_integrity(self, state: LedgerState, checkpoint_count: int) -> None:
-        """Check the file's other parts against the log's state after all entries were read."""
+        """Check the file's other parts, given the log's final state and number of checkpoints."""
 
     def close(self) -> None:
         """Close the ledger file or export."""

@@ -28,7 +28,7 @@ _CACHE_LOCK = threading.Lock()
 
 @dataclass(frozen=True, slots=True)
 class EventCost:
-    """Epsilon, at a given delta, of a privacy event alone, and composed before and after it."""
+    """Epsilon, at one delta, of a privacy event alone, of all events before it, and with it."""
 
     epsilon_alone: float
     epsilon_before: float

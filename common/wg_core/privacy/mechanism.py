@@ -50,7 +50,8 @@ class BoundedSensitivity(Protocol):
 def noise_scale(schema: BoundedSensitivity, epsilon: float, delta: float) -> float:
     """Return the noise's standard deviation for one (epsilon, delta)-DP release, grid units.
 
-    The guarantee also holds for the squared mu that a ledger counts, which is rounded up.
+    The guarantee holds even for the cost (sensitivity / sigma)^2 that a ledger adds up, which is
+    rounded up.
 
     Raises:
         ConfigError: ``epsilon`` or ``delta`` is out of range.

@@ -51,7 +51,7 @@ class NoisyStatistics:
 
     @property
     def count_std(self) -> float:
-        """Standard deviation of the noise on a released count."""
+        """Standard deviation of the noise on an entry of ``counts()``, number of records."""
         return self.sigma / self.schema.count_weight
 
     def sums(self) -> FloatArray:
@@ -60,7 +60,7 @@ class NoisyStatistics:
 
     @property
     def sum_std(self) -> float:
-        """Standard deviation of the noise on an entry of a sum, feature units."""
+        """Standard deviation of the noise on an entry of ``sums()``, feature units."""
         return self.sigma * self._sum_scale
 
     def centre(self) -> FloatArray:

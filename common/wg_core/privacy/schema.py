@@ -134,14 +134,14 @@ class StatisticsSchema:
         labels: Public label domain, in order; may be empty.
         clip_radius: L2 radius R to which features are clipped, decimal string, feature units.
         bits: log2 of the number S of grid units in one clip radius.
-        count_weight: Weight a of the counts.
-        sum_weight: Smallest weight b of the sums, which ``class_centres`` may increase; 0 if and
-            only if there are no labels.
-        moment_weight: Weight c of the moments.
+        count_weight: Weight of the counts, which are numbers of records per label.
+        sum_weight: Smallest weight of the sums, which are each label's summed features;
+            ``class_centres`` may increase it. 0 if and only if there are no labels.
+        moment_weight: Weight of the moments, which are the features summed over all records.
         unit_rule: Rule for a privacy unit with several records: ``record`` (each record is a
             unit), or ``weight`` (each of the unit's m records has weight 1/m).
-        features: ``machine``: features are the numbers of the encoder's reading map; absent:
-            features are the encoder's released features.
+        features: ``machine``: features are those that the encoder computes from a record and the
+            machine's data sheet; absent: features are the encoder's released features.
     """
 
     version: int = VERSION
@@ -253,7 +253,7 @@ def default_schema(
         labels: Public label domain; if empty, the share of the sums goes to the moments.
         clip_radius: L2 clip radius, in feature units.
         bits: log2 of the number of grid units in one clip radius.
-        unit_rule: Rule for a privacy unit with several records.
+        unit_rule: Rule for a privacy unit with m records: each counts alone, or 1/m each.
 
     Raises:
         DecodeError: An argument is out of its range.

@@ -50,7 +50,7 @@ class RecordEncoder(Protocol):
 
     @property
     def machine_kinds(self) -> tuple[str, ...]:
-        """Kinds of machine with a reading map, as named by the fields of a data sheet."""
+        """Kinds of machine that ``machine_features`` knows, named like a data sheet's fields."""
 
     def encode_local(self, records: Sequence[Any], /) -> NDArray[np.float32]:
         """Return all local features ``[n, local_dimension]``, each row from its record alone.

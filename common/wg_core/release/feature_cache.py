@@ -25,7 +25,7 @@ CACHE_FOLDER = ".encoded"
 
 
 class EncodedFeatureCache:
-    """Cache of records' features by keyed digest of the content, for an interrupted freeze."""
+    """Cache of features by keyed digest of the record, which outlasts an interrupted freeze."""
 
     def __init__(self, home: ClientHome, encoding_id: str, feature_count: int) -> None:
         """Set the location of the feature cache.

@@ -24,8 +24,8 @@ class PublicIdentity:
     Attributes:
         csr_pem: Certificate signing request for the TLS client certificate.
         node_public_key: Flower node key, PEM.
-        signing_key: Statistics key, 32 bytes in hex.
-        ledger_key: Ledger checkpoint key, 1,344 bytes in hex.
+        signing_key: Raw Ed25519 key that signs statistics, hex.
+        ledger_key: Raw key that signs the ledger's checkpoints, Ed25519 and ML-DSA-44, hex.
         ledger_origin: Origin line of the plant's ledger checkpoints.
     """
 

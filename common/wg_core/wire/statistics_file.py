@@ -168,7 +168,7 @@ def decode_release(
 
 
 def read_unverified_release(data: bytes) -> tuple[StatisticsManifest, NDArray[np.int64]]:
-    """Return manifest and integers of a release without verifying its signature.
+    """Return a release's manifest and noisy integers without verifying its signature.
 
     Raises:
         DecodeError: The bytes are not a release, or the manifest is inconsistent.
