@@ -112,9 +112,10 @@ def _class_names_of_release(store: ServerStore, release_id: str) -> frozenset[st
 
 
 def class_gain_lines(model_card: Mapping[str, Any], epsilon: float) -> Iterator[str]:
-    """Yield sentences on the gain from other sites' releases, which the model card has at 4 and 1.
+    """Yield sentences on the gain from other sites' releases, by the model card.
 
-    They are for the larger of these two epsilons that is at most ``epsilon``.
+    The card has gains at epsilons 4 and 1: the larger one that is at most ``epsilon`` is used, and
+    below 1 nothing is yielded.
     """
     card_epsilons = [value for value in (4, 1) if value <= epsilon]
     scenarios = model_card.get("scenarios", {})

@@ -70,7 +70,8 @@ def skip_codes_by_site(
     Args:
         store: The server's store.
         site_names: Names of the sites.
-        statistic_use_by_machine_kind: See ``statistic_use_by_machine_kind``.
+        statistic_use_by_machine_kind: For each machine kind that the encoder reads, True if its
+            networks use a plant's statistics.
         sites_are_named: True if the operator named the sites; a site without a supported machine
             is then not skipped.
     """

@@ -39,7 +39,7 @@ def offline_code_and_figure(status: SiteStatus, current_time: float) -> tuple[st
 def missed_deadline_code_and_figure(
     task: CampaignTask, status: SiteStatus, current_time: float
 ) -> tuple[str, float]:
-    """Return why a site missed its deadline: code and figure as in ``offline_code_and_figure``."""
+    """Return a code for why a site missed its deadline, and a figure: Unix time, seconds, or 0."""
     code, figure = offline_code_and_figure(status, current_time)
     if code:
         return code, figure

@@ -22,7 +22,7 @@ MIN_VARIANCE_REDUCTION = 0.2
 
 
 def is_more_informative(previous_package: Path, package: bytes) -> bool:
-    """Return whether a package's posterior variance is enough below the previous package's.
+    """Return whether a package's posterior variance is a fifth or more below the previous one's.
 
     True as well if the previous package's file is missing, or if either package has no posterior.
     """

@@ -35,7 +35,7 @@ _SPAWN_CONTEXT = multiprocessing.get_context("spawn")  # A fork could copy locks
 
 
 class PackagingProcess:
-    """``PackageMaker`` that works in its own process, started on demand; for use by one thread."""
+    """Maker of packages in a process of its own, started on demand; for use by one thread."""
 
     def __init__(self) -> None:
         self._executor: ProcessPoolExecutor | None = None

@@ -95,9 +95,9 @@ class GeneratorPools:
     def refresh_pools(self) -> None:
         """Add new usable releases to the pools, and remove releases that are no longer used.
 
-        A release that cannot be opened is left out and logged. After a refresh, calls do nothing
-        for ``LOOKUP_PAUSE_FACTOR`` times the duration of its look-up, so that look-ups take a small
-        share of the time.
+        A release that cannot be opened is left out and logged. After a refresh, further calls do
+        nothing for ``LOOKUP_PAUSE_FACTOR`` times as long as it took to look for changes, so that
+        this takes a small share of the time.
         """
         start = time.monotonic()
         if start < self._next:
@@ -357,7 +357,7 @@ class StoredReleasePools:
     def pooled_releases(
         self, generator_sha256: str, priors: ModelVariances, plant: PackageRecipient
     ) -> PooledReleases:
-        """Return the pooled releases of other sites, see ``packaging.ReleasePools``."""
+        """Return the pooled releases of other sites for the classes of ``plant``."""
         if self._pools is None or self._pools[:2] != (generator_sha256, plant.encoder_sha256):
             secret = hashlib.sha256(self._home.signing_key.read_bytes()).digest()
             pools = GeneratorPools(

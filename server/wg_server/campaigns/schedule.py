@@ -50,7 +50,7 @@ def overdue_tasks(campaign: Campaign, current_time: float) -> list[CampaignTask]
 def is_site_absent(task: CampaignTask, current_time: float) -> bool:
     """Return whether a site has not connected in time to be asked, so that nothing waits for it.
 
-    A queued campaign, whose tasks are not opened, has asked nobody yet.
+    No site of a queued campaign is absent, since none was to be asked yet.
     """
     is_asked_for = task.state == "waiting" and task.opened > 0 and not task.asked
     return is_asked_for and current_time - task.opened > ONLINE_LIMIT_SECONDS
@@ -118,6 +118,6 @@ def has_only_absent_sites(campaign: Campaign, current_time: float) -> bool:
 
 
 def is_campaign_over(campaign: Campaign, site_names: Collection[str], current_time: float) -> bool:
-    """Return whether a campaign has ended: no open task, no better package due to a site."""
+    """Return whether no task is open, and no better package is due to one of ``site_names``."""
     open_tasks = any(task.state in OPEN_TASK_STATES for task in campaign.tasks)
     return not open_tasks and not tasks_due_for_better_package(campaign, site_names, current_time)

@@ -134,7 +134,8 @@ class FleetApiMiddleware:
     Requests outside the API's prefix are passed on. Flower's own application puts four middlewares
     and FastAPI's injection around each handler, with six hops between threads and event loop, which
     was most of the cost of a request. This class makes the same checks in the same order with
-    Flower's functions: media type, message, signed time, node id; then it calls ``check``.
+    Flower's functions: media type, message, signed time, node id. Then it calls its argument
+    ``check``, which may answer in place of Flower's handler.
     """
 
     def __init__(self, app: ASGIApp, state: LinkState, check: RequestCheck) -> None:

@@ -229,7 +229,7 @@ class Listener:
         self._server.should_exit = True
 
     def stop(self) -> None:
-        """Finish open requests, and close."""
+        """Finish open requests, and close the listener."""
         self.stop_accepting()
         self._thread.join(10)
 

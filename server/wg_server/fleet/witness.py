@@ -186,13 +186,14 @@ class LedgerWitness:
         """Cosign the first checkpoint of a ledger, unless a larger one was cosigned already.
 
         Args:
-            first_note: Checkpoint of size 1.
+            request: Request of the site that enrols, which names the ledger and its key.
+            first_note: Checkpoint of size 1, signed by the site.
             current_time: Unix time.
-            checkpoint: Last cosigned checkpoint of this ledger, or None.
+            checkpoint: Stored checkpoint, the last one of this ledger that was cosigned, or None.
 
         Returns:
-            The checkpoint to store, its size, and the cosignature line; the line is empty if
-            nothing was cosigned.
+            The checkpoint to store from now on, its size, and the line with the cosignature. If a
+            larger checkpoint was cosigned already, they are this one, its size and an empty line.
 
         Raises:
             WitnessRefused: The checkpoint contradicts an earlier one of this ledger.

@@ -74,7 +74,8 @@ class CampaignTask:
         answered: Time at which the release reached this campaign.
         received: Time at which the server first received that release, possibly for an earlier
             campaign.
-        made: Time at which the server read the other sites' releases for the newest package.
+        made: Time at which the making of the newest package began: it uses the releases of other
+        sites that had arrived by then.
         served: Number of packages that the site received.
         tries: Number of messages sent in the current step.
         figure: Value that ``code`` refers to: a time, or a duration in seconds.
@@ -261,7 +262,10 @@ def load_campaign(
 
 
 def campaign_with_counts(connection: Connection, row: sa.Row[Any]) -> Campaign:
-    """Build a campaign from its row, with counts of tasks; after its end, no ``min_sites_time``."""
+    """Build a campaign from its row, with counts of its tasks in place of the tasks.
+
+    The count ``min_sites_time`` is None if the campaign has ended.
+    """
     task = schema.task_table
     is_served = (task.c.state == "delivered") | (task.c.served > 0)
     is_unasked = (task.c.state == "waiting") & (task.c.asked == 0)

@@ -65,8 +65,8 @@ class LedgerTable:
         Args:
             new_key: New ledger key, hex.
             current_time: Unix time.
-            decide_checkpoint: As for ``update_checkpoint``, with the stored ledger key as
-                additional first argument.
+            decide_checkpoint: Maps the stored ledger key, and the stored checkpoint or None, to
+                the new checkpoint, its size and the value to return; if it raises, nothing changes.
 
         Raises:
             RefusedError: Another site uses the key, or the site is no longer enrolled.
@@ -245,7 +245,12 @@ def update_checkpoint_in_transaction(
     current_time: float,
     decide_checkpoint: Callable[[bytes | None], tuple[bytes, int, T]],
 ) -> T:
-    """Do the work of ``LedgerTable.update_checkpoint`` within a transaction.
+    """Replace the stored checkpoint of a site's ledger within a transaction.
+
+    Args:
+        current_time: Unix time.
+        decide_checkpoint: Maps the stored checkpoint, or None, to the new one, its size and the
+            value to return; if it raises, the stored checkpoint stays.
 
     Raises:
         WitnessRefused: The ledger replaces a cosigned ledger that the site did not show, so that

@@ -101,7 +101,7 @@ class TaskChanges(TypedDict, total=False):
         package_sha256: SHA-256 of the newest package, hex.
         asked: Time of the first message of the current step, Unix seconds.
         answered: Time at which the release reached this campaign, Unix seconds.
-        made: Time at which the other sites' releases were read, Unix seconds.
+        made: Time at which the making of the newest package began, Unix seconds.
         figure: Number that ``code`` refers to: a Unix time, or a duration in seconds.
         release: Verified release that answered the query, to be stored in the same transaction.
         traffic: Numbers to add to the task's counts.
@@ -270,7 +270,7 @@ class CampaignQueue:
             log.info("campaign %s: begun", campaign_id)
 
     def cancel_campaign(self, campaign_id: str) -> Campaign:
-        """Cancel a campaign; a campaign that has not started ends at once.
+        """Cancel a campaign: it ends at once if it has not started, else at the worker's next turn.
 
         Raises:
             ConfigError: No campaign has this id, or it ended already.
@@ -394,10 +394,14 @@ class CampaignQueue:
             )
 
     def finish_campaign(self, campaign_id: str, *, reason: str = "", code: str = "") -> Campaign:
-        """End an unfinished campaign and its open tasks; they become expired, cancelled or failed.
+        """End a campaign, unless it has ended already, and return it.
+
+        An open task becomes ``delivered`` if its site got a package before. Otherwise it becomes
+        ``cancelled`` if the campaign was being cancelled, ``failed`` if the campaign failed, and
+        ``expired`` if it ended in another way.
 
         Args:
-            reason: Reason for a failure; if empty, the campaign fails only if no site was served
+            reason: Reason why the campaign failed; if empty, it failed only if no site was served
                 and some task failed.
             code: Code for each task that was open; empty: the tasks keep their codes.
         """
