@@ -353,12 +353,12 @@ def scale_by_best_temperatures(
     """Divide each fold's logits by the temperature that is best on the other folds.
 
     Args:
-        logits: Out-of-fold logits, as in ``NestedSelection``.
-        inner_logits: Logits for selection, as in ``NestedSelection``.
+        logits: Out-of-fold logits, ``[repeats, m, K]``.
+        inner_logits: Logits of fits without a fold and the record, ``[repeats, folds, m, K]``.
         labels: Labels of the evaluated records, ``[m]``.
 
     Returns:
-        Both arrays of scaled logits, and the inverse temperature of the final model.
+        ``logits`` scaled, ``inner_logits`` scaled, and the final model's inverse temperature.
     """
     logits, inner_logits = logits.copy(), inner_logits.copy()
     final = best_inverse_temperature(np.concatenate(logits), np.tile(labels, len(logits)))

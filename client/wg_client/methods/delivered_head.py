@@ -118,7 +118,7 @@ class DeliveredMethod:
     is_reference: bool = False
 
     def fit(self, records: PlantRecords, package: PreparedPackage) -> FittedMethod | None:
-        """Return the best delivered head, unchanged or fine-tuned; see ``Method.fit``."""
+        """Return the best delivered head, unchanged or fine-tuned; None without its inputs."""
         eligible = [c for c in package.candidates if c.source in self.candidate_sources]
         if not eligible or (self.fine_tunes and not len(records.labels)):
             return None

@@ -25,7 +25,7 @@ class PooledEnsembleMethod:
     is_reference = False
 
     def fit(self, records: PlantRecords, package: PreparedPackage) -> FittedMethod | None:
-        """Return the pooled head, fine-tuned and averaged with local-only; see ``Method.fit``."""
+        """Return the pooled head, fine-tuned and averaged with local-only; None without inputs."""
         local, trunk = records.local_only_model, records.encoder_features
         if package.posterior is None or local is None:
             return None

@@ -12,7 +12,7 @@ class LocalOnlyMethod:
     is_reference = True
 
     def fit(self, records: PlantRecords, package: PreparedPackage) -> FittedMethod | None:
-        """Return the local-only model; see ``Method.fit``."""
+        """Return the local-only model; None without labels."""
         if records.local_only_model is None:
             return None
         return FittedMethod(trunk=records.encoder_features, fitted_model=records.local_only_model)

@@ -24,7 +24,7 @@ class PooledHeadMethod:
     is_reference = False
 
     def fit(self, records: PlantRecords, package: PreparedPackage) -> FittedMethod | None:
-        """Return the head estimated from other sites' releases; see ``Method.fit``."""
+        """Return the head from other sites' releases; None without releases, or with labels."""
         posterior, trunk = package.posterior, records.encoder_features
         if posterior is None or len(records.labels):
             return None

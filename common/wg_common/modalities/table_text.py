@@ -111,7 +111,7 @@ def detect_encoding(
 def decode_table(
     data: bytes, file_name: str, configured_encoding: str = AUTO_TEXT_ENCODING
 ) -> tuple[str, str]:
-    """Return the text and the encoding of a table; arguments as for ``detect_encoding``.
+    """Return the text and the encoding of a table; the encoding is found unless configured.
 
     Raises:
         DataError: The encoding is not found, or the table cannot be decoded.
@@ -179,7 +179,7 @@ def _decode_lines(data: bytes) -> tuple[str, str]:
 
 
 def decode_text(data: bytes, file_name: str, configured_encoding: str = AUTO_TEXT_ENCODING) -> str:
-    """Decode a text of unknown encoding, with arguments and errors of ``detect_encoding``."""
+    """Decode a text of unknown or configured encoding; errors as for ``detect_encoding``."""
     return data.decode(detect_encoding(data, file_name, configured_encoding)).removeprefix("\ufeff")
 
 

@@ -144,7 +144,10 @@ def encoder_metadata(
     trunk_settings: Mapping[str, str] | None,
     source_names: Sequence[str],
 ) -> dict[str, str]:
-    """Return the metadata of an encoder package with first trunk ``trunk``; see ``fit_encoder``."""
+    """Return metadata of an encoder package: modality, first trunk and its settings, sources.
+
+    ``trunk_settings`` None stands for the trunk's defaults.
+    """
     return {
         "format": "weightgate-encoder",
         "version": str(PACKAGE_VERSION),
