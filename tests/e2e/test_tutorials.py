@@ -316,6 +316,8 @@ def test_a_first_server(folder: Path, capfd: pytest.CaptureFixture[str]) -> None
                 "wg-server enroll": enrolled,
                 "wg-server backup": kept,
             },
+            # The one plant shares its class names with nobody, as the page says.
+            {"wg-server campaign start --home server --epsilon 4": (ExitCode.CONFIG,)},
         )
         started.wait_for_end("plant")
     assert Path("server.age").is_file() and Path("evidence").is_dir()
