@@ -170,10 +170,12 @@ def other_unit_names(change: Callable[[str], str]) -> Plant:
     @instead_of(surveys, "survey_npz")
     def plant(original: Any, *words: Any) -> Any:
         surveyed = original(*words)
-        if surveyed.data.units is None:
+        if surveyed.data.privacy_units is None:
             return surveyed
-        units = tuple(map(change, surveyed.data.units))
-        return dataclasses.replace(surveyed, data=dataclasses.replace(surveyed.data, units=units))
+        units = tuple(map(change, surveyed.data.privacy_units))
+        return dataclasses.replace(
+            surveyed, data=dataclasses.replace(surveyed.data, privacy_units=units)
+        )
 
     return plant
 
