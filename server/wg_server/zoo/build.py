@@ -78,7 +78,8 @@ def build_zoo(
     Args:
         home: The server's home; its zoo folder is created if needed.
         workers: Number of processes.
-        progress: Called with the number of finished entries, of ``count_plan_entries``, and a text.
+        progress: Called with the number of finished entries, of ``count_plan_entries`` in all, and
+            a short text.
         train_reading_maps: Function that trains the reading maps of a new encoder; None: no reading
             maps.
 
@@ -260,7 +261,8 @@ def encoder_fit_data(
         trunk_kind: Kind of the encoder's first trunk.
 
     Returns:
-        Raw features ``[n, W]``, the number of each record's task ``[n]``, and its class ``[n]``.
+        The trunk's W raw features of n records, ``[n, W]``; the number of each record's task,
+        ``[n]``; and its class in this task, ``[n]``.
     """
     records = plan.encoder.fit_record_count(plan.modality)
     count = max(1, min(len(specs), records // _FIT_RECORDS_PER_TASK))

@@ -38,8 +38,8 @@ class SimulatedSites:
     """Local features of one family's records at simulated sites.
 
     Attributes:
-        local_features: Local features of the n records at each site, float32 ``[n, D]``.
-        labels: Class indices of these records at each site, ``[n]``.
+        local_features: For each site, the local features of its n records, float32 ``[n, D]``.
+        labels: For each site, the class indices of these records, ``[n]``.
     """
 
     local_features: Sequence[NDArray[np.float32]]
@@ -152,9 +152,10 @@ def _attack_head(
 def reference_and_record_count(
     local_features: Sequence[NDArray[np.float32]], layout: FeatureLayout
 ) -> tuple[Floats, Floats]:
-    """Return the mean of all sites' moments, and its weight at a new site, in records.
+    """Return moments of local features at a typical site, and their weight at a new site.
 
-    They are ``reference`` ``[2, B]`` and ``records`` ``[1]`` of a ``FamilyHead``.
+    The moments, ``[2, B]``, are mean and log spread of B features, averaged over sites. The weight,
+    ``[1]``, says as how many of a new site's own records they count.
 
     Args:
         local_features: Local features of each site, ``[n, D]``.

@@ -17,7 +17,7 @@ def fit_head(
         features: Features, ``[n, d]``.
         labels: Classes from 0 to K - 1, ``[n]``.
         classes: Number of classes K.
-        penalty: Weight of half the squared weights, in units of one record's loss.
+        penalty: Factor on half the sum of squared weights, which is added to the sum of losses.
 
     Returns:
         Weight ``[K, d]`` and bias ``[K]`` for unstandardised features, centred over classes.

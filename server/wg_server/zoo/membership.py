@@ -34,9 +34,14 @@ class MembershipAttackResult:
 def attack_by_loss(
     losses: NDArray[np.float64], is_member: NDArray[np.bool_], labels: NDArray[np.int64]
 ) -> MembershipAttackResult:
-    """Measure how well losses ``[n]`` tell members of the training set from non-members.
+    """Measure how well a model's losses on records tell members from non-members of its training.
 
     The standard error follows DeLong et al. (Biometrics 1988), class by class.
+
+    Args:
+        losses: Loss of each record, ``[n]``.
+        is_member: True for a record of the training set, ``[n]``.
+        labels: Class of each record, ``[n]``; only records of one class are compared.
     """
     areas, variances, weights = [], [], []
     for label in np.unique(labels):

@@ -62,7 +62,7 @@ def train_and_evaluate_network(
 
     Args:
         spec: First task of the family.
-        architecture: Name in the catalogue.
+        architecture: Name of the network's architecture in ``wg_common.catalogue``.
 
     Raises:
         ConfigError: The architecture has no published weights.
@@ -129,7 +129,8 @@ def fine_tune_at_sites(
 
     Since sites are standardised, the trunk need not learn to ignore their differences, and learns
     more about classes in the same number of steps. Each step uses new sites, because a network
-    memorises a set of 200. The norms are also modulated by the first norm's moments at a site.
+    memorises a set of 200. Scale and shift of the norms also depend on the first norm's moments at
+    a site (modulation).
 
     Args:
         initial_tensors: Tensors ``trunk.*`` from which training starts.

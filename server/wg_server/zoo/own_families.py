@@ -94,7 +94,7 @@ def first_family_tasks(specs: Sequence[TaskSpec]) -> list[TaskSpec]:
 def has_family(
     zoo: ZooStore, spec: TaskSpec, encoder_sha256: str, site_count: int, architecture: str = ""
 ) -> bool:
-    """Return True if the zoo has a task's family in this version, with ``site_count`` sites.
+    """Return True if the zoo has a task's family, of this version and with ``site_count`` sites.
 
     If ``architecture`` is not empty, the family must also have a network of this architecture.
     """
@@ -200,9 +200,11 @@ def family_entries(zoo: ZooStore, encoder_sha256: str) -> Iterator[FamilyEntry]:
 def read_family(
     zoo: ZooStore, entry: FamilyEntry
 ) -> tuple[FamilyHead, FamilyNetwork | None, NDArray[np.float16]]:
-    """Read a family's head, its network, and its released features at C simulated sites.
+    """Read what the zoo stores of one of the operator's families.
 
-    The features are ``[C, n, d]``, float16; a private family has none.
+    Returns:
+        Its head; its network, None if it has none; and the released features of n of its records
+        at each of C simulated sites, float16 ``[C, n, d]``, where C is 0 for a private family.
 
     Raises:
         VerificationError: The object does not match its hash.

@@ -72,7 +72,7 @@ SiteT = TypeVar("SiteT")
 
 
 class ProceduralLibrary(Protocol[FamilyT, SiteT]):
-    """Interface of a module that draws families (type F) of one modality, and their sites (S)."""
+    """Interface of a module that draws families of one modality, their sites, and records."""
 
     @property
     def MODALITY(self) -> str:

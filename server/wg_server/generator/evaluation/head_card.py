@@ -44,13 +44,13 @@ SCENARIOS: Mapping[str, EpisodeSettings] = {
         foreign_release_probability=0.15,
     ),
 }
-"""Scenarios that the checks use, by their keys on stored cards; there, "sisters in memory" means
-releases of other sites of the plant's family."""
+"""Settings of simulated plants, by scenario, whose gains a model card's checks compare with bounds;
+"sisters in memory" in a scenario's name means releases of other sites of the plant's family."""
 UNCHECKED_SCENARIOS: Mapping[str, EpisodeSettings] = {
     "classes never seen, epsilon 1": EpisodeSettings(epsilon=1.0, missing_classes_probability=1),
     "no labels, epsilon 1": EpisodeSettings(epsilon=1.0, unlabelled_probability=1),
 }
-"""Further scenarios that the card shows, and no check uses."""
+"""Settings of further scenarios, whose accuracies a card shows but does not compare with bounds."""
 _ACCEPTED_ACCURACY_LOSS = 0.01  # Largest accepted loss of accuracy by other sites in any scenario
 _MARGIN_STANDARD_ERRORS = 3
 """A check fails if a figure is below its bound by more than this number of standard errors. By
@@ -60,7 +60,10 @@ Head = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 def heads_by_method(fitted_priors: ClassPriors, episode: Episode) -> dict[str, Head]:
-    """Return, by method, the head (weights ``[K, d]``, biases ``[K]``) of one simulated plant."""
+    """Return the heads (weights ``[K, d]``, biases ``[K]``) of one simulated plant, by method.
+
+    The methods are ``completed``, ``alone``, ``exchanged`` and, if names are used, ``unnamed``.
+    """
     priors, labels = fitted_priors.model_variances, episode.labels
     pools = evidence_pools.pools_of_releases(priors, episode.release, episode.other_releases)
     name_prior = fitted_priors.class_prior(labels)
@@ -86,7 +89,7 @@ def heads_by_method(fitted_priors: ClassPriors, episode: Episode) -> dict[str, H
 def score_methods(
     fitted_priors: ClassPriors, plant_sampler: EpisodeSampler, *, episodes: int, seed: int
 ) -> dict[str, Any]:
-    """Return the model card's table: accuracies of all methods in all scenarios.
+    """Return the model card's table: by scenario and method, mean accuracy, gain and their errors.
 
     Args:
         fitted_priors: Priors from which the heads are computed.
@@ -109,7 +112,10 @@ def score_methods(
 
 
 def card_checks(card: Mapping[str, Any]) -> list[CardCheck]:
-    """Return the two checks of a model card, each on the smallest gain in any checked scenario."""
+    """Return the checks of a model card: gain of ``completed`` over ``alone`` and ``exchanged``.
+
+    Each takes the smallest value, over ``SCENARIOS``, of the gain plus three standard errors.
+    """
     scenarios = [
         rows for name, rows in card["scenarios"].items() if name not in UNCHECKED_SCENARIOS
     ]

@@ -31,7 +31,10 @@ class MethodScores:
             self._values.setdefault(method, []).append(value)
 
     def table_rows(self) -> dict[str, dict[str, float]]:
-        """Return each method's accuracy, and ``completed``'s gain over it, with standard errors."""
+        """Return by method its mean accuracy, and the gain of ``completed`` over it, with errors.
+
+        A row has ``accuracy``, ``gain``, and their standard errors ``error`` and ``gain_error``.
+        """
         table = {}
         for method, values in self._values.items():
             mean, error = cluster_mean_and_error(np.array(values), self._families)
@@ -49,7 +52,7 @@ class MethodScores:
 def cluster_mean_and_error(
     values: NDArray[np.floating], clusters: Sequence[str]
 ) -> tuple[float, float]:
-    """Return the mean of the clusters' means, and the standard error of that mean."""
+    """Average values in each cluster; return the mean of these averages, and its standard error."""
     names, index = np.unique(np.array(clusters), return_inverse=True)
     means = np.bincount(index, values) / np.bincount(index)
     error = means.std(ddof=1) / np.sqrt(len(names)) if len(names) > 1 else float("nan")

@@ -66,7 +66,7 @@ class OperatorFamily:
         return self.head.tensors() | self.likeness.tensors() | network_tensors
 
     def candidate_tensors(self, rows: NDArray[np.integer[Any]]) -> NumpyTensors:
-        """Return a candidate's tensors by name, for the family's classes with indices ``rows``."""
+        """Return the tensors, by name, of a candidate with only the classes of indices ``rows``."""
         network = None if self.network is None else self.network.select_classes(rows)
         tensors = self.head.select_classes(rows).tensors() | self.likeness.tensors()
         return tensors | family_network.pack_half_precision(network)

@@ -24,14 +24,15 @@ SITE_VARIANCE_RATIO = 0.15  # Ratio of the site-specific to the total variance o
 
 _EIGENVALUE_FLOOR = 0.25  # Smallest eigenvalue of T, relative to the mean of its eigenvalues
 COVARIANCE_RIDGE = 2.0
-"""Share of the mean variance added to within-class covariances before they are inverted."""
+"""Multiple of the mean variance that is added to the diagonal of a within-class covariance before
+its inversion."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ModelVariances:
     """Variances of the mixed model of class means, fitted on public tasks.
 
-    T is the covariance of class means about the mean of their task.
+    T is the covariance, over d features, of class means about the mean of their task.
 
     Attributes:
         basis: Eigenvectors of T in columns, ``[d, d]``.
@@ -99,13 +100,18 @@ def fit_variances(
 
 
 def site_equations(priors: ModelVariances, site: SiteEvidence) -> tuple[Floats, Floats]:
-    """Return the terms that one site adds to the equations of the class deviations.
+    """Return the terms that one site adds to the linear equations for K class deviations.
 
-    Sites are coupled only through the class deviations. So the site's own mean can be eliminated,
-    which leaves a Schur complement that does not depend on other sites.
+    The equations are separate for each of the d eigenvectors of T. The site's mean is an unknown,
+    too, but only in the equations of this site; so it is eliminated, as a Schur complement.
+
+    Args:
+        priors: Variances of the mixed model.
+        site: Class means of the site, with the variance of their noise.
 
     Returns:
-        A matrix for each direction, ``[d, K, K]``, and right-hand sides, ``[d, K]``.
+        The site's part of the equations' matrices, ``[d, K, K]``, and of their right-hand sides,
+        ``[d, K]``. These parts are added over sites.
     """
     d, size = len(priors.within), 1 + len(site.record_counts)
     system, right = np.zeros((d, size, size)), np.zeros((d, size))
@@ -122,12 +128,12 @@ def mixed_model_equations(
     right_sides: Floats,
     name_prior: ClassDeviationPrior | None = None,
 ) -> Posterior:
-    """Return the equations of a plant's mean and of the class deviations, given all other sites.
+    """Return the posterior of a plant's mean and of K class deviations, given all other sites.
 
     Args:
         priors: Variances of the model.
         matrices: Sum of the matrices from ``site_equations`` over other sites, ``[d, K, K]``.
-        right_sides: Sum of their right-hand sides, ``[d, K]``.
+        right_sides: Sum of the right-hand sides from ``site_equations``, ``[d, K]``.
         name_prior: Prior from class names; None: class deviations with prior mean 0.
     """
     d, classes = right_sides.shape
@@ -154,7 +160,7 @@ def posterior_from_sites(
     classes: int,
     name_prior: ClassDeviationPrior | None = None,
 ) -> Posterior:
-    """Return the equations of a plant's mean and K class deviations, given a few other sites."""
+    """Return the posterior of a plant's mean and K class deviations, given a few other sites."""
     d = len(priors.between)
     matrices, right = np.zeros((d, classes, classes)), np.zeros((d, classes))
     for site in other_sites:

@@ -52,12 +52,13 @@ _NON_DESCRIPTIVE_WORDS = frozenset(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NameRegression:
-    """Linear map from the vectors of class names to class deviations.
+    """Linear map from the vectors of class names to deviations of class means from their mean.
 
     Attributes:
         matrix: Map from name vectors, minus their mean over the classes, to class deviations along
-            the eigenvectors of the model's T, ``[512, d]``.
-        explained: Share of the variance that the map explains for unseen names, ``[d]``.
+            the d eigenvectors of T (``ModelVariances``), ``[512, d]``.
+        explained: Share of the variance that the map explains for names that were not used for the
+            fit, along each eigenvector, ``[d]``.
     """
 
     matrix: Floats
@@ -66,9 +67,9 @@ class NameRegression:
     def predict_prior(
         self, priors: ModelVariances, labels: Sequence[str]
     ) -> ClassDeviationPrior | None:
-        """Return the prior of class deviations, from names that are distinct and descriptive.
+        """Return the prior of class deviations that the class names predict.
 
-        None for other names, or if there are no name vectors.
+        Returns None if two names are equal or one describes no class, and without name vectors.
         """
         if not all(map(is_descriptive_name, labels)) or len(set(map(normalise_name, labels))) < len(
             labels
@@ -124,10 +125,11 @@ def name_vectors(names: Sequence[str]) -> Floats | None:
 
 
 def same_class_log_ratio(labels: Sequence[str], other_labels: Sequence[str]) -> Floats:
-    """Return the log likelihood ratios ``[K, R]`` that two names mean the same class.
+    """Return the log likelihood ratio that two names mean the same class, for all pairs.
 
-    The ratio is inf for equal names, and otherwise 0 if one of them describes no class or there are
-    no vectors. Vectors are computed only if some descriptive name of ``labels`` has no equal name.
+    The result, ``[K, R]``, is for the K names of ``labels`` and the R names of ``other_labels``.
+    The ratio is inf for equal names, and otherwise 0 if one of the two describes no class or there
+    are no name vectors, which are computed only if a descriptive name of ``labels`` has no equal.
     """
     plain_one, plain_two = (
         np.array([normalise_name(name) for name in names]) for names in (labels, other_labels)
@@ -173,12 +175,13 @@ def _name_vector(name: str) -> Floats:
 def fit_name_regression(
     tasks: Sequence[ZooTask], priors: ModelVariances, projection: NDArray[np.floating]
 ) -> NameRegression | None:
-    """Fit the map from class names on tasks whose records are texts.
+    """Fit a map that predicts the deviations of class means from the vectors of class names.
 
     Args:
-        tasks: Tasks to fit on.
-        priors: Variances of the mixed model.
-        projection: Map from text vectors to released features, ``[512, d]``.
+        tasks: Zoo tasks to fit on, whose records are texts.
+        priors: Variances of the mixed model, whose eigenvectors are the directions of the result.
+        projection: Map from the sentence vector of any text to its d released features, ``[512,
+            d]``; the fitted map contains a multiple of it.
 
     Returns:
         The map; None if there are too few names, or they explain no variance of held-out classes.
@@ -232,8 +235,9 @@ def fit_public_priors(
     """Fit the priors of class means on public tasks.
 
     Args:
-        tasks: Tasks to fit on.
-        projection: Map from text vectors to released features, ``[512, d]``, if records are texts.
+        tasks: Zoo tasks to fit on.
+        projection: If records are texts, map from the sentence vector of a text to its released
+            features, ``[512, d]``; otherwise None, and no map from class names is fitted.
     """
     priors = blup.fit_variances([t.features for t in tasks], [t.y for t in tasks])
     names = None if projection is None else fit_name_regression(tasks, priors, projection)

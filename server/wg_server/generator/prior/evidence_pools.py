@@ -42,8 +42,9 @@ class EvidencePool:
     Attributes:
         labels: Names of the K classes, sorted.
         site_count: Number of sites in the sum.
-        precision: Upper triangles of the matrices, in fixed-point units, ``[d, K (K + 1) / 2]``.
-        right_sides: Right-hand sides, in fixed-point units, ``[d, K]``.
+        precision: Upper triangle of the equations' matrix in each of d directions, in fixed-point
+            units, ``[d, K (K + 1) / 2]``.
+        right_sides: Right-hand sides of the equations, in fixed-point units, ``[d, K]``.
     """
 
     labels: tuple[str, ...]
@@ -89,7 +90,7 @@ class PooledReleases:
         pools: Pools with a class of the site, without the site's own release.
         merkle_root: Merkle tree hash (RFC 6962, section 2.1) over the sorted ids of all releases in
             these pools, including the site's own if one has it; empty if there are no releases.
-        release_count: Number of these releases.
+        release_count: Number of releases in the Merkle tree.
         supporting_sites: Number of other sites that agree on each class (``influence_bound``), by
             class name.
     """
@@ -185,9 +186,9 @@ def posterior_from_pools(
     labels: Sequence[str],
     name_prior: ClassDeviationPrior | None = None,
 ) -> Posterior:
-    """Return the equations of a plant's mean and of its class deviations, given all pooled sites.
+    """Return the posterior of a plant's mean and of its class deviations, given all pooled sites.
 
-    Classes of a pool that the plant does not have are eliminated under their prior.
+    Classes of a pool that the plant does not have are marginalised out.
 
     Args:
         priors: Variances of the mixed model.

@@ -61,8 +61,10 @@ def compare_with_peers(
 ) -> PeerAgreement:
     """Compare a site's class means with those of its peers (other sites).
 
-    The site's extra variance is the lower median of its excess variances with each peer that has at
-    least two classes in common; it is 0 if that is negative, or with fewer than two such peers.
+    The excess variance of a pair is the part of the squared differences between their class means
+    that the model's variances and noise do not explain. The site's extra variance is the lower
+    median of its excess variances with each peer that has at least two classes in common; it is 0
+    if that median is negative, or with fewer than two such peers.
     """
     pairs = [_excess_variance_and_error(priors, site, peer) for peer in peers]
     gaps = sorted(pair for pair in pairs if pair is not None)
@@ -77,7 +79,7 @@ def compare_with_peers(
 def log_bayes_factors(
     priors: ModelVariances, site: SiteEvidence, peers: Sequence[SiteEvidence], extra_variance: float
 ) -> Floats:
-    """Return the log Bayes factors, ``[K]``, that site and peers mean the same class by a name.
+    """Return, for each class name, the log Bayes factor that site and peers mean the same, ``[K]``.
 
     Let x be the difference between the site's and the peers' mean of a class, both relative to the
     means of their common classes; s the model's variance of x for the same class; and T the

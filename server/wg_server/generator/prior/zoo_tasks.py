@@ -37,7 +37,7 @@ class ZooTask:
 def split_train_and_test_families(
     tasks: Sequence[ZooTask], rng: np.random.Generator
 ) -> tuple[list[str], list[str]]:
-    """Return families to fit priors on, and a random quarter (at least two) for the model card."""
+    """Return families to fit priors on, and test families: a random quarter, at least two."""
     names = sorted({task.family for task in tasks})
     order = [names[i] for i in rng.permutation(len(names))]
     part_size = max(2, len(names) // 4)

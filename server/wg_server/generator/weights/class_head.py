@@ -16,8 +16,8 @@ def head_for_classes(
     with those of the plant's own head, that head decides on the class.
 
     Args:
-        weight: Weights for conditions, ``[K, F]``.
-        bias: Biases for conditions, ``[K]``.
+        weight: Weights for K conditions on F features, ``[K, F]``.
+        bias: Biases for the conditions, ``[K]``.
         condition_indices: Index of the condition that each class describes, or None.
     """
     numbers = [condition for condition in condition_indices if condition is not None]

@@ -61,7 +61,7 @@ def card_row_name(method: str, scaling: InputScaling) -> str:
 
 
 def mean_difference_and_error(minuend: Tensor, subtrahend: Tensor) -> tuple[float, float]:
-    """Return the mean difference of two methods' accuracies by machine, and its standard error."""
+    """Return the mean, over m machines, of ``minuend - subtrahend``, and its standard error."""
     pairs = minuend - subtrahend
     return float(pairs.mean()), float(pairs.std()) / math.sqrt(len(pairs))
 
@@ -69,7 +69,14 @@ def mean_difference_and_error(minuend: Tensor, subtrahend: Tensor) -> tuple[floa
 def measure_method_accuracies(
     model: MachineModel, test_set: MachineTestSet, mixture_name: str, epsilon: float, seed: int
 ) -> AccuracyRows:
-    """Return all methods' accuracies at plants with one mixture of conditions and one epsilon."""
+    """Return the accuracies of all methods on the test machines.
+
+    Args:
+        mixture_name: Mixture of conditions among the records of the plants, a key of
+            ``test_set.plants``.
+        epsilon: Epsilon of the plants' releases; 0: without noise.
+        seed: Seed of noise and samples.
+    """
     generator = torch.Generator().manual_seed(seed)
     plants, rows = test_set.plants[mixture_name], AccuracyRows()
     with torch.inference_mode():
@@ -174,7 +181,7 @@ def _sample_rows(
 
 
 def sampled_latent_spread_ratio(model: MachineModel, test_set: MachineTestSet, seed: int) -> float:
-    """Return the ratio of two spreads: of latents sampled for a machine, and between machines."""
+    """Return the spread of latents sampled for one machine, divided by that between machines."""
     networks = model.conditioned_networks_for("raw")
     generator = torch.Generator().manual_seed(seed)
     with torch.inference_mode():
@@ -329,7 +336,11 @@ OTHER_SHEET_COMPARISON = "the sheet over another machine's"
 
 
 def card_checks(card: Mapping[str, Any]) -> list[CardCheck]:
-    """Return the checks of a model card; differences are those at the worse mixture."""
+    """Return the checks of a model card, which compare two gains and possibly a spread with bounds.
+
+    The gains, over the best fixed network and over another machine's sheet, are taken less two
+    standard errors at the worse mixture; the spread is that of sampled latents, if they ship.
+    """
     requirements = [
         CardCheck(
             name=f"{card['kind']}: {name}, less {MARGIN_STANDARD_ERRORS} errors",
@@ -367,7 +378,7 @@ def card_text_lines(card: Mapping[str, Any]) -> list[str]:
 
 
 def difference_text_lines(card: Mapping[str, Any]) -> list[str]:
-    """Format the differences on a model card at each mixture, and the networks that ship."""
+    """Format a card's differences between methods at each mixture, and the networks that ship."""
     lines, mixtures = [], list(card["worth"])
     for name in card["worth"][mixtures[0]]:
         pairs = [card["worth"][mixture][name] for mixture in mixtures]

@@ -64,7 +64,7 @@ class SimulatedGearboxes:
         damaged_tooth_changes: Decrease of amplitude and shift of phase (radians) of the mesh at
             each damaged tooth, ``[m, 2, 2]``.
         damage_length_teeth: Time that a damaged tooth is in mesh, in teeth, ``[m]``.
-        tones: Frequency in cycles per window, and amplitude, of other tones, ``[m, 2, n]``.
+        tones: Frequency in cycles per window, and amplitude, of n other tones, ``[m, 2, n]``.
         driven_impacts: Impacts of driven equipment: number per window, and level over the noise in
             dB, ``[m, 2]``.
     """
@@ -90,7 +90,7 @@ class SimulatedGearboxes:
 
 
 class GearboxSimulator:
-    """Simulator of gear pairs and their windows, see ``simulators.MachineSimulator``."""
+    """Simulator of gear pairs and their windows; all randomness comes from one seed."""
 
     kind: MachineKind = gearbox.MACHINE_KIND
     hidden_figure_count = (

@@ -23,8 +23,8 @@ from wg_server.generator.weights.candidates import GeneratedCandidate
 from wg_server.generator.weights.head_package import PACKAGE_LIMIT, HeadPackage, unpack_heads
 
 MAX_POSTERIOR_CLASSES = 256
-"""Largest number of classes of a posterior in a package: its tensors grow with their square (17 MB
-here)."""
+"""Largest number of classes of a posterior in a package: its tensors, 17 MB for this number, grow
+with the square of the number."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

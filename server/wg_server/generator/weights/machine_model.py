@@ -84,20 +84,20 @@ class ConditionedNetworks(nn.Module):
         )
 
     def embed_condition(self, figures: Tensor, statistics: StatisticBatch) -> Tensor:
-        """Return conditions ``[m, c]`` from declared figures ``[m, f]`` and statistics."""
+        """Return conditions ``[m, c]``: figures ``[m, f]`` as features, and embedded statistics."""
         return torch.cat([self.kind.figure_features(figures), self.embedding(statistics)], dim=1)
 
     def decode_networks(
         self, condition: Tensor, latents: Tensor | None = None
     ) -> SpectralLineNetworks:
-        """Return the networks for conditions and latents ``[m, latent]``; None: latents of 0."""
+        """Generate networks from conditions ``[m, c]`` and latents ``[m, latent]``; None: all 0."""
         if latents is None:
             latents = torch.zeros(len(condition), self.latent)
         out: SpectralLineNetworks = self.decoder(torch.cat([condition, latents], dim=1))
         return out
 
     def encode_machines(self, machines: SimulatedMachines) -> tuple[Tensor, Tensor]:
-        """Return mean and log deviation, ``[m, latent]``, of the latents of simulated machines."""
+        """Return mean and log deviation, each ``[m, latent]``, of simulated machines' latents."""
         figures = self.kind.figure_features(machines.figures)
         both = self.encoder(torch.cat([figures, machines.hidden_figures], dim=1))
         mean, log_deviation = both.chunk(2, dim=1)
@@ -106,7 +106,10 @@ class ConditionedNetworks(nn.Module):
     def predict_clean_latents(
         self, noisy_latents: Tensor, time: Tensor, condition: Tensor
     ) -> Tensor:
-        """Predict clean latents from noisy ones ``[m, latent]`` at times ``[m]``."""
+        """Predict clean latents from noisy ones, both ``[m, latent]``, given conditions ``[m, c]``.
+
+        A time, ``[m]``, is the share of noise in the noisy latents, 0 to 1.
+        """
         out: Tensor = self.denoiser(torch.cat([condition, noisy_latents, time[:, None]], dim=1))
         return out
 

@@ -27,7 +27,7 @@ class NetworkSizes:
 
     Attributes:
         width: Outputs of a generated network's first layer.
-        features: Outputs of its second layer.
+        features: Outputs of a generated network's second layer.
         latent: Dimension of the latent vector.
         rank: Number of directions whose weighted sum is added to the base weights.
         hidden: Width of the small networks that compute factors and latents.
@@ -41,14 +41,17 @@ class NetworkSizes:
 
 
 class WindowInputs(NamedTuple):
-    """Inputs and readings of n windows of each of m machines."""
+    """Inputs of n windows of each of m machines, and R readings, which are linear in the inputs."""
 
     inputs: Tensor  # [m, n, INPUT_COUNT]
     readings: Tensor  # [m, n, R]
 
     @classmethod
     def from_inputs(cls, inputs: Tensor, templates: Tensor) -> "WindowInputs":
-        """Compute the readings of inputs with templates ``[m, T, HALF_BIN_COUNT]``; return both."""
+        """Compute readings with templates ``[m, T, HALF_BIN_COUNT]``; return inputs and readings.
+
+        The T templates of a machine are weights over its spectrum, with peaks at declared lines.
+        """
         return cls(inputs, reading_map.window_readings(inputs, templates))
 
 
@@ -71,14 +74,14 @@ def run_networks(weights: NetworkWeights, inputs: Tensor) -> Tensor:
 
 
 class SpectralLineNetworks(NetworkWeights):
-    """Networks of m machines whose first layers act on readings, ``[m, width, R]``."""
+    """Networks of m machines; first layers, ``[m, width, R]``, act on the R readings of windows."""
 
     def logits(self, windows: WindowInputs) -> Tensor:
         """Return the logits ``[m, n, classes]`` of windows."""
         return run_networks(self, windows.readings)
 
     def weights_over_inputs(self, templates: Tensor) -> NetworkWeights:
-        """Return the networks as weights over inputs, for templates ``[m, T, HALF_BIN_COUNT]``."""
+        """Return equal networks on inputs instead of readings, by templates as ``from_inputs``."""
         return NetworkWeights(
             reading_map.readings_to_input_weights(self.first_weight, templates), *self[1:]
         )
@@ -117,7 +120,7 @@ class LineHypernetwork(nn.Module):
         self.split = [width, features, classes]
 
     def forward(self, condition: Tensor) -> SpectralLineNetworks:
-        """Return the networks of m machines, generated from their conditions."""
+        """Return the networks of m machines, generated from their conditions ``[m, c]``."""
         factors = self.factors(condition)
         first_bias, second_bias, head_bias = self.biases(factors).split(self.split, dim=1)
         return SpectralLineNetworks(

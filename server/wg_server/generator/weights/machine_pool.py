@@ -36,13 +36,14 @@ class PooledMachines:
     Attributes:
         figures: Declared figures, ``[m, f]``.
         hidden_figures: Hidden properties, ``[m, h]``.
-        templates: Templates at the declared lines, ``[m, T, HALF_BIN_COUNT]``.
+        templates: Weights over the spectrum, with peaks at declared lines, ``[m, T,
+            HALF_BIN_COUNT]``.
         labelled_inputs: Inputs of labelled windows, float16 ``[m, K, LABELLED_WINDOWS,
             INPUT_COUNT]``.
         input_means: Means of the unlabelled records' inputs, by condition, ``[m, K, INPUT_COUNT]``.
         input_mean_squares: Mean squares of these inputs, by condition, ``[m, K, INPUT_COUNT]``.
-        record_readings: Readings of the unlabelled records, float16 ``[m, K, UNLABELLED_RECORDS,
-            R]``.
+        record_readings: R readings of each unlabelled record, float16 ``[m, K,
+            UNLABELLED_RECORDS, R]``.
     """
 
     figures: Tensor

@@ -69,7 +69,8 @@ class MachineTestSet:
     Attributes:
         figures: Declared figures, ``[m, f]``.
         hidden_figures: Hidden properties, ``[m, h]``.
-        templates: Templates at the declared lines, ``[m, T, HALF_BIN_COUNT]``.
+        templates: Weights over the spectrum, with peaks at declared lines, ``[m, T,
+            HALF_BIN_COUNT]``.
         test_inputs: Inputs of test windows, float16 ``[m, K * TEST_WINDOWS, INPUT_COUNT]``.
         labels: Indices of the test windows' conditions, ``[K * TEST_WINDOWS]``.
         window_weights: Weights of the test windows in accuracy, ``[K * TEST_WINDOWS]``, with sum 1.
@@ -98,7 +99,7 @@ class MachineTestSet:
 def draw_test_set(
     simulator: MachineSimulator, reading_map: ReadingMap, count: int
 ) -> MachineTestSet:
-    """Draw a test set of ``count`` new machines with their plants."""
+    """Draw ``count`` new test machines with plants, whose features ``reading_map`` computes."""
     sizes = [min(_RENDER_BATCH, count - start) for start in range(0, count, _RENDER_BATCH)]
     with torch.inference_mode():
         return _join_test_sets([_render_test_set(simulator, reading_map, size) for size in sizes])

@@ -64,7 +64,7 @@ def machine_simulator(machine_kind: str, seed: int, stream: Stream) -> MachineSi
 
 
 def smoothed_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the mean cross-entropy of logits ``[m, n, K]``, with smoothed labels ``[m, n]``."""
+    """Return mean cross-entropy of logits ``[m, n, K]`` for labels ``[m, n]``, with smoothing."""
     return F.cross_entropy(logits.flatten(0, 1), labels.flatten(), label_smoothing=_LABEL_SMOOTHING)
 
 
@@ -131,7 +131,7 @@ def total_loss(
     statistics: StatisticBatch,
     generator: torch.Generator,
 ) -> Tensor:
-    """Return the sum of the losses of all networks; they share no parameters."""
+    """Return the sum of a batch's losses for all networks of a model, which share no parameters."""
     count, total = len(batch.machines), torch.zeros(())
     for name in INPUT_SCALINGS:
         view = batch.inputs_by_scaling[name]
@@ -174,7 +174,10 @@ def _conditioned_loss(
 def flow_loss(
     networks: ConditionedNetworks, latents: Tensor, condition: Tensor, generator: torch.Generator
 ) -> Tensor:
-    """Return the mean squared error of the flow's predictions of latents, at logit-normal times."""
+    """Return the mean squared error of the flow's predictions of ``latents`` from noisy ones.
+
+    Latents are ``[m, latent]``, conditions ``[m, c]``; shares of noise are drawn at random.
+    """
     time = torch.sigmoid(torch.randn(len(latents), generator=generator) + 0.5)
     noise = torch.randn(latents.shape, generator=generator)
     noisy = (1 - time[:, None]) * latents + time[:, None] * noise

@@ -74,7 +74,7 @@ class SimulatedMotors:
 
 
 class MotorSimulator:
-    """Simulator of motors and their currents, see ``simulators.MachineSimulator``."""
+    """Simulator of motors and their currents; all randomness comes from one seed."""
 
     kind: MachineKind = motor.MACHINE_KIND
     hidden_figure_count = 23

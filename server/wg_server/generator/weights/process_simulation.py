@@ -55,7 +55,7 @@ class SimulatedUnits:
         sample_error_deviation: Standard deviation of the error per sample, relative to the range,
             ``[m, C]``.
         operation_spread: Standard deviation of the operation relative to nominal, ``[m]``.
-        fouling_factor: Factor on the growth of a deposit between cleanings, ``[m]``.
+        fouling_factor: Growth of a deposit between cleanings, relative to a typical unit, ``[m]``.
     """
 
     figures: Tensor

@@ -31,7 +31,7 @@ class SensorNetwork(nn.Module):
     Attributes:
         unit: Kind of process unit.
         half_width: Half width of the 90 % prediction interval of each score, calibrated on unseen
-            units, ``[Q]``.
+            units, ``[Q]`` for Q estimated quantities.
     """
 
     half_width: Tensor
@@ -45,7 +45,13 @@ class SensorNetwork(nn.Module):
         self.register_buffer("half_width", torch.zeros(len(unit.quantities)))
 
     def forward(self, readings: Tensor, figures: Tensor, statistics: StatisticBatch) -> Tensor:
-        """Return scaled estimates (scores) ``[m, n, Q]`` of standardised readings ``[m, n, R]``."""
+        """Return scaled estimates (scores) of Q quantities in n windows of m units, ``[m, n, Q]``.
+
+        Args:
+            readings: Standardised readings of the windows, ``[m, n, R]``.
+            figures: Declared figures of the units, ``[m, f]``.
+            statistics: Statistics of the units, some of which may be absent.
+        """
         weight, bias = self._first_layer(figures, statistics)
         x = torch.baddbmm(bias[:, None], readings, weight.mT.expand(len(bias), -1, -1))
         out: Tensor = self.rest(x)
