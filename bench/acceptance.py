@@ -126,7 +126,11 @@ def pending_plants(
     rows: Rows,
     settings: Iterable[str],  # Names
 ) -> Iterator[tuple[Plants, str, str, int, str]]:  # Plants, key, data set, seed, setting
-    """Yield the plants of every available data set that have no row of results yet."""
+    """Yield the plants of every available data set that have no row of results yet.
+
+    Yields:
+        Plants, key of the row, name of the data set, seed, and name of the setting.
+    """
     for seed in range(options.seeds):
         for name in options.only or _DATASETS.get(encoder.modality, DATASETS):
             keys = {word: f"{generator.id[:16]} {name} {seed} {word}" for word in settings}
@@ -166,7 +170,10 @@ def cut_data_set(encoder: Encoder, root: Path, name: str, seed: int, cache: Path
 def evaluate_plant(
     generator: HeadGenerator, encoder: Encoder, plant_data: Plants, setting: Setting, seed: int
 ) -> dict[str, object]:
-    """Run model selection, and compare its results and statements with the test records."""
+    """Run model selection, and compare its results and statements with the test records.
+
+    The result has the selected model, its accuracy and its gain; if none was selected, only "".
+    """
     try:
         if setting.known_kind_seed:
             outcome, features, gone = _known_kind(generator, encoder, plant_data, setting)
@@ -241,6 +248,8 @@ def compare_report(
     The first class counts as the good one. A fifth of the test records is the acceptance set.
 
     Args:
+        labels: Class names of the plant.
+        test: Local features ``[n, D]`` and classes ``[n]`` of the test records.
         novelty_test: Test for records that are unlike the plant's own.
     """
     gone = np.array([name in outcome.unseen_labels(labels) for name in labels])

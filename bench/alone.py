@@ -115,7 +115,7 @@ class Draw:
 def split_data_sets(
     folders: Sequence[Path], kind: str, seeds: int, only: Sequence[str] | None = None
 ) -> Iterator[tuple[str, SplitDataSet, Sequence[int]]]:
-    """Yield name, cut and seeds of all data sets of a modality.
+    """Yield name, split records and seeds of all data sets of a modality (``kind``).
 
     Where a data set states sizes of damage, each seed also has a cut whose test records have a size
     that is not in training.
@@ -199,7 +199,7 @@ def split_data_set(  # long: reading, then the search for a split
 
 
 def draw_labelled_rows(data: SplitDataSet, shots: int, seed: int) -> Ints | None:
-    """Draw ``shots`` records per class, or all; None if most classes have fewer."""
+    """Draw rows of ``shots`` records per class, or of all; None if most classes have fewer."""
     pool = np.flatnonzero(~data.is_test)
     each = [pool[data.labels[pool] == label] for label in np.unique(data.labels)]
     if np.median([len(rows) for rows in each]) < shots:
@@ -221,7 +221,7 @@ def add_plant_trunk(draw: Draw) -> Draw:
 
 
 def predict_local_only(draw: Draw) -> tuple[Ints, tuple[float, float]]:
-    """Predict the test records with local-only; also return its reported accuracy interval."""
+    """Predict test records' classes by local-only; also return its reported accuracy interval."""
     draw = add_plant_trunk(draw)
     trunk = scale_encoder_features(draw.features[draw.labelled_rows], *draw.layout)
     kind = modality_of_array(draw.data.records)
@@ -257,7 +257,7 @@ def _fit_and_predict(model: object, train: Floats, draw: Draw, test: Floats) -> 
 
 
 def predict_images(draw: Draw) -> dict[str, Ints]:
-    """Predict the test records with each baseline for images."""
+    """Predict the classes of the test records by each baseline for images, by its name."""
     rows = normalize(draw.unscaled_block.astype(np.float64))
     large = _trunk_features(draw.data, "images", ObjectTrunk.label).astype(np.float64)
     train, test = rows[draw.labelled_rows], rows[draw.data.is_test]
@@ -273,7 +273,7 @@ def predict_images(draw: Draw) -> dict[str, Ints]:
 
 
 def predict_windows(draw: Draw) -> dict[str, Ints]:
-    """Predict the test records with each baseline for windows."""
+    """Predict the classes of the test records by each baseline for windows, by its name."""
     windows = draw.data.records.astype(np.float32)
     own, asked = windows[draw.labelled_rows], windows[draw.data.is_test]
     rocket = MiniRocket.fit(own, np.random.default_rng((draw.seed, 9)))
@@ -289,7 +289,7 @@ def predict_windows(draw: Draw) -> dict[str, Ints]:
 
 
 def channel_statistics(windows: NDArray[np.float32]) -> Floats:
-    """Describe channels by ends, mean, deviation, extremes, quantiles, changes, ``[n, 13 C]``."""
+    """Return 13 statistics of each of C channels, such as mean and quantiles, ``[n, 13 C]``."""
     x = windows.astype(np.float64)
     steps = np.diff(x, axis=2)
     quantiles = np.quantile(x, (0.05, 0.25, 0.5, 0.75, 0.95), axis=2)
@@ -304,7 +304,7 @@ def _regression(draw: Draw, columns: Floats | sparse.csr_matrix) -> Ints:
 
 
 def predict_texts(draw: Draw) -> dict[str, Ints]:
-    """Predict the test records with each baseline for texts."""
+    """Predict the classes of the test records by each baseline for texts, by its name."""
     texts = [str(text).lower() for text in draw.data.records]
     own = [texts[row] for row in draw.labelled_rows]
     counters = (

@@ -30,7 +30,7 @@ class Context:
     Attributes:
         priors: Variances of the mixed model.
         sites: Evidence of each site, the plant's own first.
-        estimate: BLUP of all sites.
+        estimate: Means of the plant's classes, predicted by BLUP from all sites.
     """
 
     priors: ModelVariances

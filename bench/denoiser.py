@@ -42,11 +42,11 @@ class Case:
     """A plant, with the evidence from other sites' releases.
 
     Attributes:
-        posterior: BLUP of the class deviations.
+        posterior: BLUP of the deviations of K class means from their mean, in d directions.
         predicted_from_names: Deviations predicted from class names, along the eigenvectors, ``[K,
             d]``.
-        plant_records: The plant's features and labels, -1 for none.
-        test_records: Test records.
+        plant_records: Features ``[n, d]`` and labels ``[n]`` of the plant, -1 for no label.
+        test_records: Features and classes of the test records.
         true_deviations: True deviations of class means along the eigenvectors, ``[K, d]``.
     """
 
@@ -74,11 +74,11 @@ def shift_mean(posterior: Posterior, mean: Floats) -> Posterior:
 
 
 class Denoiser(nn.Module):
-    """Set network over classes.
+    """Set network over the K classes of a plant.
 
     Args:
         dimension: Number d of directions.
-        extra: Number of further inputs per class.
+        extra: Number of inputs per class beside the 3 d of ``conditions``.
     """
 
     def __init__(self, dimension: int, extra: int) -> None:
@@ -92,13 +92,13 @@ class Denoiser(nn.Module):
         nn.init.zeros_(self.out.bias)
 
     def forward(self, inputs: Tensor, absent: Tensor) -> Tensor:
-        """Compute outputs ``[n, K, d]``; ``absent`` ``[n, K]`` marks rows that are padding."""
+        """Map ``[n, K, 3 d + extra]`` to ``[n, K, d]``; ``absent``, ``[n, K]``, marks padding."""
         hidden = self.body(self.into(inputs), src_key_padding_mask=absent)
         return torch.as_tensor(self.share * self.out(hidden))
 
 
 def conditions(case: Case) -> tuple[Tensor, Tensor]:
-    """Compute a case's inputs ``[K, 3 d]`` and posterior standard deviations ``[K, d]``."""
+    """Return a case's inputs of ``Denoiser`` ``[K, 3 d]``, and posterior deviations ``[K, d]``."""
     mean, variance = deviation_moments(case.posterior)
     scale = np.sqrt(case.posterior.between)
     spread = np.sqrt(variance)
@@ -110,7 +110,7 @@ def conditions(case: Case) -> tuple[Tensor, Tensor]:
 
 
 def head_shift_terms(case: Case) -> dict[str, Tensor]:
-    """Precompute how a plant's records turn a shifted mean into a head, linear in the shift."""
+    """Return tensors, by name, from which ``head_loss`` computes a plant's head and its loss."""
     posterior, (x, y) = case.posterior, case.plant_records
     k = posterior.classes
     evidence = exact_evidence(x, y, k)
@@ -174,7 +174,7 @@ def _pad_classes(name: str, value: Tensor, k: int) -> Tensor:
 
 
 def head_loss(batch: dict[str, Tensor], mean_shift: Tensor) -> Tensor:
-    """Cross-entropy of the heads that plants fit from shifted means ``[n, K, d]``."""
+    """Return mean cross-entropy of n plants' heads after a shift of BLUP's means, ``[n, K, d]``."""
     here = (~batch["absent"]).float()[..., None]
     solved = batch["solved"] + torch.einsum("nijd,njd->nid", batch["gain"], mean_shift * here)
     centre, delta = solved[:, :1], solved[:, 1:]
@@ -231,7 +231,7 @@ def _loss(cases: Batch, objective: Objective) -> float:
 
 
 def fit(cases: Sequence[Case], held_out_cases: Sequence[Case]) -> tuple[Denoiser, Denoiser]:
-    """Fit mean and sampler on simulated plants, with early stopping on others."""
+    """Train on cases, with early stopping on held-out ones; return networks of mean and sampler."""
     stacked, held = (_stack_cases(each) for each in (cases, held_out_cases))
     dimension = stacked["mean"].shape[2]
     torch.manual_seed(0)
@@ -272,7 +272,7 @@ def _stack_cases(cases: Sequence[Case]) -> Batch:
 
 @torch.no_grad()
 def denoised_mean(network: Denoiser, case: Case) -> Floats:
-    """Predict the mean of the deviations, ``[K, d]``."""
+    """Return the trained network's mean of a case's class deviations, ``[K, d]``."""
     inputs, spread = conditions(case)
     absent = torch.zeros(1, len(inputs), dtype=torch.bool)
     shift: Floats = (spread * network(inputs[None], absent)[0]).numpy().astype(np.float64)
@@ -281,7 +281,7 @@ def denoised_mean(network: Denoiser, case: Case) -> Floats:
 
 @torch.no_grad()
 def draw_samples(flow: Denoiser, case: Case, generator: torch.Generator) -> Floats:
-    """Draw samples of the trained posterior, ``[SAMPLES, K, d]``."""
+    """Draw samples of a case's class deviations by the trained flow, ``[SAMPLES, K, d]``."""
     inputs, spread = conditions(case)
     repeated = inputs.expand(SAMPLES, -1, -1)
     absent = torch.zeros(repeated.shape[:2], dtype=torch.bool)

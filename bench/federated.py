@@ -92,7 +92,10 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """Settings of a run of FedAvg; ``draw`` is the seed of its noise."""
+    """Settings of a run of FedAvg: number of plants and rounds, and local steps in each round.
+
+    ``draw`` is the seed of the noise.
+    """
 
     plants: int
     epsilon: float
@@ -216,7 +219,7 @@ def even_biases(head: LinearHead, x: Floats) -> LinearHead:
 
 
 def plant_records(kind: Kind, cell: Cell) -> tuple[Site, Ints]:
-    """Records of the plant in a cell, label -1 for none, and the classes never seen."""
+    """Return features and labels (-1: none) of a cell's plant, and the classes it never sees."""
     x, y = kind.sites[0]
     if cell[2] == NO_LABELS:
         return (x, np.full(len(y), -1)), np.zeros(0, np.int64)
@@ -244,7 +247,7 @@ def evaluate_fedavg(kind: Kind, cell: Cell, training: Training, is_adapted: bool
 def evaluate_releases(
     kind: Kind, cell: Cell, priors: ModelVariances, draw: int
 ) -> dict[str, Result]:
-    """Evaluate the heads computed from one release of each plant."""
+    """Evaluate BLUP's head and the nearest mean, from one release of each plant, by name."""
     count, epsilon, _ = cell
     rng, names = np.random.default_rng((draw, 57)), kind.labels
     others = [
@@ -272,7 +275,7 @@ def all_cells() -> Iterator[Cell]:
 
 
 def score_recipes(job: tuple[Path, Path, int]) -> dict[tuple[Cell, int, Recipe], float]:
-    """Evaluate all recipes on one rendered family."""
+    """Return the accuracy of each recipe on one rendered family, by cell and number of rounds."""
     torch.set_num_threads(1)
     folder, cache, family = job
     encoder, scores = load_encoder(ServerHome(folder).read_encoder()), {}

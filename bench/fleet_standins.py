@@ -207,7 +207,7 @@ def draw_records(number: int) -> tuple[Any, Any, None]:
 class StandIns:
     """Replacement for Flower: all plants are online, and answer after a pause with stored releases.
 
-    The methods are those of ``FlowerLink`` and ``FlowerRun``.
+    The methods replace those of ``FlowerLink`` and ``FlowerRun``.
     """
 
     def __init__(self, folder: Path, witness: Any, pause: float) -> None:
@@ -220,19 +220,19 @@ class StandIns:
 
     @contextmanager
     def open_run(self) -> Iterator["StandIns"]:
-        """See ``FlowerLink``."""
+        """Yield this object as the open run."""
         yield self
 
     def online_sites(self, sites: Iterable[Any]) -> set[str]:
-        """Return all sites; see ``FlowerLink``."""
+        """Return the names of all sites."""
         return {site.name for site in sites}
 
     def last_activation_time(self, site: str) -> float:
-        """See ``FlowerLink``."""
+        """Return 0: no node was activated again."""
         return 0.0
 
     def send_message(self, site: Any, kind: str, envelope: Envelope, seconds: float) -> str:
-        """See ``FlowerRun``."""
+        """Schedule a site's answer to a message, within the pause; return the message's id."""
         message_id = secrets.token_hex(16)
         asked = None
         if envelope.kind == "delivery":
@@ -245,7 +245,7 @@ class StandIns:
         return message_id
 
     def poll_replies(self, message_ids: set[str]) -> list[Any]:
-        """See ``FlowerRun``."""
+        """Return the replies that are due to the messages with these ids."""
         current_time = time.monotonic()
         due = [
             key
@@ -255,7 +255,7 @@ class StandIns:
         return [self._answer(key) for key in due]
 
     def withdraw_message(self, message_id: str) -> None:
-        """See ``FlowerRun``."""
+        """Cancel the reply to a message."""
         self._waiting.pop(message_id, None)
 
     def _answer(self, message_id: str) -> Any:
@@ -313,7 +313,7 @@ def run_killed_campaign(home: Any, command: list[str], lifetimes: list[float]) -
 
 
 def measure_packages(folder: Path, sizes: list[int], database: str, words: Any) -> dict[str, Any]:
-    """Measure a package's processor time by number of sites, and the ratio of both ends."""
+    """Measure a package's processor time by number of sites, and its ratio of most to fewest."""
     blocks: defaultdict[int, list[float]] = defaultdict(list)
     machine = measure.describe_machine()
     with ExitStack() as stack:
@@ -368,7 +368,7 @@ def count_irregular_sites(home: Any) -> dict[str, Any]:
 def serve_campaign(  # long: a campaign, its row
     root: Path, size: int, pause: float
 ) -> dict[str, Any]:
-    """Serve one campaign, and return its cost."""
+    """Serve one campaign; return times, memory, bytes, and numbers of sites by state."""
     import logging
 
     from wg_server.campaigns.packaging_process import PackagingProcess

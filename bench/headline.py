@@ -78,7 +78,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Heads:
-    """Zoo of heads ``[N, 5, d + 1]``, and class means ``[N, 5, d]`` of their training records."""
+    """N heads, ``[N, 5, d + 1]``, bias last, and class means ``[N, 5, d]`` of training records."""
 
     means: Tensor
     heads: Tensor
@@ -109,14 +109,14 @@ class Variances:
 
 
 def logits(heads: Tensor, x: Tensor) -> Tensor:
-    """Compute logits ``[n, r, 5]`` of records ``[n, r, d]`` by heads with the bias last."""
+    """Compute logits ``[n, r, 5]`` of r records each, ``[n, r, d]``, by heads ``[n, 5, d + 1]``."""
     return x @ heads[..., :-1].transpose(-1, -2) + heads[..., None, :, -1]
 
 
 def fine_tune(
     start: Tensor, x: Tensor, y: Tensor, rate: float, steps: int
 ) -> Iterator[tuple[int, Tensor]]:
-    """Fine-tune heads together by Adam; yield each step and the heads before it."""
+    """Fine-tune heads by Adam on records ``x`` and classes ``y``; yield step, heads before it."""
     heads = start.clone().requires_grad_()
     optimiser = torch.optim.Adam([heads], rate)
     for step in range(steps + 1):
@@ -129,7 +129,7 @@ def fine_tune(
 
 
 def sorted_classes(tasks: int, records: int) -> Tensor:
-    """Return the classes ``[tasks, 5 records]`` of records that are sorted by class."""
+    """Return for each task 0 to 4, each repeated ``records`` times, ``[tasks, 5 records]``."""
     return torch.arange(WAYS).repeat_interleave(records).expand(tasks, -1)
 
 
@@ -201,7 +201,7 @@ class HeadDiffusion:
             schedule.step()
 
     def reconstruction(self, flat: Tensor) -> Tensor:
-        """Loss of the autoencoder (VAE) on flattened heads."""
+        """Return the loss of the autoencoder (VAE) on flattened heads, ``[n, 5 (d + 1)]``."""
         x = (flat - self.centre) / self.scale
         mean, spread = self.encoder(x).chunk(2, -1)
         spread = spread.clamp(-10, 2)
@@ -211,7 +211,7 @@ class HeadDiffusion:
         return loss
 
     def condition(self, means: Tensor, noise: float) -> Tensor:
-        """Build the denoiser's condition from class means ``[n, 5, d]`` and their noise."""
+        """Return conditions ``[n, 5 d + 1]`` from class means ``[n, 5, d]`` and noise deviation."""
         known = ((means - means.mean(1, keepdim=True)) @ self.basis).flatten(1)
         return torch.cat([known, torch.full((len(means), 1), 10 * noise)], dim=1)
 
@@ -331,7 +331,7 @@ def tiny_imagenet_features(encoder: Encoder, root: Path, cache: Path) -> Floats 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rivals:
-    """Zoo, trained recipe and variances from which all methods make heads."""
+    """Zoo, D2NWG's trained diffusion, and variances, from which all methods make heads."""
 
     zoo: Heads
     diffusion: HeadDiffusion
@@ -339,7 +339,7 @@ class Rivals:
     rendered: ModelVariances
 
     def heads(self, tasks: Sequence[Task], epsilon: float) -> dict[str, Tensor]:
-        """Make the heads of all tasks, by name of the method."""
+        """Make a head for each task by every method, ``[tasks, 5, d + 1]`` by its name."""
         noise = release_noise(epsilon)
         means = torch.tensor(np.array([task.shown.mean(axis=1) for task in tasks])).float()
         means = means + noise * torch.randn_like(means)

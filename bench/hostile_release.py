@@ -170,7 +170,7 @@ def accuracy_gains(
     number: int,
     alarms_by_attack: dict[tuple[str, int, float], list[bool]],
 ) -> list[tuple[Key, float]]:
-    """Accuracy gains by plant, attack, head and defence, relative to honest plants alone."""
+    """Return for each plant, attack, head and defence the change of accuracy by the attack."""
     rng = np.random.default_rng((3, number, int(10 * epsilon)))
     honest = [_release(fleet, *own, epsilon, rng) for own in fleet.own[:HONEST]]
     direction: Floats = rng.normal(size=(fleet.own[0][0].shape[1],))

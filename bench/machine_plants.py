@@ -193,7 +193,7 @@ def _load_home(root: Path) -> tuple[bytes, DataSheetGenerator]:
 
 
 def measure_vetoes(generate: Generate, plant: MachinePlant) -> dict[str, float]:
-    """Measure the fit of a plant's own and another machine's sheet, and whether it is refused."""
+    """Measure the fit of a plant's own sheet and of another machine's, and if each is refused."""
     found: dict[str, float] = {}
     architecture = catalogue.SPECTRUM_LINES_NETWORK
     batch = network.prepare_batch(architecture, list(plant.own[0]))
@@ -220,7 +220,7 @@ class _FittedModel:
     model: FittedMethod | None
 
     def fit(self, records: PlantRecords, package: PreparedPackage) -> FittedMethod | None:
-        """See ``Method``."""
+        """Return the fitted model, whatever the records and the package."""
         del records, package
         return self.model
 

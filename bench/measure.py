@@ -39,7 +39,7 @@ def resident_memory(pid: int) -> float:
 
 
 def peak_memory(pid: int) -> float:
-    """Largest resident memory since ``reset_peak``, MB."""
+    """Largest resident memory of a process since ``reset_peak``, MB (10^6 bytes)."""
     return _status(pid, "VmHWM")
 
 
@@ -63,7 +63,11 @@ def save_settings(results: Path, **settings: object) -> None:
 
 
 def wait_until(condition: Callable[[], bool], event: str, seconds: float) -> float:
-    """Wait until ``done()``; return the seconds."""
+    """Wait until ``condition()`` is true; return the seconds that this took.
+
+    Raises:
+        SystemExit: It is not true after ``seconds``; the message names the ``event``.
+    """
     start = time.monotonic()
     while not condition():
         if time.monotonic() - start > seconds:

@@ -205,9 +205,12 @@ def _cut(
 
 
 def split_groups(labels: Ints, groups: Ints, rng: np.random.Generator) -> tuple[Ints, Ints]:
-    """Assign groups of records to test, own and other sites; also return the classes in all parts.
+    """Assign groups of records to test, own and other sites.
 
-    The draw with most shared classes of twenty is taken: with few groups most draws share too few.
+    Of twenty random draws, the one with most classes in both test and own records is taken.
+
+    Returns:
+        Part of each record: 0 test, 1 own, or from 2 other sites; and the classes in both.
     """
     best: tuple[Ints, Ints] | None = None
     for _ in range(20):

@@ -63,7 +63,7 @@ class RecordSplit:
 
 
 def split_records(labels: Ints, count: int, rng: np.random.Generator) -> RecordSplit:
-    """Draw the rows of two trainings and the rest; small classes have a third in each."""
+    """Draw rows for two trainings, ``count`` per class or a third of a small one, and the rest."""
     parts: list[list[Ints]] = [[], [], []]
     for label in np.unique(labels):
         rows = rng.permutation(np.flatnonzero(labels == label))
@@ -84,7 +84,7 @@ def train_regression(features: Floats, labels: Ints) -> Head:
 
 
 def measure_head(head: Head, features: Floats, labels: Ints, rows: RecordSplit) -> Floats:
-    """Accuracy on the rest, and area under the attack's ROC curve; float ``[2]``."""
+    """Return accuracy on unused records, and area under the attack's ROC curve, ``[2]``."""
     weight, bias = head
     members, others = rows.members, rows.unused
     scores = log_softmax(features @ weight.T + bias, axis=1)
@@ -96,7 +96,7 @@ def measure_head(head: Head, features: Floats, labels: Ints, rows: RecordSplit) 
 
 
 def mean_figures(features: Floats, labels: Ints, count: int) -> dict[str, Floats]:
-    """Mean over draws of right, found and null, by head."""
+    """Return by head, as means over draws: accuracy, the attack's area, and its area for *null*."""
     table: dict[str, list[Floats]] = {}
     for draw in range(DRAWS):
         rows = split_records(labels, count, np.random.default_rng((draw, count)))

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 Row = dict[str, Any]
-"""``key``, ``dataset``, ``cell``, and ``scores``: accuracy by method. Where ``cell`` is empty, such
-scores by cell."""
+"""Result with ``key``, unique in its file, ``dataset``, ``cell`` (configuration), and ``scores``:
+accuracy by method, or, if ``cell`` is empty, accuracies by method for each of several cells."""
 Job = TypeVar("Job", bound=tuple[Any, ...])
 
 
@@ -41,8 +41,8 @@ def evaluate_jobs(
     """Run the jobs without a row in several processes; return all jobs' rows that have scores.
 
     Args:
-        evaluate: Turns a job, whose first element is its key, into a row; None if its data set is
-            missing, so that a later run tries again.
+        evaluate: Turns a job, whose first element is the key, into a row, or into None if the job's
+            data set is missing; a later run then tries again.
     """
     left = [job for job in jobs if job[0] not in rows]
     with ProcessPoolExecutor(processes) as pool:

@@ -38,7 +38,7 @@ AS_DELIVERED = (
 
 
 def plant_trunk(encoder: Encoder, local: NDArray[np.floating]) -> TrunkFeatures:
-    """Encoder's trunk with a plant's local features."""
+    """Return a plant's local features ``[n, D]``, scaled, with the encoder's layout of them."""
     blocks = encoder.local_block_sizes, encoder.trunk_block_counts
     return scale_encoder_features(local, encoder.dimension, encoder.scaled_dimension, *blocks)
 
@@ -57,7 +57,10 @@ def select_for_plant(
     """Run the plant's model selection, by default with the initial policy of a plant.
 
     Args:
+        candidates: Candidates that the server makes.
+        trunk: The plant's features, from ``plant_trunk``.
         labels: Classes ``[n]``, -1 without one.
+        dimension: Number of released features.
         others_released: True if other sites have released.
         groups: Groups of records ``[n]`` that belong together; None if each is independent.
         policy: Policy of the plant.

@@ -46,7 +46,7 @@ COMMAND = "python -m bench.simulate --home IMAGES WINDOWS --publish FILE"
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """Kind of plant, and number of other sites that release."""
+    """Scenario, labels per class and epsilon of a plant, and number of other sites that release."""
 
     scenario: str
     shots: int
@@ -55,7 +55,7 @@ class Setting:
 
     @property
     def cell(self) -> Cell:
-        """Configuration for ``bench.methods``."""
+        """The same configuration in the form of ``bench.methods``."""
         return Cell(
             scenario=self.scenario,
             epsilon=self.epsilon,

@@ -47,7 +47,8 @@ FIXED, SHEET = "fixed on balances", "sheet as input"
 SHIPPED = "delivered: sheet and statistic as inputs, standardised"
 MEAN = "the unit's own mean"
 Rows = dict[str, Tensor]
-"""Scores of windows ``[m, n, Q]``, or squared errors on each unit ``[m, Q]``, by method."""
+"""Scores (scaled estimates) of Q quantities in n windows of m units, ``[m, n, Q]``, or squared
+errors on each unit, ``[m, Q]``, by method."""
 
 
 class Rivals(nn.Module):
@@ -69,7 +70,7 @@ class Rivals(nn.Module):
         initialise_parameters(self.rivals, torch.Generator().manual_seed(seed))
 
     def forward(self, plants: SensorPlants, statistics: StatisticBatch) -> Rows:
-        """Compute the scores of the windows by every method."""
+        """Return, by method, the scores ``[m, n, Q]`` of n windows of each of m plants."""
         stated = self.unit.figure_features(plants.figures)[:, None]
         rows = {}
         for name, network in self.rivals.items():
@@ -103,7 +104,7 @@ class Objective:
         ).sum()
 
     def evaluate(self, model: Rivals) -> Evaluation:
-        """See ``training.Objective``."""
+        """Return validation loss and R² of the product's network; rivals do not count."""
         return self._shipped.evaluate(model.shipped)
 
 

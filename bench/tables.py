@@ -29,7 +29,7 @@ _CELL = re.compile(r"(?P<scenario>.+) eps=(?P<epsilon>\S+) n=(?P<shots>\d+)")
 
 @dataclass(frozen=True, slots=True)
 class PairedDifference:
-    """Paired difference: mean over the means of data sets, its standard error, and their number."""
+    """Mean of the data sets' mean paired differences, its standard error, and number of sets."""
 
     mean: float
     error: float

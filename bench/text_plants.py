@@ -195,7 +195,7 @@ def cut_texts(encoder: Encoder, path: Path, seed: int) -> TextPlants:
 
 
 def as_plants(encoder: Encoder, root: Path, name: str, seed: int) -> plants.Plants | None:
-    """Cut a data set into the form of benches of images; None if it is missing."""
+    """Cut a data set of texts into ``bench.plants.Plants``; None if it is missing."""
     path = root / f"text_{name}" / "records.csv"
     if not path.is_file():
         return None
