@@ -126,11 +126,7 @@ def pending_plants(
     rows: Rows,
     settings: Iterable[str],  # Names
 ) -> Iterator[tuple[Plants, str, str, int, str]]:  # Plants, key, data set, seed, setting
-    """Yield the plants of every available data set that have no row of results yet.
-
-    Yields:
-        Plants, key of the row, name of the data set, seed, and name of the setting.
-    """
+    """Yield the plants of every available data set that have no row of results yet."""
     for seed in range(options.seeds):
         for name in options.only or _DATASETS.get(encoder.modality, DATASETS):
             keys = {word: f"{generator.id[:16]} {name} {seed} {word}" for word in settings}
@@ -248,7 +244,6 @@ def compare_report(
     The first class counts as the good one. A fifth of the test records is the acceptance set.
 
     Args:
-        labels: Class names of the plant.
         test: Local features ``[n, D]`` and classes ``[n]`` of the test records.
         novelty_test: Test for records that are unlike the plant's own.
     """

@@ -180,7 +180,6 @@ def count_verdicts(
     """Count verdicts of one plant's model on held-out and on foreign records; also its accuracy.
 
     Args:
-        plant: The plant's labelled records, with its local-only model.
         features: Local features of the plant's records, then of foreign records.
         labelled: Rows of the plant's labelled records.
         good_class: Index of the class of good records.

@@ -129,8 +129,7 @@ def fine_tune_at_sites(
 
     Since sites are standardised, the trunk need not learn to ignore their differences, and learns
     more about classes in the same number of steps. Each step uses new sites, because a network
-    memorises a set of 200. Scale and shift of the norms also depend on the first norm's moments at
-    a site (modulation).
+    memorises a set of 200. The norms' affine maps also depend on the first norm's site moments.
 
     Args:
         initial_tensors: Tensors ``trunk.*`` from which training starts.
