@@ -50,10 +50,10 @@ class NoveltyTest:
     """Fitted novelty test: bank of the plant's records, and calibration scores; at most 8.4 MB.
 
     Attributes:
-        blocks: First feature that is used, and sizes of the blocks from there, ``[1 + k]``; without
-            blocks, features are standardised.
-        mean: Mean of each feature, ``[d]``; empty with blocks.
-        scale: Factor on each feature, ``[d]``; empty with blocks.
+        blocks: Index of the first feature that is used, then the sizes of k blocks of features from
+            there, ``[1 + k]``; if k is 0, features are standardised instead.
+        mean: Mean of each standardised feature, ``[d]``; empty if there are blocks.
+        scale: Factor on each standardised feature, ``[d]``; empty if there are blocks.
         bank: Folded features of m records of the plant, from ``bank_coordinates``, ``[m, c]``.
         scores: Scores of the plant's records against other units, ascending, ``[s]``; empty if
             there are too few records.

@@ -54,6 +54,10 @@ class OidcProvider(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def authorization_url(self, browser_secret: str, callback_url: str) -> str:
         """Return the URL to which a browser is sent for login.
 
+        Args:
+            browser_secret: Random secret that the browser keeps in a cookie until it returns.
+            callback_url: URL of this server to which the provider sends the browser back.
+
         Raises:
             PeerError: The provider does not answer.
         """
@@ -75,6 +79,12 @@ class OidcProvider(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         self, browser_secret: str, state: str, code: str, callback_url: str
     ) -> tuple[str, Role]:
         """Return name (for the log) and role of a person who returns with an authorization code.
+
+        Args:
+            browser_secret: Secret from the browser's cookie, as for ``authorization_url``.
+            state: Parameter ``state`` of the request with which the browser returns.
+            code: Authorization code in that request.
+            callback_url: URL of that request, as for ``authorization_url``.
 
         Raises:
             PeerError: The provider does not answer, or its answer violates OpenID Connect.
