@@ -119,7 +119,7 @@ class Forger:
         return bundle.encode(self._site.covered(self._ledger, request.request_id))
 
     def send_file(self, data: bytes, **asked: Any) -> FileUse:
-        """Return a function that sends a file to the server, as the answer to terms ``asked``."""
+        """Return a function that sends the server a file; ``asked`` changes its query's terms."""
 
         def use() -> str:
             enrolled = Enrolled(

@@ -75,7 +75,7 @@ class TrainingSchedule:
 
 @dataclass(frozen=True, slots=True)
 class TrainingResult:
-    """Result of a training: steps, seconds it took, and lowest validation loss."""
+    """Result of a training: number of steps, duration in seconds, and lowest validation loss."""
 
     steps: int
     seconds: float
