@@ -38,9 +38,8 @@ def alive_with(text: str) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize(
-    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_demo_leaves_no_process_behind(tmp_path: Path, number: int) -> None:
     out = tmp_path / "out"
     demo = subprocess.Popen(

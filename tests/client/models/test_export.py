@@ -34,7 +34,8 @@ def _images(count: int) -> Any:
     return np.repeat(large[:, None], 3, axis=1)
 
 
-@pytest.mark.parametrize("name", [HANDED_ON, pytest.param(LOCAL_ONLY, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [HANDED_ON, LOCAL_ONLY])
 def test_onnx_agrees_with_the_plant_s_own_predictions(
     make_plant: MakePlant, encoder_package: bytes, tmp_path: Path, name: str
 ) -> None:
@@ -62,6 +63,7 @@ def test_onnx_agrees_with_the_plant_s_own_predictions(
     assert json.loads(metadata["labels"]) == list(LABELS)
 
 
+@pytest.mark.slow
 def test_a_program_that_resizes_as_the_metadata_say_gets_the_plants_logits(
     plant: TestPlant, tmp_path: Path
 ) -> None:

@@ -96,6 +96,7 @@ def test_made_up_sites_see_each_class_as_often_and_no_record_twice_alike() -> No
     assert len(seen) == sum(len(batch) for batch, _ in sites)
 
 
+@pytest.mark.slow
 def test_a_network_of_made_up_sites_is_right_under_a_camera_that_it_has_not_seen() -> None:
     rng = np.random.default_rng(2)
     sites = networks.simulated_site_batches(NET, _stripes(60, 1), np.arange(60), rng)
