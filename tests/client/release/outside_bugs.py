@@ -17,6 +17,7 @@ from wg_core import snapshot as snapshots
 from wg_core.ledger import entries
 from wg_core.ledger.budget_ledger import Ledger
 from wg_core.ledger.charging import ChargeRequest
+from wg_core.ledger.lineage import LineageState
 from wg_core.privacy import exact_statistics
 from wg_core.privacy.events import PrivacyEvent
 from wg_core.privacy.schema import MACHINE_DIMENSION, StatisticsSchema
@@ -63,8 +64,8 @@ def budget_for_each_kind(patch: pytest.MonkeyPatch) -> None:
         return charge(self, request)
 
     @instead_of(Ledger, "_epsilon_before_and_after")
-    def of_kind(cost: Any, self: Ledger, lineage: Any, event: PrivacyEvent) -> Any:
-        alike = type(lineage)(lineage.id, lineage.cap_epsilon, lineage.cap_delta)
+    def of_kind(cost: Any, self: Ledger, lineage: LineageState, event: PrivacyEvent) -> Any:
+        alike = type(lineage)(lineage.lineage_id, lineage.cap_epsilon, lineage.cap_delta)
         for state in self._state.charges.values():
             entry = entries.decode(self.entry_bytes(state.seq))
             if isinstance(entry, entries.Charge) and [state.release_kind] == kind:
