@@ -67,7 +67,7 @@ class OutOfFoldPredictions:
 
     @property
     def losses(self) -> Floats:
-        """Log loss of each record, nats, ``[repeats, m]``."""
+        """Log loss of each of the m evaluated records, nats, ``[repeats, m]``."""
         return np.stack([log_loss(logits, self.labels) for logits in self.logits])
 
     @property
@@ -104,7 +104,7 @@ class FittedModel:
 
     @property
     def losses(self) -> Floats:
-        """Out-of-fold log loss, nats, ``[repeats, m]``; ``[0, 0]`` if nothing was held out."""
+        """Out-of-fold log loss, nats, ``[repeats, m]``; an empty array if nothing was held out."""
         return np.zeros((0, 0)) if self.out_of_fold is None else self.out_of_fold.losses
 
     @property

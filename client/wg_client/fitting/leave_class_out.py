@@ -136,7 +136,11 @@ class _HeldOutPredictions:
 
 
 class LearnerEvaluation:
-    """Quality of learners on left-out classes, from fits around a base head that are made once."""
+    """Quality of learners on classes that are left out of training.
+
+    Every learner adds its fit to the logits of a base head. All fits are made once, at
+    creation.
+    """
 
     def __init__(
         self,

@@ -60,7 +60,7 @@ def origin_centre(schema: StatisticsSchema) -> Centre:
 
 
 def centre_of_release(schema: StatisticsSchema, integers: Integers, sigma: float) -> Centre:
-    """Recompute the centre of a complete release's class sums from its released integers.
+    """Recompute the point about which a release's class sums were taken, from its integers.
 
     Args:
         integers: Released integers, int64 ``[schema.vector_length]``.

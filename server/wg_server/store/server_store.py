@@ -152,7 +152,10 @@ class ServerStore(LedgerTable, ReleaseTable):
             _add_certificate(connection, site, certificate_sha256, expires)
 
     def adopt_certificate(self, site: str, certificate_sha256: str, expires: float) -> bool:
-        """Store an unknown certificate of an enrolled site, and return whether it was stored."""
+        """Store a certificate that an enrolled site shows for the first time.
+
+        Return True if it was stored; False if it is known, or the site is not enrolled.
+        """
         table = schema.certificate_table
         with self.engine.begin() as connection:
             stored_site = find_site(connection, site, for_update=True)

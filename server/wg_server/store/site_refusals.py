@@ -50,7 +50,12 @@ class SiteStatus:
 def store_connection_trouble(
     store: ServerStore, site: str, code: str, figure: float, current_time: float
 ) -> None:
-    """Store the reason why a site's node is refused, replacing an earlier one."""
+    """Store the reason why a site's node is refused, replacing an earlier one.
+
+    Args:
+        code: Reason, a code of ``campaigns.offline_codes``.
+        figure: Unix time or a clock's error in seconds, by the code; 0.0 if it has none.
+    """
     table = schema.connection_trouble_table
     with store.engine.begin() as connection:
         connection.execute(table.delete().where(table.c.site == site))

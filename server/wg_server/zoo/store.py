@@ -40,11 +40,11 @@ class ZooEntry:
         key: Name of the entry: hash of task and encoder, hex.
         encoder: Id of the encoder, hex.
         task: Task from which the entry can be built again.
-        family: Name of its family, which other sites share.
+        family: Name of the family of tasks to which it belongs.
         labels: Class names; a record's label is an index of them.
         records: Number of records.
         licence: Licence of the source.
-        sha256: SHA-256 of the object, hex.
+        sha256: SHA-256 of the entry's object (features and labels), hex.
     """
 
     version: int = 1

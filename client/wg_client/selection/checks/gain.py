@@ -15,9 +15,9 @@ CODE = "WG-F01"
 def check(comparison: ModelComparison) -> CheckFinding | None:
     """Pass if the gain in log loss exceeds a required number of its standard errors.
 
-    With records of one class only, a model also passes if it recognises enough of them before and
-    after fine-tuning: local-only predicts no other class, and nothing else can be checked. The
-    finding is None if no labelled record can be evaluated.
+    With records of one class only, local-only always predicts this class and cannot be beaten. A
+    model then also passes if it recognises a required share of these records, before and after
+    fine-tuning. The finding is None if no labelled record can be evaluated.
     """
     if comparison.local_only is None:
         return None

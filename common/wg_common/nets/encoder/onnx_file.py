@@ -117,7 +117,7 @@ class OnnxFile:
         return self.declared_format.sha256
 
     def released_fit_weights(self) -> NDArray[np.float64]:
-        """Return equal weights ``[width]``, whose squares add up to 1."""
+        """Return equal weights ``[width]`` of features in the fit of the released projection."""
         return np.full(self.width, self.width**-0.5)
 
     def local_fit_weights(self) -> NDArray[np.float64]:

@@ -46,7 +46,7 @@ def embed_sentences(sentences: Sequence[str]) -> NDArray[np.float32]:
         sentences: Sentences in supported languages, which include English and Japanese.
 
     Raises:
-        ConfigError: The package is not installed.
+        ConfigError: The Python package with the encoder is not installed.
         VerificationError: The package's files do not have the pinned hash.
     """
     if not sentences:

@@ -103,7 +103,8 @@ class TrainingBatch:
     Attributes:
         machines: Windows and properties of the m machines.
         labels: Index of the condition of each of n labelled windows, ``[m, n]``.
-        inputs_by_scaling: Inputs and readings of these windows, by the scaling of inputs.
+        inputs_by_scaling: Network inputs of these windows and their readings by
+            templates (``WindowInputs``), by the scaling of inputs.
         condition_shares: Share of each condition among a plant's records, ``[m, K]``.
         record_counts: Number of each plant's records, ``[m]``.
         noise_deviations: Standard deviations of the noise on sums and count of each release, ``[m,

@@ -26,7 +26,7 @@ SurfaceParameters = Sequence[float]
 
 @dataclass(frozen=True, slots=True)
 class SurfaceRecipe:
-    """Parameters from which the sheets of one family's surface are drawn.
+    """Parameters from which pictures of one family's surface are drawn.
 
     Attributes:
         kind: Kind of surface, a key of ``SURFACE_DRAWERS``.
