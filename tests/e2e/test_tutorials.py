@@ -276,17 +276,20 @@ def test_the_guide_of_an_auditor(scene: Scene) -> None:
 
 
 def test_a_first_server(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """Its zoo and its training are those of the plan ``quick``; a plant joins it."""
+    """Zoos and trainings are those of the smallest plans; a plant joins the first server."""
     with managed_processes(folder / "processes") as started:
         scene = Scene(folder, started, shell(capfd))
 
         def quick(words: Words) -> Words:
-            return ["quick" if word == "default" else word for word in words]
+            smallest = {"default": "quick", "windows": "windows-quick"}
+            return [smallest.get(word, word) for word in words]
 
         def accepted(words: Words) -> None:
-            scene.run(quick(words), (0, 6))
-            (version,) = versions.list_versions(ServerHome(Path("server")))
-            scene.run(["wg-server", "generator", "--home", "server", "--use", version.id])
+            plan = () if "--plan" in words else ("--plan", "quick")
+            scene.run([*quick(words), *plan], (0, 6))
+            home = words[words.index("--home") + 1]
+            (version,) = versions.list_versions(ServerHome(Path(home)))
+            scene.run(["wg-server", "generator", "--home", home, "--use", version.id])
 
         def serve(words: Words) -> None:
             started.start("server", *[word for word in words if word != "&"])
