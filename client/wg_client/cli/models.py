@@ -276,7 +276,7 @@ class PrivateExportOptions:
     window_shape: tuple[int, int] | None
 
 
-def _export_private_head(home: ClientHome, options: PrivateExportOptions, as_json: bool) -> None:
+def _export_private_head(home: ClientHome, order: PrivateExportOptions, as_json: bool) -> None:
     """Train a private head, charge its privacy cost, and write the model and its release."""
     from wg_client.models.export import check_private_head_exportable, export_private_head
     from wg_common.nets.private_head import train_private_head
@@ -285,27 +285,27 @@ def _export_private_head(home: ClientHome, options: PrivateExportOptions, as_jso
     from wg_core.release.private_head import HeadOrder, release_private_head
     from wg_core.site import config as configuration
 
-    config, out = configuration.load(home), options.out_path
+    config, out = configuration.load(home), order.out_path
     head_order = HeadOrder(
         request_id=secrets.token_hex(16),
-        epsilon=options.epsilon,
+        epsilon=order.epsilon,
         delta=config.privacy.cap_delta,
-        approver=options.approver,
+        approver=order.approver,
     )
-    check_private_head_exportable(home, options.file_format, options.window_shape)
+    check_private_head_exportable(home, order.file_format, order.window_shape)
     with file_release_witness.connect_server_witness(home, config) as witness:
         before = read_plant_spending(home, config).charge_count
         with cli.show_spinner(text("training a private head; with a server, a fixed time")):
             data = release_private_head(home, head_order, train_private_head, witness=witness)
     evidence = out.with_name(f"{out.name}.wgs")
     atomic.write_bytes(evidence, data)
-    metadata = export_private_head(home, data, options.file_format, out, options.window_shape)
+    metadata = export_private_head(home, data, order.file_format, out, order.window_shape)
     spend, size = read_plant_spending(home, config), out.stat().st_size
     is_new = spend.charge_count > before
     document = {
         **metadata,
         "file": str(out),
-        "format": options.file_format,
+        "format": order.file_format,
         "bytes": size,
         "evidence": str(evidence),
         "charged": is_new,
@@ -314,7 +314,7 @@ def _export_private_head(home: ClientHome, options: PrivateExportOptions, as_jso
         "cap_delta": spend.cap_delta,
     }
     lines = [
-        f"{out}: {metadata['model']}, {options.file_format}, {size} bytes",
+        f"{out}: {metadata['model']}, {order.file_format}, {size} bytes",
         text(
             "{paid}; epsilon {spent:.4g} of {cap} spent at {delta}",
             paid=text("charged") if is_new else text("made before, nothing charged"),

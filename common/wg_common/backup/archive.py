@@ -262,8 +262,9 @@ def temporary_folder(root: Path) -> Iterator[Path]:
     """
     with reraise_os_errors(StorageError, f"{root}: cannot be written"):
         for old_folder in root.glob(f"{_TEMPORARY_PREFIX}*"):
-            if old_folder.lstat().st_mtime < time.time() - _TEMPORARY_AGE_LIMIT_SECONDS:
-                shutil.rmtree(old_folder, ignore_errors=True)
+            with suppress(FileNotFoundError):  # another backup may remove its own folder now
+                if old_folder.lstat().st_mtime < time.time() - _TEMPORARY_AGE_LIMIT_SECONDS:
+                    shutil.rmtree(old_folder, ignore_errors=True)
         folder = Path(tempfile.mkdtemp(prefix=_TEMPORARY_PREFIX, dir=root))
     try:
         yield folder
