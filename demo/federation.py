@@ -75,20 +75,15 @@ class Federation:
         plants, homes = shares.story_plants, (self._pictures, self._machines)
         with self._timed_step(text("servers: keys and zoos")):
             self._running.run_all(*(self._init_command(home) for home in homes))
-            self._running.run_all(
-                self._zoo_command(self._pictures, pictures_zoo, _WORKERS),
-                self._zoo_command(self._machines, windows_zoo, 1),
-            )
+            self._running.start(
+                "zoo-server", *self._zoo_command(self._pictures, pictures_zoo, _WORKERS),
+                at_low_priority=True,  # the machines' training, which follows below, takes longer
+            )  # fmt: skip
+            self._running.run(*self._zoo_command(self._machines, windows_zoo, 1))
+            self._start_training(self._machines, training)
+            self._running.wait_for_end("zoo-server")
         with self._timed_step(text("servers: train the generators; plants enrol meanwhile")):
-            for home in homes:
-                log = f"train-{home.name}"
-                self._print_sentence(text("training: {log}", log=self._running.log_path(log)))
-                self._running.start(
-                    log, "wg-server", "train", "--home", home, "--plan", training,
-                    allowed_exit_codes=(0, 6),  # 6: a card fails; the demo accepts it by name
-                )  # fmt: skip
-                self._running.start(home.name, "wg-server", "serve", "--home", home)
-                self._running.wait_for_log_text(home.name, "ready")
+            self._start_training(self._pictures, training)
             self._enrol(shares)
             for home in homes:
                 self._running.wait_for_end(f"train-{home.name}")
@@ -125,6 +120,17 @@ class Federation:
         }
         self._write_summary_and_reports(summary, plants)
         return summary
+
+    def _start_training(self, home: Path, plan: Path) -> None:
+        """Start the training of a server's generator, and the server itself; wait until it runs."""
+        log = f"train-{home.name}"
+        self._print_sentence(text("training: {log}", log=self._running.log_path(log)))
+        self._running.start(
+            log, "wg-server", "train", "--home", home, "--plan", plan,
+            allowed_exit_codes=(0, 6),  # 6: a card fails; the demo accepts it by name
+        )  # fmt: skip
+        self._running.start(home.name, "wg-server", "serve", "--home", home)
+        self._running.wait_for_log_text(home.name, "ready")
 
     def _init_command(self, home: Path) -> tuple[str | Path, ...]:
         return (

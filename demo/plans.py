@@ -34,21 +34,21 @@ def write_plans(folder: Path, data: DemoData) -> tuple[Path, Path, Path]:
         per_class=1000,
         strength=0.0,
     )
-    # A third of the families with fewer records, so that the demo takes four minutes.
+    # A quarter of the families with fewer records, so that the demo takes four minutes.
     sources = tuple(
-        replace(one, families=(one.families + 2) // 3, per_class=12) for one in zoo.sources
+        replace(one, families=max(2, one.families // 4), per_class=10) for one in zoo.sources
     )
-    encoder = EncoderPlan(records=1200)
-    zoo = replace(zoo, encoder=encoder, sources=(*sources, own), own_sites=30)
+    encoder = EncoderPlan(records=900)
+    zoo = replace(zoo, encoder=encoder, sources=(*sources, own), own_sites=20)
     windows = read_plan(Path("windows-quick"))
     windows = replace(
         windows,
-        encoder=EncoderPlan(records=800),
-        sources=tuple(replace(one, families=9, per_class=8) for one in windows.sources),
-        machine_steps=200,
+        encoder=EncoderPlan(records=600),
+        sources=tuple(replace(one, families=8, per_class=8) for one in windows.sources),
+        machine_steps=140,
         machines=(bearing.MACHINE_KIND.name, exchanger.PROCESS_UNIT.name),
     )
-    training = replace(training, episodes=30, machine_steps=320)
+    training = replace(training, episodes=30, machine_steps=180)
     paths = folder / "pictures.json", folder / "windows.json", folder / "training.json"
     for path, plan in zip(paths, (zoo, windows, training), strict=True):
         atomic.write_bytes(path, json.dumps(canonical.to_builtins(plan), indent=1).encode())

@@ -29,7 +29,7 @@ from wg_common.weights_package import NO_PRIVACY, PrivacyGuarantee
 from wg_core import atomic
 from wg_core.errors import DecodeError
 from wg_core.wire import canonical
-from wg_server.zoo import family_heads, networks, private_heads, sources
+from wg_server.zoo import family_heads, networks, sources
 from wg_server.zoo.family_heads import SimulatedSites
 from wg_server.zoo.plan import PrivateFamily
 from wg_server.zoo.store import ZooStore, read_versioned_record
@@ -165,6 +165,8 @@ def has_private_family(zoo: ZooStore, family: PrivateFamily, encoder_sha256: str
 
 def build_private_family(zoo: ZooStore, encoder: Encoder, family: PrivateFamily) -> FamilyEntry:
     """Train and store the head of a private family; nothing else made of its records is stored."""
+    from wg_server.zoo import private_heads  # Opacus takes seconds to import
+
     task, head, accuracy, attack = private_heads.train_private_family_head(
         encoder, family.task, family.privacy
     )
