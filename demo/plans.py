@@ -36,7 +36,8 @@ def write_plans(folder: Path, data: DemoData) -> tuple[Path, Path, Path]:
     )
     # A quarter of the families with fewer records, so that the demo takes four minutes.
     sources = tuple(
-        replace(one, families=max(2, one.families // 4), per_class=10) for one in zoo.sources
+        replace(one, families=max(2, one.families // 4), sites=2, per_class=10)
+        for one in zoo.sources
     )
     encoder = EncoderPlan(records=900)
     zoo = replace(zoo, encoder=encoder, sources=(*sources, own), own_sites=20)
@@ -48,7 +49,7 @@ def write_plans(folder: Path, data: DemoData) -> tuple[Path, Path, Path]:
         machine_steps=140,
         machines=(bearing.MACHINE_KIND.name, exchanger.PROCESS_UNIT.name),
     )
-    training = replace(training, episodes=30, machine_steps=180)
+    training = replace(training, episodes=30, machine_steps=320)
     paths = folder / "pictures.json", folder / "windows.json", folder / "training.json"
     for path, plan in zip(paths, (zoo, windows, training), strict=True):
         atomic.write_bytes(path, json.dumps(canonical.to_builtins(plan), indent=1).encode())
