@@ -74,8 +74,8 @@ def simulate_plant(kind: str, number: int, seed: int, further_sound: int = 0) ->
     for _ in range((OWN + TESTS) // RECORDING_WINDOWS):
         recorded = machine
         if kind == bearing.MACHINE_KIND.name:
-            loudness = LOUDNESS_SPREAD * torch.randn(machine.severity.shape, generator=draws)
-            recorded = dataclasses.replace(machine, severity=machine.severity + loudness)
+            loudness = LOUDNESS_SPREAD * torch.randn(machine.severity_db.shape, generator=draws)
+            recorded = dataclasses.replace(machine, severity_db=machine.severity_db + loudness)
         recordings.append(simulator.simulate_windows(recorded, RECORDING_WINDOWS)[0])
     windows = torch.cat(recordings, dim=1).numpy()
     own, test = (
