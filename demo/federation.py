@@ -72,8 +72,9 @@ class Federation:
         with self._timed_step(text("plants' data")):
             shares = write_data(self._out / "data", SEED)
             pictures_zoo, windows_zoo, training = write_plans(self._out, shares)
-        plants, homes = shares.story_plants, (self._pictures, self._machines)
+        plants = shares.story_plants
         with self._timed_step(text("servers: keys and zoos")):
+            homes = self._pictures, self._machines
             self._running.run_all(*(self._init_command(home) for home in homes))
             self._running.start(
                 "zoo-server", *self._zoo_command(self._pictures, pictures_zoo, _WORKERS),
@@ -85,9 +86,7 @@ class Federation:
         with self._timed_step(text("servers: train the generators; plants enrol meanwhile")):
             self._start_training(self._pictures, training)
             self._enrol(shares)
-            for home in homes:
-                self._running.wait_for_end(f"train-{home.name}")
-                self._install_generator(home)
+            self._install_trained_generator(self._pictures)
         with self._timed_step(text("statistics out, weights in")):
             self._make_packages(self._pictures, shares.helpers)
             for plant in shares.picture_plants:
@@ -96,6 +95,7 @@ class Federation:
                     at_low_priority=True,
                 )  # fmt: skip
             campaigns = self._start_campaigns(shares.picture_plants)
+            self._install_trained_generator(self._machines)
             traffic = {shares.machine.name: self._exchange_files(shares.machine)}
             traffic[shares.exchanger.name] = self._run_soft_sensors(shares.exchanger)
             for campaign in campaigns:
@@ -240,8 +240,9 @@ class Federation:
         """Return the generator that is installed on the server for pictures."""
         return versions.installed_version(ServerHome(self._pictures))
 
-    def _install_generator(self, root: Path) -> None:
-        """Install the trained generator, as an operator may, even if checks of its card failed."""
+    def _install_trained_generator(self, root: Path) -> None:
+        """Wait for a server's training, and install the generator even if its card failed."""
+        self._running.wait_for_end(f"train-{root.name}")
         home = ServerHome(root)
         version = versions.list_versions(home)[0]
         if failed := [check.name for check in version.failed_checks()]:

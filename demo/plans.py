@@ -39,8 +39,8 @@ def write_plans(folder: Path, data: DemoData) -> tuple[Path, Path, Path]:
         replace(one, families=max(2, one.families // 4), sites=2, per_class=10)
         for one in zoo.sources
     )
-    encoder = EncoderPlan(records=900)
-    zoo = replace(zoo, encoder=encoder, sources=(*sources, own), own_sites=20)
+    encoder = EncoderPlan(records=700)
+    zoo = replace(zoo, encoder=encoder, sources=(*sources, own), own_sites=15)
     windows = read_plan(Path("windows-quick"))
     windows = replace(
         windows,
@@ -49,7 +49,7 @@ def write_plans(folder: Path, data: DemoData) -> tuple[Path, Path, Path]:
         machine_steps=140,
         machines=(bearing.MACHINE_KIND.name, exchanger.PROCESS_UNIT.name),
     )
-    training = replace(training, episodes=30, machine_steps=320)
+    training = replace(training, episodes=30, machine_steps=280)
     paths = folder / "pictures.json", folder / "windows.json", folder / "training.json"
     for path, plan in zip(paths, (zoo, windows, training), strict=True):
         atomic.write_bytes(path, json.dumps(canonical.to_builtins(plan), indent=1).encode())
