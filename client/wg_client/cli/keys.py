@@ -77,33 +77,37 @@ def _show_ledger_key(home: ClientHome, as_json: bool) -> None:
     from wg_core.site import config as configuration
 
     config = configuration.load(home)
-    origin, vkeys, size, rows = cosigning.witness_status(home, config)
+    ledger, cosigned = cosigning.signed_sizes(home, config)
     document = {
-        "ledger_origin": origin,
-        "ledger_vkeys": vkeys,
-        "entries": size,
+        "ledger_origin": ledger.name,
+        "ledger_vkeys": ledger.verifier_keys,
+        "entries": ledger.entry_count,
         "needed": config.witnesses_needed,
         "witnesses": [
-            {"name": name, "vkeys": keys, "cosigned": is_cosigned}
-            for name, keys, is_cosigned in rows
+            {
+                "name": witness.name,
+                "vkeys": witness.verifier_keys,
+                "cosigned": witness.entry_count,
+            }
+            for witness in cosigned
         ],
     }
     lines = [
-        text("ledger: {origin}", origin=origin),
-        *(text("verifier key: {vkey}", vkey=vkey) for vkey in vkeys),
+        text("ledger: {origin}", origin=ledger.name),
+        *(text("verifier key: {vkey}", vkey=vkey) for vkey in ledger.verifier_keys),
         *(
             text(
                 "  {name:32} cosigned {count} of {size} entries",
-                name=name,
-                count=is_cosigned,
-                size=size,
+                name=witness.name,
+                count=witness.entry_count,
+                size=ledger.entry_count,
             )
-            for name, _, is_cosigned in rows
+            for witness in cosigned
         ),
         text(
             "{needed} of {count} must cosign before a release is sent",
             needed=config.witnesses_needed,
-            count=len(rows),
+            count=len(cosigned),
         ),
     ]
     print_result(document, lines, as_json)

@@ -117,7 +117,7 @@ def _check_newest_ledger(home: ClientHome, note_path: Path | None, *, give_up_le
     if give_up_ledger:
         home.ledger_key.unlink(missing_ok=True)  # so that nothing can be charged on it
     if give_up_ledger or config.pin is None:
-        return cosigning.witness_status(home, config)[2]
+        return cosigning.signed_sizes(home, config)[0].entry_count
     try:
         if note_path is not None:
             data = atomic.read_bytes(note_path, limit=NOTE_CHARACTERS_LIMIT)

@@ -246,11 +246,11 @@ class _StatusCollector:
     def _budget_status(self) -> BudgetStatus | None:
         try:
             spend = read_plant_spending(self._home, self._config)
-            rows = cosigning.witness_status(self._home, self._config)[3]
+            _, cosigned = cosigning.signed_sizes(self._home, self._config)
         except WgError as error:
             self._problems.append(f"ledger: {error}")
             return None
-        sizes = {name: size for name, _, size in rows}
+        sizes = {witness.name: witness.entry_count for witness in cosigned}
         pin = self._config.pin
         cosigned_entries = spend.ledger_entry_count if pin is None else sizes[pin.witness_name]
         if pin is not None and cosigned_entries < spend.ledger_entry_count:

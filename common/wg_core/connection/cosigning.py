@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from wg_core import atomic
@@ -230,24 +231,32 @@ def check_not_rolled_back(home: ClientHome, config: ClientConfig, ask_server: As
         return ledger.size
 
 
-def witness_status(
-    home: ClientHome, config: ClientConfig
-) -> tuple[str, tuple[str, ...], int, list[tuple[str, tuple[str, ...], int]]]:
-    """Return names, keys and sizes of the ledger and of its witnesses, for display.
+@dataclass(frozen=True, slots=True)
+class SignedSize:
+    """Size of the ledger that its own key, or a witness, has signed.
 
-    Returns:
-        Tuple of the ledger's origin, verifier keys and number of entries, and a list with the name,
-        the verifier keys and the number of cosigned entries of each witness.
+    Attributes:
+        name: Origin of the ledger, or name of the witness.
+        verifier_keys: Verifier keys of the signer (c2sp.org/signed-note).
+        entry_count: Number of entries.
     """
-    rows = []
+
+    name: str
+    verifier_keys: tuple[str, ...]
+    entry_count: int
+
+
+def signed_sizes(home: ClientHome, config: ClientConfig) -> tuple[SignedSize, list[SignedSize]]:
+    """Return the sizes signed by the ledger and by each of its witnesses, for display."""
     server = config.pin
     witnesses = [] if server is None else [(server.witness_name, bytes.fromhex(server.witness_key))]
     witnesses += [(cosigner.name, cosigner.public_key) for cosigner in config.witnesses]
+    cosigned = []
     with Ledger.open(home.ledger) as ledger:
         for name, raw in witnesses:
             key = signing.public_from_bytes(raw)
             vkeys = notes.encode_verifier_keys(name, notes.COSIGNER_ROLE, key)
-            rows.append((name, vkeys, ledger.cosigned_size(name, raw)))
+            cosigned.append(SignedSize(name, vkeys, ledger.cosigned_size(name, raw)))
         key = signing.public_from_bytes(ledger.public_key)
         vkeys = notes.encode_verifier_keys(ledger.origin, notes.LOG_ROLE, key)
-        return ledger.origin, vkeys, ledger.size, rows
+        return SignedSize(ledger.origin, vkeys, ledger.size), cosigned

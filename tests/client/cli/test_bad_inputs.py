@@ -231,7 +231,7 @@ DISK = [
     ),
     Bad(
         "interrupt: keys",
-        _interrupted("wg_core.connection.cosigning", "witness_status", "keys"),
+        _interrupted("wg_core.connection.cosigning", "signed_sizes", "keys"),
         130,
         ("interrupted",),
     ),
