@@ -117,7 +117,7 @@ def test_a_wrong_token_lets_nobody_in_and_a_right_one_sets_a_cookie_that_no_scri
     world.browser.click("button.main")
     assert "This token is not valid" in world.browser.text()
     world.login()
-    assert NAME in world.browser.text() and "Needs a hand" in world.browser.text()
+    assert NAME in world.browser.text() and "Needs attention" in world.browser.text()
     (cookie,) = world.browser.cookies()
     assert cookie["httpOnly"] and cookie["sameSite"] == "Strict"
     assert world.browser.run("document.cookie") == ""
@@ -148,7 +148,7 @@ def test_a_campaign_from_start_to_end_as_it_goes_on(world: World, browser: Brows
     browser.open(f"{world.url}/sites/nagoya-weld")
     assert "of 8 at δ" in browser.text()
     browser.open(f"{world.url}/audit")
-    assert "tried a site again" in browser.text() and "Each entry contains" in browser.text()
+    assert "retried a site" in browser.text() and "Each entry contains" in browser.text()
 
 
 @pytest.mark.parametrize("language", ["en", "ja"])
