@@ -40,7 +40,7 @@ _MAX_EXPLAINED_SHARE = 0.9
 _SAME_MEANING_COSINE = 0.58, 0.24
 _OTHER_MEANING_COSINE = 0.34, 0.12
 """Mean and standard deviation of the cosine between two names of the same class, in other words or
-another language, and of different classes, measured by ``bench.family_names`` (since removed)."""
+another language, and of different classes, measured on the class names of picture data sets."""
 _MAX_LOG_RATIO = 4.0  # Largest magnitude of the log likelihood ratio of two different names
 _CAMEL_CASE_BOUNDARY = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _NON_LETTERS = re.compile(r"[\W\d_]+")
