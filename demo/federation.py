@@ -77,10 +77,10 @@ class Federation:
             homes = self._pictures, self._machines
             self._running.run_all(*(self._init_command(home) for home in homes))
             self._running.start(
-                "zoo-server", *self._zoo_command(self._pictures, pictures_zoo, _WORKERS),
+                "zoo-server", *self._zoo_command(self._pictures, pictures_zoo),
                 at_low_priority=True,  # the machines' training, which follows below, takes longer
             )  # fmt: skip
-            self._running.run(*self._zoo_command(self._machines, windows_zoo, 1))
+            self._running.run(*self._zoo_command(self._machines, windows_zoo))
             self._start_training(self._machines, training)
             self._running.wait_for_end("zoo-server")
         with self._timed_step(text("servers: train the generators; plants enrol meanwhile")):
@@ -126,7 +126,7 @@ class Federation:
         log = f"train-{home.name}"
         self._print_sentence(text("training: {log}", log=self._running.log_path(log)))
         self._running.start(
-            log, "wg-server", "train", "--home", home, "--plan", plan,
+            log, "wg-server", "train", "--home", home, "--plan", plan, "--workers", str(_WORKERS),
             allowed_exit_codes=(0, 6),  # 6: a card fails; the demo accepts it by name
         )  # fmt: skip
         self._running.start(home.name, "wg-server", "serve", "--home", home)
@@ -138,10 +138,10 @@ class Federation:
             "--host", "127.0.0.1", "--port", str(free_port()),
         )  # fmt: skip
 
-    def _zoo_command(self, home: Path, plan: Path, workers: int) -> tuple[str | Path, ...]:
+    def _zoo_command(self, home: Path, plan: Path) -> tuple[str | Path, ...]:
         return (
             "wg-server", "zoo", "build", "--home", home, "--plan", plan,
-            "--workers", str(workers),
+            "--workers", str(_WORKERS),
         )  # fmt: skip
 
     def _home(self, plant: Plant) -> Path:

@@ -27,6 +27,11 @@ home_option = click.option(
 )
 
 
+workers_option = click.option(
+    "--workers", type=click.IntRange(1, 1024), default=1, help="Processes."
+)
+
+
 def plan_option(plan_names: str) -> Callable[[CommandFunction], CommandFunction]:
     """Return the option ``--plan``, with the names of packaged plans in its help."""
     return click.option(

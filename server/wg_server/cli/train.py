@@ -12,7 +12,7 @@ from wg_common import cli
 from wg_common.language import text
 from wg_common.weights_package import NO_PRIVACY
 from wg_core.errors import ExitCode
-from wg_server.cli.options import current_user, home_option, plan_option
+from wg_server.cli.options import current_user, home_option, plan_option, workers_option
 from wg_server.generator import pipeline, versions
 from wg_server.generator.plan import read_plan
 from wg_server.generator.weights import data_sheet_card, sensor_training
@@ -25,12 +25,13 @@ from wg_server.store.server_store import ServerStore
 @click.command()
 @home_option
 @plan_option("default, demo, quick")
+@workers_option
 @cli.json_option
-def train(home: ServerHome, plan: Path | None, as_json: bool) -> int:
+def train(home: ServerHome, plan: Path | None, workers: int, as_json: bool) -> int:
     """Train a generator on the zoo, and install it.
 
     In a home for sensor windows, it also makes networks for each kind of machine that the encoder
-    reads, in two minutes per kind.
+    reads, in two minutes per kind; several workers train several kinds at the same time.
 
     If only the heads or only the networks for machines pass their checks, packages contain only
     these. If both fail, the command ends with code 6 and the earlier generator stays installed:
@@ -39,7 +40,7 @@ def train(home: ServerHome, plan: Path | None, as_json: bool) -> int:
     training_plan = read_plan(plan)
     home.read_config()  # an uninitialised home fails now, not at the end
     with cli.show_progress("train", pipeline.count_training_steps(home, training_plan)) as bar:
-        card = pipeline.train_generator(home, training_plan, progress=bar.update)
+        card = pipeline.train_generator(home, training_plan, progress=bar.update, workers=workers)
     passes, pruned_versions = _install_and_prune_versions(home, card["version"])
     version = versions.read_version(home, card["version"])
     partial = [

@@ -10,7 +10,7 @@ from wg_common import cli
 from wg_common.language import text
 from wg_core.errors import ConfigError
 from wg_core.wire import canonical
-from wg_server.cli.options import current_user, home_option, plan_option
+from wg_server.cli.options import current_user, home_option, plan_option, workers_option
 from wg_server.generator.weights.reading_map_training import train_reading_maps
 from wg_server.site.home import ServerHome
 from wg_server.store.operators import logged_action
@@ -29,7 +29,7 @@ def zoo() -> None:
 @zoo.command("build")
 @home_option
 @plan_option("default, demo, windows, text")
-@click.option("--workers", type=click.IntRange(1, 1024), default=1, help="Processes.")
+@workers_option
 @click.option(
     "--new-encoder",
     is_flag=True,

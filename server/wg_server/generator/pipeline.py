@@ -4,7 +4,7 @@
 2. The priors are packed with the heads and networks of the operator's families, and evaluated on
 plants of the held-out families for the model card.
 3. If the encoder has reading maps, networks for each kind of machine are trained on simulated
-machines and with the kind's map (``weights.machine_training``), evaluated, and packed.
+machines and with the kind's map (``weights.kind_training``), evaluated, and packed.
 
 The packages are written at the end, as one new version (``versions``), without installing it.
 """
@@ -19,7 +19,6 @@ from typing import Any
 from wg_common import streams
 from wg_common.modalities.registry import find_modality
 from wg_common.nets.encoder import package as encoders
-from wg_common.nets.encoder.reading_map import ReadingMap, ReadingMaps
 from wg_common.streams import Stream
 from wg_core.errors import ConfigError
 from wg_core.privacy.schema import CLIP_RADIUS
@@ -33,32 +32,15 @@ from wg_server.generator.families.heads import OperatorFamilies, OperatorFamily
 from wg_server.generator.plan import GeneratorPlan
 from wg_server.generator.prior.class_names import fit_public_priors
 from wg_server.generator.prior.zoo_tasks import ZooTask, split_train_and_test_families
-from wg_server.generator.weights import (
-    data_sheet_card,
-    data_sheet_generation,
-    machine_test_set,
-    sensor_training,
-    training,
-)
-from wg_server.generator.weights.data_sheet_generation import (
-    DataSheetGenerator,
-    MachineKindGenerator,
-)
+from wg_server.generator.weights import data_sheet_generation
+from wg_server.generator.weights.data_sheet_generation import DataSheetGenerator
 from wg_server.generator.weights.head_package import HeadPackage, pack_heads
-from wg_server.generator.weights.machine_networks import NetworkSizes
-from wg_server.generator.weights.machine_training import (
-    MachineObjective,
-    SimulatedMachineCounts,
-    machine_simulator,
-)
-from wg_server.generator.weights.process_simulation import PROCESS_SIMULATORS
-from wg_server.generator.weights.sensor_network import SensorNetwork
-from wg_server.generator.weights.sensor_training import SensorObjective
-from wg_server.generator.weights.training import TrainingSchedule
+from wg_server.generator.weights.kind_training import KindTraining, train_kind
+from wg_server.generator.weights.machine_training import SimulatedMachineCounts
 from wg_server.site.home import ServerHome
 from wg_server.zoo import own_families
 from wg_server.zoo.store import ZooStore as Store
-from wg_server.zoo.workers import limit_threads
+from wg_server.zoo.workers import limit_threads, open_workers
 
 Progress = Callable[[int, str], None]  # Called with the completed steps and a short text
 _HEAD_PROGRESS_STEPS = 3  # Progress steps of heads and their card
@@ -77,6 +59,7 @@ def train_generator(
     plan: GeneratorPlan,
     *,
     progress: Progress,
+    workers: int = 1,
     machine_counts: SimulatedMachineCounts = SimulatedMachineCounts(),  # noqa: B008 - frozen
 ) -> dict[str, Any]:
     """Train a generator on the home's zoo, write it as a new version, and return its model card.
@@ -86,13 +69,14 @@ def train_generator(
     Args:
         progress: Called with the number of completed steps, of ``count_training_steps`` in all, and
             a short text.
+        workers: Number of processes, each of which trains one kind of machine at a time.
         machine_counts: Numbers of simulated machines for training and evaluation.
 
     Raises:
         ConfigError: There is no zoo, or it is too small.
     """
     with limit_threads(1):
-        return _TrainingPipeline(home, plan, progress, machine_counts).run()
+        return _TrainingPipeline(home, plan, progress, workers, machine_counts).run()
 
 
 def load_tasks(zoo: Store, encoder_sha256: str) -> list[ZooTask]:
@@ -123,6 +107,7 @@ class _TrainingPipeline:
     home: ServerHome
     plan: GeneratorPlan
     progress: Progress
+    workers: int
     machine_counts: SimulatedMachineCounts
 
     def run(self) -> dict[str, Any]:
@@ -133,32 +118,44 @@ class _TrainingPipeline:
         card, packed_heads = self._fit_heads(tasks, encoder)
         sheets, maps = None, encoders.unpack_encoder(encoder).reading_maps
         if maps and self.plan.machine_steps:
-            sheets, about = self._train_networks(maps)
+            sheets, about = self._train_networks(encoder, list(maps))
             if sheets is not None:
                 card["sheets"] = about
         self.progress(count_training_steps(self.home, self.plan), "writing the generator")
         version = versions.write_version(self.home, card, packed_heads, sheets)
         return {**version.card, "version": version.id}
 
-    def _train_networks(self, maps: ReadingMaps) -> tuple[bytes | None, dict[str, Any]]:
-        """Train, evaluate and pack networks and soft sensors for all kinds with a reading map.
+    def _train_networks(
+        self, encoder_package: bytes, kinds: Sequence[str]
+    ) -> tuple[bytes | None, dict[str, Any]]:
+        """Train, evaluate and pack networks and soft sensors for the given kinds.
 
         Soft sensors that fail a check of their card are left out of the package.
 
         Returns:
             The package, or None if it would be empty, and the model card.
         """
+        completed_steps = dict.fromkeys(kinds, 0)
+
+        def report(number: int, step: int, words: str) -> None:
+            completed_steps[kinds[number]] = step
+            self.progress(
+                _HEAD_PROGRESS_STEPS + sum(completed_steps.values()), f"{kinds[number]}: {words}"
+            )
+
+        plan, counts = self.plan, self.machine_counts
+        jobs = [KindTraining(kind, plan.machine_steps, plan.seed, counts) for kind in kinds]
+        with open_workers(min(self.workers, len(kinds))) as pool:
+            trained = pool.run_long_jobs(train_kind, encoder_package, jobs, report)
         generators, sensors, cards, sensor_cards = {}, {}, {}, {}
-        for number, (kind, reading_map) in enumerate(maps.items()):
-            before = _HEAD_PROGRESS_STEPS + number * self.plan.machine_steps
-            if kind in PROCESS_SIMULATORS:
-                network, sensor_cards[kind] = self._train_soft_sensor(kind, reading_map, before)
-                if all(check.passed for check in read_checks(sensor_cards[kind])):
-                    sensors[kind] = network
-            else:
-                generators[kind], cards[kind] = self._train_machine_networks(
-                    kind, reading_map, before
-                )
+        for kind, (packed_part, card) in zip(kinds, trained, strict=True):
+            part = data_sheet_generation.unpack_sheet_generator(packed_part)
+            if part.machine_generators:
+                generators[kind], cards[kind] = part.machine_generators[kind], card
+                continue
+            sensor_cards[kind] = card
+            if all(check.passed for check in read_checks(card)):
+                sensors[kind] = part.sensor_networks[kind]
         packed_generator = data_sheet_generation.pack_sheet_generator(
             DataSheetGenerator(generators, sensors)
         )
@@ -169,49 +166,6 @@ class _TrainingPipeline:
             "sensors": sensor_cards,
             "checks": [check for card in shipped_cards for check in card["checks"]],
         }
-
-    def _train_soft_sensor(
-        self, unit_kind: str, reading_map: ReadingMap, steps_before: int
-    ) -> tuple[SensorNetwork, dict[str, Any]]:
-        """Train and evaluate soft sensors for one kind of process unit; return network and card."""
-        seed, draws = self.plan.seed, self.machine_counts
-        objective = SensorObjective(unit_kind, reading_map, draws.validation, seed)
-        state = training.train_module(
-            objective,
-            TrainingSchedule(steps=self.plan.machine_steps),
-            lambda step, words: self.progress(steps_before + step, f"{unit_kind}: {words}"),
-        )
-        card = sensor_training.calibrate_and_evaluate(objective.model, draws.test, seed)
-        return objective.model.network, {"training": asdict(state), **card}
-
-    def _train_machine_networks(
-        self, machine_kind: str, reading_map: ReadingMap, steps_before: int
-    ) -> tuple[MachineKindGenerator, dict[str, Any]]:
-        """Train and evaluate the networks for one kind of machine; return generator and model card.
-
-        Args:
-            machine_kind: Name of the kind of machine.
-            reading_map: Reading map of the kind.
-            steps_before: Number of progress steps completed before this training.
-        """
-        seed, draws = (
-            self.plan.seed,
-            self.machine_counts.with_pool_for_steps(self.plan.machine_steps),
-        )
-
-        def progress(step: int, words: str) -> None:
-            self.progress(steps_before + step, f"{machine_kind}: {words}")
-
-        objective = MachineObjective(machine_kind, reading_map, NetworkSizes(), draws, seed)
-        state = training.train_module(
-            objective, TrainingSchedule(steps=self.plan.machine_steps), progress
-        )
-        progress(self.plan.machine_steps, "writing the card")
-        trial = machine_test_set.draw_test_set(
-            machine_simulator(machine_kind, seed, Stream.SHEET_TEST), reading_map, draws.test
-        )
-        generator, card = data_sheet_card.select_networks(objective.model, trial, seed)
-        return generator, {"training": asdict(state), **card}
 
     def _fit_heads(
         self, tasks: Sequence[ZooTask], encoder_package: bytes

@@ -46,8 +46,8 @@ _FIT_TASKS_PER_JOB = 4  # Number of tasks per job when records for the encoder's
 ProgressCallback = Callable[
     [int, str], None
 ]  # Called with a number of finished entries and a short text
-ReadingMapTrainer = Callable[[ZooPlan, ProgressCallback], ReadingMaps]
-"""Function that trains the reading maps of a plan, and reports its progress."""
+ReadingMapTrainer = Callable[[ZooPlan, WorkerPool, ProgressCallback], ReadingMaps]
+"""Function that trains the reading maps of a plan in workers, and reports its progress."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +189,8 @@ def _load_or_fit_encoder(
                 " make another home with 'wg-server init'"
             )
         return data
-    data = _add_reading_maps(plan, fit_plan_encoder(plan, pool), train_reading_maps, progress)
+    data = fit_plan_encoder(plan, pool)
+    data = _add_reading_maps(plan, data, pool, train_reading_maps, progress)
     atomic.write_bytes(home.encoder_file, data)
     return data
 
@@ -197,6 +198,7 @@ def _load_or_fit_encoder(
 def _add_reading_maps(
     plan: ZooPlan,
     encoder_package: bytes,
+    pool: WorkerPool,
     train_reading_maps: ReadingMapTrainer | None,
     progress: ProgressCallback,
 ) -> bytes:
@@ -207,7 +209,7 @@ def _add_reading_maps(
     def report(_: int, words: str) -> None:
         progress(0, f"reading map: {words}")
 
-    return package.replace_reading_maps(encoder_package, train_reading_maps(plan, report))
+    return package.replace_reading_maps(encoder_package, train_reading_maps(plan, pool, report))
 
 
 def fit_plan_encoder(plan: ZooPlan, pool: WorkerPool) -> bytes:
@@ -246,7 +248,7 @@ def replace_encoder(
     """
     with open_workers(workers) as pool:
         data = fit_plan_encoder(plan, pool)
-    data = _add_reading_maps(plan, data, train_reading_maps, lambda *_: None)
+        data = _add_reading_maps(plan, data, pool, train_reading_maps, lambda *_: None)
     atomic.write_bytes(home.encoder_file, data)
     return canonical.sha256_hex(data)
 

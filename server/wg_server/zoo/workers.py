@@ -8,8 +8,10 @@ import multiprocessing
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, as_completed, wait
 from contextlib import contextmanager
+from functools import partial
+from multiprocessing.queues import SimpleQueue
 from typing import Any, TypeVar
 
 import scipy.linalg  # noqa: F401 - loads its own BLAS, whose threads must be limited, too
@@ -18,6 +20,12 @@ from threadpoolctl import threadpool_limits
 
 JobT = TypeVar("JobT")
 ResultT = TypeVar("ResultT")
+StepProgress = Callable[[int, str], None]  # Called with the completed steps and a short text
+_StepReports = SimpleQueue[tuple[int, int, str]]  # Index of a job, and its progress
+_step_reports: list[_StepReports] = []
+"""The queue to which this process writes the progress of its jobs, if it is a worker."""
+
+_SECONDS_BETWEEN_READS = 0.2  # Time between two looks at the progress of jobs in workers
 
 
 @contextmanager
@@ -52,9 +60,11 @@ def start_process_pool(
 class WorkerPool:
     """Runner of jobs, in worker processes or in this process; results come as jobs finish."""
 
-    def __init__(self, processes: ProcessPoolExecutor | None) -> None:
-        """Use the given processes; None: run jobs in this process."""
-        self._processes = processes
+    def __init__(
+        self, processes: ProcessPoolExecutor | None = None, reports: _StepReports | None = None
+    ) -> None:
+        """Use the given processes, which report to a queue; None: run jobs in this process."""
+        self._processes, self._reports = processes, reports
 
     def run_jobs(
         self,
@@ -87,18 +97,74 @@ class WorkerPool:
         for future in as_completed(numbers):
             yield numbers.pop(future), future.result()
 
+    def run_long_jobs(
+        self,
+        job_function: Callable[[bytes, JobT, StepProgress], ResultT],
+        shared_data: bytes,
+        jobs: Sequence[JobT],
+        progress: Callable[[int, int, str], None],
+    ) -> list[ResultT]:
+        """Run jobs that report their progress; return the results in the order of ``jobs``.
+
+        Args:
+            job_function: A module-level function, which calls its third argument with the completed
+                steps and a short text.
+            shared_data: Data that every job needs.
+            jobs: The jobs.
+            progress: Called in this thread with the index of a job, its completed steps and a short
+                text.
+
+        Raises:
+            WgError: A job failed with this error; the remaining jobs are abandoned.
+        """
+        if self._processes is None or self._reports is None:
+            with limit_threads(1):
+                return [
+                    job_function(shared_data, job, partial(progress, number))
+                    for number, job in enumerate(jobs)
+                ]
+        futures = [
+            self._processes.submit(_run_long_job, job_function, shared_data, job, number)
+            for number, job in enumerate(jobs)
+        ]
+        waiting = set(futures)
+        while waiting:
+            done, waiting = wait(waiting, _SECONDS_BETWEEN_READS, FIRST_COMPLETED)
+            while not self._reports.empty():
+                progress(*self._reports.get())
+            for future in done:
+                future.result()
+        return [future.result() for future in futures]
+
 
 @contextmanager
 def open_workers(worker_count: int) -> Iterator[WorkerPool]:
     """Provide ``worker_count`` workers within a ``with`` block; 1: jobs run in this process."""
     if worker_count == 1:
-        yield WorkerPool(None)
+        yield WorkerPool()
         return
-    processes = start_process_pool(worker_count)
+    reports: _StepReports = multiprocessing.get_context("spawn").SimpleQueue()
+    processes = start_process_pool(worker_count, _set_step_reports, (reports,))
     try:
-        yield WorkerPool(processes)
+        yield WorkerPool(processes, reports)
     finally:
         processes.shutdown(wait=True, cancel_futures=True)
+
+
+def _set_step_reports(reports: _StepReports) -> None:
+    _step_reports.append(reports)
+
+
+def _run_long_job(
+    job_function: Callable[[bytes, JobT, StepProgress], ResultT],
+    shared_data: bytes,
+    job: JobT,
+    number: int,
+) -> ResultT:
+    def report(step: int, words: str) -> None:
+        _step_reports[0].put((number, step, words))
+
+    return job_function(shared_data, job, report)
 
 
 def _start_worker(

@@ -9,10 +9,10 @@ import pytest
 from click.testing import CliRunner
 from tests.server.generator.conftest import DIMENSION
 
-from wg_common.machines import bearing
+from wg_common.machines import bearing, exchanger
 from wg_common.nets.encoder import image_trunk, package
 from wg_common.nets.encoder.projection_fit import fit_encoder
-from wg_common.nets.encoder.reading_map import ReadingMap
+from wg_common.nets.encoder.reading_map import ReadingMap, ReadingMaps
 from wg_core import atomic
 from wg_core.errors import ConfigError
 from wg_core.wire import canonical
@@ -39,11 +39,12 @@ def _silent(_done: int, _detail: str) -> None:
     return None
 
 
-def _fill(home: ServerHome, tasks: list[ZooTask]) -> None:
+def _fill(home: ServerHome, tasks: list[ZooTask], maps: ReadingMaps | None = None) -> None:
     create_home(home, ServerConfig(fleet_port=1, enrol_port=2, admin_port=3))
     raw = np.random.default_rng(0).normal(size=(80, image_trunk.FEATURE_COUNT)).astype(np.float32)
     settings = {"pixels": "64"}
     data = fit_encoder(raw, np.arange(80) % 4, dimension=DIMENSION, trunk_settings=settings)
+    data = package.replace_reading_maps(data, maps or {})
     atomic.write_bytes(home.encoder_file, data)
     encoder = canonical.sha256_hex(data)
     for number, task in enumerate(tasks):
@@ -138,25 +139,32 @@ def test_the_command_prints_one_document(
 
 
 def test_networks_for_machines_are_made_through_the_encoders_maps(
-    tmp_path: Path, zoo_tasks: list[ZooTask], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, zoo_tasks: list[ZooTask], home: ServerHome
 ) -> None:
-    home = ServerHome(tmp_path)
-    _fill(home, zoo_tasks)
     draws = SimulatedMachineCounts(per_step=2, pool=4, renewals_per_step=1, validation=2, test=3)
     plan = replace(PLAN, machine_steps=2)
     assert "sheets" not in training.train_generator(
         home, plan, progress=_silent, machine_counts=draws
     )
-    contents = package.unpack_encoder(home.read_encoder())
-    contents.reading_maps[bearing.MACHINE_KIND.name] = ReadingMap(bearing.MACHINE_KIND).eval()
-    monkeypatch.setattr(package, "unpack_encoder", lambda _: contents)
-    steps: list[int] = []
-    made = training.train_generator(
-        home, plan, progress=lambda done, _: steps.append(done), machine_counts=draws
-    )
-    assert steps == sorted(steps) and steps[-1] == training.count_training_steps(home, plan)
-    version = versions.read_version(home, str(made["version"]))
-    version.verify_packages()
+    kinds = bearing.MACHINE_KIND, exchanger.PROCESS_UNIT
+    maps = {kind.name: ReadingMap(kind) for kind in kinds}
+    generators = []
+    for workers in (1, 2):
+        home = ServerHome(tmp_path / str(workers))
+        _fill(home, zoo_tasks, maps)
+        steps: list[int] = []
+        made = training.train_generator(
+            home,
+            plan,
+            progress=lambda done, _, steps=steps: steps.append(done),  # type: ignore[misc]
+            workers=workers,
+            machine_counts=draws,
+        )
+        assert steps == sorted(steps) and steps[-1] == training.count_training_steps(home, plan)
+        version = versions.read_version(home, str(made["version"]))
+        version.verify_packages()
+        generators.append(version.card["sheets"]["generator"])
+    assert generators[0] == generators[1], "workers change nothing but the time"
     assert version.architectures == ("lite0-head", "spectrum-lines")
     sheets = version.card["sheets"]
     card = sheets["kinds"][bearing.MACHINE_KIND.name]

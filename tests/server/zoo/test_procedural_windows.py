@@ -13,6 +13,7 @@ from wg_server.site.home import ServerHome
 from wg_server.zoo import build, sources
 from wg_server.zoo.plan import EncoderPlan, SourcePlan, ZooPlan, list_tasks, read_plan
 from wg_server.zoo.procedural_windows import families
+from wg_server.zoo.workers import WorkerPool
 
 
 @pytest.mark.parametrize("kind", sorted(families.FAMILY_KINDS))
@@ -129,7 +130,7 @@ def test_a_home_serves_one_modality(tmp_path: Path) -> None:
 def test_an_encoder_that_is_fitted_has_the_reading_maps_of_its_plan(tmp_path: Path) -> None:
     asked: list[ZooPlan] = []
 
-    def train_maps(plan: ZooPlan, progress: build.ProgressCallback) -> ReadingMaps:
+    def train_maps(plan: ZooPlan, _: WorkerPool, progress: build.ProgressCallback) -> ReadingMaps:
         asked.append(plan)
         progress(1, "learning")
         return {bearing.MACHINE_KIND.name: ReadingMap(bearing.MACHINE_KIND)}

@@ -6,13 +6,21 @@ those that improve networks. These networks are discarded. The map is frozen, si
 it as a part of the encoder, and later generators are trained with it.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from wg_common.machines.registry import PROCESS_UNITS, READABLE_KINDS
-from wg_common.nets.encoder.reading_map import ReadingMap, ReadingMaps
+from wg_common.nets.encoder.reading_map import (
+    ReadingMap,
+    ReadingMaps,
+    maps_from_tensors,
+    maps_to_tensors,
+)
 from wg_common.streams import Stream
 from wg_server.generator.weights import machine_pool, training
 from wg_server.generator.weights.machine_model import INPUT_SCALINGS, StatisticEmbedding
@@ -31,7 +39,7 @@ from wg_server.generator.weights.sensor_training import SensorObjective
 from wg_server.generator.weights.simulators import SIMULATORS
 from wg_server.generator.weights.training import Evaluation, Progress, TrainingSchedule
 from wg_server.zoo.plan import ZooPlan
-from wg_server.zoo.workers import limit_threads
+from wg_server.zoo.workers import WorkerPool
 
 
 class ReadingMapModel(nn.Module):
@@ -109,8 +117,19 @@ class ReadingMapObjective:
         return Evaluation(float(torch.stack(losses).mean()), float(torch.stack(right).mean()))
 
 
+@dataclass(frozen=True, slots=True)
+class _MapTraining:
+    """Training of the reading map of one kind of machine or process unit, as a job for a worker."""
+
+    kind: str
+    steps: int
+    seed: int
+    machine_counts: SimulatedMachineCounts
+
+
 def train_reading_maps(
     plan: ZooPlan,
+    pool: WorkerPool,
     progress: Progress,
     machine_counts: SimulatedMachineCounts = SimulatedMachineCounts(),  # noqa: B008 - frozen
 ) -> ReadingMaps:
@@ -118,26 +137,28 @@ def train_reading_maps(
 
     Args:
         plan: Plan of the zoo, which names the kinds; all known kinds if it names none.
-        progress: Called with the number of completed steps over all kinds, and a short text.
+        pool: Workers; each trains one kind at a time.
+        progress: Called with the number of completed steps of one kind, and a short text.
         machine_counts: Numbers of simulated machines.
     """
-    maps = {}
-    with limit_threads(1):
-        steps = plan.machine_steps
-        for number, kind in enumerate(plan.machines or READABLE_KINDS):
-            objective: Any = (
-                SensorObjective(kind, None, machine_counts.validation, plan.seed)
-                if kind in PROCESS_UNITS
-                else ReadingMapObjective(
-                    kind, NetworkSizes(), machine_counts.with_pool_for_steps(steps), plan.seed
-                )
-            )
+    kinds = tuple(plan.machines or READABLE_KINDS)
+    trained = pool.run_long_jobs(
+        _train_map,
+        b"",
+        [_MapTraining(kind, plan.machine_steps, plan.seed, machine_counts) for kind in kinds],
+        lambda number, step, words: progress(step, f"{kinds[number]}: {words}"),
+    )
+    return maps_from_tensors({name: value for part in trained for name, value in part.items()})
 
-            def report(
-                step: int, words: str, before: int = number * steps, kind: str = kind
-            ) -> None:
-                progress(before + step, f"{kind}: {words}")
 
-            training.train_module(objective, TrainingSchedule(steps=steps), report)
-            maps[kind] = objective.model.map.eval()
-    return maps
+def _train_map(_: bytes, job: _MapTraining, progress: Progress) -> dict[str, NDArray[np.float32]]:
+    """Train one reading map; return its tensors for a package."""
+    objective: Any = (
+        SensorObjective(job.kind, None, job.machine_counts.validation, job.seed)
+        if job.kind in PROCESS_UNITS
+        else ReadingMapObjective(
+            job.kind, NetworkSizes(), job.machine_counts.with_pool_for_steps(job.steps), job.seed
+        )
+    )
+    training.train_module(objective, TrainingSchedule(steps=job.steps), progress)
+    return maps_to_tensors({job.kind: objective.model.map.eval()})
