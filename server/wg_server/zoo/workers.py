@@ -127,12 +127,12 @@ class WorkerPool:
             self._processes.submit(_run_long_job, job_function, shared_data, job, number)
             for number, job in enumerate(jobs)
         ]
-        waiting = set(futures)
-        while waiting:
-            done, waiting = wait(waiting, _SECONDS_BETWEEN_READS, FIRST_COMPLETED)
+        running_jobs = set(futures)
+        while running_jobs:
+            ended_jobs, running_jobs = wait(running_jobs, _SECONDS_BETWEEN_READS, FIRST_COMPLETED)
             while not self._reports.empty():
                 progress(*self._reports.get())
-            for future in done:
+            for future in ended_jobs:
                 future.result()
         return [future.result() for future in futures]
 
