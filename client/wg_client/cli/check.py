@@ -167,16 +167,13 @@ def _snapshot_lines(snapshot: SnapshotSummary) -> Iterator[str]:
     yield from near_duplicate_lines(snapshot.near_duplicates)
     if not change.has_changes:
         return
-    difference = (
-        text(
-            "the folder has {more} new files, {fewer} fewer, and {touched} with another "
-            "size or date",
-            more=change.more,
-            fewer=change.gone,
-            touched=change.touched,
-        )
-        if change.more or change.gone or change.touched
-        else change.unreadable
+    difference = change.unreadable or text(
+        "the data have {more} new files or rows, {fewer} fewer, {touched} with another size, date"
+        " or content, and {labels} with another label or privacy unit",
+        more=change.more,
+        fewer=change.gone,
+        touched=change.touched,
+        labels=change.label_changes,
     )
     yield text(
         "  {found}: wg-client freeze makes version {number}, whose releases are charged anew",

@@ -163,6 +163,7 @@ _USED_BEFORE_REASON = (
     " model was trained on it"
 )
 _UNLABELLED_REASON = "not in the acceptance set: it has no label"
+LEFT_OUT_REASONS = frozenset((_USED_BEFORE_REASON, _UNLABELLED_REASON))
 
 
 def _reserved_mask(

@@ -12,13 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from wg_client.data import plant_data as plants
-from wg_client.data.dataset import SurveyOptions
-from wg_client.data.dataset_survey import survey_dataset
-from wg_client.data.log_reader import log_path_of_window
 from wg_client.data.plant_data import PlantData
 from wg_client.data.recording_units import find_recording_unit_column
 from wg_client.data.recording_units import unnamed_recording_hint as recording_hint
-from wg_client.data.sensor_windows import list_logs
+from wg_client.release.folder_change import FolderChange, compare_data_folder
 from wg_client.release.home_freeze import encoder_failure_names
 from wg_client.release.machine_hints import machine_hints
 from wg_client.release.release_hints import (
@@ -28,7 +25,7 @@ from wg_client.release.release_hints import (
 )
 from wg_common.language import text
 from wg_common.modalities.registry import list_modality_attribute
-from wg_core.errors import DataError, NoMachineStatistics
+from wg_core.errors import NoMachineStatistics
 from wg_core.ledger.budget_ledger import Ledger
 from wg_core.ledger.charging import ChargeRequest
 from wg_core.privacy import accounting
@@ -40,7 +37,6 @@ from wg_core.privacy.schema import (
     StatisticsSchema,
 )
 from wg_core.release import readiness
-from wg_core.release.freeze import size_and_mtime_ns
 from wg_core.release.query_answers import ReleaseOrder, canonical_decimal, price_release
 from wg_core.site.config import DataConfig
 from wg_core.site.home import ClientHome
@@ -57,28 +53,6 @@ NEVER_LEAVES = (
     "accuracies",
     "whether weights were accepted",
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FolderChange:
-    """Difference between the data folder and the snapshot, by names, sizes and dates.
-
-    Attributes:
-        more: Number of files or rows that are new since the snapshot.
-        gone: Number of files or rows of the snapshot that are missing now.
-        touched: Number of files whose size or date changed since the freeze.
-        unreadable: Reason why the folder cannot be read or compared, or empty.
-    """
-
-    more: int = 0
-    gone: int = 0
-    touched: int = 0
-    unreadable: str = ""
-
-    @property
-    def has_changes(self) -> bool:
-        """True if the data folder differs from the snapshot."""
-        return bool(self.more or self.gone or self.touched or self.unreadable)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -258,7 +232,7 @@ def preview_release(
     return ReleasePreview(
         site=plant.config.site,
         dataset=plant.config.data.name,
-        snapshot=_snapshot_summary(plant),
+        snapshot=_snapshot_summary(plant, home),
         data=sight,
         would_leave=describe_release_contents(schema, sigma, plant.config.data.unit_column),
         cost=cost,
@@ -364,7 +338,7 @@ def _record_counts(plant: PlantData) -> RecordCounts:
     )
 
 
-def _snapshot_summary(plant: PlantData) -> SnapshotSummary:
+def _snapshot_summary(plant: PlantData, home: ClientHome) -> SnapshotSummary:
     manifest, listing = plant.snapshot.manifest, plant.snapshot.listing()
     return SnapshotSummary(
         number=manifest.number,
@@ -372,56 +346,10 @@ def _snapshot_summary(plant: PlantData) -> SnapshotSummary:
         set_aside=len(listing.set_aside),
         duplicates=len(listing.duplicates),
         encoder_failures=len(encoder_failure_names(plant.snapshot)),
-        change=compare_data_folder(plant),
+        change=compare_data_folder(plant, home.load_site_secret()),
         near_duplicates=()
         if plant.acceptance_set is None
         else plant.acceptance_set.listing.duplicates,
-    )
-
-
-def compare_data_folder(plant: PlantData) -> FolderChange:
-    """Compare the data folder with the snapshot, without decoding a record."""
-    config, listing = plant.config.data, plant.snapshot.listing()
-    path = Path(config.path)
-    try:
-        if config.reading.log is not None:
-            return _compare_logs(plant, path)
-        data_survey = survey_dataset(
-            path,
-            SurveyOptions(
-                labels=config.labels,
-                unit_column=config.unit_column,
-                modality=plant.data.modality,
-                reading=config.reading,
-            ),
-        )
-    except DataError as error:
-        return FolderChange(unreadable=str(error))
-    frozen_names = {*listing.names}
-    left_out = {entry.name for entry in listing.set_aside} | {
-        entry.name for entry in listing.duplicates
-    }
-    present_names = {
-        *data_survey.data.names,
-        *(entry.name for entry in (*data_survey.problems, *data_survey.unsupported_files)),
-    }
-    records = plant.snapshot.records()
-    are_rows = path == Path(listing.path) and bool((records.rows >= 0).all())
-    if are_rows and frozen_names and present_names and frozen_names.isdisjoint(present_names):
-        reason = text("an older version named its rows otherwise, so changes cannot be counted")
-        unchanged = path.is_file() and (records.stamps == size_and_mtime_ns(path)).all()
-        return FolderChange(unreadable="" if unchanged else reason)
-    touched_count = sum(
-        size_and_mtime_ns(path / name if row < 0 else path) != (int(size), int(modified_time))
-        for name, row, (size, modified_time) in zip(
-            listing.names, records.rows, records.stamps, strict=True
-        )
-        if name in present_names
-    )
-    return FolderChange(
-        more=len(present_names - frozen_names - left_out),
-        gone=len(frozen_names - present_names),
-        touched=touched_count,
     )
 
 
@@ -461,28 +389,4 @@ def describe_release_contents(
         clip_radius=schema.clip_radius,
         unit=unit_column or "record",
         unit_rule=schema.unit_rule,
-    )
-
-
-def _compare_logs(plant: PlantData, path: Path) -> FolderChange:
-    """Compare sensor logs with the snapshot, without reading them."""
-    log, listing = plant.config.data.reading.log, plant.snapshot.listing()
-    present_logs = set(list_logs(path, None if log is None else log.intervals))
-    stamps = plant.snapshot.records().stamps
-    frozen = {
-        log_path_of_window(path, name): (int(size), int(modified_time))
-        for name, (size, modified_time) in zip(listing.names, stamps, strict=True)
-    }
-    excluded_names = [entry.name for entry in listing.set_aside] + [
-        entry.name for entry in listing.duplicates
-    ]
-    known_logs = {*frozen, *(log_path_of_window(path, name) for name in excluded_names)}
-    return FolderChange(
-        more=len(present_logs - known_logs),
-        gone=len(set(frozen) - present_logs),
-        touched=sum(
-            size_and_mtime_ns(file) != stamp
-            for file, stamp in frozen.items()
-            if file in present_logs
-        ),
     )

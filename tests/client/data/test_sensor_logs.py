@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import wave
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -378,6 +379,29 @@ def test_a_plant_of_logs_is_frozen_checked_and_read_again(
     _log(logs / "l.csv", _values(200, 9), more={"s": state})
     with pytest.raises(DataError, match="changed since it was frozen"):
         open_plant_data(plant.home).data.records[0]
+
+
+def test_check_notices_a_table_of_intervals_that_is_newer_than_the_snapshot(
+    make_plant: MakePlant, tmp_path: Path, window_encoder: bytes
+) -> None:
+    from wg_client.release.preview import preview_release
+
+    plant = make_plant({0: 2}, frozen=False)
+    plant.confirm(window_encoder)
+    log = _log(tmp_path / "logs" / "l.csv", _values(200))
+    table = log.with_name("events.csv")
+    table.write_text("start,end,label\n0,1,bars\n1,2,dots\n")
+    reading = ReadingConfig(log=replace(LOG, intervals=table.name))
+    data = replace(plant.config.data, path=str(log.parent), reading=reading, unit_column="file")
+    plant.configure(data=data, privacy=PrivacyConfig(answer_slot_seconds=2))
+    frozen_time = plant.freeze().snapshot.manifest.created
+    assert not preview_release(plant.home).snapshot.change.has_changes
+    os.utime(table, (frozen_time + 1, frozen_time + 1))
+    change = preview_release(plant.home).snapshot.change
+    assert (change.more, change.gone, change.touched) == (0, 0, 1)
+    table.unlink()
+    change = preview_release(plant.home).snapshot.change
+    assert (change.more, change.gone, change.touched) == (0, 1, 0)
 
 
 def test_a_dead_channel_is_pointed_out(tmp_path: Path) -> None:

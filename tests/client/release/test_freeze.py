@@ -13,11 +13,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from numpy.typing import NDArray
 from PIL import Image
 from tests.client.conftest import LABELS, MakePlant, TestPlant, pictures
 
+from wg_client.cli.main import group
 from wg_client.data import plant_data as plants
+from wg_client.release.folder_change import FolderChange
 from wg_client.release.preview import preview_release
 from wg_common.modalities.base import content_digest
 from wg_common.modalities.images import Images
@@ -369,6 +372,43 @@ def test_check_says_how_the_folder_differs(plant: TestPlant) -> None:
     assert (change.more, change.gone, change.touched) == (12, 1, 1)
     shutil.rmtree(folder)
     assert "not there" in preview_release(plant.home).snapshot.change.unreadable
+
+
+def test_check_counts_labels_and_units_that_were_edited_in_a_table(
+    plant: TestPlant, tmp_path: Path
+) -> None:
+    rows = [f"{LABELS[number]}/{number}.png,{LABELS[number]},p{number}" for number in range(3)]
+    table = _folder(plant) / "records.csv"
+
+    def write(*lines: str) -> FolderChange:
+        table.write_text("\n".join(["file,label,part", *lines]))
+        return preview_release(plant.home).snapshot.change
+
+    table.write_text("\n".join(["file,label,part", *rows]))
+    plant.configure(data=replace(plant.config.data, unit_column="part"))
+    plant.freeze()
+    assert write(*rows[::-1]) == FolderChange()
+    first, second = rows[0].replace(",bars", ",dots"), rows[1].replace(",p1", ",p9")
+    assert write(first, *rows[1:]) == FolderChange(label_changes=1)
+    assert write(rows[0].replace(",bars", ","), second, rows[2]) == FolderChange(label_changes=2)
+    assert write(*rows[1:]) == FolderChange(gone=1)
+    write(first, *rows[1:])
+    words = (
+        ("en", "1 with another label or privacy unit: wg-client freeze"),
+        ("ja", "単位の変更 1 件"),
+    )
+    for language, line in words:
+        arguments = ["--language", language, "check", "--home", str(plant.home.root)]
+        shown = CliRunner().invoke(group, arguments, env={"LANG": "C.UTF-8"}).output
+        assert line.replace(" ", "") in "".join(shown.split())
+
+
+def test_records_set_aside_for_acceptance_are_not_new(plant: TestPlant) -> None:
+    for number in range(10, 30):
+        _picture(_folder(plant) / LABELS[number % 3] / f"{number}.png", number, number % 3)
+    plant.configure(data=replace(plant.config.data, acceptance=0.5))
+    assert plant.freeze().records < 24
+    assert preview_release(plant.home).snapshot.change == FolderChange()
 
 
 # ------------------------------------------------------------------------------- lineage by content

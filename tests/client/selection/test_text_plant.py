@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
+import openpyxl
 import pytest
 import safetensors
 import torch
@@ -32,6 +34,7 @@ from wg_client.models import predict
 from wg_client.models.export import export_model
 from wg_client.models.manifest import KEPT_ALIAS
 from wg_client.release import home_freeze
+from wg_client.release.folder_change import FolderChange
 from wg_client.release.preview import preview_release
 from wg_client.selection.delivery import apply_and_adopt_package
 from wg_common.nets.encoder import sentence_encoder
@@ -114,6 +117,12 @@ def write(path: Path, found: Sequence[dict[str, str]]) -> Path:
         lines = [json.dumps(row, ensure_ascii=False) for row in found]
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
         return path
+    if path.suffix == ".xlsx":
+        book = openpyxl.Workbook()
+        for cells in ([*found[0]], *([*row.values()] for row in found)):
+            book.worksheets[0].append(cells)
+        book.save(path)
+        return path
     with path.open("w", encoding="utf-8", newline="") as stream:
         table = csv.DictWriter(stream, list(found[0]))
         table.writeheader()
@@ -162,7 +171,7 @@ def test_rows_that_an_older_version_named_otherwise_are_not_new(
     with Path(plant.config.data.path).open("a", encoding="utf-8") as table:
         table.write("one more,leak,a0\n")
     change = preview_release(plant.home).snapshot.change
-    assert not change.more and not change.gone and "an older version" in change.unreadable
+    assert change == FolderChange(more=1)
     plant.freeze()
     assert not preview_release(plant.home).snapshot.change.has_changes
 
@@ -175,14 +184,52 @@ def test_rows_after_an_empty_table_are_new(plant: TestPlant) -> None:
     assert preview_release(plant.home).snapshot.change.more == 1
 
 
-def test_rows_of_a_folders_table_did_not_change_by_being_frozen(
-    plant: TestPlant, tmp_path: Path
+@pytest.mark.parametrize("name", ["notes.csv", "notes.jsonl", "notes.xlsx", "records.csv"])
+def test_check_counts_the_edited_rows_of_a_table(
+    plant: TestPlant, tmp_path: Path, name: str
 ) -> None:
-    (tmp_path / "folder").mkdir()
-    write(tmp_path / "folder" / "records.csv", rows(2, 6))
-    plant.configure(data=replace(plant.config.data, path=str(tmp_path / "folder")))
-    plant.freeze()
-    assert not preview_release(plant.home).snapshot.change.has_changes
+    table = tmp_path / "new" / name
+    table.parent.mkdir()
+    first, second, *others = rows(2, 6)
+    unusable = {**second, "label": "unheard of", "text": "it was set aside"}
+    path = table.parent if name == "records.csv" else table
+    write(table, [first, second, *others, unusable])
+    plant.configure(data=replace(plant.config.data, path=str(path), unit_column="author"))
+    plant.freeze(set_aside=True)
+    ago = plant.home.config.stat().st_mtime_ns - 10**9
+    new = {**first, "text": "it hums"}
+    text = {**first, "text": "no oil"}
+    label, unit = {**first, "label": "spark"}, {**first, "author": "a9"}
+    undeclared = {**first, "label": "rust"}
+    mended = {**unusable, "label": "leak"}
+    elsewhere = "the same rows stand elsewhere in the file"
+    for edited_rows, expected in (
+        ([first, second, *others, unusable], FolderChange()),
+        ([label, second, *others, unusable], FolderChange(label_changes=1)),
+        ([unit, second, *others, unusable], FolderChange(label_changes=1)),
+        ([text, second, *others, unusable], FolderChange(touched=1)),
+        ([undeclared, second, *others, unusable], FolderChange(touched=1)),
+        ([new, first, second, *others, unusable], FolderChange(more=1)),
+        ([second, *others, unusable], FolderChange(gone=1)),
+        ([first, second, *others, mended], FolderChange(more=1)),
+        ([first, second, *others, unusable, undeclared], FolderChange(more=1)),
+        ([second, first, *others, unusable], FolderChange(unreadable=elsewhere)),
+    ):
+        write(table, edited_rows)
+        os.utime(table, ns=(ago, ago))
+        assert preview_release(plant.home).snapshot.change == expected
+
+
+def test_rows_that_an_acceptance_set_may_not_use_are_not_new(plant: TestPlant) -> None:
+    table = Path(plant.config.data.path)
+    write(table, [row | {"label": "", "author": row["text"]} for row in rows(3, 6)])
+    with table.open("a", encoding="utf-8", newline="") as stream:
+        csv.writer(stream).writerows((*row.values(),) for row in rows(2, 6))
+    data = replace(plant.config.data, unit_column="author", acceptance=0.5)
+    plant.configure(data=data)
+    assert any("no label" in entry.reason for entry in plant.freeze().listing.set_aside)
+    os.utime(table, (1e9, 1e9))
+    assert preview_release(plant.home).snapshot.change == FolderChange()
 
 
 def test_the_python_interface_reads_new_files_by_the_homes_columns(
