@@ -35,9 +35,11 @@ if TYPE_CHECKING:  # torch: seconds to import, only when needed
 SHEET_FIT_LIMIT = -0.12
 """Fit of a data sheet to records (``sheet_fit``), nats, below which the sheet is in doubt."""
 SIMULATED_SHEET_FALSE_ALARM_RATE = 0.03
-"""Upper 95 % bound of the share of correct sheets that are in doubt: 0 of 96 simulated plants."""
+"""Upper 95 % bound of the share of simulated bearings' correct sheets that are in doubt
+(docs/failures.md, WG-F14)."""
 REAL_SHEET_FALSE_ALARM_RATE = 0.10
-"""Share of correct sheets of a real bearing that are in doubt: 5 of 48 plants, two trainings."""
+"""Share of a real bearing's correct sheets that are in doubt, over the two trainings in
+docs/failures.md (WG-F14)."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
