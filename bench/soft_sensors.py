@@ -7,6 +7,9 @@ epsilon 1. Errors are in the logarithm of a quantity, so that units of any size 
 weight; a row's *ratio* is the error variance of the product's network over the row's, with its
 standard error over units (delta method). ``--choose`` prints the table of the models that a plant
 with laboratory values selects at other units, on which the rule was chosen.
+
+``python -m bench.soft_sensors --home HOME --seed 1`` evaluates a server's trained home instead, at
+120 heat exchangers from the simulator of the demo.
 """
 
 import argparse
@@ -19,6 +22,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from bench.rows import write_table
+from demo.sensors import measure_soft_sensors
 from sklearn.linear_model import RidgeCV
 from torch import Tensor, nn
 
@@ -37,7 +41,7 @@ from wg_server.generator.weights.sensor_training import (
 )
 from wg_server.generator.weights.training import Evaluation, TrainingSchedule
 
-UNITS, WIDTH = 100, 64
+UNITS, WIDTH, EXCHANGERS = 100, 64, 120
 LABELLED = 100  # Windows of a unit with a laboratory's value
 LABELS = (5, 20, 100)
 UNITS_BY_LABELS = {5: 100, 20: 100, 100: 25}
@@ -237,6 +241,18 @@ def quantity_table(unit: ProcessUnit, rows: Rows) -> Iterator[str]:
             yield f"| {name} | {error:.2f} | {within:.3f} | {gain:.2f} ± {deviation:.2f} |"
 
 
+def home_table(home: Path, seed: int) -> Iterator[str]:
+    """Tabulate a home's share of hours within 5 % of the true heat duty, by soft sensor."""
+    measured = measure_soft_sensors(home, seed, EXCHANGERS)
+    yield f"\nSeed {seed}, {measured['count']} exchangers of the demo's simulator.\n"
+    yield "| sensor | hours within 5 %, % | own statistic over it, points |"
+    yield "|---|---|---|"
+    for name, share in measured["share"].items():
+        gain = measured["over"].get(name)
+        cell = f"{100 * gain['mean']:+.1f} ± {100 * gain['se']:.1f}" if gain else ""
+        yield f"| {name.replace('_', ' ')} | {100 * share:.1f} | {cell} |"
+
+
 def main() -> None:
     """Train, evaluate and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -245,8 +261,12 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--choose", action="store_true")
     parser.add_argument("--table", type=Path)
+    parser.add_argument("--home", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
+    if options.home:
+        write_table("\n".join(home_table(options.home, options.seed)), options.table)
+        return
     lines = []
     for kind in options.kind or PROCESS_SIMULATORS:
         objective = Objective(kind, options.seed)

@@ -89,7 +89,7 @@ def evaluate(
     }
 
 
-def measure_soft_sensors(server: Path, seed: int) -> dict[str, Any]:
+def measure_soft_sensors(server: Path, seed: int, count: int = _OTHERS) -> dict[str, Any]:
     """Measure soft sensors at other exchangers: own statistic, another unit's, none, and by hand.
 
     Returns shares of right values, and gains of the own statistic over the other three.
@@ -97,6 +97,7 @@ def measure_soft_sensors(server: Path, seed: int) -> dict[str, Any]:
     Args:
         server: Home of the server that makes soft sensors.
         seed: Seed of the simulated exchangers and of the noise on their statistics.
+        count: Number of exchangers.
     """
     torch.set_num_threads(1)
     home = ServerHome(server)
@@ -106,7 +107,7 @@ def measure_soft_sensors(server: Path, seed: int) -> dict[str, Any]:
         kinds.PROCESS_UNIT.name
     ]
     rng = np.random.default_rng(seed)
-    drawn = [exchangers.draw_exchanger(rng) for _ in range(_OTHERS)]
+    drawn = [exchangers.draw_exchanger(rng) for _ in range(count)]
     parts = [exchangers.simulate_records(each, _RECORDS + _JUDGED, rng) for each in drawn]
     plants = _sensor_plants(drawn, np.stack([values for values, _ in parts]))
     truths = np.stack([duty[:_JUDGED] for _, duty in parts])
