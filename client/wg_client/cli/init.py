@@ -47,6 +47,7 @@ class _InitOptions(ReadingOptions):
 
     cap_epsilon: str | None
     max_epsilon: str | None
+    answer_slot: float
     acceptance: str | None
 
 
@@ -99,6 +100,13 @@ _CONFIRMATION_PHRASES = {
     "--max-epsilon",
     help="Largest epsilon of one request. Default: "
     f"{_DEFAULT_PRIVACY.max_request_epsilon}, or the cap if that is smaller.",
+)
+@click.option(
+    "--answer-slot",
+    type=click.FloatRange(0, 3600, min_open=True),
+    default=_DEFAULT_PRIVACY.answer_slot_seconds,
+    metavar="SECONDS",
+    help="Answers leave only at multiples of this time; more records need a longer one.",
 )
 @options.set_aside_option
 @options.allow_empty_option
@@ -176,6 +184,7 @@ def init(  # long: a parameter for each option
         budget_of,
         reading_and_privacy_options["cap_epsilon"],
         reading_and_privacy_options["max_epsilon"],
+        reading_and_privacy_options["answer_slot"],
     )
     if token is not None:
         check_token(token, encoder)
@@ -310,7 +319,10 @@ def _confirmation_kind(home: ClientHome, encoder_hash: str | None, interactive: 
 
 
 def _build_privacy_config(
-    budget_home: Path | None, cap_epsilon: str | None, max_epsilon: str | None
+    budget_home: Path | None,
+    cap_epsilon: str | None,
+    max_epsilon: str | None,
+    answer_slot_seconds: float,
 ) -> PrivacyConfig:
     """Build the privacy policy of ``client.yaml`` from options and defaults."""
     from wg_core.site import config as configuration
@@ -323,6 +335,7 @@ def _build_privacy_config(
         cap_epsilon=cap,
         cap_delta=default.cap_delta,
         max_request_epsilon=max_epsilon or default_request_epsilon(cap),
+        answer_slot_seconds=answer_slot_seconds,
     )
 
 

@@ -34,6 +34,7 @@ from wg_core import atomic
 from wg_core import snapshot as snapshots
 from wg_core.errors import ConfigError, StorageError, UsageError, reraise_os_errors
 from wg_core.ledger import shared_budget
+from wg_core.release.answer_time import check_answer_slot
 from wg_core.release.freeze import FreezeResult, ProgressCallback
 from wg_core.site import budget_sharing, encoder_pin, identity, locks
 from wg_core.site import config as configuration
@@ -166,6 +167,7 @@ def initialise(
     skip, empty = choice.set_aside, choice.allow_empty and choice.labels is not None
     if refusal := freeze_refusal(inspection, set_aside=skip, allow_empty=empty, source=choice.path):
         raise refusal
+    load = plants.caching_encoder_loader()
     alone = partial(_build_serverless_site, home, choice, inspection)
     subject = alone() if token is None else check_token(token, encoder_hash)
     # Refuse what client.yaml would refuse, before the one-time token is spent.
@@ -177,6 +179,8 @@ def initialise(
         margin = find_modality(inspection.data.modality).default_standard_errors
         draft = _draft_config(subject.site, data, privacy, choice.data_sheet, margin)
         if isinstance(subject, _ServerlessSite):
+            dimension = load(subject.encoder_package).local_dimension
+            check_answer_slot(draft, len(inspection.data), dimension)
             config = _make_serverless_home(home, subject, draft)
         else:
             shares_ledger = join_shared_budget(home, choice, privacy, subject.site)
@@ -184,7 +188,6 @@ def initialise(
             config = _enrol_and_configure(
                 home, token or "", draft, see, shares_ledger=shares_ledger
             )
-    load = plants.caching_encoder_loader()
     return config, freeze_data(
         home, inspection, load_encoder=load, set_aside=skip, allow_empty=empty, on_progress=progress
     )

@@ -37,6 +37,6 @@ def check_answer_slot(config: ClientConfig, record_count: int, dimension: int) -
         fitting = next(long_slots, _SUGGESTED_SLOT_SECONDS[-1])
         raise ConfigError(
             f"privacy.answer_slot_seconds: {slot:g} is too short for this data set: an answer might"
-            f" take longer, and that would show how many records there are; set {fitting}, and"
-            " freeze again"
+            " take longer, and that would show how many records there are; 'wg-client init"
+            f" --answer-slot {fitting}', or set {fitting} in client.yaml and freeze again"
         )

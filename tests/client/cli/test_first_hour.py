@@ -15,6 +15,8 @@ from tests.client.conftest import LABELS, TestPlant, pictures
 
 from wg_common import cli
 from wg_core import errors
+from wg_core.site import config as configuration
+from wg_core.site.home import ClientHome
 
 Shown = Callable[..., tuple[str, str]]
 
@@ -99,3 +101,14 @@ def test_a_full_disk_is_found_before_the_token_is_spent(
     words = ("--join-file", tmp_path / "token", "--data", _pictures(tmp_path / "data"))
     found = here("init", "--home", tmp_path / "home", *words, code=errors.ExitCode.CONFIG)
     assert found["error"]["code"] == "storage" and "still good" in found["error"]["message"]
+
+
+def test_a_home_without_a_server_is_made_only_if_answers_fit_their_time_slot(
+    tmp_path: Path, here: Json
+) -> None:
+    words = ("init", "--home", tmp_path / "home", "--data", _pictures(tmp_path / "data"))
+    found = here(*words, "--answer-slot", "0.00001", code=errors.ExitCode.CONFIG)
+    assert "wg-client init --answer-slot 2" in found["error"]["message"]
+    assert not (tmp_path / "home" / "client.yaml").exists()
+    here(*words, "--answer-slot", "5")
+    assert configuration.load(ClientHome(tmp_path / "home")).privacy.answer_slot_seconds == 5
