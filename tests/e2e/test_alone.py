@@ -140,6 +140,7 @@ def test_a_plant_joins_with_its_ledger_and_goes_on(
     word.write_text(token(server, "plant-a", replace=False))
     said = shown(capfd, "join", "--join-file", word, alone)
     assert "no server" not in said and said.count("next:") == 1
+    assert "nobody has confirmed it" in said  # for there is no terminal to ask at
     assert f"wg-client run --home {alone.root}" in said.splitlines()[-1]
     assert plants.open_plant_data(alone).snapshot.manifest.number == (1 if built_in else 2)
     with Ledger.open(alone.ledger, signing.load(alone.ledger_key)) as ledger:

@@ -231,12 +231,12 @@ def join(home: ClientHome, token: str, encoder: str | None, as_json: bool) -> No
     from wg_core.release.freeze import FreezeResult
     from wg_core.wire import protocol
 
-    if is_interactive(encoder, as_json):
+    if interactive := is_interactive(encoder, as_json):
         encoder_id = protocol.decode_join_token(token.strip()).encoder
         print_line(text("encoder {encoder}", encoder=encoder_id))
         confirm_encoder_hash()
     config = reenrolment.join_server(home, token, encoder_hash=encoder)
-    by = "option" if encoder is not None else "token" if as_json else "answer"
+    by = "option" if encoder is not None else "answer" if interactive else "token"
     snapshot = snapshots.load_current(home)
     models: list[str] = []
     if snapshot.manifest.schema.encoder == config.data.encoder:
