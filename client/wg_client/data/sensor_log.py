@@ -418,9 +418,16 @@ def _is_number_or_missing(cell: str, delimiter: str) -> bool:
 
 
 def _is_measurement_unit_row(cells: Sequence[str], delimiter: str) -> bool:
-    """Return whether the line below the names holds units: texts such as m3/h, no numbers."""
-    return not any(cell.strip()[:1].isdecimal() for cell in cells) and not any(
-        _is_number_or_missing(cell, delimiter) for cell in cells if cell.strip()
+    """Return whether the line below the names holds units: texts such as m3/h, no numbers.
+
+    Marks of a missing value stand for columns without a unit, but there is a unit or the line is
+    blank.
+    """
+    words = [
+        word for cell in cells if (word := cell.strip()).casefold() not in _MISSING_VALUE_MARKS
+    ]
+    return (bool(words) or not any(map(str.strip, cells))) and not any(
+        word[:1].isdecimal() or _is_number_or_missing(word, delimiter) for word in words
     )
 
 

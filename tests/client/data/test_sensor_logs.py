@@ -18,7 +18,7 @@ from wg_client.data.dataset import DatasetSurvey, SurveyOptions
 from wg_client.data.dataset_survey import survey_dataset
 from wg_client.data.record_inspection import inspect_records
 from wg_client.data.recording_units import find_recording_unit_column
-from wg_client.data.sensor_log import SensorLog
+from wg_client.data.sensor_log import LogColumns, SensorLog, read_log
 from wg_core.errors import ConfigError, DataError
 from wg_core.site.config import PrivacyConfig
 from wg_core.site.reading_config import ReadingConfig, SensorLogConfig
@@ -90,6 +90,26 @@ def test_a_log_of_any_logger_gives_the_same_windows(tmp_path: Path, how: dict[st
     assert found.data.names == tuple(f"l.csv[{start}]" for start in range(0, 100, 20))
     for row, record in enumerate(found.data.records):
         np.testing.assert_array_equal(record, values[20 * row : 20 * row + 20].T.astype("f4"))
+
+
+@pytest.mark.parametrize("row", ["-,mm/s,A,-,-", "s,mm/s,---,n/a,", "-,mm/s,-,-,-"])
+def test_a_mark_in_the_row_of_units_is_no_value(tmp_path: Path, row: str) -> None:
+    path = _log(tmp_path / "l.csv", _values(40), more={"s": ["a"] * 40, "lot": ["L0"] * 40})
+    names, rows = path.read_text().split("\n", 1)
+    path.write_text(f"{names}\n{row}\n{rows}")
+    columns = LogColumns(channels=None, time_column="time", text_columns=("s",))
+    assert read_log(path, columns, "auto").channels == ("vib", "cur")
+    found = _survey(path, replace(LOG, label="s"))
+    assert len(found.data) == 2 and not found.problems and found.data.names[0] == "l.csv[0]"
+
+
+@pytest.mark.parametrize("row", ["-,-,-", "0.00,-,-", "-,1.5,A"])
+def test_a_row_with_a_number_or_no_unit_is_no_row_of_units(tmp_path: Path, row: str) -> None:
+    path = _log(tmp_path / "l.csv", _values(40))
+    names, rows = path.read_text().split("\n", 1)
+    path.write_text(f"{names}\n{row}\n{rows}")
+    columns = LogColumns(channels=("vib", "cur"), time_column="time", allow_gaps=True)
+    assert len(read_log(path, columns, "auto")) == 41
 
 
 def test_japanese_columns_in_cp932_with_dates_and_slashes(tmp_path: Path) -> None:
