@@ -242,9 +242,11 @@ class PredictionRun:
                 yield "\t".join(cells).rstrip()
 
     def verdict_notes(self) -> Iterator[Text]:
-        """Yield notes on the model's verdicts: rule for passing, and bound on wrong sure calls."""
+        """Yield notes on the verdicts, if any: rule for passing, and bound on wrong sure calls."""
         from wg_client.models.calls import ONE_CLASS_WARNING
 
+        if not self.prediction_count:
+            return
         if self._verdict_rule.knows_one_class:
             yield ONE_CLASS_WARNING
         elif self._verdict_rule.good_label_mask is None:

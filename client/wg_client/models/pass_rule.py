@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betaincinv, logsumexp
 
+from wg_client.fitting.folds import LEAST_UNITS_PER_CLASS
 from wg_client.fitting.linear_head import Floats, Ints
 from wg_client.fitting.sure_calls import BOUND_CONFIDENCE
 from wg_client.methods.base import PlantRecords
@@ -42,7 +43,8 @@ class PassRule:
         defect_unit_count: Number of privacy units of defective records that the limit is based on.
         required_defect_unit_count: Number of such units below which no record passes; 0: no number
             is enough.
-        passed_good_share: Share of the plant's good records that would pass, out of fold.
+        passed_good_share: Share of the evaluated good records that would pass; 0 without any.
+        evaluated_good_count: Number of the plant's good records that were evaluated out of fold.
         has_no_unit_names: True if no unit is named, so that each record counts as its own unit.
     """
 
@@ -51,6 +53,7 @@ class PassRule:
     defect_unit_count: int = 0
     required_defect_unit_count: int = 0
     passed_good_share: float = 0.0
+    evaluated_good_count: int = 0
     has_no_unit_names: bool = False
 
     def pass_mask(self, log_odds: Floats) -> NDArray[np.bool_]:
@@ -69,7 +72,7 @@ class PassRule:
                 "that at most {missed:g} in 100 defective ones pass; label some of each",
                 missed=in_hundred,
             )
-        if self.defect_unit_count < self.required_defect_unit_count:
+        if self.log_odds_limit is None:
             return text(
                 "no record passes: ensuring that at most {missed:g} in 100 defective ones pass "
                 "needs {needed} labelled defective records, and {defective} could be evaluated;"
@@ -79,29 +82,42 @@ class PassRule:
                 defective=self.defect_unit_count,
                 more=self.required_defect_unit_count - self.defect_unit_count,
             )
-        if not self.passed_good_share:
-            return text(
-                "no record passes: too many of your {defective} labelled defective records look"
-                " good to the model to ensure that at most {missed:g} in 100 pass; label more, "
-                "or accept more (models threshold --missed)",
-                defective=self.defect_unit_count,
-                missed=in_hundred,
-            )
         return text(
             _RECORD_GUARANTEE if self.has_no_unit_names else _UNIT_GUARANTEE,
             missed=in_hundred,
-            passed=100 * self.passed_good_share,
+            good=self._good_record_sentence,
+        )
+
+    @property
+    def _good_record_sentence(self) -> Text:
+        """Sentence on the number of good records that pass, if any could be evaluated."""
+        count = self.evaluated_good_count
+        if not count:
+            return text(
+                "how many good ones pass is not known: none could be evaluated, which takes "
+                "labelled good records of {needed} units",
+                needed=LEAST_UNITS_PER_CLASS,
+            )
+        if not self.passed_good_share:
+            return text(
+                "none of your {count} evaluated good ones passes, because too many defective ones "
+                "look good to the model: label more, or accept more (models threshold --missed)",
+                count=count,
+            )
+        return text(
+            "{passed} of your {count} evaluated good ones pass, the others are rejected or need a"
+            " look",
+            passed=round(self.passed_good_share * count),
+            count=count,
         )
 
 
 _UNIT_GUARANTEE = template(
-    "at most {missed:g} in 100 defective records pass, with 90 % confidence; {passed:.0f} in 100 of"
-    " your good ones pass, the others are rejected or need a look"
+    "at most {missed:g} in 100 defective records pass, with 90 % confidence; {good}"
 )
 _RECORD_GUARANTEE = template(
     "at most {missed:g} in 100 defective records pass, with 90 % confidence, if every record is of"
-    " another part; {passed:.0f} in 100 of your good ones pass, the others are rejected or need a"
-    " look"
+    " another part; {good}"
 )
 
 
@@ -203,7 +219,11 @@ def fit_pass_rule(
         rule, log_odds_limit=tolerance_limit(scores, tolerated_share), defect_unit_count=len(scores)
     )
     passes = rule.pass_mask(odds[~defective])
-    return replace(rule, passed_good_share=float(passes.mean()) if len(passes) else 0.0)
+    return replace(
+        rule,
+        passed_good_share=float(passes.mean()) if len(passes) else 0.0,
+        evaluated_good_count=len(passes),
+    )
 
 
 def tolerance_limit(scores: Floats, share: float) -> float | None:

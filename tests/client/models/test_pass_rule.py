@@ -11,11 +11,18 @@ from click.testing import CliRunner
 from tests.client.conftest import LABELS, plant_maker
 
 from wg_client.cli.main import group
+from wg_client.cli.prediction_run import PredictionRun
 from wg_client.fitting.linear_head import LinearHead
 from wg_client.fitting.sure_calls import BOUND_CONFIDENCE
 from wg_client.models import adoption, store
 from wg_client.models.calls import VerdictRule
-from wg_client.models.pass_rule import PassRule, load_pass_rule, tolerance_limit
+from wg_client.models.pass_rule import (
+    OutOfFoldEvidence,
+    PassRule,
+    fit_pass_rule,
+    load_pass_rule,
+    tolerance_limit,
+)
 from wg_client.selection.delivery import apply_and_adopt_package
 from wg_core.errors import WgError
 
@@ -57,8 +64,12 @@ def test_a_plant_reads_how_many_labels_are_missing_and_chooses_its_risk(
     assert (
         rule.log_odds_limit is not None
         and (rule.defect_unit_count, rule.required_defect_unit_count) == (16, 11)
-        and rule.passed_good_share > 0.5
+        and (rule.passed_good_share > 0.5, rule.evaluated_good_count) == (True, 8)
     )
+    run = PredictionRun(plant.home, manifest, name)
+    assert not list(run.verdict_notes())  # no guarantee without a prediction
+    run.predict_path(plant.home.root / "data.npz")
+    assert len(list(run.verdict_notes())) == 2
     adoption.put_model_in_use(plant.home, manifest, manifest.models[-1].name, author="qa")
     assert (
         adoption.read_adoption_history(plant.home).latest_change.missed_share == 0.2
@@ -76,9 +87,31 @@ def test_a_bound_needs_no_condition_where_units_are_named() -> None:
         defect_unit_count=30,
         required_defect_unit_count=22,
         passed_good_share=0.5,
+        evaluated_good_count=2,
     )
     assert "another part" not in rule.guarantee_sentence
     assert "another part" in replace(rule, has_no_unit_names=True).guarantee_sentence
+    assert "1 of your 2 evaluated good ones pass" in rule.guarantee_sentence
+
+
+@pytest.mark.parametrize(
+    ("good_odds", "words"),
+    [
+        ([], "none could be evaluated, which takes labelled good records of 3 units"),
+        ([9.0, 9.0], "none of your 2 evaluated good ones passes"),
+        ([-9.0, 9.0], "1 of your 2 evaluated good ones pass"),
+    ],
+)
+def test_a_rule_that_lets_records_pass_never_says_that_none_passes(
+    good_odds: list[float], words: str
+) -> None:
+    odds = np.array([*good_odds, *np.linspace(1, 2, 60)])
+    labels = (np.arange(len(odds)) >= len(good_odds)).astype(np.int64)
+    evidence = OutOfFoldEvidence(np.stack([-odds, 0 * odds], axis=1), labels, np.arange(len(odds)))
+    rule = fit_pass_rule(evidence, np.array([True, False]), np.zeros(2, bool), missed_share=0.1)
+    assert rule.pass_mask(np.array([-1.0])).all()
+    said = rule.guarantee_sentence
+    assert said.startswith("at most 10 in 100 defective records pass") and words in said
 
 
 def test_a_class_of_defects_without_records_may_all_pass() -> None:
