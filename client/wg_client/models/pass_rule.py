@@ -23,7 +23,8 @@ from wg_client.fitting.folds import LEAST_UNITS_PER_CLASS
 from wg_client.fitting.linear_head import Floats, Ints
 from wg_client.fitting.sure_calls import BOUND_CONFIDENCE
 from wg_client.methods.base import PlantRecords
-from wg_client.models import adoption, store
+from wg_client.models import adoption, predict, store
+from wg_client.models.adoption import ModelReference
 from wg_client.models.manifest import ModelsManifest
 from wg_common.language import Text, template, text
 from wg_core.site import config as configuration
@@ -101,7 +102,8 @@ class PassRule:
         if not self.passed_good_share:
             return text(
                 "none of your {count} evaluated good ones passes, because too many defective ones "
-                "look good to the model: label more, or accept more (models threshold --missed)",
+                "look good to the model, or the threshold is low: label more, or accept more "
+                "(models threshold)",
                 count=count,
             )
         return text(
@@ -164,25 +166,34 @@ def load_pass_rule(
     counts_records = configuration.load(home).data.unit_column is None
     if good_label_mask is None:
         return PassRule(has_no_unit_names=counts_records)
-    missed_share = adoption.read_adoption_history(home).latest_change.missed_share
+    history = adoption.read_adoption_history(home)
     unseen = np.isin(manifest.labels, manifest.unseen)
     tensors = store.load_companion_tensors(home, manifest, store.OUT_OF_FOLD_NAME) or {}
-    logits = tensors.get(f"{_LOGITS}{manifest.find_entry(name).name}")
+    stored_logits = tensors.get(f"{_LOGITS}{manifest.find_entry(name).name}")
     evidence = None
-    if logits is not None:
+    if stored_logits is not None:
         labels, units = (tensors[part].astype(np.int64) for part in (_LABELS, _UNITS))
-        evidence = OutOfFoldEvidence(logits.astype(np.float64), labels, units)
-    rule = fit_pass_rule(evidence, good_label_mask, unseen, missed_share)
+        logits = stored_logits.astype(np.float64)
+        chances = predict.capped_probabilities(logits, manifest)
+        rejects = chances[:, ~good_label_mask].sum(axis=1) >= history.defect_threshold_of(
+            ModelReference(package_id=manifest.package_id, model=manifest.find_entry(name).name)
+        )
+        evidence = OutOfFoldEvidence(logits, labels, units, rejects)
+    rule = fit_pass_rule(evidence, good_label_mask, unseen, history.latest_change.missed_share)
     return replace(rule, has_no_unit_names=counts_records)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OutOfFoldEvidence:
-    """Out-of-fold logits ``[m, K]`` of a model, with labels and units ``[m]`` of the records."""
+    """Out-of-fold logits ``[m, K]`` of a model, with labels and units ``[m]`` of the records.
+
+    ``rejected_mask`` marks the records that the defect threshold rejects, ``[m]``; None: unknown.
+    """
 
     logits: Floats
     labels: Ints
     unit_indices: Ints
+    rejected_mask: NDArray[np.bool_] | None = None
 
 
 def fit_pass_rule(
@@ -219,6 +230,8 @@ def fit_pass_rule(
         rule, log_odds_limit=tolerance_limit(scores, tolerated_share), defect_unit_count=len(scores)
     )
     passes = rule.pass_mask(odds[~defective])
+    if evidence.rejected_mask is not None:
+        passes &= ~evidence.rejected_mask[~defective]
     return replace(
         rule,
         passed_good_share=float(passes.mean()) if len(passes) else 0.0,

@@ -70,6 +70,8 @@ def test_a_plant_reads_how_many_labels_are_missing_and_chooses_its_risk(
     assert not list(run.verdict_notes())  # no guarantee without a prediction
     run.predict_path(plant.home.root / "data.npz")
     assert len(list(run.verdict_notes())) == 2
+    said = call("models", "threshold", "0", "--by", "qa")  # which rejects all
+    assert "none of your 8 evaluated good ones passes" in said
     adoption.put_model_in_use(plant.home, manifest, manifest.models[-1].name, author="qa")
     assert (
         adoption.read_adoption_history(plant.home).latest_change.missed_share == 0.2
