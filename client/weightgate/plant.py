@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_client.data import plant_data as plants
+from wg_client.data.dataset import DatasetSurvey
 from wg_client.data.record_inspection import decode_in_batches
 from wg_client.data.site_data import UNLABELLED, SiteData
 from wg_client.methods import registry
@@ -237,10 +238,10 @@ class Plant:
                 for path in X
             ]
         else:
-            surveys = [(_site_data_of_arrays(X, self.labels), [])]
-        for data, unusable in surveys:
-            _raise_first_problem(unusable)
-            for part, problems in decode_in_batches(data):
+            surveys = [DatasetSurvey(data=_site_data_of_arrays(X, self.labels), layout="")]
+        for survey in surveys:
+            _raise_first_problem(survey.problems)
+            for part, problems in decode_in_batches(survey.data):
                 _raise_first_problem(problems)
                 parts.append(part)
         return parts

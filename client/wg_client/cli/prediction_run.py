@@ -23,6 +23,7 @@ from wg_core.site.home import ClientHome
 from wg_core.wire import canonical
 
 if TYPE_CHECKING:
+    from wg_client.data.dataset import DatasetSurvey
     from wg_client.data.site_data import SiteData
     from wg_client.models.manifest import ModelsManifest
     from wg_client.models.predict import Prediction
@@ -104,9 +105,10 @@ class PredictionRun:
 
         path_result = _PathPredictions(path)
         modality = predicting.records_modality(self._manifest).name
-        data, path_result.problems = read_records_and_problems(
+        survey = read_new_records(
             self._home, self._manifest.labels, path, modality, self._text_column
         )
+        data, path_result.problems = survey.data, list(survey.problems)
         if len(data):
             predicting.check_record_modality(self._manifest, data)
         _print_ignored_files(path)
@@ -334,14 +336,14 @@ def _append_csv_rows(out: Path, rows: list[tuple[str, ...]]) -> None:
         os.fsync(stream.fileno())
 
 
-def read_records_and_problems(
+def read_new_records(
     home: ClientHome,
     labels: tuple[str, ...],
     path: Path,
     modality: str,
     text_column: str | None = None,
-) -> tuple[SiteData, list[UnusableItem]]:
-    """Read the records at a path with the plant's settings; return them and the problems.
+) -> DatasetSurvey:
+    """Read the records at a path with the plant's settings, and note labels that are ignored.
 
     Args:
         modality: Modality of the plant's records.
@@ -350,10 +352,17 @@ def read_records_and_problems(
     Raises:
         DataError: There is nothing that can be read.
     """
+    from wg_client.data.dataset import quote_names
     from wg_client.models import predict as predicting
 
     reading = _with_text_column(configuration.load(home).data.reading, text_column)
-    return predicting.read_new_records(path, labels, reading, modality)
+    survey = predicting.read_new_records(path, labels, reading, modality)
+    if survey.undeclared_labels:
+        names = quote_names([label[:80] for label in survey.undeclared_labels])
+        print_progress(
+            text("{path}: undeclared labels are ignored: {names}", path=path, names=names)
+        )
+    return survey
 
 
 def _with_text_column(reading: ReadingConfig, text_column: str | None) -> ReadingConfig:

@@ -35,21 +35,19 @@ def watch(home: ClientHome, paths: tuple[Path, ...], text_column: str | None, as
     Ends with code 6 if there is an alarm. One of a hundred batches of records like the frozen ones
     raises a false alarm; records of one part are not independent, so take one of each part.
     """
-    from wg_client.cli.prediction_run import read_records_and_problems
+    from wg_client.cli.prediction_run import read_new_records
     from wg_client.operation import watch as watching
 
     labels = configuration.load(home).data.labels
     modality = snapshots.load_current(home).manifest.modality
-    surveys = [
-        read_records_and_problems(home, labels, path, modality, text_column) for path in paths
-    ]
-    left_out = [problem for _, problems in surveys for problem in problems]
+    surveys = [read_new_records(home, labels, path, modality, text_column) for path in paths]
+    left_out = [problem for survey in surveys for problem in survey.problems]
     with cli.show_progress(
-        text("looking at records"), sum(len(data) for data, _ in surveys)
+        text("looking at records"), sum(len(survey.data) for survey in surveys)
     ) as bar:
         observation = watching.test_batch_for_drift(
             home,
-            [data for data, _ in surveys],
+            [survey.data for survey in surveys],
             unreadable_records=left_out,
             progress=lambda count: bar.update(count),
         )

@@ -47,7 +47,7 @@ def survey_cell_table(table: Path, options: dataset.SurveyOptions) -> dataset.Da
         if not reason:
             if sides is not None and sides[row].strip() not in parts:
                 continue
-            if cell_labels[row] and cell_labels[row] not in index:
+            if options.refuses_label(cell_labels[row], index):
                 reason = dataset.explain_undeclared_label(cell_labels[row], labels)
             elif units is not None and not units[row].strip():
                 reason = f"column {unit_column!r} is empty: no privacy unit"
@@ -74,6 +74,7 @@ def survey_cell_table(table: Path, options: dataset.SurveyOptions) -> dataset.Da
         layout=text("a table with a record in each row"),
         problems=tuple(problems),
         hints=(hint,) if cell_table.encoding == "cp932" != reading.encoding else (),
+        undeclared_labels=dataset.undeclared_labels(cell_labels, labels, options),
     )
 
 

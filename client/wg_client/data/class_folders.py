@@ -26,6 +26,7 @@ from wg_client.data.dataset import (
     normalise_name,
     quote_names,
     records_from_files,
+    undeclared_labels,
 )
 from wg_client.data.site_data import UNLABELLED, SiteData
 from wg_common.language import text
@@ -97,6 +98,7 @@ class CollectedFiles:
         unsupported_files: Files that are not records of the modality, with reasons.
         layout: Name of the layout in which the files lie.
         hints: Sentences for a person on how the files are read; nothing is refused for them.
+        undeclared_labels: Labels outside the domain, which predictions ignore.
     """
 
     paths: list[Path] = field(default_factory=list)
@@ -106,6 +108,7 @@ class CollectedFiles:
     unsupported_files: list[UnusableItem] = field(default_factory=list)
     layout: str = text("a folder for each class")
     hints: list[str] = field(default_factory=list)
+    undeclared_labels: tuple[str, ...] = ()
 
 
 def survey_folder(path: Path, options: SurveyOptions) -> DatasetSurvey:
@@ -151,17 +154,16 @@ def survey_folder(path: Path, options: SurveyOptions) -> DatasetSurvey:
     if not folders:
         sorted_files.layout = text("a folder of files without classes")
     index = label_positions(domain)
+    sorted_files.undeclared_labels = undeclared_labels(class_names, domain, options)
     for entry in entries:
         if entry.is_symlink() and entry.is_dir():
             reason = "a link to a folder; links are not followed: copy the records, or move them"
             sorted_files.problems.append(UnusableItem(name=entry.name, reason=reason))
         elif not entry.is_dir():
             _add_file(path, entry, UNLABELLED, sorted_files)
-        elif entry.name != UNLABELLED_FOLDER and normalise_name(entry.name) not in index:
-            problem = UnusableItem(
-                name=printable_name(entry.name), reason=explain_undeclared_label(entry.name, domain)
-            )
-            sorted_files.problems.append(problem)
+        elif options.refuses_label(normalise_name(entry.name), {*index, UNLABELLED_FOLDER}):
+            name, reason = printable_name(entry.name), explain_undeclared_label(entry.name, domain)
+            sorted_files.problems.append(UnusableItem(name=name, reason=reason))
         else:
             label = index.get(normalise_name(entry.name), UNLABELLED)
             for inner in list_files_below(entry):
@@ -211,6 +213,7 @@ def survey_collected_files(
         layout=collected_files.layout,
         unsupported_files=tuple(collected_files.unsupported_files),
         hints=tuple(collected_files.hints),
+        undeclared_labels=collected_files.undeclared_labels,
     )
 
 

@@ -7,7 +7,7 @@ since file names on macOS may be in NFD.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -37,6 +37,7 @@ class DatasetSurvey:
         problems: Records that cannot be used, each with its reason.
         unsupported_files: Files of no supported kind; predictions ignore them.
         hints: Remarks for a person; nothing is refused because of them.
+        undeclared_labels: Labels outside the domain, which predictions ignore.
     """
 
     data: SiteData
@@ -44,6 +45,7 @@ class DatasetSurvey:
     problems: tuple[UnusableItem, ...] = ()
     unsupported_files: tuple[UnusableItem, ...] = ()
     hints: tuple[str, ...] = ()
+    undeclared_labels: tuple[str, ...] = ()
 
 
 DEFAULT_READING_CONFIG = ReadingConfig()  # Settings by which files are read as they are
@@ -59,6 +61,8 @@ class SurveyOptions:
         split: Value of ``split``, in a ``.npz`` file or table, whose records are used; None: all.
         modality: Required modality; None: the one modality that all records have.
         reading: Settings by which files are read.
+        for_prediction: True for predictions: an undeclared label counts as none, and the label
+            column and table of intervals of sensor logs may be missing.
     """
 
     labels: Sequence[str] | None = None
@@ -66,6 +70,11 @@ class SurveyOptions:
     split: int | None = 0
     modality: str | None = None
     reading: ReadingConfig = DEFAULT_READING_CONFIG
+    for_prediction: bool = False
+
+    def refuses_label(self, label: str, declared_labels: Container[str]) -> bool:
+        """Return whether a label makes a record unusable, as one that is not declared."""
+        return bool(label) and label not in declared_labels and not self.for_prediction
 
 
 DEFAULT_SURVEY_OPTIONS = SurveyOptions()  # Options that accept any labels and records
@@ -190,6 +199,15 @@ def explain_undeclared_label(label: str, domain: Sequence[str]) -> str:
     return (
         f"label {shown_label} is not declared; declared are {quote_names(domain)} (init --labels)"
     )
+
+
+def undeclared_labels(
+    labels: Iterable[str], domain: Sequence[str], options: SurveyOptions
+) -> tuple[str, ...]:
+    """Return the undeclared labels that predictions ignore."""
+    known = label_positions(domain)
+    names = {label for label in labels if label and normalise_name(label) not in known}
+    return tuple(sorted(names)) if options.for_prediction else ()
 
 
 def check_record_count(path: Path, count: int) -> None:

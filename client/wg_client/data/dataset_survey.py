@@ -59,13 +59,18 @@ def load_dataset(
             message names the file.
     """
     options = SurveyOptions(labels=labels, unit_column=unit_column, split=split, reading=reading)
+    return survey_usable_dataset(path, options).data
+
+
+def survey_usable_dataset(path: Path, options: SurveyOptions) -> DatasetSurvey:
+    """Survey a data set in which every record must be usable; errors as for ``load_dataset``."""
     data_survey = survey_dataset(path, options)
     for problem in data_survey.problems:
         place = path / problem.name if path.is_dir() else path.parent / problem.name
         raise DataError(f"{place}: {problem.reason}")
     if not len(data_survey.data):
         raise DataError(describe_empty_dataset(path, data_survey.unsupported_files))
-    return data_survey.data
+    return data_survey
 
 
 def survey_dataset(path: Path, options: SurveyOptions = DEFAULT_SURVEY_OPTIONS) -> DatasetSurvey:

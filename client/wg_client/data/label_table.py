@@ -53,8 +53,13 @@ def survey_label_table(path: Path, options: dataset.SurveyOptions) -> dataset.Da
         table = path / dataset.RECORDS_CSV_NAME
         raise DataError(f"{table}: no labels; declare them (--labels a,b,c){''.join(bad[:1])}")
     index = dataset.label_positions(labels)
+    sorted_files.undeclared_labels = dataset.undeclared_labels(
+        [row.label for row in rows.values() if not isinstance(row, str)], labels, options
+    )
     for number, row in rows.items():
-        reason = row if isinstance(row, str) else _row_problem(path, row, labels, index)
+        reason = row if isinstance(row, str) else _row_problem(path, row)
+        if not reason and not isinstance(row, str) and options.refuses_label(row.label, index):
+            reason = dataset.explain_undeclared_label(row.label, labels)
         if not reason and unit_column and not isinstance(row, str) and not row.privacy_unit.strip():
             reason = f"column {unit_column!r} is empty: no privacy unit"
         if reason or isinstance(row, str):
@@ -165,10 +170,8 @@ def check_similar_labels(table: Path, labels: Sequence[str]) -> None:
             )
 
 
-def _row_problem(
-    folder: Path, row: _LabelRow, labels: Sequence[str], label_index: dict[str, int]
-) -> str:
-    """Explain why a row of the table cannot be used; empty if it can be used."""
+def _row_problem(folder: Path, row: _LabelRow) -> str:
+    """Explain why a row of the table names no record; empty if it names one."""
     entry = folder / row.file
     try:
         good = is_inside(folder, entry) and dataset.is_record_file(entry) and entry.is_file()
@@ -177,6 +180,4 @@ def _row_problem(
     if not good:
         kinds = registry.list_modality_attribute("title", "or")
         return f"{row.file[:200]!r} is no file of {kinds} in this folder"
-    if row.label and row.label not in label_index:
-        return dataset.explain_undeclared_label(row.label, labels)
     return ""

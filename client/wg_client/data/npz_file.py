@@ -34,7 +34,7 @@ def survey_npz(path: Path, options: dataset.SurveyOptions) -> dataset.DatasetSur
         raise DataError(f"{path}: no array classes; declare the labels (--labels a,b,c)")
     classes = file.classes if file.classes is not None else tuple(labels or ())
     domain = classes if labels is None else tuple(labels)
-    y, reasons = _npz_labels_and_problems(file.labels, classes, domain, len(x))
+    y, reasons = _npz_labels_and_problems(file.labels, classes, domain, len(x), options)
     units = None
     if unit_column is not None:
         if unit_column not in file.extra_arrays:
@@ -68,6 +68,7 @@ def survey_npz(path: Path, options: dataset.SurveyOptions) -> dataset.DatasetSur
             if int(row) in reasons
         ),
         hints=tuple(_float_image_hints(path, file)),
+        undeclared_labels=dataset.undeclared_labels(classes, domain, options),
     )
 
 
@@ -92,6 +93,7 @@ def _npz_labels_and_problems(
     file_classes: tuple[str, ...],
     domain: tuple[str, ...],
     record_count: int,
+    options: dataset.SurveyOptions,
 ) -> tuple[NDArray[np.int64], dict[int, str]]:
     """Return labels as indices into the label domain, and the problem of each wrong row.
 
@@ -109,7 +111,7 @@ def _npz_labels_and_problems(
     y = np.where(wrong, UNLABELLED, y)
     index = dataset.label_positions(domain)
     for row in np.flatnonzero(y >= 0):
-        if dataset.normalise_name(file_classes[y[row]]) not in index:
+        if options.refuses_label(dataset.normalise_name(file_classes[y[row]]), index):
             reasons[int(row)] = (
                 f"array y: {dataset.explain_undeclared_label(file_classes[y[row]], domain)}"
             )

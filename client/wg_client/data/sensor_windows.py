@@ -32,6 +32,7 @@ from wg_client.data.dataset import (
     explain_undeclared_label,
     label_positions,
     normalise_name,
+    undeclared_labels,
 )
 from wg_client.data.label_intervals import (
     TIME_RUN_UNIT,
@@ -119,20 +120,15 @@ def is_sensor_log(path: Path) -> bool:
     return path.suffix.lower() in SENSOR_LOG_SUFFIXES and path.is_file()
 
 
-def survey_logs(
-    path: Path, options: SurveyOptions, *, for_prediction: bool = False
-) -> DatasetSurvey:
+def survey_logs(path: Path, options: SurveyOptions) -> DatasetSurvey:
     """Survey the windows of sensor logs.
-
-    Args:
-        for_prediction: True for predictions: label column and table of intervals may be missing.
 
     Raises:
         DataError: There is no log, a log is too large, the table of intervals cannot be read, or
             nothing says where the rows of a privacy unit have gaps.
     """
     logs = open_log_reader(
-        path, options.reading, options.unit_column, allow_missing_table=for_prediction
+        path, options.reading, options.unit_column, allow_missing_table=options.for_prediction
     )
     intervals = logs.intervals
     if options.modality is not None:
@@ -144,7 +140,7 @@ def survey_logs(
             " rows have gaps; name the column of times (--time-column), or write each unit into a"
             " log of its own (--unit-column file)"
         )
-    cut = _WindowCollector(root, logs, for_prediction)
+    cut = _WindowCollector(root, logs, options.for_prediction)
     strays: list[UnusableItem] = []
     for file in _walk_logs(path, root, logs.log.intervals, strays):
         try:
@@ -168,7 +164,7 @@ def survey_logs(
                 for name, rate in cut.logs_with_other_rate[:1]
             )
         )
-    return _build_survey(cut, options.labels, strays)
+    return _build_survey(cut, options, strays)
 
 
 def _unknown_log_problems(
@@ -184,10 +180,10 @@ def _unknown_log_problems(
 
 def _build_survey(
     collector: _WindowCollector,
-    labels: Sequence[str] | None,
+    options: SurveyOptions,
     unsupported_files: Sequence[UnusableItem],
 ) -> DatasetSurvey:
-    root, logs = collector.root, collector.log_reader
+    root, logs, labels = collector.root, collector.log_reader, options.labels
     domain = (
         list(labels) if labels is not None else sorted({name for name in collector.labels if name})
     )
@@ -205,7 +201,9 @@ def _build_survey(
         f"{file.relative_to(root)}[{start}]"
         for file, start in zip(collector.paths, collector.start_rows, strict=True)
     ]
-    unknown = {row for row, label in enumerate(collector.labels) if label and label not in index}
+    unknown = {
+        row for row, label in enumerate(collector.labels) if options.refuses_label(label, index)
+    }
     usable = [row for row in range(len(names)) if row not in unknown]
     problems = collector.problems + [
         UnusableItem(
@@ -236,6 +234,7 @@ def _build_survey(
         problems=tuple(problems),
         unsupported_files=tuple(unsupported_files),
         hints=tuple(_log_hints(collector)),
+        undeclared_labels=undeclared_labels(collector.labels, domain, options),
     )
 
 

@@ -17,26 +17,27 @@ from wg_client.data import plant_data as plants
 from wg_client.data.dataset import (
     DEFAULT_READING_CONFIG,
     RECORDS_CSV_NAME,
+    DatasetSurvey,
     SurveyOptions,
     accompanying_files,
     is_record_file,
     records_from_files,
     with_reading_config,
 )
-from wg_client.data.dataset_survey import load_dataset
+from wg_client.data.dataset_survey import survey_usable_dataset
 from wg_client.data.sensor_windows import is_sensor_log, survey_logs
 from wg_client.data.site_data import UNLABELLED, SiteData
 from wg_client.fitting.linear_head import Floats, head_from_tensors
 from wg_client.fitting.sure_calls import cap_probabilities, largest_supported_probability
 from wg_client.models import store
 from wg_client.models.manifest import ModelsManifest
+from wg_common.language import text
 from wg_common.modalities import record_tables
 from wg_common.modalities.base import Modality, Record
 from wg_common.modalities.registry import find_modality, list_modality_attribute
 from wg_core.errors import DataError
 from wg_core.site.home import ClientHome
 from wg_core.site.reading_config import DEFAULT_TABLE_COLUMNS, RECORDS_PER_CHUNK, ReadingConfig
-from wg_core.snapshot import UnusableItem
 
 if TYPE_CHECKING:  # torch: seconds to import, only when needed
     from wg_common.nets.encoder.projected_trunk import Encoder
@@ -89,6 +90,13 @@ def load_records(
     Raises:
         DataError: There is nothing to predict, or it cannot be read.
     """
+    return _survey_records(path, labels, reading_config, modality).data
+
+
+def _survey_records(
+    path: Path, labels: Sequence[str], reading_config: ReadingConfig, modality: str | None
+) -> DatasetSurvey:
+    """Survey records to predict; arguments and errors as for ``load_records``."""
     is_table = record_tables.is_record_table(path, text_column=reading_config.text_column)
     takes_rows = modality is not None and bool(find_modality(modality).record_column)
     if (
@@ -100,7 +108,8 @@ def load_records(
             path, text_column=reading_config.text_column
         )  # names the columns it found
     if path.is_file() and is_record_file(path) and not is_table:
-        return load_unlabelled_files(path, [path], labels)
+        data = load_unlabelled_files(path, [path], labels)
+        return DatasetSurvey(data=data, layout=text("a folder of files without classes"))
     by_class = (path / RECORDS_CSV_NAME).is_file() or any(
         (path / label).is_dir() for label in labels
     )
@@ -112,21 +121,22 @@ def load_records(
         files = [entry for entry in files if entry not in texts]
         if not files:
             raise DataError(f"{path}: no {list_modality_attribute('name', 'or')} found")
-        return load_unlabelled_files(path, files, labels)
-    return load_dataset(
-        path,
-        labels,
+        data = load_unlabelled_files(path, files, labels)
+        return DatasetSurvey(data=data, layout=text("a folder of files without classes"))
+    columns = (reading_config.columns[0], DEFAULT_TABLE_COLUMNS[1])
+    options = SurveyOptions(
+        labels=labels,
         split=None,
-        reading=replace(
-            reading_config, columns=(reading_config.columns[0], DEFAULT_TABLE_COLUMNS[1])
-        ),
+        reading=replace(reading_config, columns=columns),
+        for_prediction=True,
     )
+    return survey_usable_dataset(path, options)
 
 
 def read_new_records(
     path: Path, labels: Sequence[str], reading_config: ReadingConfig, modality: str | None = None
-) -> tuple[SiteData, list[UnusableItem]]:
-    """Read new records at a path with the plant's settings; return them and the problems.
+) -> DatasetSurvey:
+    """Read new records at a path with the plant's settings.
 
     Args:
         modality: Modality of the plant's records; None: the one that the files imply.
@@ -135,12 +145,11 @@ def read_new_records(
         DataError: There is nothing that can be read.
     """
     if reading_config.log is not None and (path.is_dir() or is_sensor_log(path)):
-        log_survey = survey_logs(
-            path, SurveyOptions(labels=labels, reading=reading_config), for_prediction=True
+        return survey_logs(
+            path, SurveyOptions(labels=labels, reading=reading_config, for_prediction=True)
         )
-        return log_survey.data, list(log_survey.problems)
-    data = load_records(path, labels, reading_config, modality)
-    return with_reading_config(data, reading_config), []
+    survey = _survey_records(path, labels, reading_config, modality)
+    return replace(survey, data=with_reading_config(survey.data, reading_config))
 
 
 def load_unlabelled_files(path: Path, paths: Sequence[Path], labels: Sequence[str]) -> SiteData:

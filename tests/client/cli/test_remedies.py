@@ -126,6 +126,8 @@ RECORDS = [
     Fault("pages", _pages, "several pages"),
     Fault("a line feed in a name", _put("bars/x\nerror: y.png", b""), "0 bytes"),
     Fault("a name of bytes", _bytes_name, "its name is not UTF-8"),
+]
+CLASSES = [
     Fault("another class", _image("x/a.png", np.eye(8) > 0), "is not declared; declared are"),
     Fault("a class in capitals", _rename("dots", "Dots"), "'Dots'", _rename("Dots", "dots")),
     Fault("a class in wide letters", _rename("dots", "ｄots"), "is not", _rename("ｄots", "dots")),
@@ -266,7 +268,11 @@ WINDOWS = [
     ),
 ]
 FAULTS = [
-    *((kind, fault) for kind in ("freeze", "acceptance") for fault in (*RECORDS, *OTHERS)),
+    *(
+        (kind, fault)
+        for kind in ("freeze", "acceptance")
+        for fault in (*RECORDS, *CLASSES, *OTHERS)
+    ),
     *(("predict", fault) for fault in RECORDS),
     *(("freeze", fault) for fault in TABLES),
     *(("windows", fault) for fault in WINDOWS),
@@ -413,6 +419,23 @@ def here_of(capfd: pytest.CaptureFixture[str]) -> Callable[..., str]:
         return said
 
     return call
+
+
+@pytest.mark.parametrize("fault", CLASSES, ids=str)
+def test_a_folder_that_is_no_class_is_predicted(
+    fault: Fault,
+    plants: dict[str, TestPlant],
+    tmp_path: Path,
+    shown: Callable[..., tuple[str, str]],
+    here: Json,
+) -> None:
+    folder = _records(tmp_path / "data", "predict")
+    fault.spoil(folder)
+    words = ("predict", "--home", plants["predict"].home.root, folder)
+    count = sum(path.is_file() for path in folder.rglob("*"))
+    assert len(here(*words)["results"][0]["predictions"]) == count
+    note = shown(*words)[1]
+    assert "undeclared labels are ignored: '" in note and note.count("\n") < 10
 
 
 def test_files_that_get_no_prediction_are_named(

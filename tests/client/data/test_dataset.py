@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from wg_client.data.dataset_survey import load_dataset
+from wg_client.data.dataset import SurveyOptions
+from wg_client.data.dataset_survey import load_dataset, survey_dataset
+from wg_client.data.site_data import UNLABELLED
+from wg_client.models.predict import load_records
 from wg_core.errors import DataError
 
 
@@ -101,6 +106,41 @@ def test_a_label_in_use_must_be_declared(tmp_path: Path) -> None:
     y = np.array([0, 0, 1, 1, 1, -1])
     data = load_dataset(_npz(tmp_path / "e.npz", y=y), ["a", "b"])
     assert data.labels.tolist() == [0, 0, 1, 1, 1, -1]
+
+
+def _texts(path: Path) -> Path:
+    path.write_text("text,label\nit hums,pit\nit rings,c\n")
+    return path
+
+
+def _label_table(root: Path) -> Path:
+    _write(_folder(root) / "loose.png", 1)
+    (root / "records.csv").write_text("file,label\npit/0.png,pit\nloose.png,c\n")
+    return root
+
+
+@pytest.mark.parametrize(
+    ("make", "label", "count"),
+    [
+        (_folder, "scratch", 5),
+        (_label_table, "c", 2),
+        (lambda root: _texts(root / "new.csv"), "c", 2),
+        (lambda root: _npz(root / "d.npz", classes=["pit", "pit2", "c"]), "c", 6),
+    ],
+    ids=["folders", "records.csv", "texts", "npz"],
+)
+def test_a_prediction_ignores_an_undeclared_label(
+    make: Callable[[Path], Path], label: str, count: int, tmp_path: Path
+) -> None:
+    options = SurveyOptions(labels=["pit", "pit2"], split=None)
+    path = make(tmp_path)
+    refused = survey_dataset(path, options)
+    assert f"{label!r} is not declared" in refused.problems[0].reason
+    assert refused.undeclared_labels == ()
+    survey = survey_dataset(path, replace(options, for_prediction=True))
+    assert not survey.problems and survey.undeclared_labels == (label,)
+    assert len(survey.data) == count and UNLABELLED in survey.data.labels
+    assert len(load_records(path, ["pit", "pit2"])) == count
 
 
 def test_an_archive_that_unpacks_to_too_much_is_refused(

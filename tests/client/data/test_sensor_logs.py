@@ -19,6 +19,7 @@ from wg_client.data.dataset_survey import survey_dataset
 from wg_client.data.record_inspection import inspect_records
 from wg_client.data.recording_units import find_recording_unit_column
 from wg_client.data.sensor_log import LogColumns, SensorLog, read_log
+from wg_client.models.predict import read_new_records
 from wg_core.errors import ConfigError, DataError
 from wg_core.site.config import PrivacyConfig
 from wg_core.site.reading_config import ReadingConfig, SensorLogConfig
@@ -101,6 +102,16 @@ def test_a_mark_in_the_row_of_units_is_no_value(tmp_path: Path, row: str) -> Non
     assert read_log(path, columns, "auto").channels == ("vib", "cur")
     found = _survey(path, replace(LOG, label="s"))
     assert len(found.data) == 2 and not found.problems and found.data.names[0] == "l.csv[0]"
+
+
+def test_a_prediction_ignores_an_undeclared_label_of_a_log(tmp_path: Path) -> None:
+    path = _log(tmp_path / "l.csv", _values(40), more={"s": ["a"] * 20 + ["c"] * 20})
+    log = replace(LOG, label="s")
+    (problem,) = _survey(path, log).problems
+    assert "'c' is not declared" in problem.reason
+    found = read_new_records(path, ["a", "b"], ReadingConfig(log=log))
+    assert not found.problems and found.undeclared_labels == ("c",)
+    assert found.data.labels.tolist() == [0, -1]
 
 
 @pytest.mark.parametrize("row", ["-,-,-", "0.00,-,-", "-,1.5,A"])
