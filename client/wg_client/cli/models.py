@@ -341,8 +341,8 @@ def _export_private_head(home: ClientHome, order: PrivateExportOptions, as_json:
     "--watch",
     type=click.Path(path_type=Path),
     metavar="FOLDER",
-    help="Instead of PATHS: go on until stopped, and append a row to --out for each file that"
-    " arrives.",
+    help="Instead of PATHS: go on until stopped, and append the rows of each file that"
+    " arrives to --out.",
 )
 @text_column_option
 @json_option
@@ -384,10 +384,8 @@ def predict(
             predictions.add_unreadable_path(path, error)
     if out is not None:
         predictions.write_csv(out)
-    for line in predictions.shadow_lines():
+    for line in (*predictions.shadow_lines(), *predictions.left_out_lines()):
         print_progress(line)
-    for problem in predictions.problems:
-        print_progress(text("  left out: {name}: {why}", name=problem.name, why=problem.reason))
     lines = (
         predictions.prediction_lines()
         if out is None

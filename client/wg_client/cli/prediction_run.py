@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from wg_common import cli
 from wg_common.cli import print_progress
-from wg_common.language import Text, template, text
+from wg_common.language import Text, current_language, template, text
 from wg_core import atomic, logs
-from wg_core.errors import DataError, StorageError, reraise_os_errors
+from wg_core.errors import DataError, StorageError, WgError, reraise_os_errors
 from wg_core.site import config as configuration
 from wg_core.site.home import ClientHome
 from wg_core.wire import canonical
@@ -147,16 +147,15 @@ class PredictionRun:
         """Predict files as they arrive in a folder; append their rows to a table.
 
         A regular file is read when its size has not changed for ``pause_seconds`` seconds; links,
-        and files that are in the table already, are skipped. A file that cannot be read gets the
-        verdict ``look``. Each appended row is yielded as a line of text. The loop never ends by
-        itself.
+        hidden files, the table itself, and files that are in it already, are skipped. What cannot
+        be read gets the verdict ``look``. Each appended row is yielded as a line of text. The loop
+        never ends by itself.
 
         Raises:
             DataError: ``folder`` is not a folder.
             StorageError: The table cannot be written.
         """
         from wg_client.data.class_folders import list_files_below
-        from wg_client.data.dataset import is_record_file
 
         if not folder.is_dir():
             raise DataError(f"{folder}: no folder")
@@ -165,7 +164,7 @@ class PredictionRun:
             for file in list_files_below(folder):
                 name = _file_name_cell(file.relative_to(folder))
                 size = _regular_file_size(file)
-                if name in known_names or size is None or not is_record_file(file):
+                if name in known_names or size is None or file.resolve() == out.resolve():
                     continue
                 if sizes.get(file) != size:
                     sizes[file] = size
@@ -177,12 +176,21 @@ class PredictionRun:
             time.sleep(pause_seconds)
 
     def _predict_file_rows(self, file: Path, name_cell: str) -> list[tuple[str, ...]]:
-        """Predict a file; return a row for each record, with ``name_cell`` as first cell."""
+        """Predict a file; return a row for each record, whose first cell begins with its name."""
+        from wg_client.models.predictor import place_in_file
+
         try:
-            rows = self._predictor.predict_file(file)
-        except DataError as error:
-            return [(name_cell, "", "", "", spreadsheet_cell(f"unreadable: {error}"), "look")]
-        return [_table_cells(row, name_cell) for row in rows]
+            rows, problems = self._predictor.predict_file(file)
+        except (WgError, OSError, ValueError) as error:  # a person has to look at this file
+            reason = str(error).removeprefix(f"{file}: ").removeprefix(f"{file.name}: ")
+            return [_unreadable_cells(name_cell, reason)]
+        return [
+            *(_table_cells(row, name_cell + place_in_file(row.name, file)) for row in rows),
+            *(
+                _unreadable_cells(name_cell + place_in_file(item.name, file), item.reason)
+                for item in problems
+            ),
+        ]
 
     def json_document(self) -> dict[str, Any]:
         """Build the JSON document of the predictions and problems."""
@@ -225,6 +233,12 @@ class PredictionRun:
             )
         if len(self._differences) > limit:
             yield text("  {count} more; --json names all", count=len(self._differences) - limit)
+
+    def left_out_lines(self) -> Iterator[Text]:
+        """Yield a line on each record that was left out, with its reason in the user's language."""
+        for problem in self.problems:
+            why = current_language().translate_error(problem.reason)
+            yield text("  left out: {name}: {why}", name=problem.name, why=why)
 
     def prediction_lines(self) -> Iterator[str]:
         """Yield a line of text for each prediction, after printing a legend and notes."""
@@ -295,6 +309,13 @@ def _table_cells(prediction: Prediction, name_cell: str) -> tuple[str, ...]:
     )
 
 
+def _unreadable_cells(name_cell: str, reason: str) -> tuple[str, ...]:
+    """Return the table cells of a record that cannot be read, in the user's language."""
+    speak = current_language()
+    note = speak(text("unreadable: {why}", why=speak.translate_error(reason)))
+    return name_cell, "", "", "", spreadsheet_cell(note), "look"
+
+
 def _regular_file_size(file: Path) -> int | None:
     """Return the size of a regular file; None for a link, a pipe, a device, or no file."""
     try:
@@ -305,20 +326,30 @@ def _regular_file_size(file: Path) -> int | None:
 
 
 def _file_name_cell(path: Path) -> str:
-    """Return the cell of a file's name in a table; no two names have the same cell."""
+    """Return the cell of a file's name in a table; no two names have the same cell.
+
+    A name that ends like that of a record in a file gets a backslash before its last character.
+    """
+    from wg_client.models.predictor import PLACE_IN_FILE_PATTERN
+
     name = path.as_posix().replace("\\", r"\\").encode("utf-8", "backslashreplace").decode()
+    if PLACE_IN_FILE_PATTERN.search(name):
+        name = f"{name[:-1]}\\{name[-1]}"
     return spreadsheet_cell(name)
 
 
 def _recorded_file_cells(out: Path) -> set[str]:
-    """Return the first cells of a table that ``predict --watch`` wrote; empty without a table."""
+    """Return the cells of files' names in a table of ``predict --watch``; empty without a table."""
+    from wg_client.models.predictor import PLACE_IN_FILE_PATTERN
+
     if not out.exists():
         return set()
     data = atomic.read_bytes(out, limit=_PREDICTION_TABLE_BYTES_LIMIT).decode(
         "utf-8-sig", "replace"
     )
     rows = csv.reader(io.StringIO(data, newline=""))
-    return {row[0] for row in rows if len(row) == len(PREDICTION_COLUMNS)}
+    cells = (row[0] for row in rows if len(row) == len(PREDICTION_COLUMNS))
+    return {PLACE_IN_FILE_PATTERN.sub("", cell) for cell in cells}
 
 
 def _append_csv_rows(out: Path, rows: list[tuple[str, ...]]) -> None:
@@ -387,7 +418,7 @@ def _print_ignored_files(path: Path) -> None:
                 "  {count} other files, such as {name}: {why}",
                 count=len(ignored_files),
                 name=name,
-                why=why,
+                why=current_language().translate_error(why),
             )
         )
 

@@ -24,7 +24,7 @@ from wg_core.site.home import ClientHome
     help="Port on loopback; nothing else of the network can reach it.",
 )
 def serve(home: ClientHome, name: str | None, package: str | None, port: int) -> None:
-    """Answer predictions on loopback, until stopped: POST a file of one record to /predict/NAME.
+    """Answer predictions on loopback, until stopped: POST one record or log to /predict/NAME.
 
     The answer is that of 'predict --json'. A file that cannot be read is refused with 422.
     """

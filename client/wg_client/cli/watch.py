@@ -13,7 +13,7 @@ from wg_client.cli.options import home_option
 from wg_client.cli.reading_options import text_column_option
 from wg_common import cli
 from wg_common.cli import json_option, next_step, print_progress, print_result
-from wg_common.language import text
+from wg_common.language import current_language, text
 from wg_core import errors
 from wg_core import snapshot as snapshots
 from wg_core.site import config as configuration
@@ -52,7 +52,8 @@ def watch(home: ClientHome, paths: tuple[Path, ...], text_column: str | None, as
             progress=lambda count: bar.update(count),
         )
     for problem in observation.left_out:
-        print_progress(text("  left out: {name}: {why}", name=problem.name, why=problem.reason))
+        why = current_language().translate_error(problem.reason)
+        print_progress(text("  left out: {name}: {why}", name=problem.name, why=why))
     document = {"false_alarms": watching.FALSE_ALARM_RATE, **canonical.to_builtins(observation)}
     print_result(
         document,

@@ -127,7 +127,7 @@ def read_log(path: Path, requested_columns: LogColumns, encoding: str) -> Sensor
     except DataError:
         raise
     except DAMAGED_INPUT_ERRORS as error:
-        raise DataError(f"{path}: damaged: {error or 'it ends too early'}") from error
+        raise DataError(f"{path}: damaged: {str(error) or 'it ends too early'}") from error
 
 
 def parse_time_seconds(text: str) -> float:

@@ -1,9 +1,10 @@
 """Predictions over HTTP on loopback, with the results, limits and errors of ``wg-client predict``.
 
 ``POST /predict/NAME`` with the bytes of a file of one record returns its prediction as JSON; the
-suffix of NAME determines how the file is read. ``GET /`` names the model. No web page can reach the
-service: a request with the ``Origin`` or ``Sec-Fetch-Site`` of another page is refused, and, since
-DNS may be rebound, so is a ``Host`` that is not a loopback name.
+suffix of NAME determines how the file is read. At a home of logs, a log returns a prediction for
+each window. ``GET /`` names the model. No web page can reach the service: a request with the
+``Origin`` or ``Sec-Fetch-Site`` of another page is refused, and, since DNS may be rebound, so is a
+``Host`` that is not a loopback name.
 
 Not guaranteed: authentication. Every user of this machine has access.
 """
@@ -26,6 +27,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from wg_client.models.predict import Prediction, records_modality
 from wg_client.models.predictor import Predictor
 from wg_core.errors import WgError
+from wg_core.snapshot import UnusableItem
 from wg_core.wire import canonical
 
 ALLOWED_HOSTS = ["127.0.0.1", "localhost"]
@@ -93,7 +95,7 @@ def prediction_app(predictor: Predictor) -> Starlette:
     lock = threading.Lock()  # a network computes one batch at a time
     sizes: dict[Request, int] = {}  # Bytes in memory of each request in progress
 
-    def answer(body: bytearray, name: str) -> list[Prediction]:
+    def answer(body: bytearray, name: str) -> tuple[list[Prediction], list[UnusableItem]]:
         with lock:
             return predictor.predict_bytes(body, name)
 
@@ -111,14 +113,15 @@ def prediction_app(predictor: Predictor) -> Starlette:
                     return JSONResponse({"error": f"more than {limit} bytes"}, 413)
                 if sum(sizes.values()) > limit:
                     return JSONResponse({"error": "too many bytes already wait"}, 503)
-            rows = await run_in_threadpool(answer, body, request.path_params["name"])
+            rows, problems = await run_in_threadpool(answer, body, request.path_params["name"])
         except ClientDisconnect:  # nobody is there to read an answer
             return Response(status_code=400)
         except (WgError, OSError, ValueError) as error:  # a person has to look at this record
             return JSONResponse({"error": str(error), "verdict": "look"}, 422)
         finally:
             del sizes[request]
-        return JSONResponse({"predictions": canonical.to_builtins(rows)}, 200)
+        document = {"predictions": rows, "left_out": problems}
+        return JSONResponse(canonical.to_builtins(document), 200)
 
     async def about(_: Request) -> Response:
         manifest = predictor.manifest

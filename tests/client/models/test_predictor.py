@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import io
+import itertools
 import json
 import os
 import select
@@ -24,6 +25,7 @@ from httpx import Response
 from PIL import Image
 from tests.client.conftest import LABELS, TestPlant, pictures, plant_maker
 
+from wg_client.cli import prediction_run
 from wg_client.cli.prediction_run import PredictionRun
 from wg_client.fitting.linear_head import LinearHead
 from wg_client.fitting.sure_calls import (
@@ -37,6 +39,7 @@ from wg_client.models.export import VERDICTS, export_model
 from wg_client.models.predict import Prediction
 from wg_client.models.predictor import Predictor
 from wg_client.models.service import CONCURRENT_REQUESTS_LIMIT, SERVER_OPTIONS, prediction_app
+from wg_client.plant_language import load_plant_language
 from wg_client.selection.delivery import apply_and_adopt_package
 from wg_common.modalities.images import Images
 from wg_core.errors import DataError, StorageError
@@ -72,7 +75,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def predicted(judge: TestPlant, folder: Path) -> tuple[Predictor, dict[str, Prediction]]:
     predictor = Predictor.load(judge.home, *adoption.model_in_use(judge.home))
-    rows = {path.name: predictor.predict_file(path)[0] for path in sorted(folder.iterdir())}
+    rows = {path.name: predictor.predict_file(path)[0][0] for path in sorted(folder.iterdir())}
     return predictor, rows
 
 
@@ -268,6 +271,52 @@ def test_a_watch_reads_regular_files_of_the_folder_alone(
     line = next(predictions.watch_folder(arriving, out, pause_seconds=0))
     assert line.startswith("z;'=1.png\t") and ";=" not in line
     assert len(out.read_text("utf-8-sig").splitlines()) == 2
+
+
+def test_a_watch_has_a_row_for_every_file_and_says_why_it_is_not_read(
+    judge: TestPlant, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prediction_run, "current_language", lambda: load_plant_language("ja"))
+    predictor, _ = predicted(judge, folder)
+    predictions = PredictionRun(judge.home, predictor.manifest, predictor.model_name)
+    arriving = tmp_path / "in"
+    out = arriving / "0.csv"
+    arriving.mkdir()
+    for name in (".hidden", "a.HEIC", "b.zip", "c.pdf", "d.npz[0]", "empty.png"):
+        (arriving / name).write_bytes(b"" if name == "empty.png" else b"x")
+    picture = (folder / "odd0.png").read_bytes()
+    (arriving / "half.png").write_bytes(picture[: len(picture) // 2])
+    packed = np.stack([np.array(Image.open(folder / f"odd{row}.png")) for row in range(2)])
+    np.savez(arriving / "d.npz", x=packed)
+    (arriving / "z.png").write_bytes(picture)
+    lines = predictions.watch_folder(arriving, out, pause_seconds=0)
+    table = dict(line.split("\t", 1) for line in itertools.islice(lines, 9))
+    assert list(table) == [
+        *("a.HEIC", "b.zip", "c.pdf", "d.npz[0]", "d.npz[1]", r"d.npz[0\]"),
+        *("empty.png", "half.png", "z.png"),
+    ]
+    assert all(cells.endswith("\tlook") for cells in table.values())
+    notes = {name: cells.split("\t")[3] for name, cells in table.items()}
+    assert "PNG で保存" in notes["a.HEIC"] and "展開" in notes["b.zip"]
+    assert "空のファイル" in notes["empty.png"] and "壊れ" in notes["half.png"]
+    assert "unreadable" not in out.read_text("utf-8-sig")
+    again = predictions.watch_folder(arriving, out, pause_seconds=0)
+    (arriving / "new.png").write_bytes(picture)
+    assert next(again).startswith("new.png\t")
+
+
+def test_what_predict_leaves_out_has_its_reason_in_the_users_language(
+    judge: TestPlant, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prediction_run, "current_language", lambda: load_plant_language("ja"))
+    predictor, _ = predicted(judge, folder)
+    predictions = PredictionRun(judge.home, predictor.manifest, predictor.model_name)
+    picture = (folder / "odd0.png").read_bytes()
+    for name, data in (("a.png", b""), ("b.png", b"x"), ("c.png", picture)):
+        (tmp_path / name).write_bytes(data)
+    predictions.predict_path(tmp_path)
+    empty, foreign = map(load_plant_language("ja"), predictions.left_out_lines())
+    assert "空のファイル" in empty and "画像ではない" in foreign
 
 
 NAMES = [

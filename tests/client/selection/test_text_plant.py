@@ -27,10 +27,11 @@ from tests.common.nets.onnx_models import with_further
 
 from weightgate import Plant
 from wg_client.cli.main import group
+from wg_client.cli.prediction_run import PredictionRun
 from wg_client.data.dataset import DatasetSurvey, SurveyOptions
 from wg_client.data.dataset_survey import load_dataset, survey_dataset
 from wg_client.fitting.linear_head import LinearHead, fit_standardisation
-from wg_client.models import predict
+from wg_client.models import adoption, predict
 from wg_client.models.export import export_model
 from wg_client.models.manifest import KEPT_ALIAS
 from wg_client.release import home_freeze
@@ -250,6 +251,13 @@ def test_the_python_interface_reads_new_files_by_the_homes_columns(
     (result,) = json.loads(CliRunner().invoke(group, command).stdout)["results"]
     predictions = canonical.to_builtins(Plant.open(plant.home.root).predict(new))
     assert json.loads(json.dumps(predictions)) == result["predictions"]
+    (tmp_path / "in").mkdir()
+    write(tmp_path / "in" / "new.xlsx", renamed(rows(9, 2)))
+    run = PredictionRun(plant.home, *adoption.model_in_use(plant.home))
+    lines = run.watch_folder(tmp_path / "in", tmp_path / "out.csv", pause_seconds=0)
+    watched = [next(lines).split("\t") for _ in predictions]
+    assert [cells[0] for cells in watched] == [f"new.xlsx row {row + 2}" for row in range(6)]
+    assert [cells[1] for cells in watched] == [row["label"] for row in result["predictions"]]
     write(new, rows(9, 2))
     with pytest.raises(DataError, match="no column 'memo'"):
         Plant.open(plant.home.root).predict(new)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
+import wave
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,13 +20,16 @@ from click.testing import CliRunner
 from tests.client.conftest import LABELS, MakePlant, TestPlant, waves
 from tests.client.discriminants import fit_lda
 from tests.client.families import family_head
+from tests.client.models.test_predictor import Asked, asked
 
 from wg_client.cli import main
+from wg_client.cli.prediction_run import PredictionRun
 from wg_client.fitting.linear_head import LinearHead, fit_standardisation
 from wg_client.methods.method_names import HANDED_ON, HANDED_ON_FINETUNED, LOCAL_ONLY
-from wg_client.models import export, predict, store
+from wg_client.models import adoption, export, predict, store
 from wg_client.models.export import check_private_head_exportable, export_model, export_private_head
 from wg_client.models.manifest import KEPT_ALIAS
+from wg_client.models.predictor import Predictor
 from wg_client.selection.delivery import apply_and_adopt_package
 from wg_common.catalogue import SAME_FAMILY_SOURCE
 from wg_common.nets.encoder import window_trunk
@@ -87,6 +92,50 @@ def test_a_package_is_applied_and_predicts_windows(
     features = predict.compute_model_inputs(window_plant.home, applied.manifest, data)
     (row,) = predict.predict(window_plant.home, applied.manifest, KEPT_ALIAS, features, data.names)
     assert row.label == LABELS[2]
+
+
+def test_predict_its_watch_and_the_service_cut_a_log_into_the_same_windows(
+    window_plant: TestPlant, good: LinearHead, tmp_path: Path
+) -> None:
+    package = window_plant.package({"s": (good, "diffusion")}, architecture="window-head")
+    apply_and_adopt_package(window_plant.home, package)
+    log = SensorLogConfig(rate=64.0, window_seconds=1.0, hop_seconds=1.0, channels=("1", "2"))
+    reading = replace(window_plant.config.data.reading, log=log)
+    window_plant.configure(data=replace(window_plant.config.data, reading=reading))
+    values = np.hstack(list(waves(np.random.default_rng(6), 2, 3))).T
+    folder = tmp_path / "new"
+    folder.mkdir()
+    lines = [",".join(f"{value:.4f}" for value in row) for row in values]
+    (folder / "a.csv").write_text("\n".join(["1,2", *lines]) + "\n")
+    (folder / "b.csv").write_text("\n".join(["1,2", *lines[:70], "x,1", *lines[70:], ""]))
+    with wave.open(str(folder / "c.wav"), "wb") as stream:
+        stream.setparams((2, 2, 64, 0, "NONE", ""))
+        stream.writeframes((values * 8000).astype("<i2").tobytes())
+    (folder / "d.wav").write_bytes(b"")
+    manifest, name = adoption.model_in_use(window_plant.home)
+    run = PredictionRun(window_plant.home, manifest, name)
+    run.predict_path(folder)
+    (result,) = run.json_document()["results"]
+    expected = {row["name"]: row["verdict"] for row in result["predictions"]}
+    assert expected.keys() >= {f"{log}[{row}]" for log in ("a.csv", "c.wav") for row in (0, 128)}
+    watch = run.watch_folder(folder, tmp_path / "out.csv", pause_seconds=0)
+    left_out = {item["name"]: "look" for item in result["left_out"]}
+    assert left_out.keys() == {"b.csv", "d.wav"}
+    count = len(expected) + len(left_out)
+    rows = (line.split("\t") for line in itertools.islice(watch, count))
+    assert {cells[0]: cells[-1] for cells in rows} == expected | left_out
+    again = run.watch_folder(folder, tmp_path / "out.csv", pause_seconds=0)
+    (folder / "e.wav").write_bytes((folder / "c.wav").read_bytes())
+    assert next(again).startswith("e.wav[0]\t")
+    names = "a.csv", "b.csv", "c.wav"
+    requests: list[Asked] = [(file, (folder / file).read_bytes(), {}) for file in names]
+    requests.append(("d.wav", b"", {}))
+    *answers, refusal = asked(Predictor.load(window_plant.home, manifest, name), requests)
+    served = [row for answer in answers for row in answer.json()["predictions"]]
+    assert {row["name"]: row["verdict"] for row in served} == expected
+    problems = [[item["name"] for item in answer.json()["left_out"]] for answer in answers]
+    assert problems == [[], ["b.csv"], []]
+    assert refusal.status_code == 422 and refusal.json()["error"].startswith("d.wav: ")
 
 
 def test_a_head_of_the_family_stands_on_features_that_the_plant_standardises(
