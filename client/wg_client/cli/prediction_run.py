@@ -111,7 +111,15 @@ class PredictionRun:
         data, path_result.problems = survey.data, list(survey.problems)
         if len(data):
             predicting.check_record_modality(self._manifest, data)
-        _print_ignored_files(path)
+        for item in survey.unsupported_files[:1]:
+            print_progress(
+                text(
+                    "  {count} other files, such as {name}: {why}",
+                    count=len(survey.unsupported_files),
+                    name=logs.escape_unprintable(item.name),
+                    why=current_language().translate_error(item.reason),
+                )
+            )
         with cli.show_progress(text("{path}: records", path=path), len(data)) as bar:
             count = 0
             for part, problems in decode_in_batches(data):
@@ -400,27 +408,6 @@ def _with_text_column(reading: ReadingConfig, text_column: str | None) -> Readin
     """Return the settings with ``text_column`` as column of texts, unless it is None."""
     columns = (text_column or reading.columns[0], reading.columns[1])
     return replace(reading, columns=columns)
-
-
-def _print_ignored_files(path: Path) -> None:
-    """Print how many files of a folder are not records and get no prediction."""
-    from wg_client.data.class_folders import explain_unsupported_file, list_files_below
-    from wg_client.data.dataset import RECORDS_CSV_NAME, is_record_file
-
-    files = list_files_below(path) if path.is_dir() else []
-    ignored_files = [
-        file for file in files if not is_record_file(file) and file.name != RECORDS_CSV_NAME
-    ]
-    if ignored_files:
-        name, why = ignored_files[0].relative_to(path), explain_unsupported_file(ignored_files[0])
-        print_progress(
-            text(
-                "  {count} other files, such as {name}: {why}",
-                count=len(ignored_files),
-                name=name,
-                why=current_language().translate_error(why),
-            )
-        )
 
 
 def _format_likeness(likeness: float | None) -> str:

@@ -75,7 +75,7 @@ CONVERSION_ADVICE_BY_SUFFIX = {
     ".xlsx": "a sheet of texts? name it, and its columns (--text-column); else save it as CSV",
     ".xls": "save the sheet as CSV",
     ".parquet": "save it as CSV",
-    ".wav": "one long sensor log? say how windows are cut: --window",
+    ".wav": "one long sensor log? say how windows are cut: init --window",
     ".json": "boxes and masks are not read: a record has one class as a whole",
     ".xml": "boxes and masks are not read: a record has one class as a whole",
     **dict.fromkeys(

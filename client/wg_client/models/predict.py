@@ -5,7 +5,7 @@ All heads use the encoder's features, followed by those of a delivered network i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wg_client.data import plant_data as plants
+from wg_client.data.class_folders import (
+    explain_unsupported_file,
+    list_files_below,
+    printable_name,
+)
 from wg_client.data.dataset import (
     DEFAULT_READING_CONFIG,
     RECORDS_CSV_NAME,
@@ -38,6 +43,7 @@ from wg_common.modalities.registry import find_modality, list_modality_attribute
 from wg_core.errors import DataError
 from wg_core.site.home import ClientHome
 from wg_core.site.reading_config import DEFAULT_TABLE_COLUMNS, RECORDS_PER_CHUNK, ReadingConfig
+from wg_core.snapshot import UnusableItem
 
 if TYPE_CHECKING:  # torch: seconds to import, only when needed
     from wg_common.nets.encoder.projected_trunk import Encoder
@@ -149,7 +155,19 @@ def read_new_records(
             path, SurveyOptions(labels=labels, reading=reading_config, for_prediction=True)
         )
     survey = _survey_records(path, labels, reading_config, modality)
-    return replace(survey, data=with_reading_config(survey.data, reading_config))
+    return replace(
+        survey,
+        data=with_reading_config(survey.data, reading_config),
+        unsupported_files=tuple(_unpredicted_files(path)),
+    )
+
+
+def _unpredicted_files(path: Path) -> Iterator[UnusableItem]:
+    """Yield the files of a folder that are no records and get no prediction, with reasons."""
+    for file in list_files_below(path) if path.is_dir() else []:
+        if not is_record_file(file) and file.name != RECORDS_CSV_NAME:
+            name = printable_name(str(file.relative_to(path)))
+            yield UnusableItem(name=name, reason=explain_unsupported_file(file))
 
 
 def load_unlabelled_files(path: Path, paths: Sequence[Path], labels: Sequence[str]) -> SiteData:

@@ -114,6 +114,19 @@ def test_a_prediction_ignores_an_undeclared_label_of_a_log(tmp_path: Path) -> No
     assert found.data.labels.tolist() == [0, -1]
 
 
+def test_only_files_that_are_no_logs_get_no_prediction(tmp_path: Path) -> None:
+    _log(tmp_path / "a" / "l.csv", _values(40))
+    (tmp_path / "a" / "memo.pdf").write_text("x")
+    with wave.open(str(tmp_path / "b.wav"), "wb") as file:
+        file.setparams((2, 2, int(RATE), 0, "NONE", ""))
+        file.writeframes(bytes(4 * 40))
+    log = replace(LOG, channels=("1", "2"), time=None)
+    for said, names in ((log, ["b.wav[0]", "b.wav[20]"]), (LOG, ["a/l.csv[0]", "a/l.csv[20]"])):
+        found = read_new_records(tmp_path, ["a", "b"], ReadingConfig(log=said))
+        assert list(found.data.names) == names
+        assert [item.name for item in found.unsupported_files] == ["a/memo.pdf"]
+
+
 @pytest.mark.parametrize("row", ["-,-,-", "0.00,-,-", "-,1.5,A"])
 def test_a_row_with_a_number_or_no_unit_is_no_row_of_units(tmp_path: Path, row: str) -> None:
     path = _log(tmp_path / "l.csv", _values(40))

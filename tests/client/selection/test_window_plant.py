@@ -138,6 +138,27 @@ def test_predict_its_watch_and_the_service_cut_a_log_into_the_same_windows(
     assert refusal.status_code == 422 and refusal.json()["error"].startswith("d.wav: ")
 
 
+def test_a_log_that_is_predicted_is_no_other_file(
+    window_plant: TestPlant, good: LinearHead, tmp_path: Path
+) -> None:
+    package = window_plant.package({"s": (good, "diffusion")}, architecture="window-head")
+    apply_and_adopt_package(window_plant.home, package)
+    log = SensorLogConfig(rate=256.0, window_seconds=1, hop_seconds=1, channels=("1", "2"))
+    reading = replace(window_plant.config.data.reading, log=log)
+    window_plant.configure(data=replace(window_plant.config.data, reading=reading))
+    folder = tmp_path / "new"
+    folder.mkdir()
+    with wave.open(str(folder / "a.wav"), "wb") as file:
+        file.setparams((2, 2, 256, 0, "NONE", ""))
+        file.writeframes(np.random.default_rng(1).bytes(4 * 512))
+    words = ["predict", "--home", str(window_plant.home.root), str(folder)]
+    said = CliRunner().invoke(main.group, words, standalone_mode=False)
+    assert "a.wav[256]" in said.output and "other files" not in said.output
+    (folder / "memo.pdf").write_text("x")
+    said = CliRunner().invoke(main.group, words, standalone_mode=False)
+    assert "1 other files, such as memo.pdf: no sensor log" in said.output
+
+
 def test_a_head_of_the_family_stands_on_features_that_the_plant_standardises(
     window_plant: TestPlant, good: LinearHead, tmp_path: Path
 ) -> None:
