@@ -123,8 +123,8 @@ def check_name(name: str) -> None:
     """
     if not PrintableText(NAME_CHARACTERS_LIMIT).is_match(name):
         raise DecodeError(
-            f"name {excerpt(name)}: expected 1 to {NAME_CHARACTERS_LIMIT} printable characters"
-            " without white space at either end"
+            f"name {excerpt(name)}: expected 1 to {NAME_CHARACTERS_LIMIT} printable characters,"
+            " no full-width space, and no space at either end"
         )
 
 

@@ -106,6 +106,11 @@ def survey_dataset(path: Path, options: SurveyOptions = DEFAULT_SURVEY_OPTIONS) 
             raise DataError(
                 f"{path}: unit column {unit_column!r} needs a {RECORDS_CSV_NAME} with that column"
             )
+        if options.labels is None and [entry.suffix.lower() for entry in entries] == [".xlsx"]:
+            raise DataError(
+                f"{path}: no folder names a class; a sheet of texts? name the file and its columns:"
+                f" --data {entries[0]} --text-column TEXT --label-column LABEL"
+            )
         return survey_folder(path, options)
     if record_tables.is_record_table(path, text_column=reading.text_column):
         return survey_cell_table(path, options)

@@ -79,7 +79,7 @@ def check_name(setting: str, name: str) -> None:
     if not _NAME_GRAMMAR.is_match(name):
         raise ConfigError(
             f"{setting}: {name[:40]!r}: expected 1 to {text_grammars.NAME_CHARACTERS_LIMIT}"
-            " printable characters without white space at either end"
+            " printable characters, no full-width space, and no space at either end"
         )
 
 

@@ -11,9 +11,11 @@ from wg_client.cli.freeze import UNUSABLE_RECORD_TEMPLATE, abridged_item_lines
 from wg_client.data.dataset import SurveyOptions
 from wg_client.data.dataset_survey import survey_dataset
 from wg_client.models.predict import load_records
-from wg_core.errors import ConfigError, DataError
+from wg_core.errors import ConfigError, DataError, WgError
+from wg_core.site.config import check_name as check_setting
 from wg_core.site.config import read_data_sheet
 from wg_core.site.reading_config import ReadingConfig
+from wg_core.text_grammars import check_name
 
 
 def _table(path: Path, rows: int = 1) -> Path:
@@ -45,6 +47,24 @@ def test_a_label_column_that_is_missing_is_named_with_those_found(tmp_path: Path
     options = SurveyOptions(reading=ReadingConfig(columns=("text", "grad")))
     with pytest.raises(DataError, match=r"no column 'grad' .*; found 'text', 'grade'"):
         survey_dataset(_table(tmp_path / "new.csv"), options)
+
+
+def test_a_folder_of_one_sheet_is_told_to_name_the_file(tmp_path: Path) -> None:
+    table, book = tmp_path / "notes" / "a.xlsx", openpyxl.Workbook()
+    table.parent.mkdir()
+    for row in (["memo", "grade"], ["it hums", "new"]):
+        book.active.append(row)
+    book.save(table)
+    options = SurveyOptions(reading=ReadingConfig(columns=("memo", "grade")))
+    with pytest.raises(DataError, match=r"--data .*a\.xlsx --text-column"):
+        survey_dataset(table.parent, options)
+    assert len(survey_dataset(table, options).data) == 1
+
+
+def test_a_full_width_space_in_a_name_is_explained() -> None:
+    for check in (check_name, lambda name: check_setting("data.labels", name)):
+        with pytest.raises(WgError, match="no full-width space"):
+            check("不良\u3000品")
 
 
 def test_rows_are_counted_as_a_spreadsheet_counts_them(tmp_path: Path) -> None:
