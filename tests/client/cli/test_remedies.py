@@ -421,7 +421,7 @@ def here_of(capfd: pytest.CaptureFixture[str]) -> Callable[..., str]:
     return call
 
 
-@pytest.mark.parametrize("fault", CLASSES, ids=str)
+@pytest.mark.parametrize("fault", CLASSES, ids=lambda fault: fault.name)
 def test_a_folder_that_is_no_class_is_predicted(
     fault: Fault,
     plants: dict[str, TestPlant],
